@@ -1,0 +1,1 @@
+"""Ground layer: domain types, errors and the clock. Standard library only, no I/O."""

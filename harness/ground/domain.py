@@ -1,0 +1,257 @@
+"""The vocabulary as types: frozen, serialisable, without behaviour beyond arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+
+class Outcome(StrEnum):
+    """How a check, a stage or a case ended."""
+
+    PASS = "pass"  # noqa: S105 # no password
+    FAIL = "fail"
+    """Judged, and false."""
+    ERROR = "error"
+    """Could not be judged."""
+    SKIPPED = "skipped"
+    """Deliberately not run, with a reason."""
+
+
+class Stage(StrEnum):
+    """The steps of one case, in order."""
+
+    PREPARE = "prepare"
+    SERVE = "serve"
+    HEALTH_WAIT = "health-wait"
+    EVAL = "eval"
+    ASSERT = "assert"
+    STOP = "stop"
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One question asked of a starting server on every tick.
+
+    Attributes:
+        kind: ``http``: GET answers 200. ``zmtp``: a ZeroMQ socket on the port sends its greeting.
+        path: Path of the GET; empty for ``zmtp``.
+        port: TCP port on 127.0.0.1.
+        what: Whose answer that is, for people: ``/health``, ``KV side channel``.
+    """
+
+    kind: Literal["http", "zmtp"]
+    port: int
+    what: str
+    path: str = ""
+
+
+@dataclass(frozen=True)
+class Server:
+    """One process to start: an engine server or a router.
+
+    Attributes:
+        name: Unique in the case; names its log and its metrics.
+        role: ``server``, ``prefill``, ``decode`` or ``router``.
+        argv: Program and arguments.
+        env: What its environment has on top of the harness's allow-list.
+        links: Names in its working directory and the directories that they point to.
+        ports: Every port it was given, by use.
+        probes: What must answer before it counts as up.
+        has_metrics: Whether ``/metrics`` on its HTTP port holds engine counters.
+    """
+
+    name: str
+    role: str
+    argv: tuple[str, ...]
+    ports: Mapping[str, int]
+    probes: tuple[Probe, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    links: Mapping[str, str] = field(default_factory=dict)
+    has_metrics: bool = False
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.ports['http']}"
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing to ask.
+
+    Attributes:
+        id: Unique in the protocol.
+        prompt: Text sent as it is, without added special tokens.
+        body: Further fields of the request.
+        expected: The right answer as the protocol extracts it; None if the protocol scores no answers.
+        expected_text: The whole text, where it is known beforehand.
+        prompt_tokens: Tokens the prompt must have on the server, where known: a second BOS shows here.
+    """
+
+    id: str
+    prompt: str
+    body: Mapping[str, int | float | bool | str]
+    expected: str | None = None
+    expected_text: str | None = None
+    prompt_tokens: int | None = None
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What came back for one item; one line of ``samples.jsonl``.
+
+    Attributes:
+        run: ``main``, or the name of a control.
+        status: HTTP status, 0 when there was no response.
+        error: Why there is no usable response; empty when there is one.
+        started: Seconds since the evaluation began.
+        seconds: Time the request was in flight.
+    """
+
+    run: str
+    item: str
+    status: int
+    error: str
+    text: str
+    finish_reason: str
+    prompt_tokens: int
+    completion_tokens: int
+    started: float
+    seconds: float
+    expected: str | None = None
+    expected_text: str | None = None
+    expected_prompt_tokens: int | None = None
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Samples of one run, counted.
+
+    Attributes:
+        planned: Items the case asks for.
+        answered: Responses with status 200.
+        failed: Requests without a usable response: errors, never wrong answers.
+        empty: Answers without a single token.
+        scored: Answers with a known right answer.
+        correct: Scored answers that are right.
+        compared: Answers whose whole text is known beforehand.
+        equal: Compared answers whose text is exactly that.
+        prompt_tokens: Sum over the answers, as the server counted them.
+        unexpected_prompt_tokens: Answers whose prompt has another number of tokens than was sent.
+    """
+
+    planned: int
+    answered: int
+    failed: int
+    empty: int
+    scored: int
+    correct: int
+    compared: int
+    equal: int
+    prompt_tokens: int
+    unexpected_prompt_tokens: int
+
+    @property
+    def accuracy(self) -> float:
+        """Share of scored answers that are right."""
+        return self.correct / self.scored
+
+
+@dataclass(frozen=True)
+class Unmeasured:
+    """A measurement that the case needs and that could not be taken."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Acceptance:
+    """Speculative-decoding counters, as deltas over the evaluation, summed over engines and ranks."""
+
+    drafts: int
+    draft_tokens: int
+    accepted: int
+    accepted_per_position: tuple[int, ...]
+
+    @property
+    def length(self) -> float:
+        """Acceptance length: 1 + accepted / drafts."""
+        return 1 + self.accepted / self.drafts
+
+    @property
+    def per_position(self) -> tuple[float, ...]:
+        """Share of drafts whose token at each position was accepted."""
+        return tuple(accepted / self.drafts for accepted in self.accepted_per_position)
+
+
+@dataclass(frozen=True)
+class KvLedger:
+    """Where the decode side's prompt tokens came from, as deltas summed over decode servers, engines and ranks.
+
+    Attributes:
+        external: Prompt tokens that arrived over the KV connector.
+        local_compute: Prompt tokens the decode side computed itself.
+        local_cache_hit: Prompt tokens found in its own prefix cache.
+        transfers: Completed transfers.
+        bytes: Bytes moved.
+        failures: Failed transfers and notifications, and requests whose KV expired.
+    """
+
+    external: int
+    local_compute: int
+    local_cache_hit: int
+    transfers: int
+    bytes: int
+    failures: int
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Everything the checks look at.
+
+    Attributes:
+        answers: Of the main run and of each control.
+        acceptance: None without speculation.
+        kv: None without a KV connector.
+        restarted: Servers whose counters went down: they restarted during the evaluation.
+    """
+
+    answers: Mapping[str, Answers]
+    acceptance: Acceptance | Unmeasured | None
+    kv: KvLedger | Unmeasured | None
+    restarted: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """One line of the verdict; one testcase of the JUnit file.
+
+    Attributes:
+        name: Unique in the case.
+        measured, expected, bound: As people read them: numbers, or a few words.
+        n: Number of observations behind ``measured``; 0 where counting makes no sense.
+        message: One line; why, unless it passed.
+        details: More lines for the body: the root cause, the items that flipped.
+    """
+
+    name: str
+    outcome: Outcome
+    measured: str = ""
+    expected: str = ""
+    bound: str = ""
+    n: int = 0
+    message: str = ""
+    details: str = ""
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """How one stage of a run ended."""
+
+    stage: Stage
+    outcome: Outcome
+    seconds: float
+    message: str = ""
+    details: str = ""

@@ -1,0 +1,60 @@
+"""The harness's own errors, each with the exit code a caller sees.
+
+    HarnessError
+    ├── UsageError       2    the caller's input is wrong: a case file, an option
+    ├── NothingSelected  3    the input is fine and selects nothing: never green
+    └── CannotJudge      4    image, start, health, evaluation, teardown, download: no judgement possible
+
+    Interrupted        130    a KeyboardInterrupt, so that ``except Exception`` never swallows it
+
+A judgement that came out false is no exception: it is a :class:`~harness.ground.domain.CheckResult` and exit
+code 1 (:data:`EXIT_FAILED`).
+"""
+
+from __future__ import annotations
+
+EXIT_PASSED = 0
+EXIT_FAILED = 1
+
+
+class HarnessError(Exception):
+    """Base of everything the command line reports in one line instead of a traceback."""
+
+    exit_code = 70  # EX_SOFTWARE: only a subclass may reach a user
+
+
+class UsageError(HarnessError):
+    """The caller's input is wrong. The message names file, key and the next step."""
+
+    exit_code = 2
+
+
+class NothingSelected(HarnessError):
+    """A valid selection that matches no case. Zero tests is never green."""
+
+    exit_code = 3
+
+
+class CannotJudge(HarnessError):
+    """A step on the way to the judgement broke, so there is none.
+
+    Args:
+        message: What broke.
+        cause: The root cause in the words of whoever broke, one line; empty when there is none.
+        details: More lines for the report: the end of a log.
+    """
+
+    exit_code = 4
+
+    def __init__(self, message: str, *, cause: str = "", details: str = "") -> None:
+        super().__init__(f"{message}: {cause}" if cause else message)
+        self.details = details
+
+
+class Interrupted(KeyboardInterrupt):
+    """SIGINT or SIGTERM reached the harness."""
+
+    exit_code = 130
+
+    def __init__(self, signal_name: str) -> None:
+        super().__init__(f"interrupted by {signal_name}")
