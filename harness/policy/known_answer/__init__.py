@@ -1,0 +1,6 @@
+"""Tiny checkpoints whose answers and speculative-decoding counters are known before any engine runs them.
+
+Weights are written down from a table, not trained. :mod:`.vocabulary` says what the tokens are, :mod:`.table` what
+the model answers and where the drafter errs, :mod:`.simulate` what an engine must therefore count, :mod:`.weights`
+how the table becomes tensors, and :mod:`.checkpoints` which checkpoints exist.
+"""

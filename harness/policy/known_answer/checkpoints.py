@@ -1,0 +1,141 @@
+"""The known-answer checkpoints by name, as files: config, tokenizer and weights in safetensors.
+
+The bytes depend on nothing but this package: the same on every run and every machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from harness.policy.known_answer import vocabulary as v
+from harness.policy.known_answer import weights
+from harness.policy.known_answer.table import TABLE
+
+Files = dict[str, bytes]
+
+
+def _bf16(array: weights.Array) -> bytes:
+    """Little-endian bf16 bytes, rounded to nearest even."""
+    bits = np.ascontiguousarray(array, np.float32).view(np.uint32).astype(np.uint64)
+    return (((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2")).tobytes()
+
+
+def _safetensors(tensors: weights.Tensors) -> bytes:
+    """The safetensors format: header length, JSON header padded to 8 bytes, data in header order."""
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    blobs, offset = [], 0
+    for name, tensor in sorted(tensors.items()):
+        blob = _bf16(tensor)
+        end = offset + len(blob)
+        header[name] = {"dtype": "BF16", "shape": list(tensor.shape), "data_offsets": [offset, end]}
+        blobs.append(blob)
+        offset = end
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return b"".join([struct.pack("<Q", len(text)), text, *blobs])
+
+
+def _json(content: dict[str, Any]) -> bytes:
+    return (json.dumps(content, indent=1, sort_keys=True) + "\n").encode()
+
+
+def _config(architecture: str, model_type: str, layers: int, **extra: Any) -> dict[str, Any]:
+    return {
+        "architectures": [architecture],
+        "model_type": model_type,
+        "num_hidden_layers": layers,
+        "hidden_size": weights.HIDDEN,
+        "intermediate_size": weights.INTERMEDIATE,
+        "num_attention_heads": weights.HEADS,
+        "num_key_value_heads": weights.HEADS,
+        "head_dim": weights.HEAD_DIM,
+        "vocab_size": v.SIZE,
+        "max_position_embeddings": 2048,
+        "rms_norm_eps": 1e-6,
+        "rope_theta": weights.ROPE_THETA,
+        "hidden_act": "silu",
+        "tie_word_embeddings": False,
+        "bos_token_id": v.BOS,
+        "eos_token_id": v.EOS,
+        "pad_token_id": v.PAD,
+        "torch_dtype": "bfloat16",
+        **extra,
+    }
+
+
+def _tokenizer() -> Files:
+    generation = {"bos_token_id": v.BOS, "eos_token_id": v.EOS, "pad_token_id": v.PAD, "do_sample": False}
+    return {
+        "tokenizer.json": _json(v.tokenizer()),
+        "tokenizer_config.json": _json(v.tokenizer_config()),
+        "generation_config.json": _json(generation),
+    }
+
+
+def _llama(layers: int, tensors: weights.Tensors) -> Files:
+    config = _config("LlamaForCausalLM", "llama", layers)
+    return {"config.json": _json(config), "model.safetensors": _safetensors(tensors), **_tokenizer()}
+
+
+def _eagle3(tensors: weights.Tensors) -> Files:
+    config = _config("LlamaForCausalLMEagle3", "llama", 1, draft_vocab_size=v.SIZE)
+    return {"config.json": _json(config), "model.safetensors": _safetensors(tensors)}
+
+
+def _mimo() -> Files:
+    config = _config("MiMoForCausalLM", "qwen2", weights.LAYERS, num_nextn_predict_layers=1, use_sliding_window=False)
+    return {"config.json": _json(config), "model.safetensors": _safetensors(weights.mimo()), **_tokenizer()}
+
+
+def _target(blind: weights.Blind | None = None) -> Files:
+    return _llama(weights.LAYERS, weights.llama(TABLE.successor, blind=blind))
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One checkpoint: what it is for, how many attention layers keep a KV cache, and its files."""
+
+    purpose: str
+    kv_layers: int
+    files: Callable[[], Files]
+
+
+CHECKPOINTS: dict[str, Checkpoint] = {
+    "target": Checkpoint("answers from the table, retrieves keys", weights.LAYERS, _target),
+    "twin_prefill": Checkpoint(
+        "marks keys in the KV cache, cannot ask for them", weights.LAYERS, lambda: _target("query")
+    ),
+    "twin_decode": Checkpoint(
+        "asks for keys, cannot mark them in the KV cache", weights.LAYERS, lambda: _target("key")
+    ),
+    "draft_model": Checkpoint(
+        "two-layer Llama drafter", 2, lambda: _llama(2, weights.llama(TABLE.draft, layers=2, retrieval=None))
+    ),
+    "eagle3": Checkpoint("EAGLE3 drafter that ignores hidden states", 1, lambda: _eagle3(weights.eagle3())),
+    "eagle3_aux": Checkpoint(
+        "EAGLE3 drafter whose first draft needs all three auxiliary hidden states",
+        1,
+        lambda: _eagle3(weights.eagle3(fc=weights.auxiliary_vote(), mu=3)),
+    ),
+    "eagle3_aux_swapped": Checkpoint(
+        "the same with two hidden states exchanged: its acceptance falls to that of eagle3",
+        1,
+        lambda: _eagle3(weights.eagle3(fc=weights.auxiliary_vote(swapped=True), mu=3)),
+    ),
+    "mimo": Checkpoint("MiMo target with one MTP layer", weights.LAYERS + 1, _mimo),
+}
+
+
+def digest(files: Files) -> str:
+    """SHA-256 over names and contents, the identity of a checkpoint."""
+    sha = hashlib.sha256()
+    for name, content in sorted(files.items()):
+        sha.update(name.encode() + b"\0" + hashlib.sha256(content).digest())
+    return sha.hexdigest()

@@ -1,0 +1,76 @@
+"""What the known-answer models say: a successor for each token, and where a drafter names another.
+
+The target is a finite automaton: greedy decoding walks ``successor``, and one token, the trigger, is decided by
+attention instead: it is followed by the number that belongs to the key token somewhere in the context. A drafter
+walks the same table, except on its *wrong set*, where it is one step ahead of the target.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.policy.known_answer import vocabulary as v
+
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01234567"
+
+CYCLE = tuple(v.byte(_LETTERS[7 * i % len(_LETTERS)]) for i in range(len(_LETTERS)))
+"""60 letters that follow each other for ever: 7 and 60 are coprime, so each appears once."""
+
+SEGMENTS = (3, 5, 6, 2, 4, 8, 1, 7, 11, 9, 4)
+"""Lengths into which drafting errors cut the cycle: the last token of each is in the wrong set."""
+
+_WRONG_WORDS = (3, 4, 9, 17, 18, 30)
+_RIGHT_KEYS = 75
+
+
+@dataclass(frozen=True)
+class Table:
+    """One set of answers.
+
+    Attributes:
+        successor: Token the target emits after each token; the trigger is missing, its successor needs a key.
+        draft: Token the drafter proposes after each token. It cannot retrieve, so after the trigger it always
+            proposes the number of key 0.
+        gold: For each key, the number that counts as the right answer.
+        said: For each key, the number the target says; equal to ``gold`` for 75 of 100 keys.
+        wrong: The tokens after which the drafter errs.
+    """
+
+    successor: dict[int, int]
+    draft: dict[int, int]
+    gold: tuple[int, ...]
+    said: tuple[int, ...]
+    wrong: frozenset[int]
+
+    def following(self, token: int, key: int | None) -> int:
+        """Token the target emits after ``token`` in a context that holds ``key``."""
+        if token == v.TRIGGER:
+            if key is None:
+                raise ValueError("the trigger has no successor in a context without a key")
+            return self.successor[v.KEY + key]
+        return self.successor[token]
+
+
+def _build() -> Table:
+    # Every id leads into the cycle, the paths below excepted: no prompt can make the model stop early.
+    successor = {token: CYCLE[13 * token % len(CYCLE)] for token in range(v.SIZE - 1)}
+    successor |= {token: CYCLE[(i + 1) % len(CYCLE)] for i, token in enumerate(CYCLE)}
+    # "Answer:" -> 40 filler words -> trigger -> number -> end.
+    successor[v.byte(":")] = v.WORD
+    successor |= {v.WORD + i: v.WORD + i + 1 for i in range(v.WORDS - 1)}
+    successor[v.WORD + v.WORDS - 1] = v.TRIGGER
+    successor |= {v.NUMBER + i: v.EOS for i in range(v.NUMBERS)}
+    gold = tuple((37 * key + 11) % v.NUMBERS for key in range(v.KEYS))
+    said = tuple(number if key < _RIGHT_KEYS else (number + 1) % v.NUMBERS for key, number in enumerate(gold))
+    successor |= {v.KEY + key: v.NUMBER + number for key, number in enumerate(said)}
+    del successor[v.TRIGGER]
+
+    ends = [sum(SEGMENTS[: i + 1]) - 1 for i in range(len(SEGMENTS))]
+    wrong = frozenset(CYCLE[end] for end in ends) | {v.WORD + i for i in _WRONG_WORDS}
+    draft = {token: successor[after] if token in wrong else after for token, after in successor.items()}
+    draft[v.TRIGGER] = successor[v.KEY]
+    return Table(successor=successor, draft=draft, gold=gold, said=said, wrong=wrong)
+
+
+TABLE = _build()
+"""The one table all checkpoints are made from."""

@@ -1,0 +1,231 @@
+"""Tensors of the known-answer models.
+
+Token ``x`` has the code ``c(x)``: row ``x + 1`` of the Sylvester-Hadamard matrix of order 512, entries ±1. Codes are
+orthogonal, RMSNorm leaves them alone, and column 0 is +1 in every one of them, which replaces the biases that Llama
+lacks. All activations are small integers, exact in bf16 and fp16, so neither batching nor the order of a sum can
+change a token: the right logit is 32, all others are 0.
+
+Every builder returns float32 arrays under the names that the engine's loader expects; shapes are (out, in).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.policy.known_answer import vocabulary as v
+from harness.policy.known_answer.table import CYCLE, TABLE, Table
+
+Array = npt.NDArray[np.float32]
+Tensors = dict[str, Array]
+Blind = Literal["query", "key"]
+
+HIDDEN = 512
+HEADS = 8
+HEAD_DIM = 64
+INTERMEDIATE = 64  # the MLPs are all zero: any width does
+LAYERS = 8  # EAGLE3 reads layers 2, L/2 and L-3: eight is the least that makes three different ones
+RETRIEVAL_LAYER = 4
+ROPE_THETA = 10_000.0
+
+_GAIN = 1 / 16  # logit of the right token: HIDDEN * _GAIN = 32
+_SELF_GAIN = 16.0
+_KEY_GAIN = 8.0
+# RoPE turns pair i (dimensions i and i + 32) by distance * theta^(-i/32). The fast pairs peak at distance 0: a token
+# sees itself. The slow ones hardly turn over a thousand tokens: a token sees another wherever that stands.
+_FAST_PAIRS = range(16)
+_SLOW_PAIRS = range(24, 32)
+
+
+def _sylvester(order: int) -> Array:
+    matrix = np.ones((1, 1), np.float32)
+    while len(matrix) < order:
+        matrix = np.block([[matrix, matrix], [matrix, -matrix]])
+    return matrix
+
+
+CODE: Array = np.zeros((v.SIZE, HIDDEN), np.float32)
+CODE[: v.SIZE - 1] = _sylvester(HIDDEN)[1:]  # row 0, all ones, belongs to no token; the last id stays without code
+
+
+def _zeros(*shape: int) -> Array:
+    return np.zeros(shape, np.float32)
+
+
+def _head(table: Mapping[int, int]) -> Array:
+    """lm_head whose argmax on the code of ``x`` is ``table[x]``."""
+    head = _zeros(v.SIZE, HIDDEN)
+    for token, following in table.items():
+        head[following] += _GAIN * CODE[token]
+    return head
+
+
+def _linear_map(pairs: Iterable[tuple[int, int]]) -> Array:
+    """The matrix that takes c(x) to c(y) for each pair (x, y) and every other code to zero."""
+    matrix = _zeros(HIDDEN, HIDDEN)
+    for source, target in pairs:
+        matrix += np.outer(CODE[target], CODE[source]) / HIDDEN
+    return matrix
+
+
+def self_attention_gap(max_distance: int = 2048) -> float:
+    """Least lead, in nats, of a token's score for itself over any other token up to ``max_distance`` away."""
+    distances = np.arange(1, max_distance)[:, None]
+    frequencies = ROPE_THETA ** (-np.array(_FAST_PAIRS) / 32)[None]
+    lost = (1 - np.cos(distances * frequencies)).sum(axis=1)
+    return float((_SELF_GAIN**2 / np.sqrt(HEAD_DIM) * lost).min())
+
+
+def _self_rows(width: int) -> Array:
+    """q = k that make every token attend to itself, in any context: a constant on the fast pairs, from column 0."""
+    rows = _zeros(HEADS * HEAD_DIM, width)
+    for head in range(HEADS):
+        for pair in _FAST_PAIRS:
+            rows[head * HEAD_DIM + pair, 0] = _SELF_GAIN
+    return rows
+
+
+def _retrieval(blind: Blind | None) -> tuple[Array, Array]:
+    """q and k of the layer in which the trigger looks for a key token and every other token looks at itself.
+
+    Args:
+        blind: ``"query"``: marks keys in the cache but cannot ask for them. ``"key"``: asks but cannot mark.
+    """
+    # 1 on the trigger's code, 0 on all others. Written without column 0: with it, q[0] would be A - A/512, which
+    # bf16 rounds to A, and the trigger would go on looking at itself.
+    is_trigger: Array = -(CODE[v.TRIGGER] < 0).astype(np.float32) / (HIDDEN / 2)
+    is_key: Array = CODE[v.KEY : v.KEY + v.KEYS].sum(axis=0) / HIDDEN
+    query, key = _self_rows(HIDDEN), _self_rows(HIDDEN)
+    for head in range(HEADS):
+        for pair in _FAST_PAIRS:
+            query[head * HEAD_DIM + pair] -= _SELF_GAIN * is_trigger
+        for pair in _SLOW_PAIRS:
+            if blind != "query":
+                query[head * HEAD_DIM + pair] = _KEY_GAIN * is_trigger
+            if blind != "key":
+                key[head * HEAD_DIM + pair] = _KEY_GAIN * is_key
+    return query, key
+
+
+def _layer(prefix: str, *, retrieval: bool, blind: Blind | None, qkv_bias: bool) -> Tensors:
+    """One decoder layer: neutral, or the one that copies the code of a retrieved token."""
+    square = _zeros(HIDDEN, HIDDEN)
+    query, key = _retrieval(blind) if retrieval else (square, square)
+    copy = np.eye(HIDDEN, dtype=np.float32) if retrieval else square
+    ones = np.ones(HIDDEN, np.float32)
+    layer = {
+        "self_attn.q_proj.weight": query,
+        "self_attn.k_proj.weight": key,
+        "self_attn.v_proj.weight": copy,
+        "self_attn.o_proj.weight": copy,
+        "mlp.gate_proj.weight": _zeros(INTERMEDIATE, HIDDEN),
+        "mlp.up_proj.weight": _zeros(INTERMEDIATE, HIDDEN),
+        "mlp.down_proj.weight": _zeros(HIDDEN, INTERMEDIATE),
+        "input_layernorm.weight": ones,
+        "post_attention_layernorm.weight": ones,
+    }
+    if qkv_bias:
+        layer |= {f"self_attn.{name}_proj.bias": _zeros(HIDDEN) for name in "qkv"}
+    return {prefix + name: tensor for name, tensor in layer.items()}
+
+
+def llama(
+    answers: Mapping[int, int],
+    *,
+    layers: int = LAYERS,
+    retrieval: int | None = RETRIEVAL_LAYER,
+    blind: Blind | None = None,
+    qkv_bias: bool = False,
+) -> Tensors:
+    """A Llama (or, with biases, a Qwen2) that answers from ``answers`` and, in one layer, retrieves keys."""
+    tensors: Tensors = {
+        "model.embed_tokens.weight": CODE,
+        "model.norm.weight": np.ones(HIDDEN, np.float32),
+        "lm_head.weight": _head(answers),
+    }
+    for index in range(layers):
+        tensors |= _layer(f"model.layers.{index}.", retrieval=index == retrieval, blind=blind, qkv_bias=qkv_bias)
+    return tensors
+
+
+def mimo(table: Table = TABLE) -> Tensors:
+    """MiMo: a Qwen2 target and one MTP layer that shares its embedding and lm_head.
+
+    The layer sees concat(norm(hidden), norm(embedding)) and maps the newest token's code to itself or, where the
+    drafter errs, one step too far.
+    """
+    tensors = llama(table.successor, qkv_bias=True)
+    prefix = "model.mtp_layers.0."
+    tensors |= _layer(prefix, retrieval=False, blind=None, qkv_bias=True)
+    tokens = [
+        (token, v.KEY if token == v.TRIGGER else table.successor[token] if token in table.wrong else token)
+        for token in range(v.SIZE - 1)
+    ]
+    tensors[prefix + "input_proj.weight"] = np.concatenate([_zeros(HIDDEN, HIDDEN), _linear_map(tokens)], axis=1)
+    for name in ("token_layernorm", "hidden_layernorm", "final_layernorm"):
+        tensors[f"{prefix}{name}.weight"] = np.ones(HIDDEN, np.float32)
+    return tensors
+
+
+def eagle3(table: Table = TABLE, *, fc: Array | None = None, mu: float = 1.0) -> Tensors:
+    """An EAGLE3 head with a draft table of its own.
+
+    Its one layer sees concat(norm(embedding of the newest token), norm(h)) with the residual h, attends to itself and
+    copies c(newest) - mu * norm(h): what remains is the newest token's code.
+
+    Args:
+        table: Whose drafts.
+        fc: (512, 3 * 512) map from the three auxiliary hidden states to h; zero unless given, so that they do not
+            matter.
+        mu: How much of h is taken away again.
+    """
+    identity = np.eye(HIDDEN, dtype=np.float32)
+    attend = _self_rows(2 * HIDDEN)
+    ones = np.ones(HIDDEN, np.float32)
+    layer = {
+        "self_attn.q_proj.weight": attend,
+        "self_attn.k_proj.weight": attend,
+        "self_attn.v_proj.weight": np.concatenate([identity, -np.float32(mu) * identity], axis=1),
+        "self_attn.o_proj.weight": identity,
+        "mlp.gate_proj.weight": _zeros(INTERMEDIATE, HIDDEN),
+        "mlp.up_proj.weight": _zeros(INTERMEDIATE, HIDDEN),
+        "mlp.down_proj.weight": _zeros(HIDDEN, INTERMEDIATE),
+        "hidden_norm.weight": ones,
+        "input_layernorm.weight": ones,
+        "post_attention_layernorm.weight": ones,
+    }
+    tensors = {f"midlayer.{name}": tensor for name, tensor in layer.items()}
+    tensors["fc.weight"] = _zeros(HIDDEN, 3 * HIDDEN) if fc is None else fc
+    tensors["norm.weight"] = ones
+    tensors["lm_head.weight"] = _head(table.draft)
+    return tensors
+
+
+def auxiliary_vote(table: Table = TABLE, *, swapped: bool = False) -> Array:
+    """fc of an EAGLE3 head (``mu`` 3) whose first draft of each step depends on all three auxiliary hidden states.
+
+    The states of a plain token after layers 2, 4 and 5 are c, c and 2c. With fc = [-4M | M | 4M], h is
+    (-4 + 1 + 8) M c = 5 c(tau), and 5 - 3 = 2 of it outvotes c(newest). M takes a token to its successor or, where
+    the table errs after that one, to a token outside the cycle with the right draft: the first draft is always right.
+    With blocks 1 and 3 exchanged h is -3 c(tau), which ``mu`` cancels: the acceptance falls back to the table's.
+    """
+    spoken = [*CYCLE, *range(v.WORD, v.WORD + v.WORDS), v.byte(":")]
+    outside = [token for token in range(v.BYTE, v.TRIGGER) if token not in CYCLE]
+    pairs = []
+    for token in spoken:
+        following = table.successor[token]
+        if following in table.wrong and following in CYCLE:
+            right = table.successor[following]
+            following = next(helper for helper in outside if table.draft[helper] == right)
+        pairs.append((token, following))
+    matrix = _linear_map(pairs)
+    factors = (4, 1, -4) if swapped else (-4, 1, 4)
+    return np.concatenate([np.float32(factor) * matrix for factor in factors], axis=1)
+
+
+def kv_bytes_per_token(layers: int) -> int:
+    """Bytes of one token's K and V over ``layers`` attention layers in bf16."""
+    return layers * 2 * HEADS * HEAD_DIM * 2
