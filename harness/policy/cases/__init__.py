@@ -1,0 +1,1 @@
+"""Case files: one TOML file is one thing to be judged."""

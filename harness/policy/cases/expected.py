@@ -1,0 +1,86 @@
+"""Expected values of the cases that run on known-answer checkpoints: computed from the tables, never typed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from harness.policy.cases.load import CaseFile
+from harness.policy.cases.model import Platform, Serve, Topology, merge
+from harness.policy.known_answer import simulate, weights
+from harness.policy.known_answer.checkpoints import CHECKPOINTS
+from harness.policy.known_answer.table import TABLE
+from harness.policy.protocols import Evaluation, known_answer_cycle, known_answer_qa
+
+_TWINS = {"prefill": "twin_prefill", "decode": "twin_decode"}
+_TABLE_DRAFTERS = {"eagle3", "draft_model", None}  # None: MTP layers, which follow the table too
+
+
+def expected_values(case_file: CaseFile, platform: Platform) -> dict[str, dict[str, Any]]:
+    """Values by check name, for every check of the case that can be computed; empty if the case is none of ours.
+
+    Works before the case itself is valid, so that a new case gets its numbers from here.
+    """
+    merged = merge(dict(case_file.defaults), dict(case_file.content))
+    for layer in (case_file.defaults, case_file.content):
+        merged = merge(merged, layer.get("platform", {}).get(platform, {}))
+    evaluation: Evaluation = TypeAdapter(Evaluation).validate_python(merged["evaluation"])
+    topology = Topology.model_validate(merged["topology"])
+    serve = {
+        role: Serve.model_validate(merge(merged["serve"], merged["roles"].get(role, {}))) for role in topology.roles
+    }
+    if not _answers_from_the_table(topology, serve, evaluation):
+        return {}
+
+    module = known_answer_qa if isinstance(evaluation, known_answer_qa.Config) else known_answer_cycle
+    values: dict[str, dict[str, Any]] = {"parity": {"expected": 1.0, "n": evaluation.items}}
+    if isinstance(evaluation, known_answer_qa.Config):
+        asked = known_answer_qa.keys(evaluation)
+        right = sum(TABLE.gold[key] == TABLE.said[key] for key in asked)
+        values["accuracy"] = {"expected": right / len(asked), "n": len(asked)}
+    final = serve["decode" if topology.kind == "disagg" else "server"]
+    if final.speculation:
+        k = final.speculation.num_speculative_tokens
+        requests = module.requests(evaluation)
+        values |= _speculation(simulate.total(requests, k, disaggregated=topology.kind == "disagg"))
+    if topology.kind == "disagg":
+        block = final.flags["block-size"]
+        assert isinstance(block, int)
+        lengths = [item.prompt_tokens or 0 for item in module.items(evaluation)]
+        tokens = sum(-(-length // block) * block for length in lengths)
+        values["kv_transfer"] = {"bytes": tokens * weights.kv_bytes_per_token(_kv_layers(final))}
+    return values
+
+
+def _answers_from_the_table(topology: Topology, serve: dict[Any, Serve], evaluation: Evaluation) -> bool:
+    drafters = set()
+    for role, settings in serve.items():
+        wanted = _TWINS[role] if topology.kind == "disagg" else None
+        if settings.model.known_answer not in ({wanted} if wanted else {"target", "mimo"}):
+            return False
+        if settings.speculation:
+            drafter = settings.speculation.model
+            drafters.add(drafter.known_answer if drafter else None)
+    return drafters <= _TABLE_DRAFTERS and evaluation.send_to == "entry"
+
+
+def _speculation(counts: simulate.Counts) -> dict[str, dict[str, Any]]:
+    return {
+        "acceptance_length": {"expected": counts.acceptance_length, "n": counts.drafts},
+        "acceptance_per_position": {"expected": list(counts.acceptance_per_position), "n": counts.drafts},
+        "draft_counts": {
+            "drafts": counts.drafts,
+            "draft_tokens": counts.draft_tokens,
+            "accepted": counts.accepted,
+            "accepted_per_position": list(counts.accepted_per_position),
+        },
+    }
+
+
+def _kv_layers(serve: Serve) -> int:
+    """Attention layers whose KV cache travels: the model's and the drafter's."""
+    layers = CHECKPOINTS[serve.model.known_answer].kv_layers
+    if serve.speculation and serve.speculation.model:
+        layers += CHECKPOINTS[serve.speculation.model.known_answer].kv_layers
+    return layers

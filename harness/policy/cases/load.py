@@ -1,0 +1,162 @@
+"""From TOML files to cases: defaults, then the case, each with its table for the platform laid over it."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from harness.ground.errors import UsageError
+from harness.policy.cases.model import PLATFORMS, Case, Platform, Serve, merge
+
+DEFAULTS = "_defaults.toml"
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+@dataclass(frozen=True)
+class CaseFile:
+    """A parsed case file, not yet resolved for a platform.
+
+    Attributes:
+        suite: Name of its folder.
+        name: Its file name without ending.
+        path: As it is named in errors.
+        content: The file.
+        defaults: The defaults file.
+    """
+
+    suite: str
+    name: str
+    path: Path
+    content: Mapping[str, Any]
+    defaults: Mapping[str, Any]
+
+    @property
+    def id(self) -> str:
+        return f"{self.suite}/{self.name}"
+
+    @property
+    def platforms(self) -> list[Platform]:
+        return [platform for platform in PLATFORMS if platform in self.content.get("platforms", [])]
+
+    def resolve(self, platform: Platform) -> Case:
+        """The case as it runs on ``platform``.
+
+        Raises:
+            UsageError: Unknown key, wrong type, missing baseline: with file, key and the nearest valid name.
+        """
+        merged: dict[str, Any] = {}
+        for layer in (self.defaults, self.content):
+            merged = merge(merged, {key: value for key, value in layer.items() if key != "platform"})
+            merged = merge(merged, layer.get("platform", {}).get(platform, {}))
+        self._validate_roles(merged)
+        try:
+            return Case.model_validate(merged)
+        except ValidationError as error:
+            raise self._usage_error(error) from None
+
+    def _validate_roles(self, merged: dict[str, Any]) -> None:
+        serve, roles = merged.get("serve"), merged.get("roles")
+        if not isinstance(serve, dict) or not isinstance(roles, dict):
+            return  # the model says so
+        for prefix, table in (("serve", {}), *((f"roles.{role}", roles[role]) for role in roles)):
+            if not isinstance(table, dict):
+                raise UsageError(f"{self.path}: {prefix}: must be a table")
+            try:
+                Serve.model_validate(merge(serve, table))
+            except ValidationError as error:
+                raise self._usage_error(error, Serve, tuple(prefix.split("."))) from None
+
+    def _usage_error(
+        self, error: ValidationError, model: type[BaseModel] = Case, prefix: tuple[str, ...] = ()
+    ) -> UsageError:
+        # The first error is enough: the next run shows the next one. An unknown key goes first, because a misspelt
+        # key is often a missing one too.
+        first = min(error.errors(), key=lambda detail: detail["type"] != "extra_forbidden")
+        location = [str(part) for part in first["loc"]]
+        key = ".".join([*prefix, *_without_tags(location)])
+        if first["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(location[-1], _names_beside(model, location), n=1, cutoff=0.5)
+            advice = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(_names_beside(model, location))}"
+            return UsageError(f"{self.path}: {key}: unknown key; {advice}")
+        if first["type"] == "missing":
+            return UsageError(f"{self.path}: {key}: missing; add it to the case file")
+        message = first["msg"].removeprefix("Value error, ")
+        given = "" if first["type"] == "value_error" else f" (it is {first['input']!r})"
+        return UsageError(f"{self.path}: {key + ': ' if key else ''}{message}{given}")
+
+
+def _without_tags(location: list[str]) -> list[str]:
+    """``location`` without the protocol id that pydantic inserts after ``evaluation``."""
+    return [
+        part for i, part in enumerate(location) if not (i == 1 and location[0] == "evaluation" and len(location) > 2)
+    ]
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    """Every model class that occurs in a type annotation."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in _models_in(argument)]
+
+
+def _names_beside(model: type[BaseModel], location: list[str]) -> list[str]:
+    """Field names valid where the last part of ``location`` stands."""
+    models = [model]
+    for part in location[:-1]:
+        fields = [candidate.model_fields[part] for candidate in models if part in candidate.model_fields]
+        if fields:
+            models = [found for field in fields for found in _models_in(field.annotation)]
+    return sorted({name for candidate in models for name in candidate.model_fields})
+
+
+def read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not valid TOML: {error}") from None
+
+
+def load(folder: Path) -> list[CaseFile]:
+    """All case files below ``folder``, each checked for every platform it declares.
+
+    Raises:
+        UsageError: No such folder, or a file in it is wrong.
+    """
+    if not (folder / DEFAULTS).is_file():
+        raise UsageError(f"{folder}: no case folder ({DEFAULTS} is not there); run from the repository or give --cases")
+    defaults = read(folder / DEFAULTS)
+    found = []
+    for path in sorted(folder.glob("*/*.toml")):
+        suite, name = path.parent.name, path.stem
+        for part in (suite, name):
+            if not _NAME.fullmatch(part):
+                raise UsageError(f"{path}: {part!r} must be lower-case letters, digits and underscores")
+        case_file = CaseFile(suite, name, path, read(path), defaults)
+        _check_platforms(case_file)
+        for platform in case_file.platforms:
+            case_file.resolve(platform)
+        found.append(case_file)
+    return found
+
+
+def _check_platforms(case_file: CaseFile) -> None:
+    declared = case_file.content.get("platforms")
+    if not isinstance(declared, list) or not declared:
+        raise UsageError(f'{case_file.path}: platforms: missing; list where the case runs, as in ["cpu"]')
+    for key, names in (("platforms", declared), ("platform", case_file.content.get("platform", {}))):
+        for name in names:
+            if name not in PLATFORMS:
+                raise UsageError(f"{case_file.path}: {key}: {name!r} is none of {', '.join(PLATFORMS)}")
+            if name not in declared:
+                raise UsageError(
+                    f"{case_file.path}: platform.{name}: the case does not run on {name}; add it to platforms"
+                )

@@ -1,0 +1,167 @@
+"""A case, resolved for one platform. Field descriptions are the reference: the JSON Schema is made from them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from harness.policy.checks import Checks, accuracy
+from harness.policy.known_answer.checkpoints import CHECKPOINTS
+from harness.policy.protocols import Evaluation
+from harness.policy.protocols.base import Destination
+from harness.policy.schema import Strict
+
+Platform = Literal["cpu", "cuda", "rocm"]
+PLATFORMS: tuple[Platform, ...] = ("cpu", "cuda", "rocm")
+Role = Literal["server", "prefill", "decode"]
+FlagValue = bool | int | float | str | list[Any] | dict[str, Any]
+
+
+class Engine(Strict):
+    """``[engine]``."""
+
+    name: Literal["vllm"] = Field(description="The engine under test.")
+
+
+class Topology(Strict):
+    """``[topology]``."""
+
+    kind: Literal["single", "disagg"] = Field(description="One server, or prefill and decode behind a router.")
+    prefill: int = Field(ge=1, description="Prefill servers, where the kind is disagg.")
+    decode: int = Field(ge=1, description="Decode servers, where the kind is disagg.")
+
+    @property
+    def roles(self) -> dict[Role, int]:
+        """Roles and the number of servers of each."""
+        return {"server": 1} if self.kind == "single" else {"prefill": self.prefill, "decode": self.decode}
+
+
+class Model(Strict):
+    """A model: one of the known-answer checkpoints, made on the spot."""
+
+    known_answer: str = Field(description="Name of a known-answer checkpoint: see `harness checkpoints list`.")
+
+    @model_validator(mode="after")
+    def _exists(self) -> Self:
+        if self.known_answer not in CHECKPOINTS:
+            raise ValueError(f"no known-answer checkpoint {self.known_answer!r}; there are {', '.join(CHECKPOINTS)}")
+        return self
+
+
+class Speculation(Strict):
+    """``[serve.speculation]``."""
+
+    method: Literal["eagle3", "draft_model", "mtp"] = Field(description="Speculative-decoding method.")
+    model: Model | None = Field(None, description="The drafter; none for mtp, whose layers are in the verifier.")
+    num_speculative_tokens: int = Field(ge=1, description="Drafted tokens per step (k).")
+
+    @model_validator(mode="after")
+    def _drafter(self) -> Self:
+        if (self.model is None) != (self.method == "mtp"):
+            raise ValueError("model is the drafter: eagle3 and draft_model need one, mtp has none")
+        return self
+
+
+class KvTransfer(Strict):
+    """``[serve.kv_transfer]``."""
+
+    connector: Literal["none", "NixlConnector"] = Field(description="KV connector; none starts the role without.")
+    buffer_device: Literal["cpu", "cuda"] = Field(description="Where the connector keeps its buffers.")
+    load_failure_policy: Literal["fail", "recompute"] = Field(
+        description="What a failed load does. `recompute` hides it: only `fail` proves a transfer."
+    )
+
+
+class Serve(Strict):
+    """``[serve]``, and with the same keys ``[roles.ROLE]``, which wins for that role."""
+
+    model: Model
+    served_as: str = Field(
+        pattern=r"^[A-Za-z0-9._-]+$",
+        description="Name the engine is given for the model; the same for all roles, whatever their checkpoint.",
+    )
+    tensor_parallel_size: int = Field(ge=1, description="Tensor parallel size of a server.")
+    speculation: Speculation | None = Field(None, description="Speculative decoding; left out: none.")
+    kv_transfer: KvTransfer | None = Field(None, description="KV connector; left out: none.")
+    flags: dict[str, FlagValue] = Field(
+        description="Flags of the engine by their own names. true: the bare flag; false: its --no- form; a list: "
+        "repeated values; a table: JSON."
+    )
+    env: dict[str, str] = Field(description="Environment variables of the server.")
+
+
+class Timeouts(Strict):
+    """``[timeouts]``, in seconds."""
+
+    start: float = Field(gt=0, description="From the start of the servers until a first token came back end to end.")
+    request: float = Field(gt=0, description="For one request, queueing in the engine included.")
+    stop: float = Field(gt=0, description="From SIGTERM until SIGKILL.")
+
+
+class Control(accuracy.Config):
+    """``[controls.NAME]``: the same questions sent elsewhere, where they must score something else."""
+
+    send_to: Destination = Field(description="Where this control's requests go.")
+
+
+class Case(Strict):
+    """A whole case file."""
+
+    title: str = Field(min_length=10, description="What the case shows, in one line.")
+    platforms: list[Platform] = Field(min_length=1, description="Where the case runs.")
+    engine: Engine
+    topology: Topology
+    serve: Serve
+    roles: dict[Role, dict[str, Any]] = Field(description="What differs from [serve] for one role.")
+    timeouts: Timeouts
+    evaluation: Evaluation
+    controls: dict[str, Control] = Field(description="Negative controls: the same questions, another way.")
+    checks: Checks
+
+    def serve_of(self, role: Role) -> Serve:
+        """``[serve]`` with what ``[roles.ROLE]`` changes."""
+        return Serve.model_validate(merge(self.serve.model_dump(exclude_none=True), self.roles.get(role, {})))
+
+    def models(self) -> list[Model]:
+        """Every model the case loads, each once."""
+        found: dict[str, Model] = {}
+        for role in self.topology.roles:
+            serve = self.serve_of(role)
+            drafter = serve.speculation.model if serve.speculation else None
+            for model in (serve.model, drafter):
+                if model:
+                    found[model.known_answer] = model
+        return list(found.values())
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        unknown = set(self.roles) - set(self.topology.roles)
+        if unknown:
+            raise ValueError(f"roles: {min(unknown)!r} is no role of a {self.topology.kind} topology")
+        final = self.serve_of("decode" if self.topology.kind == "disagg" else "server")
+        checks = self.checks
+        if checks.accuracy is None and checks.acceptance_length is None:
+            raise ValueError("checks: a case without a baseline proves nothing; add [checks.accuracy] with its origin")
+        if final.speculation and checks.acceptance_length is None:
+            raise ValueError("checks: speculation is configured; add [checks.acceptance_length] with its origin")
+        if self.topology.kind == "disagg" and checks.kv_transfer is None:
+            raise ValueError("checks: prefill and decode are apart; add [checks.kv_transfer] with its origin")
+        positions = checks.acceptance_per_position
+        if positions and final.speculation and len(positions.expected) != final.speculation.num_speculative_tokens:
+            raise ValueError("checks.acceptance_per_position: expected needs one share per speculative token")
+        for name, baseline in (("checks.accuracy", checks.accuracy), ("checks.parity", checks.parity)):
+            if baseline and baseline.n != self.evaluation.items:
+                raise ValueError(f"{name}: n is {baseline.n}, the evaluation asks {self.evaluation.items} items")
+        if self.topology.kind == "single" and self.evaluation.send_to != "entry":
+            raise ValueError("evaluation.send_to: a single topology has only its entry")
+        return self
+
+
+def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """``base`` with the tables of ``over`` laid over it; anything that is no table replaces."""
+    result = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(result.get(key), dict)
+        result[key] = merge(result[key], value) if both else value
+    return result

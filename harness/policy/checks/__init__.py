@@ -1,0 +1,58 @@
+"""Checks: rules over a measurement with a baseline.
+
+One module a check: a ``Config`` (its table in the case file) and ``judge``, which returns one result or more. A new
+check is a new module, a field of :class:`Checks` and an entry in :func:`judge_all`; the schema, the judging and the
+reports follow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import Field
+
+from harness.ground.domain import CheckResult, Measurement
+from harness.policy.checks import acceptance, validity
+from harness.policy.checks import accuracy as accuracy_check
+from harness.policy.checks import kv_transfer as kv_transfer_check
+from harness.policy.checks import parity as parity_check
+from harness.policy.schema import Strict
+
+
+class Checks(Strict):
+    """The ``[checks]`` table. ``validity`` and ``teardown`` need no baseline and always run."""
+
+    accuracy: accuracy_check.Config | None = Field(None, description="Share of right answers.")
+    acceptance_length: acceptance.LengthConfig | None = Field(None, description="1 + accepted / drafts.")
+    acceptance_per_position: acceptance.PositionsConfig | None = Field(
+        None, description="Share of drafts accepted at each position."
+    )
+    draft_counts: acceptance.CountsConfig | None = Field(
+        None, description="The speculation counters themselves, where they are known to the unit."
+    )
+    kv_transfer: kv_transfer_check.Config | None = Field(
+        None, description="The ledger of prompt tokens on the decode side."
+    )
+    parity: parity_check.Config | None = Field(None, description="Texts equal to those known beforehand.")
+
+
+def judge_all(
+    checks: Checks, controls: Mapping[str, accuracy_check.Config], measured: Measurement
+) -> list[CheckResult]:
+    """All results of a case, in the order in which they are reported."""
+    results = validity.judge(measured)
+    if checks.accuracy:
+        results += accuracy_check.judge(checks.accuracy, measured)
+    if checks.parity:
+        results += parity_check.judge(checks.parity, measured)
+    if checks.acceptance_length:
+        results += acceptance.judge_length(checks.acceptance_length, measured)
+    if checks.acceptance_per_position:
+        results += acceptance.judge_positions(checks.acceptance_per_position, measured)
+    if checks.draft_counts:
+        results += acceptance.judge_counts(checks.draft_counts, measured)
+    if checks.kv_transfer:
+        results += kv_transfer_check.judge(checks.kv_transfer, measured)
+    for name, control in controls.items():
+        results += accuracy_check.judge(control, measured, run=name)
+    return results

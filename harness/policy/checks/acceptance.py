@@ -1,0 +1,100 @@
+"""Speculative decoding: acceptance length, acceptance per position, and the counters themselves."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from harness.ground.domain import Acceptance, CheckResult, Measurement, Outcome
+from harness.policy.checks import compare
+from harness.policy.schema import Baseline, Direction, Origin, Strict, Tolerance
+
+
+class LengthConfig(Baseline):
+    """``[checks.acceptance_length]``: ``n`` is the number of drafts behind the expected value."""
+
+
+class PositionsConfig(Tolerance):
+    """``[checks.acceptance_per_position]``: one expected share a position, first position first."""
+
+    expected: list[float] = Field(min_length=1)
+    direction: Direction
+    n: int = Field(ge=1, description="Drafts behind the expected values.")
+    origin: Origin
+
+    @model_validator(mode="after")
+    def _survival(self) -> Self:
+        # A position is accepted only if all before it are, so the shares cannot rise.
+        if any(not 0 <= share <= 1 for share in self.expected) or self.expected != sorted(self.expected, reverse=True):
+            raise ValueError("expected must hold shares between 0 and 1 that never rise from position to position")
+        return self
+
+
+class CountsConfig(Strict):
+    """``[checks.draft_counts]``: exact counters, for checkpoints whose acceptance is computed beforehand."""
+
+    drafts: int = Field(ge=1)
+    draft_tokens: int = Field(ge=1)
+    accepted: int = Field(ge=0)
+    accepted_per_position: list[int]
+    origin: Origin
+
+
+def judge_length(config: LengthConfig, measured: Measurement) -> list[CheckResult]:
+    """One result, ``acceptance_length``."""
+    name = "acceptance_length"
+    counters = _drafted(measured)
+    if isinstance(counters, str):
+        return [compare.unmeasured(name, counters)]
+    return [compare.baseline(name, counters.length, counters.drafts, config)]
+
+
+def judge_positions(config: PositionsConfig, measured: Measurement) -> list[CheckResult]:
+    """One result a position, ``acceptance_per_position[0]`` first."""
+    names = [f"acceptance_per_position[{position}]" for position in range(len(config.expected))]
+    counters = _drafted(measured)
+    if not isinstance(counters, str) and len(counters.per_position) != len(names):
+        counters = f"the engine counted {len(counters.per_position)} positions, the baseline has {len(names)}"
+    if isinstance(counters, str):
+        return [compare.unmeasured(name, counters) for name in names]
+    return [
+        compare.against(name, share, counters.drafts, expected=expected, direction=config.direction, tolerance=config)
+        for name, share, expected in zip(names, counters.per_position, config.expected, strict=True)
+    ]
+
+
+def judge_counts(config: CountsConfig, measured: Measurement) -> list[CheckResult]:
+    """One result, ``draft_counts``: drafts, drafted tokens, accepted tokens and each position, all equal."""
+    name = "draft_counts"
+    counters = _drafted(measured)
+    if isinstance(counters, str):
+        return [compare.unmeasured(name, counters)]
+    expected = Acceptance(config.drafts, config.draft_tokens, config.accepted, tuple(config.accepted_per_position))
+    equal = counters == expected
+    return [
+        CheckResult(
+            name=name,
+            outcome=Outcome.PASS if equal else Outcome.FAIL,
+            measured=_counted(counters),
+            expected=_counted(expected),
+            bound="equal",
+            n=counters.drafts,
+            message="" if equal else f"counted {_counted(counters)}, expected {_counted(expected)}",
+        )
+    ]
+
+
+def _drafted(measured: Measurement) -> Acceptance | str:
+    """The counters, or why there is nothing to judge. Without a single draft every ratio is undefined."""
+    counters = measured.acceptance
+    if counters is None:
+        return "the case configures no speculation"
+    if not isinstance(counters, Acceptance):
+        return counters.reason
+    return counters if counters.drafts else "the engine drafted nothing"
+
+
+def _counted(counters: Acceptance) -> str:
+    positions = "/".join(map(str, counters.accepted_per_position))
+    return f"{counters.drafts} drafts, {counters.accepted}/{counters.draft_tokens} accepted ({positions})"

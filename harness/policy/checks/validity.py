@@ -1,0 +1,45 @@
+"""Is there anything to judge? Counts that must agree and features that must have been active."""
+
+from __future__ import annotations
+
+from harness.ground.domain import Acceptance, CheckResult, Measurement, Outcome
+
+
+def judge(measured: Measurement) -> list[CheckResult]:
+    """One result, ``validity``.
+
+    An error when the evidence is incomplete (requests failed, a server restarted, counts disagree): no conclusion is
+    possible. A failure when it is complete and shows an engine that did not do what was configured.
+    """
+    broken, false = [], []
+    main = measured.answers["main"]
+    for run, answers in measured.answers.items():
+        prefix = "" if run == "main" else f"{run}: "
+        if answers.failed:
+            broken.append(f"{prefix}{answers.failed} of {answers.planned} requests failed")
+        if answers.answered + answers.failed != answers.planned:
+            sent = answers.answered + answers.failed
+            broken.append(f"{prefix}{answers.planned} items planned, {sent} accounted for")
+        if answers.empty:
+            false.append(f"{prefix}{answers.empty} of {answers.answered} answers have no token")
+        if answers.unexpected_prompt_tokens:
+            false.append(
+                f"{prefix}{answers.unexpected_prompt_tokens} prompts arrived with another number of tokens than was "
+                "sent (a second BOS?)"
+            )
+    if measured.restarted:
+        broken.append(f"counters of {', '.join(measured.restarted)} went down: restarted during the evaluation")
+    if isinstance(measured.acceptance, Acceptance) and measured.acceptance.drafts == 0:
+        false.append("speculation is configured and the engine drafted nothing")
+    outcome = Outcome.ERROR if broken else Outcome.FAIL if false else Outcome.PASS
+    return [
+        CheckResult(
+            name="validity",
+            outcome=outcome,
+            measured=f"{main.answered} answered",
+            expected=f"{main.planned} answered",
+            bound="all, with tokens",
+            n=main.planned,
+            message="; ".join(broken + false),
+        )
+    ]

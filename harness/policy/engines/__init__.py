@@ -1,0 +1,11 @@
+"""Engines: a case becomes servers to start, and an engine's metrics become counters.
+
+One module an engine; nothing else in the harness knows an engine's flags, metric names or log lines.
+"""
+
+from __future__ import annotations
+
+from harness.policy.engines import vllm
+from harness.policy.engines.base import EngineSpec
+
+ENGINES: dict[str, EngineSpec] = {"vllm": vllm.SPEC}

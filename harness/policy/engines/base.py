@@ -1,0 +1,69 @@
+"""What an engine module provides, and helpers that all of them share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from harness.ground.domain import Server
+from harness.policy.cases.model import Case, FlagValue
+from harness.policy.metrics import Metric
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where servers will run.
+
+    Attributes:
+        python: Interpreter of the environment that holds the engine.
+        checkpoints: Directory of each checkpoint, by name.
+        port: Returns a free port, a new one on every call.
+    """
+
+    python: str
+    checkpoints: Mapping[str, str]
+    port: Callable[[], int]
+
+
+@dataclass(frozen=True)
+class EngineSpec:
+    """An engine as data and one function.
+
+    Attributes:
+        name: As cases name it.
+        distributions: Python distributions whose versions are recorded; of alternatives the installed one counts.
+        servers: All servers of a case, in the order in which they are started, the router last.
+        metrics: The counters it exports.
+        echoes: Parts of error lines that only repeat that something above went wrong.
+    """
+
+    name: str
+    distributions: tuple[str, ...]
+    servers: Callable[[Case, Place], list[Server]]
+    metrics: tuple[Metric, ...]
+    echoes: tuple[str, ...]
+
+
+def flag_arguments(flags: Mapping[str, FlagValue]) -> list[str]:
+    """Typed flag values as an argument list: the only place where a value becomes text."""
+    arguments: list[str] = []
+    for name, value in flags.items():
+        flag = f"--{name}"
+        match value:
+            case True:
+                arguments.append(flag)
+            case False:
+                arguments.append(f"--no-{name}")
+            case dict():
+                arguments += [flag, json.dumps(value, separators=(",", ":"), sort_keys=True)]
+            case list():
+                arguments += [flag, *map(str, value)]
+            case _:
+                arguments += [flag, str(value)]
+    return arguments
+
+
+def numbered(role: str, count: int) -> list[str]:
+    """Server names of a role: the role itself if there is one server, else ``role-0``, ``role-1``, …"""
+    return [role] if count == 1 else [f"{role}-{index}" for index in range(count)]

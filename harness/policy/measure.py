@@ -1,0 +1,104 @@
+"""Samples and metrics to a measurement. Pure, so that a verdict can be recomputed from the files of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from harness.ground.domain import Acceptance, Answers, KvLedger, Measurement, Sample, Unmeasured
+from harness.policy import metrics, protocols
+from harness.policy.cases.model import Case, Role
+from harness.policy.protocols import Evaluation
+
+_SOURCES = ("prompt_tokens.external_kv_transfer", "prompt_tokens.local_compute", "prompt_tokens.local_cache_hit")
+_TRANSFERS = ("transfers", "transfer_bytes", "failed_transfers", "failed_notifications", "expired_requests")
+_FAILURES = _TRANSFERS[2:]
+
+
+def measure(
+    case: Case,
+    samples: Iterable[Sample],
+    before: Mapping[str, metrics.Counters],
+    after: Mapping[str, metrics.Counters],
+    roles: Mapping[str, str],
+) -> Measurement:
+    """Put together what was observed.
+
+    Args:
+        case: The case that was run.
+        samples: Of the main run and the controls.
+        before: Counters of each server before the main run.
+        after: The same after it, once they had settled.
+        roles: Role of each server.
+    """
+    by_run: dict[str, list[Sample]] = {"main": [], **{name: [] for name in case.controls}}
+    for sample in samples:
+        by_run.setdefault(sample.run, []).append(sample)
+    final_role: Role = "decode" if case.topology.kind == "disagg" else "server"
+    finals = [name for name, role in roles.items() if role == final_role]
+    counted = metrics.add([metrics.delta(before[name], after[name]) for name in finals if name in after])
+    final = case.serve_of(final_role)
+    return Measurement(
+        answers={run: count(case.evaluation, found) for run, found in by_run.items()},
+        acceptance=_acceptance(counted) if final.speculation else None,
+        kv=_ledger(counted) if case.topology.kind == "disagg" else None,
+        restarted=tuple(name for name in before if metrics.went_down(before[name], after.get(name, {}))),
+    )
+
+
+def count(evaluation: Evaluation, samples: list[Sample]) -> Answers:
+    """Score one run. A failed request is counted as failed and never scored."""
+    answered = [sample for sample in samples if not sample.error]
+    scored = [sample for sample in answered if sample.expected is not None]
+    compared = [sample for sample in answered if sample.expected_text is not None]
+    return Answers(
+        planned=evaluation.items,
+        answered=len(answered),
+        failed=len(samples) - len(answered),
+        empty=sum(sample.completion_tokens == 0 for sample in answered),
+        scored=len(scored),
+        correct=sum(protocols.answer(evaluation, sample.text) == sample.expected for sample in scored),
+        compared=len(compared),
+        equal=sum(sample.text == sample.expected_text for sample in compared),
+        prompt_tokens=sum(sample.prompt_tokens for sample in answered),
+        unexpected_prompt_tokens=sum(
+            sample.expected_prompt_tokens not in (None, sample.prompt_tokens) for sample in answered
+        ),
+    )
+
+
+def _missing(counted: metrics.Counters, names: Iterable[str]) -> Unmeasured | None:
+    absent = [name for name in names if name not in counted]
+    return Unmeasured(f"the engine exports no counter for {', '.join(absent)}") if absent else None
+
+
+def _acceptance(counted: metrics.Counters) -> Acceptance | Unmeasured:
+    positions = sorted(
+        (int(name.split(".")[1]), value) for name, value in counted.items() if name.startswith("accepted_at.")
+    )
+    missing = _missing(counted, ("drafts", "draft_tokens", "accepted"))
+    if missing or not positions:
+        return missing or Unmeasured("the engine exports no counter for accepted_at")
+    return Acceptance(
+        drafts=int(counted["drafts"]),
+        draft_tokens=int(counted["draft_tokens"]),
+        accepted=int(counted["accepted"]),
+        accepted_per_position=tuple(int(value) for _, value in positions),
+    )
+
+
+def _ledger(counted: metrics.Counters) -> KvLedger | Unmeasured:
+    missing = _missing(counted, _SOURCES)
+    external, computed, cached = (int(counted.get(name, 0)) for name in _SOURCES)
+    # An engine without a connector has no transfer counters; that nothing arrived is then a finding, not a gap.
+    if not missing and external > 0:
+        missing = _missing(counted, _TRANSFERS)
+    if missing:
+        return missing
+    return KvLedger(
+        external=external,
+        local_compute=computed,
+        local_cache_hit=cached,
+        transfers=int(counted.get("transfers", 0)),
+        bytes=int(counted.get("transfer_bytes", 0)),
+        failures=int(sum(counted.get(name, 0) for name in _FAILURES)),
+    )

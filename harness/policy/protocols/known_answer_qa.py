@@ -1,0 +1,68 @@
+"""``known_answer_qa``: questions in GSM8K's form whose answer hangs on a key token in the prompt."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from harness.ground.domain import Item
+from harness.policy.known_answer import vocabulary as v
+from harness.policy.known_answer.simulate import Request, simulate
+from harness.policy.known_answer.table import TABLE
+from harness.policy.protocols.base import EvaluationBase
+
+ID: Literal["known_answer_qa"] = "known_answer_qa"
+
+_ANSWER = re.compile(r"#### (\d+)")
+
+
+class Config(EvaluationBase):
+    """``[evaluation]`` with ``protocol = "known_answer_qa"``."""
+
+    protocol: Literal["known_answer_qa"]
+    first_key: int = Field(ge=0, lt=v.KEYS, description="Key of the first question; the others count up.")
+
+    @model_validator(mode="after")
+    def _enough_keys(self) -> Self:
+        if self.first_key + self.items > v.KEYS:
+            raise ValueError(f"first_key + items must not exceed the {v.KEYS} keys there are")
+        return self
+
+
+def keys(config: Config) -> range:
+    """The keys asked for."""
+    return range(config.first_key, config.first_key + config.items)
+
+
+def question(key: int) -> str:
+    """The prompt that asks for ``key``."""
+    spoken = v.decode([v.KEY + key])
+    return f"Question: Ann has {3 + key % 7} apples and finds{spoken} more. How many apples does she have?\nAnswer:"
+
+
+def requests(config: Config) -> list[Request]:
+    """The same items as the simulator takes them."""
+    return [Request(v.byte(":"), config.max_tokens, key) for key in keys(config)]
+
+
+def items(config: Config) -> list[Item]:
+    """One item a key; the right answer is the gold number, which the target misses for a quarter of the keys."""
+    return [
+        Item(
+            id=f"K{key:02d}",
+            prompt=question(key),
+            body={"max_tokens": config.max_tokens},
+            expected=str(TABLE.gold[key]),
+            expected_text=v.decode(simulate(request, 0)[0]),
+            prompt_tokens=len(v.encode(question(key))),
+        )
+        for key, request in zip(keys(config), requests(config), strict=True)
+    ]
+
+
+def answer(text: str) -> str | None:
+    """The number after ``####``."""
+    match = _ANSWER.search(text)
+    return match[1] if match else None

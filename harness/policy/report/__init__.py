@@ -1,0 +1,1 @@
+"""Reports: a result becomes a JUnit file and a table."""

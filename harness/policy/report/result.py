@@ -1,0 +1,98 @@
+"""``result.json``: everything a report or another machine needs to know about one judged case."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from harness.ground.domain import CheckResult, Outcome, Stage, StageRecord
+from harness.ground.errors import EXIT_FAILED, EXIT_PASSED, CannotJudge, Interrupted
+
+EXIT_CODES = {Outcome.PASS: EXIT_PASSED, Outcome.FAIL: EXIT_FAILED, Outcome.ERROR: CannotJudge.exit_code}
+
+
+class Timing(BaseModel):
+    """Where the time went, in seconds. ``own`` is what is left for the harness itself."""
+
+    model_config = ConfigDict(frozen=True)
+
+    total: float = 0.0
+    prepare: float = 0.0
+    start_up: float = 0.0
+    in_flight: float = 0.0
+    stop: float = 0.0
+
+    @property
+    def own(self) -> float:
+        return max(0.0, self.total - self.prepare - self.start_up - self.in_flight - self.stop)
+
+
+class Result(BaseModel):
+    """The verdict on one case on one platform."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal[1] = 1
+    suite: str
+    name: str
+    platform: str
+    outcome: Outcome
+    exit_code: int
+    started: str
+    stages: tuple[StageRecord, ...]
+    checks: tuple[CheckResult, ...]
+    provenance: dict[str, str]
+    timing: Timing
+
+    @property
+    def case_id(self) -> str:
+        return f"{self.suite}/{self.name}"
+
+    @property
+    def classname(self) -> str:
+        """Unique per case and platform, as JUnit consumers group by it."""
+        return f"{self.suite}.{self.platform}.{self.name}"
+
+
+def conclude(
+    *,
+    suite: str,
+    name: str,
+    platform: str,
+    started: str,
+    stages: Iterable[StageRecord],
+    checks: Iterable[CheckResult],
+    provenance: Mapping[str, str],
+    timing: Timing,
+    interrupted: bool,
+) -> Result:
+    """Put the verdict together: an error outranks a failure, and nothing checked is an error, never a pass."""
+    stages, checks = tuple(stages), tuple(checks)
+    outcomes = {record.outcome for record in stages} | {check.outcome for check in checks}
+    if Outcome.ERROR in outcomes or not checks or interrupted:
+        outcome = Outcome.ERROR
+    else:
+        outcome = Outcome.FAIL if Outcome.FAIL in outcomes else Outcome.PASS
+    return Result(
+        suite=suite,
+        name=name,
+        platform=platform,
+        outcome=outcome,
+        exit_code=Interrupted.exit_code if interrupted else EXIT_CODES[outcome],
+        started=started,
+        stages=stages,
+        checks=checks,
+        provenance=dict(sorted(provenance.items())),
+        timing=timing,
+    )
+
+
+def exit_code(results: Iterable[Result]) -> int:
+    """One exit code for many cases: an interrupt, then an error, then a failure decides."""
+    return max((result.exit_code for result in results), default=CannotJudge.exit_code)
+
+
+REPORTED_STAGES = (Stage.PREPARE, Stage.SERVE, Stage.HEALTH_WAIT, Stage.EVAL)
+"""Stages that are testcases of their own; stopping is judged by the ``teardown`` check."""
