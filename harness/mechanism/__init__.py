@@ -1,0 +1,1 @@
+"""Mechanism: processes, containers, waiting, HTTP, files. Knows no engine's name and no case's meaning."""

@@ -1,0 +1,199 @@
+"""Containers: start, execute, remove. A container of ours carries our label, and no other is ever touched."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import docker.errors
+import requests
+from docker.models.containers import Container
+from docker.types import Mount
+
+import docker
+from harness.ground.clock import SYSTEM_CLOCK, Clock
+
+LABEL = "org.inference-harness.run"
+LABEL_FOLDER = "org.inference-harness.run-directory"
+
+_FAILURES = (docker.errors.DockerException, requests.RequestException)
+_POLL = 0.25
+
+
+class ContainerFailed(Exception):
+    """The container engine refused, or a container is not what it should be; the message is one line."""
+
+
+@dataclass(frozen=True)
+class Ours:
+    """A container with our label.
+
+    Attributes:
+        id: Of the container.
+        folder: The run directory it belongs to.
+    """
+
+    id: str
+    folder: str
+
+
+def unavailable() -> str:
+    """Why no container engine can be used; empty if one answers."""
+    try:
+        client = docker.from_env(timeout=5)
+        client.ping()
+    except _FAILURES as error:
+        return _one_line(error)
+    return ""
+
+
+def _one_line(error: Exception) -> str:
+    explanation = error.explanation if isinstance(error, docker.errors.APIError) else None
+    return " ".join(str(explanation or error).split())[:300]
+
+
+def image_id(reference: str) -> str | None:
+    """Id of a local image, None if there is none of that name."""
+    try:
+        return str(docker.from_env().images.get(reference).id)
+    except docker.errors.ImageNotFound:
+        return None
+    except _FAILURES as error:
+        raise ContainerFailed(_one_line(error)) from error
+
+
+def start(
+    image: str,
+    *,
+    name: str,
+    labels: Mapping[str, str],
+    folder: Path,
+    read_only: Sequence[Path],
+    user: tuple[int, int],
+    shm_bytes: int,
+) -> str:
+    """Start an idle container that stages are executed in, and return its id.
+
+    It has no network, no capabilities, a read-only root, and exactly these mounts, each at the same path inside as
+    outside, so that paths in the run directory mean the same on both sides.
+
+    Args:
+        image: Image to run.
+        name: Name of the container.
+        labels: Our labels.
+        folder: The run directory, writable.
+        read_only: What it may read.
+        user: User and group id inside.
+        shm_bytes: Size of ``/dev/shm``.
+
+    Raises:
+        ContainerFailed: The engine refused.
+    """
+    mounts = [Mount(str(folder), str(folder), type="bind")]
+    mounts += [Mount(str(path), str(path), type="bind", read_only=True) for path in read_only]
+    try:
+        container = docker.from_env().containers.run(
+            image,
+            ["sleep", "infinity"],
+            detach=True,
+            name=name,
+            labels=dict(labels),
+            mounts=mounts,
+            user=f"{user[0]}:{user[1]}",
+            network_mode="none",
+            cap_drop=["ALL"],
+            security_opt=["no-new-privileges"],
+            read_only=True,
+            tmpfs={"/tmp": "exec,mode=1777"},  # noqa: S108 # inside the container
+            shm_size=shm_bytes,
+            entrypoint=[],
+        )
+    except _FAILURES as error:
+        raise ContainerFailed(_one_line(error)) from error
+    return str(container.id)
+
+
+def _get(container: str) -> Container | None:
+    try:
+        return docker.from_env().containers.get(container)
+    except docker.errors.NotFound:
+        return None
+    except _FAILURES as error:
+        raise ContainerFailed(_one_line(error)) from error
+
+
+def execute(container: str, argv: Sequence[str], on_tick: Callable[[], None], clock: Clock = SYSTEM_CLOCK) -> int:
+    """Run a program in a container to its end and return its exit status. ``on_tick`` is called while it runs.
+
+    Raises:
+        ContainerFailed: The container ended or was removed meanwhile.
+    """
+    try:
+        api = docker.from_env().api
+        handle = api.exec_create(container, list(argv))["Id"]
+        api.exec_start(handle, detach=True)
+        while True:
+            state: dict[str, Any] = api.exec_inspect(handle)
+            on_tick()
+            if not state["Running"]:
+                break
+            clock.sleep(_POLL)
+    except _FAILURES as error:
+        raise ContainerFailed(_one_line(error)) from error
+    status = state["ExitCode"]
+    if status is None or not is_running(container):
+        raise ContainerFailed(f"container {container[:12]} ended while a stage ran in it ({_why(container)})")
+    return int(status)
+
+
+def is_running(container: str) -> bool:
+    """Whether the container exists and runs."""
+    found = _get(container)
+    return found is not None and found.status == "running"
+
+
+def _why(container: str) -> str:
+    found = _get(container)
+    if found is None:
+        return "it was removed"
+    state = found.attrs["State"]
+    return "out of memory" if state.get("OOMKilled") else f"status {state.get('ExitCode')}"
+
+
+def remove(container: str) -> None:
+    """Kill and remove a container of ours; one that is gone already is fine.
+
+    Raises:
+        ContainerFailed: It does not carry our label, or the engine refused.
+    """
+    found = _get(container)
+    if found is None:
+        return
+    if LABEL not in found.labels:
+        raise ContainerFailed(f"container {container[:12]} is not ours (no label {LABEL})")
+    try:
+        found.remove(force=True, v=True)
+    except docker.errors.NotFound:
+        return
+    except _FAILURES as error:
+        raise ContainerFailed(_one_line(error)) from error
+
+
+def ours() -> list[Ours]:
+    """Every container, running or not, that carries our label."""
+    try:
+        found = docker.from_env().containers.list(all=True, filters={"label": LABEL})
+    except _FAILURES as error:
+        raise ContainerFailed(_one_line(error)) from error
+    return [Ours(str(each.id), each.labels.get(LABEL_FOLDER, "")) for each in found]
+
+
+def hand_over(folder: Path, user: tuple[int, int]) -> None:
+    """Give everything in ``folder`` to ``user``. Only root can, and only root needs to."""
+    if os.getuid() != 0 or not folder.is_dir():
+        return
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, *user, follow_symlinks=False)

@@ -1,0 +1,66 @@
+"""Files that are either whole or not there."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+
+def write(path: Path, content: str | bytes) -> None:
+    """Write beside ``path``, then rename: a killed run never leaves half a file.
+
+    Raises:
+        OSError: The folder does not exist or cannot be written.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(beside).chmod(0o644)  # mkstemp makes it private; results are for everyone who may read the folder
+        Path(beside).replace(path)
+    except BaseException:
+        Path(beside).unlink(missing_ok=True)
+        raise
+
+
+def write_folder(path: Path, files: dict[str, bytes]) -> None:
+    """Write a folder of files beside ``path``, then rename it; an existing ``path`` stays as it is."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    beside.chmod(0o755)
+    for name, content in files.items():
+        (beside / name).write_bytes(content)
+    try:
+        beside.rename(path)
+    except OSError:
+        remove_folder(beside)
+        if not path.is_dir():
+            raise
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder of plain files."""
+    for file in path.iterdir():
+        file.unlink()
+    path.rmdir()
+
+
+def digest(*paths: Path) -> str:
+    """SHA-256 over names and contents of files and of everything below folders, in sorted order."""
+    sha = hashlib.sha256()
+    for root in paths:
+        files = sorted(file for file in root.rglob("*") if file.is_file()) if root.is_dir() else [root]
+        for file in files:
+            name = file.relative_to(root).as_posix() if root.is_dir() else root.name
+            sha.update(name.encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
+    return sha.hexdigest()
+
+
+def digest_text(*parts: str) -> str:
+    """SHA-256 over several texts, kept apart."""
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()

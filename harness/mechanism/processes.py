@@ -1,0 +1,252 @@
+"""Processes: the only module that starts one.
+
+A server is the leader of a session of its own. Two things find everything that belongs to it: the session, and a
+label in the environment, which also marks children that left the session. Nothing else is ever signalled.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from harness.mechanism import signals
+
+LABEL = "INFERENCE_HARNESS_RUN"
+"""Environment variable that marks every process of a run; its value is the id of the run."""
+
+LABEL_FOLDER = "INFERENCE_HARNESS_RUN_DIRECTORY"
+"""Environment variable beside the label: the run directory, which says who stops the run."""
+
+# What a server inherits. A list of names, so that no secret and no stray setting of the caller slips in.
+_INHERITED = (
+    "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "LOGNAME", "PATH", "TMPDIR", "TZ", "USER", "XDG_CACHE_HOME",
+    "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "HF_HOME", "HF_HUB_CACHE",
+    "CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES",
+)  # fmt: skip
+
+_CLOCK_SLACK = 2.0
+
+_children: dict[int, subprocess.Popen[bytes]] = {}
+
+
+@dataclass(frozen=True)
+class Started:
+    """A server process, identified beyond the reuse of its pid.
+
+    Attributes:
+        name: Of the server.
+        pid: Also the id of its session and of its first process group.
+        created: When the kernel created it, in seconds since the epoch.
+    """
+
+    name: str
+    pid: int
+    created: float
+
+
+def environment(extra: Mapping[str, str]) -> dict[str, str]:
+    """The allow-listed part of our own environment with ``extra`` on top."""
+    return {name: os.environ[name] for name in _INHERITED if name in os.environ} | dict(extra)
+
+
+def start(
+    name: str,
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    folder: Path,
+    log: Path,
+    run_id: str,
+    run_folder: Path,
+) -> Started:
+    """Start a server in a session of its own and label it.
+
+    Args:
+        name: Of the server.
+        argv: Program and arguments.
+        env: What its environment has on top of the allow-list.
+        folder: Where it runs.
+        log: Its output is appended here.
+        run_id: Value of the label.
+        run_folder: The run directory.
+
+    Raises:
+        OSError: The program does not exist or cannot be executed.
+    """
+    # setproctitle overwrites the environment area that the label is read from unless told not to.
+    marks = {LABEL: run_id, LABEL_FOLDER: str(run_folder), "SPT_NOENV": "1"}
+    with log.open("ab") as output:
+        child = subprocess.Popen(
+            argv,
+            cwd=folder,
+            env=environment({**env, **marks}),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    _children[child.pid] = child
+    try:
+        created = psutil.Process(child.pid).create_time()
+    except psutil.NoSuchProcess:  # already over, and reaped by somebody else
+        created = 0.0
+    return Started(name, child.pid, created)
+
+
+def exit_status(started: Started) -> str | None:
+    """How the process ended, in words; None while it runs."""
+    child = _children.get(started.pid)
+    if child is not None:
+        code = child.poll()
+        if code is None:
+            return None
+        return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exited with status {code}"
+    return None if _same(started) else "is gone"
+
+
+def _same(started: Started) -> psutil.Process | None:
+    try:
+        process = psutil.Process(started.pid)
+        young = abs(process.create_time() - started.created) < _CLOCK_SLACK
+        return process if young and process.status() != psutil.STATUS_ZOMBIE else None
+    except psutil.NoSuchProcess:
+        return None
+
+
+def is_running(pid: int, created: float) -> bool:
+    """Whether the process with this pid is still the one created then."""
+    return _same(Started("", pid, created)) is not None
+
+
+def created(pid: int) -> float:
+    """When the kernel created the process, in seconds since the epoch."""
+    return float(psutil.Process(pid).create_time())
+
+
+def _living() -> Iterable[psutil.Process]:
+    for child in _children.values():
+        child.poll()  # collect our own, or they stay as zombies
+    for process in psutil.process_iter():
+        try:
+            if process.status() != psutil.STATUS_ZOMBIE and process.pid != os.getpid():
+                yield process
+        except psutil.NoSuchProcess:
+            continue
+
+
+def in_sessions(servers: Iterable[Started]) -> list[psutil.Process]:
+    """Living processes in the sessions of ``servers``."""
+    oldest = {server.pid: server.created for server in servers}
+    found = []
+    for process in _living():
+        try:
+            session = os.getsid(process.pid)
+            # A session id is not reused while the session has members, so being younger than its leader is enough.
+            if session in oldest and process.create_time() >= oldest[session] - _CLOCK_SLACK:
+                found.append(process)
+        except (ProcessLookupError, PermissionError, psutil.NoSuchProcess):
+            continue
+    return found
+
+
+def labels() -> dict[psutil.Process, tuple[str, str]]:
+    """Living processes that carry our label: the run's id and its directory."""
+    found = {}
+    for process in _living():
+        try:
+            environ = process.environ()
+        except (psutil.Error, OSError):
+            continue  # another user's: not ours
+        if LABEL in environ:
+            found[process] = (environ[LABEL], environ.get(LABEL_FOLDER, ""))
+    return found
+
+
+def labelled(run_id: str) -> list[psutil.Process]:
+    """Living processes that carry the label of one run."""
+    return [process for process, (found, _) in labels().items() if found == run_id]
+
+
+def describe(process: psutil.Process) -> str:
+    """A process as reports name it."""
+    try:
+        return f"{process.name()} ({process.pid})"
+    except psutil.NoSuchProcess:
+        return f"a process ({process.pid})"
+
+
+def send(processes: Iterable[psutil.Process], number: signal.Signals) -> None:
+    """Send a signal to those of ``processes`` that still exist."""
+    for process in processes:
+        try:
+            process.send_signal(number)
+        except psutil.NoSuchProcess:
+            continue
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+    on_tick: Callable[[str], None] = lambda _line: None,
+) -> tuple[int, str]:
+    """Run a program to its end and return its exit status and output, stderr included.
+
+    The program runs in a session of its own, which is ended with it when a signal interrupts the harness.
+
+    Args:
+        argv: Program and arguments.
+        env: Its environment; ours if None.
+        folder: Where it runs.
+        on_tick: Called at least once a second with the last line it wrote.
+
+    Raises:
+        OSError: The program does not exist or cannot be executed.
+    """
+    child: subprocess.Popen[bytes] | None = None
+    output = b""
+    try:
+        with signals.deferred():
+            child = subprocess.Popen(
+                argv,
+                cwd=folder,
+                env=dict(env) if env is not None else None,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            record = Started(Path(argv[0]).name, child.pid, created(child.pid))
+        assert child.stdout is not None
+        pipe = child.stdout.fileno()
+        while True:
+            ready, _, _ = select.select([pipe], [], [], 1.0)
+            chunk = os.read(pipe, 65536) if ready else None
+            if chunk == b"":
+                break
+            output += chunk or b""
+            on_tick(_last_line(output))
+        return child.wait(), output.decode(errors="replace")
+    finally:
+        if child is not None and child.poll() is None:
+            send(in_sessions([record]), signal.SIGKILL)
+            child.wait()
+
+
+def _last_line(output: bytes) -> str:
+    lines = output[-20_000:].decode(errors="replace").split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
+def own_interpreter() -> str:
+    """The interpreter that runs the harness."""
+    return sys.executable

@@ -1,0 +1,76 @@
+"""SIGINT and SIGTERM become one exception, raised once, never between starting something and recording it."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+
+from harness.ground.errors import Interrupted
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@dataclass
+class _State:
+    received: str = ""
+    delivered: bool = False
+    deferrals: int = 0
+    callback: Callable[[], None] | None = None
+
+
+_state = _State()
+
+
+def _handle(number: int, _frame: FrameType | None) -> None:
+    # Only the first counts: a second signal must not cut the clean-up short.
+    if not _state.received:
+        _state.received = signal.Signals(number).name
+        _deliver()
+
+
+def _deliver() -> None:
+    if not _state.received or _state.delivered or _state.deferrals:
+        return
+    _state.delivered = True
+    if _state.callback:
+        _state.callback()
+    else:
+        raise Interrupted(_state.received)
+
+
+@contextmanager
+def handled() -> Iterator[None]:
+    """Turn the first SIGINT or SIGTERM in this block into :class:`Interrupted`; ignore those that follow it."""
+    _state.received, _state.delivered = "", False
+    previous = {number: signal.signal(number, _handle) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def deferred() -> Iterator[None]:
+    """Hold a signal back until the end of this block: for starting and recording, and for clean-up."""
+    _state.deferrals += 1
+    try:
+        yield
+    finally:
+        _state.deferrals -= 1
+    _deliver()
+
+
+@contextmanager
+def redirected(callback: Callable[[], None]) -> Iterator[None]:
+    """Call ``callback`` instead of raising, and raise at the end: an event loop swallows what a callback raises."""
+    _state.callback = callback
+    try:
+        yield
+    finally:
+        _state.callback = None
+    if _state.delivered:
+        raise Interrupted(_state.received)
