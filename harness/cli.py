@@ -1,0 +1,292 @@
+"""The command line. Everything heavy is imported inside the commands, so that ``--help`` is instant."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.ground.domain import Outcome, Stage
+from harness.ground.errors import EXIT_FAILED, EXIT_PASSED, CannotJudge, UsageError
+
+if TYPE_CHECKING:
+    from harness.run.context import Context
+    from harness.run.prepare import Options
+    from harness.run.rundir import RunDir
+
+app = typer.Typer(
+    name="harness",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Acceptance tests for builds of vLLM and SGLang.",
+    epilog="Exit codes: 0 passed, 1 a check failed, 2 wrong input, 3 nothing selected, 4 could not judge, "
+    "130 interrupted.",
+)
+checkpoints_app = typer.Typer(no_args_is_help=True, help="Known-answer checkpoints.")
+app.add_typer(checkpoints_app, name="checkpoints")
+
+
+class RuntimeChoice(StrEnum):
+    AUTO = "auto"
+    LOCAL = "local"
+    DOCKER = "docker"
+
+
+CasesOption = Annotated[Path, typer.Option("--cases", help="Folder of the case files.")]
+PlatformOption = Annotated[str | None, typer.Option(help="cpu, cuda or rocm; not needed if the cases run on one only.")]
+RuntimeOption = Annotated[
+    RuntimeChoice,
+    typer.Option(help="Where the engine runs; auto: docker where a container engine answers, else local."),
+]
+EnginePythonOption = Annotated[
+    Path | None, typer.Option(help="Test the engine in this interpreter's environment instead of the locked one.")
+]
+EnvironmentsOption = Annotated[
+    Path, typer.Option(help="Folder of the locked engine environments of the local runtime.")
+]
+BaseImageOption = Annotated[str | None, typer.Option(help="Base image instead of the Dockerfile's pinned one.")]
+CaBundleOption = Annotated[
+    Path | None, typer.Option(help="CA bundle for image builds; the one Python trusts by default.")
+]
+NetworkOption = Annotated[str, typer.Option("--build-network", help="Network of image build steps.")]
+RunDirArgument = Annotated[
+    Path, typer.Argument(metavar="RUN_DIRECTORY", help="Made by `harness serve` or `harness run`.")
+]
+
+_CASES = Path("baselines")
+_ENVIRONMENTS = Path(".nox")
+_RUNS = Path("runs")
+
+
+@app.command()
+def run(
+    cases_wanted: Annotated[
+        list[str] | None, typer.Argument(metavar="[CASE]...", help="Case ids; all if none.")
+    ] = None,
+    case: Annotated[list[str] | None, typer.Option(help="The same as the argument; may be repeated.")] = None,
+    suite: Annotated[str | None, typer.Option(help="Only cases of this suite.")] = None,
+    platform: PlatformOption = None,
+    runtime: RuntimeOption = RuntimeChoice.AUTO,
+    engine_python: EnginePythonOption = None,
+    environments: EnvironmentsOption = _ENVIRONMENTS,
+    base_image: BaseImageOption = None,
+    ca_bundle: CaBundleOption = None,
+    build_network: NetworkOption = "default",
+    cases: CasesOption = _CASES,
+    runs: Annotated[Path | None, typer.Option(help="New folder for the run directories; default below runs/.")] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the servers running.")] = False,
+) -> None:
+    """Run cases from start to verdict: serve, health-wait, eval, assert, stop."""
+    from harness.ground.clock import utc_now
+    from harness.mechanism import signals
+    from harness.run.console import Console
+    from harness.run.select import select
+    from harness.run.supervise import run_all
+
+    chosen = select(cases, wanted=[*(cases_wanted or []), *(case or [])], suite=suite, platform=platform)
+    options = _options(runtime, engine_python, environments, base_image, ca_bundle, build_network)
+    folder = runs or _RUNS / utc_now().strftime("%Y%m%dT%H%M%SZ")
+    if folder.exists() and any(folder.iterdir()):
+        raise UsageError(f"{folder}: --runs must name a new or empty folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    with signals.handled():
+        sys.exit(run_all(chosen, folder, options, Console(), keep=keep))
+
+
+@app.command()
+def serve(
+    case: Annotated[str, typer.Argument(help="Case id, as in disagg/known_answer_eagle3.")],
+    run_dir: Annotated[Path, typer.Option(help="New run directory.")],
+    platform: PlatformOption = None,
+    runtime: RuntimeOption = RuntimeChoice.AUTO,
+    engine_python: EnginePythonOption = None,
+    environments: EnvironmentsOption = _ENVIRONMENTS,
+    base_image: BaseImageOption = None,
+    ca_bundle: CaBundleOption = None,
+    build_network: NetworkOption = "default",
+    cases: CasesOption = _CASES,
+) -> None:
+    """Stage 1: make a run directory and start the servers, which go on running."""
+    from harness.mechanism import signals
+    from harness.run import prepare
+    from harness.run.select import select
+
+    chosen = select(cases, wanted=[case], suite=None, platform=platform)[0]
+    options = _options(runtime, engine_python, environments, base_image, ca_bundle, build_network)
+    with signals.handled():
+        rundir = prepare.create(chosen.case_file, chosen.platform, run_dir)
+        context = _context(rundir)
+        try:
+            prepare.run(context, options)
+            _perform(context, Stage.SERVE)
+        except BaseException:
+            if context.prepared.runtime is not None:
+                with signals.deferred():
+                    _perform(context, Stage.STOP)
+            raise
+        # From here on the run directory stands for the run, not this process.
+        rundir.save(context.prepared.model_copy(update={"owner": None}))
+
+
+@app.command("health-wait")
+def health_wait(run_directory: RunDirArgument) -> None:
+    """Stage 2: wait until the servers are ready for the case, or say at once why they never will be."""
+    _stage(run_directory, Stage.HEALTH_WAIT)
+
+
+@app.command("eval")
+def evaluate(run_directory: RunDirArgument) -> None:
+    """Stage 3: ask the questions and read the counters before and after."""
+    _stage(run_directory, Stage.EVAL)
+
+
+@app.command("assert")
+def assert_(run_directory: RunDirArgument) -> None:
+    """Stage 4: judge the files of a run; works on any machine, and as often as wanted."""
+    from harness.run.console import Console
+    from harness.run.judge import judge
+    from harness.run.rundir import RunDir
+
+    result = judge(RunDir.existing(run_directory))
+    Console().result(result)
+    sys.exit(result.exit_code)
+
+
+@app.command()
+def stop(run_directory: RunDirArgument) -> None:
+    """Stage 5: stop the servers, prove that they are gone, and put that into the verdict."""
+    from harness.run.judge import judge
+    from harness.run.rundir import RunDir
+
+    _stage(run_directory, Stage.STOP)
+    result = judge(RunDir.existing(run_directory))
+    teardown = [check for check in result.checks if check.name == "teardown" and check.outcome is not Outcome.PASS]
+    if teardown:
+        raise CannotJudge(f"teardown: {teardown[0].message}")
+
+
+@app.command(hidden=True)
+def stage(name: Stage, run_directory: RunDirArgument) -> None:
+    """Run one stage on this machine, whatever runtime the case names: this is what runs inside a container."""
+    from harness.mechanism import signals
+    from harness.run import stages
+    from harness.run.rundir import RunDir
+
+    with signals.handled():
+        stages.perform(name, _context(RunDir.existing(run_directory)))
+
+
+@app.command()
+def reap(
+    runs: Annotated[Path, typer.Option(help="Folder whose run directories are looked through too.")] = _RUNS,
+) -> None:
+    """Remove what a killed harness left: found by label or by record, and nothing else."""
+    from harness.run.reap import reap as reap_all
+
+    found = list(reap_all(runs))
+    for each in found:
+        print(f"{'removed' if each.gone else 'STILL THERE'}: {each.what}")
+    if not found:
+        print("nothing of ours is left")
+    sys.exit(EXIT_PASSED if all(each.gone for each in found) else CannotJudge.exit_code)
+
+
+@app.command()
+def build(
+    engine: Annotated[str, typer.Option(help="Engine.")] = "vllm",
+    platform: Annotated[str, typer.Option(help="Platform.")] = "cpu",
+    base_image: BaseImageOption = None,
+    ca_bundle: CaBundleOption = None,
+    build_network: NetworkOption = "default",
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Build anew, without cache.")] = False,
+) -> None:
+    """Build the image of an engine; nothing happens if it is there already."""
+    from harness.mechanism import signals
+    from harness.run import image, runtimes
+    from harness.run.console import Ticker
+
+    runtimes.choose("docker")
+    ticker = Ticker()
+    with signals.handled():
+        name, identity = image.ensure(
+            engine, platform, image.Build(base_image, ca_bundle, build_network, rebuild), ticker.tick
+        )
+    print(f"{name} {identity}")
+
+
+@app.command()
+def generate(
+    check: Annotated[bool, typer.Option("--check", help="Change nothing; fail if something is not current.")] = False,
+    cases: CasesOption = _CASES,
+) -> None:
+    """Write everything that is generated: expected values of known-answer cases, JSON Schema, tables in the README."""
+    from harness.run.generate import outdated
+
+    stale = outdated(cases, write=not check)
+    for path in stale:
+        print(f"{'not current' if check else 'written'}: {path}")
+    if stale and check:
+        print("run: nox -s generate")
+    sys.exit(EXIT_FAILED if stale and check else EXIT_PASSED)
+
+
+@checkpoints_app.command("make")
+def checkpoints_make(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to; made if missing.")]) -> None:
+    """Write all known-answer checkpoints: the same bytes every time."""
+    from harness.run.checkpoints import make
+
+    for name, digest in make(folder).items():
+        print(f"{digest}  {folder / name}")
+
+
+@checkpoints_app.command("list")
+def checkpoints_list() -> None:
+    """Say what each known-answer checkpoint is."""
+    from harness.policy.known_answer.checkpoints import CHECKPOINTS
+
+    for name, checkpoint in CHECKPOINTS.items():
+        print(f"{name:<20} {checkpoint.purpose}")
+
+
+def _options(
+    runtime: RuntimeChoice,
+    engine_python: Path | None,
+    environments: Path,
+    base_image: str | None,
+    ca_bundle: Path | None,
+    build_network: str,
+) -> Options:
+    from harness.run.image import Build
+    from harness.run.prepare import Options
+
+    if engine_python and runtime is RuntimeChoice.DOCKER:
+        raise UsageError("--engine-python names an interpreter of this machine: not with --runtime docker")
+    build = Build(base_image=base_image, ca_bundle=ca_bundle, network=build_network)
+    return Options(runtime=runtime.value, engine_python=engine_python, environments=environments, build=build)
+
+
+def _context(rundir: RunDir) -> Context:
+    from harness.run.console import Console
+    from harness.run.context import Context
+    from harness.run.progress import Progress
+
+    return Context(rundir, Progress(rundir, Console().show))
+
+
+def _perform(context: Context, which: Stage) -> None:
+    from harness.run import runtimes
+    from harness.run.console import Console
+
+    runtimes.of(context.runtime, Console()).perform(which, context)
+
+
+def _stage(run_directory: Path, which: Stage) -> None:
+    from harness.mechanism import signals
+    from harness.run.rundir import RunDir
+
+    with signals.handled():
+        _perform(_context(RunDir.existing(run_directory)), which)

@@ -1,0 +1,1 @@
+"""Run orchestration: the only layer that knows policy and mechanism."""

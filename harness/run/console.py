@@ -1,0 +1,106 @@
+"""What a person sees: one live line on a terminal, plain lines everywhere else, and a table at the end."""
+
+from __future__ import annotations
+
+import time
+
+import rich.box
+import rich.console
+import rich.markup
+import rich.status
+import rich.table
+
+from harness.ground.domain import Outcome
+from harness.policy.report.result import Result
+from harness.run.rundir import Event
+
+_PLAIN_EVERY = 5.0
+_PLAIN_WIDTH = 200  # nobody's log is 80 columns wide, and folded numbers cannot be searched for
+_COLOURS = {Outcome.PASS: "green", Outcome.FAIL: "red", Outcome.ERROR: "magenta", Outcome.SKIPPED: "yellow"}
+
+
+class Console:
+    """Shows events and results."""
+
+    def __init__(self, console: rich.console.Console | None = None) -> None:
+        self._console = console or rich.console.Console(highlight=False, soft_wrap=True)
+        if not self._console.is_terminal:
+            self._console.width = _PLAIN_WIDTH
+        self._status: rich.status.Status | None = None
+        self._last_text = ""
+        self._last_time = 0.0
+
+    def line(self, text: str) -> None:
+        """One line for good."""
+        self._console.print(rich.markup.escape(text))
+
+    def show(self, event: Event) -> None:
+        """Show an event: a stage's end for good, progress for the moment."""
+        counted = f" {event.done}/{event.total}" if event.total else ""
+        text = f"{event.stage:<11} {event.elapsed:6.1f} s {counted} {event.text}".rstrip()
+        if event.kind == "end":
+            self._clear()
+            self.line(f"{text} {event.outcome}")
+        elif self._console.is_terminal:
+            self._live(text)
+        else:
+            self._plain(text, event)
+
+    def _live(self, text: str) -> None:
+        width = self._console.width - 4
+        if self._status is None:
+            self._status = self._console.status(text[:width])
+            self._status.start()
+        self._status.update(rich.markup.escape(text[:width]))
+
+    def _plain(self, text: str, event: Event) -> None:
+        # A log needs a sign of life now and then, not every tick.
+        now = time.monotonic()
+        if event.kind == "start" or now - self._last_time >= _PLAIN_EVERY:
+            self._last_time = now
+            self.line(text)
+
+    def _clear(self) -> None:
+        if self._status is not None:
+            self._status.stop()
+            self._status = None
+
+    def result(self, result: Result) -> None:
+        """The table of one case."""
+        self._clear()
+        table = rich.table.Table(
+            box=rich.box.SIMPLE, title=f"{result.case_id} on {result.platform}", title_justify="left"
+        )
+        for name in ("check", "outcome", "measured", "expected", "bound"):
+            table.add_column(name, overflow="fold", no_wrap=not self._console.is_terminal)
+        table.add_column("n", justify="right")
+        for check in result.checks:
+            colour = _COLOURS[check.outcome]
+            cells = (check.measured, check.expected, check.bound, str(check.n or ""))
+            escaped = [rich.markup.escape(cell) for cell in cells]
+            table.add_row(rich.markup.escape(check.name), f"[{colour}]{check.outcome}[/]", *escaped)
+        if result.checks:
+            self._console.print(table)
+        for name, message in _problems(result):
+            self.line(f"{name}: {message}")
+        colour = _COLOURS[result.outcome]
+        self._console.print(f"[bold {colour}]{result.outcome}[/] {result.case_id} ({result.timing.total:.0f} s)")
+
+
+def _problems(result: Result) -> list[tuple[str, str]]:
+    broken = [(str(record.stage), record.message) for record in result.stages if record.outcome is not Outcome.PASS]
+    return broken + [(check.name, check.message) for check in result.checks if check.message]
+
+
+class Ticker:
+    """Progress of something that has no run directory."""
+
+    def __init__(self) -> None:
+        self._last = 0.0
+
+    def tick(self, text: str) -> None:
+        """Show a line now and then."""
+        now = time.monotonic()
+        if now - self._last >= _PLAIN_EVERY:
+            self._last = now
+            print(text[:140], flush=True)

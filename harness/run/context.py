@@ -1,0 +1,76 @@
+"""What every stage gets: the run directory, the case in it, and somewhere to report to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.ground.clock import SYSTEM_CLOCK, Clock
+from harness.ground.errors import CannotJudge, UsageError
+from harness.mechanism import processes
+from harness.policy.cases.model import Case
+from harness.policy.diagnosis import root_cause, tail
+from harness.policy.engines import ENGINES
+from harness.policy.engines.base import EngineSpec
+from harness.run.progress import Progress
+from harness.run.rundir import Prepared, RunDir, RunningServer, Runtime, Servers
+
+
+@dataclass(frozen=True)
+class Context:
+    """One case of one run."""
+
+    rundir: RunDir
+    progress: Progress
+    clock: Clock = SYSTEM_CLOCK
+
+    @property
+    def prepared(self) -> Prepared:
+        return self.rundir.prepared()
+
+    @property
+    def case(self) -> Case:
+        return self.prepared.case
+
+    @property
+    def engine(self) -> EngineSpec:
+        return ENGINES[self.case.engine.name]
+
+    @property
+    def runtime(self) -> Runtime:
+        """Where the engine runs.
+
+        Raises:
+            UsageError: The prepare stage has not decided yet.
+        """
+        runtime = self.prepared.runtime
+        if runtime is None:
+            raise UsageError(f"{self.rundir.path}: nothing is prepared; start again with `harness serve`")
+        return runtime
+
+    def servers(self) -> list[RunningServer]:
+        """The servers that were started.
+
+        Raises:
+            UsageError: None were.
+        """
+        document = self.rundir.read("servers", Servers)
+        if document is None or not document.servers:
+            raise UsageError(f"{self.rundir.path}: no server was started; run `harness serve` first")
+        return document.servers
+
+    def check_alive(self, servers: list[RunningServer]) -> None:
+        """Raise if one of ``servers`` has ended.
+
+        Raises:
+            CannotJudge: With the server's own last error.
+        """
+        for running in servers:
+            status = processes.exit_status(running.process)
+            if status is not None:
+                raise self.blame(running.server.name, status)
+
+    def blame(self, server: str, what: str) -> CannotJudge:
+        """The error for a server that did ``what``, with the root cause from its log."""
+        log = self.rundir.log_text(server)
+        where = f"{self.rundir.log(server)}, last lines:\n{tail(log)}"
+        return CannotJudge(f"{server} {what}", cause=root_cause(log, self.engine.echoes), details=where)

@@ -1,0 +1,32 @@
+"""From the files of a run to its measurement, now or later, here or on another machine."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from harness.ground.domain import Measurement
+from harness.policy import metrics
+from harness.policy.engines import ENGINES
+from harness.policy.measure import measure
+from harness.run.rundir import RunDir, Servers
+
+
+def take(rundir: RunDir) -> Measurement | None:
+    """Measure and write ``measurements.json``; None if the evaluation left nothing to measure."""
+    prepared, servers = rundir.prepared(), rundir.read("servers", Servers)
+    samples = rundir.samples()
+    if samples is None or servers is None:
+        return None
+    roles = {running.server.name: running.server.role for running in servers.servers if running.server.has_metrics}
+    wanted = ENGINES[prepared.case.engine.name].metrics
+
+    def read(when: Literal["before", "after"]) -> dict[str, metrics.Counters]:
+        paths = {name: rundir.metrics_file(when, name) for name in roles}
+        return {name: metrics.read(path.read_text(), wanted) for name, path in paths.items() if path.exists()}
+
+    before, after = read("before"), read("after")
+    if before.keys() != roles.keys() or after.keys() != roles.keys():
+        return None  # interrupted before the counters were read: the stage's own error says so
+    measurement = measure(prepared.case, samples, before, after, roles)
+    rundir.write("measurements", Measurement, measurement)
+    return measurement

@@ -1,0 +1,125 @@
+"""``prepare``: make a run directory and everything that the case needs: checkpoints, engine, container."""
+
+from __future__ import annotations
+
+import os
+import platform as platform_module
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from harness.ground.clock import utc_now
+from harness.ground.domain import Stage
+from harness.ground.errors import CannotJudge
+from harness.mechanism import environments, processes, signals
+from harness.policy.cases.load import CaseFile
+from harness.policy.cases.model import Platform
+from harness.policy.diagnosis import tail
+from harness.run import checkpoints, image, runtimes
+from harness.run.context import Context
+from harness.run.rundir import Checkpoint, Owner, Prepared, RunDir, Runtime
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run, as the command line says it.
+
+    Attributes:
+        runtime: Where.
+        engine_python: An interpreter of the caller's that has the engine; None for the locked environment.
+        environments: Folder of the locked engine environments.
+        build: For the image.
+    """
+
+    runtime: runtimes.Choice = "auto"
+    engine_python: Path | None = None
+    environments: Path = Path(".nox")
+    build: image.Build = field(default_factory=image.Build)
+
+
+def create(case_file: CaseFile, platform: Platform, path: Path) -> RunDir:
+    """A run directory that holds the resolved case and nothing else yet."""
+    rundir = RunDir.create(path)
+    rundir.save(
+        Prepared(
+            run_id=uuid.uuid4().hex,
+            suite=case_file.suite,
+            name=case_file.name,
+            platform=platform,
+            case=case_file.resolve(platform),
+            created=utc_now().isoformat(),
+            owner=Owner(pid=os.getpid(), created=processes.created(os.getpid())),
+            host=_host(),
+        )
+    )
+    return rundir
+
+
+def run(context: Context, options: Options) -> None:
+    """The prepare stage: decide on the runtime and get everything ready.
+
+    Raises:
+        CannotJudge: A checkpoint, the engine, the image or the container could not be had.
+    """
+    with context.progress.stage(Stage.PREPARE):
+        kind, why = runtimes.choose("local" if options.engine_python and options.runtime == "auto" else options.runtime)
+        context.progress.tick(f"runtime {kind}: {why}")
+        made = {}
+        for model in context.case.models():
+            context.progress.tick(f"checkpoint {model.known_answer}")
+            folder, sha256 = checkpoints.cached(model.known_answer)
+            made[model.known_answer] = Checkpoint(path=str(folder), sha256=sha256)
+        context.rundir.save(context.prepared.model_copy(update={"checkpoints": made}))
+        runtime = _local(context, options, why) if kind == "local" else _docker(context, options, why)
+        context.rundir.save(context.prepared.model_copy(update={"runtime": runtime}))
+
+
+def _local(context: Context, options: Options, why: str) -> Runtime:
+    if options.engine_python:
+        # Not resolved: a virtual environment's interpreter is a link that must be called by its own name.
+        python = options.engine_python.absolute()
+        return Runtime(kind="local", why=why, engine_python=str(python), environment="given")
+    prepared = context.prepared
+    engine, root = prepared.case.engine.name, image.source_root()
+    folder = (options.environments / f"engine-{engine}-{prepared.platform}").absolute()
+    try:
+        python, lock = environments.ensure(
+            folder,
+            root / "docker" / "install-engine.sh",
+            image.requirements(engine, prepared.platform),
+            lambda line: context.progress.tick(
+                f"installing {engine} into {folder.name} (first run only): {line[:60]}"
+            ),
+        )
+    except environments.InstallFailed as error:
+        context.rundir.log("install").write_text(error.output)
+        last = error.output.strip().splitlines()[-1:] or [f"status {error.status}"]
+        raise CannotJudge(f"{engine} could not be installed", cause=last[0], details=tail(error.output, 40)) from error
+    return Runtime(kind="local", why=why, engine_python=str(python), environment=lock)
+
+
+def _docker(context: Context, options: Options, why: str) -> Runtime:
+    prepared = context.prepared
+    engine = prepared.case.engine.name
+    name, identity = image.ensure(
+        engine, prepared.platform, options.build, lambda line: context.progress.tick(line[:140])
+    )
+    folders = [Path(made.path) for made in prepared.checkpoints.values()]
+    with signals.deferred():
+        container = runtimes.start_container(context.rundir, name, prepared.run_id, folders)
+        runtime = Runtime(
+            kind="docker", why=why, engine_python=image.ENGINE_PYTHON, environment=identity, container=container
+        )
+        context.rundir.save(context.prepared.model_copy(update={"runtime": runtime}))
+    return runtime
+
+
+def _host() -> dict[str, str]:
+    return {
+        "cpus": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
+        "memory_gib": f"{psutil.virtual_memory().total / 2**30:.0f}",
+        "machine": platform_module.machine(),
+        "kernel": platform_module.release(),
+    }

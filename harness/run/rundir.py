@@ -1,0 +1,251 @@
+"""The run directory: what every stage reads and writes. One directory holds one case of one run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from harness.ground.domain import Outcome, Sample, Server, Stage, StageRecord
+from harness.ground.errors import UsageError
+from harness.mechanism import files
+from harness.mechanism.processes import Started
+from harness.mechanism.stopping import Stopped
+from harness.policy.cases.model import Case, Platform
+
+T = TypeVar("T")
+
+
+class Document(BaseModel):
+    """A JSON file of the run directory."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Owner(Document):
+    """The harness process that will stop what a run started."""
+
+    pid: int
+    created: float
+
+
+class Runtime(Document):
+    """Where the engine runs, and why there."""
+
+    kind: Literal["local", "docker"]
+    why: str
+    engine_python: str
+    environment: str
+    """SHA-256 of the environment's lock, id of the image, or ``given`` for an interpreter of the caller's."""
+    container: str = ""
+    """Id of the container that holds the servers; empty without one."""
+
+
+class Checkpoint(Document):
+    """A checkpoint on disk."""
+
+    path: str
+    sha256: str
+
+
+class Prepared(Document):
+    """``case.json``: the case fully resolved, and everything needed to run or re-judge it."""
+
+    schema_version: Literal[1] = 1
+    run_id: str
+    suite: str
+    name: str
+    platform: Platform
+    case: Case
+    created: str
+    owner: Owner | None
+    """None once the run directory itself stands for the run: stages by hand, or kept servers."""
+    runtime: Runtime | None = None
+    """None until the prepare stage has decided."""
+    checkpoints: dict[str, Checkpoint] = {}
+    versions: dict[str, str] = {}
+    """Distributions of the engine's environment, as it reports them itself."""
+    host: dict[str, str] = {}
+
+
+class RunningServer(Document):
+    """A started server."""
+
+    server: Server
+    process: Started
+    folder: str
+
+
+class Servers(Document):
+    """``servers.json``: what was started and how stopping it went."""
+
+    servers: list[RunningServer]
+    stopped: Stopped | None = None
+
+
+class Ready(Document):
+    """``ready.json``: how the servers came up."""
+
+    seconds: float
+    answered: dict[str, float]
+    """Seconds until each probe first answered, by ``server: probe``."""
+    first_token: str
+    """Text of the first answer end to end."""
+    attempts: int
+    """Requests until that answer; those before it failed or were empty."""
+
+
+class Event(Document):
+    """One line of ``events.jsonl``."""
+
+    time: str
+    stage: Stage
+    kind: Literal["start", "progress", "end"]
+    elapsed: float = 0.0
+    done: int = 0
+    total: int = 0
+    text: str = ""
+    outcome: Outcome | None = None
+    details: str = ""
+
+
+class RunDir:
+    """Paths and typed access. Documents are written beside and renamed; ``events.jsonl`` only grows."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.resolve()
+
+    @classmethod
+    def existing(cls, path: Path) -> RunDir:
+        """The run directory at ``path``.
+
+        Raises:
+            UsageError: There is none.
+        """
+        found = cls(path)
+        if not found.case_file.is_file():
+            raise UsageError(
+                f"{path}: no run directory ({found.case_file.name} is not there); `harness serve` makes one"
+            )
+        return found
+
+    @classmethod
+    def create(cls, path: Path) -> RunDir:
+        """A new run directory at ``path``.
+
+        Raises:
+            UsageError: There is one already: results are never overwritten.
+        """
+        made = cls(path)
+        if made.case_file.exists():
+            raise UsageError(f"{path}: already a run directory; give another, or remove it")
+        for folder in (made.path, made.logs, made.metrics, made.work):
+            folder.mkdir(parents=True, exist_ok=True)
+        return made
+
+    @property
+    def case_file(self) -> Path:
+        return self.path / "case.json"
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics"
+
+    @property
+    def work(self) -> Path:
+        """Working directories of the servers."""
+        return self.path / "work"
+
+    @property
+    def events_file(self) -> Path:
+        return self.path / "events.jsonl"
+
+    @property
+    def junit_file(self) -> Path:
+        return self.path / "junit.xml"
+
+    def log(self, server: str) -> Path:
+        return self.logs / f"{server}.log"
+
+    def log_text(self, server: str) -> str:
+        """The log of a server, empty if there is none."""
+        path = self.log(server)
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def metrics_file(self, when: Literal["before", "after"], server: str) -> Path:
+        return self.metrics / f"{when}-{server}.prom"
+
+    def write(self, name: str, kind: type[T], document: T) -> None:
+        """Write ``NAME.json``."""
+        files.write(self.path / f"{name}.json", TypeAdapter(kind).dump_json(document, indent=2) + b"\n")
+
+    def read(self, name: str, kind: type[T]) -> T | None:
+        """Read ``NAME.json``; None if it is not there.
+
+        Raises:
+            UsageError: It is not what this version of the harness writes.
+        """
+        path = self.path / f"{name}.json"
+        if not path.exists():
+            return None
+        try:
+            return TypeAdapter(kind).validate_json(path.read_bytes())
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(map(str, first["loc"]))
+            raise UsageError(f"{path}: {key}: {first['msg']}; written by another version of the harness?") from None
+
+    def prepared(self) -> Prepared:
+        """``case.json``."""
+        found = self.read("case", Prepared)
+        assert found is not None, "a run directory has a case file"
+        return found
+
+    def save(self, prepared: Prepared) -> None:
+        """Write ``case.json``."""
+        self.write("case", Prepared, prepared)
+
+    def write_samples(self, samples: list[Sample]) -> None:
+        """Write ``samples.jsonl``."""
+        adapter = TypeAdapter(Sample)
+        files.write(self.path / "samples.jsonl", b"".join(adapter.dump_json(sample) + b"\n" for sample in samples))
+
+    def samples(self) -> list[Sample] | None:
+        """``samples.jsonl``; None if the evaluation wrote none."""
+        path = self.path / "samples.jsonl"
+        if not path.exists():
+            return None
+        adapter = TypeAdapter(Sample)
+        return [adapter.validate_json(line) for line in path.read_bytes().splitlines()]
+
+    def append(self, event: Event) -> None:
+        """Add a line to ``events.jsonl``."""
+        with self.events_file.open("a") as file:
+            file.write(event.model_dump_json(exclude_defaults=True) + "\n")
+
+    def events(self) -> Iterator[Event]:
+        """Lines of ``events.jsonl``; a last line cut off by a kill is left out."""
+        if not self.events_file.exists():
+            return
+        for line in self.events_file.read_text().splitlines():
+            try:
+                yield Event.model_validate_json(line)
+            except ValidationError:
+                return
+
+    def stages(self) -> list[StageRecord]:
+        """How each stage ended last, in order. One that began and never ended is an error: somebody was killed."""
+        records: dict[Stage, StageRecord] = {}
+        for event in self.events():
+            if event.kind == "start":
+                records[event.stage] = StageRecord(event.stage, Outcome.ERROR, 0.0, "began and never ended")
+            elif event.kind == "end" and event.outcome is not None:
+                record = StageRecord(event.stage, event.outcome, event.elapsed, event.text, event.details)
+                records[event.stage] = record
+        return [records[stage] for stage in Stage if stage in records]

@@ -1,0 +1,150 @@
+"""Where stages run: on this machine, or in a container of ours. The stages are the same."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal, Protocol
+
+from harness.ground.domain import Outcome, Stage
+from harness.ground.errors import CannotJudge
+from harness.mechanism import containers
+from harness.run import image, stages
+from harness.run.console import Console
+from harness.run.context import Context
+from harness.run.rundir import Event, RunDir, Runtime
+
+_SHM_BYTES = 1 << 30
+"""vLLM passes messages and UCX moves KV cache through shared memory; Docker's default of 64 MiB is too small."""
+
+Choice = Literal["auto", "local", "docker"]
+
+
+def choose(wanted: Choice) -> tuple[Literal["local", "docker"], str]:
+    """The runtime and the reason for it.
+
+    Raises:
+        CannotJudge: Docker is asked for, and no engine answers.
+    """
+    if wanted == "local":
+        return "local", "asked for"
+    reason = containers.unavailable()
+    if wanted == "docker" and reason:
+        raise CannotJudge("no container engine answers", cause=f"{reason}; start one, or run with --runtime local")
+    if wanted == "docker":
+        return "docker", "asked for"
+    return ("local", f"no container engine answers ({reason})") if reason else ("docker", "a container engine answers")
+
+
+class Place(Protocol):
+    """What can perform a stage."""
+
+    def perform(self, stage: Stage, context: Context) -> None:
+        """Run one stage.
+
+        Raises:
+            CannotJudge: The stage broke; how is in ``events.jsonl``.
+        """
+        ...
+
+
+class Local:
+    """This machine."""
+
+    def perform(self, stage: Stage, context: Context) -> None:
+        stages.perform(stage, context)
+
+
+class Docker:
+    """The container that the prepare stage started. Stopping removes it."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def perform(self, stage: Stage, context: Context) -> None:
+        container = context.runtime.container
+        if stage is not Stage.STOP:
+            self._execute(stage, context, container)
+            return
+        try:
+            if containers.is_running(container):
+                self._execute(stage, context, container)
+        finally:
+            remove_container(context.rundir.path, container)
+
+    def _execute(self, stage: Stage, context: Context, container: str) -> None:
+        rundir = context.rundir
+        shown = sum(1 for _ in rundir.events())
+        log = rundir.log(f"harness-{stage}")
+        command = f'exec {image.HARNESS} stage {stage} "$0" >"$1" 2>&1'
+
+        def relay() -> None:
+            nonlocal shown
+            events = list(rundir.events())
+            for event in events[shown:]:
+                self._console.show(event)
+            shown = len(events)
+
+        before = shown
+        try:
+            status = containers.execute(container, ["sh", "-c", command, str(rundir.path), str(log)], relay)
+        except containers.ContainerFailed as error:
+            with context.progress.stage(stage):
+                raise CannotJudge(str(error)) from error
+        relay()
+        if status != 0:
+            raise CannotJudge(
+                _ended(list(rundir.events())[before:], stage) or f"{stage} ended with status {status}: {log}"
+            )
+
+
+def _ended(events: list[Event], stage: Stage) -> str:
+    """How the stage says it ended, empty if it says nothing."""
+    ends = [event for event in events if event.stage is stage and event.kind == "end"]
+    return ends[-1].text if ends and ends[-1].outcome is not Outcome.PASS else ""
+
+
+def of(runtime: Runtime, console: Console) -> Place:
+    """The place that ``runtime`` describes."""
+    return Docker(console) if runtime.kind == "docker" else Local()
+
+
+def start_container(rundir: RunDir, image_name: str, run_id: str, checkpoints: list[Path]) -> str:
+    """Start the container of a run and return its id.
+
+    It runs as the caller, so that files are the caller's, or, if that is root, as the image's own user, to whom the
+    run directory is lent until the container is removed.
+
+    Raises:
+        CannotJudge: The engine refused.
+    """
+    user = (os.getuid(), os.getgid()) if os.getuid() else image.USER
+    containers.hand_over(rundir.path, user)
+    labels = {containers.LABEL: run_id, containers.LABEL_FOLDER: str(rundir.path)}
+    try:
+        return containers.start(
+            image_name,
+            name=f"inference-harness-{run_id[:12]}",
+            labels=labels,
+            folder=rundir.path,
+            read_only=checkpoints,
+            user=user,
+            shm_bytes=_SHM_BYTES,
+        )
+    except containers.ContainerFailed as error:
+        containers.hand_over(rundir.path, (os.getuid(), os.getgid()))
+        raise CannotJudge("the container could not be started", cause=str(error)) from error
+
+
+def remove_container(folder: Path, container: str) -> None:
+    """Remove the container and take the run directory back.
+
+    Raises:
+        CannotJudge: The engine refused to remove it.
+    """
+    try:
+        containers.remove(container)
+    except containers.ContainerFailed as error:
+        raise CannotJudge(f"container {container[:12]} could not be removed", cause=str(error)) from error
+    finally:
+        containers.hand_over(folder, (os.getuid(), os.getgid()))

@@ -1,0 +1,53 @@
+"""The stages: each reads and writes the run directory, so that they also work one by one."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+
+from harness.ground.clock import Deadline
+from harness.ground.domain import Stage
+from harness.mechanism import files, processes
+from harness.run.context import Context
+from harness.run.rundir import Owner, RunDir
+from harness.run.stages import evaluate, health_wait, serve, stop
+
+STAGES: dict[Stage, Callable[[Context], None]] = {
+    Stage.SERVE: serve.run,
+    Stage.HEALTH_WAIT: health_wait.run,
+    Stage.EVAL: evaluate.run,
+    Stage.STOP: stop.run,
+}
+"""What runs where the engine is; preparing and judging happen where the harness is."""
+
+_YIELD_WAIT = 10.0
+
+
+def perform(stage: Stage, context: Context) -> None:
+    """Run one stage, on this machine.
+
+    Raises:
+        CannotJudge: The stage broke; its end is in ``events.jsonl``.
+    """
+    current = context.rundir.path / "stage.json"
+    if stage is Stage.STOP:
+        _interrupt_other(context.rundir)
+    files.write(current, Owner(pid=os.getpid(), created=processes.created(os.getpid())).model_dump_json())
+    try:
+        with context.progress.stage(stage):
+            STAGES[stage](context)
+    finally:
+        current.unlink(missing_ok=True)
+
+
+def _interrupt_other(rundir: RunDir) -> None:
+    """End a stage that another process is still running here, so that it writes what it has."""
+    other = rundir.read("stage", Owner)
+    if other is None or other.pid == os.getpid():
+        return
+    deadline = Deadline(_YIELD_WAIT)
+    if processes.is_running(other.pid, other.created):
+        os.kill(other.pid, signal.SIGTERM)
+    while processes.is_running(other.pid, other.created) and not deadline.passed:
+        deadline.clock.sleep(0.1)

@@ -1,0 +1,159 @@
+"""``eval``: ask, and read the counters before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import requests
+
+from harness.ground.clock import Deadline
+from harness.ground.domain import Item, Sample
+from harness.ground.errors import CannotJudge
+from harness.mechanism import files, http, load, processes
+from harness.policy import metrics, protocols
+from harness.policy.protocols.base import Destination
+from harness.policy.requests import completion
+from harness.run.context import Context
+from harness.run.destinations import destination
+from harness.run.measurements import take
+from harness.run.rundir import RunningServer
+
+_SCRAPE_TIMEOUT = 15.0
+_SETTLE_TIMEOUT = 15.0
+_SETTLE_EVERY = 0.5
+_HEALTH_TIMEOUT = 5.0
+_HEALTH_STRIKES = 2
+
+
+def run(context: Context) -> None:
+    """Send the main run, then the controls; write ``metrics/``, ``samples.jsonl`` and ``measurements.json``.
+
+    Whatever ends the stage, the samples that came back are written.
+
+    Raises:
+        CannotJudge: A server died, requests failed, or the metrics cannot be read.
+    """
+    servers = context.servers()
+    evaluation = context.case.evaluation
+    samples: list[Sample] = []
+    try:
+        _scrape(context, servers, "before")
+        _send(context, servers, "main", evaluation.send_to, samples)
+        _settle(context, servers)
+        for name, control in context.case.controls.items():
+            _send(context, servers, name, control.send_to, samples)
+    finally:
+        context.rundir.write_samples(sorted(samples, key=lambda sample: (sample.run, sample.item)))
+    take(context.rundir)
+    failed = [sample for sample in samples if sample.error]
+    if failed:
+        first = failed[0]
+        raise CannotJudge(
+            f"{len(failed)} of {len(samples)} requests failed",
+            cause=f"{first.run} {first.item}: {first.error}",
+            details="\n".join(f"{sample.run} {sample.item}: {sample.error}" for sample in failed[:20]),
+        )
+
+
+def _send(
+    context: Context, servers: list[RunningServer], run: str, send_to: Destination, samples: list[Sample]
+) -> None:
+    case = context.case
+    items = {item.id: item for item in protocols.items(case.evaluation)}
+    done = 0
+
+    def collect(reply: load.Reply) -> None:
+        nonlocal done
+        done += 1
+        samples.append(_sample(run, items[reply.key], reply))
+        context.progress.tick(f"{run}: {reply.key} answered", done, len(items))
+
+    try:
+        load.send(
+            f"{destination(servers, send_to).url}/v1/completions",
+            [load.Call(item.id, completion(case, item)) for item in items.values()],
+            concurrency=case.evaluation.concurrency,
+            timeout=case.timeouts.request,
+            watch=_watch(servers),
+            on_reply=collect,
+            on_tick=lambda: context.progress.tick(f"{run}: waiting for answers", done, len(items)),
+            clock=context.clock,
+        )
+    except load.Aborted as aborted:
+        server, _, what = str(aborted).partition(" ")
+        raise context.blame(server, f"{what} after {done} of {len(items)} answers") from None
+
+
+def _watch(servers: list[RunningServer]) -> Callable[[], str]:
+    """A check that finds a dead or unhealthy server: a name and what happened to it."""
+    strikes = dict.fromkeys((running.server.name for running in servers), 0)
+
+    def watch() -> str:
+        for running in servers:
+            name = running.server.name
+            status = processes.exit_status(running.process)
+            if status is not None:
+                return f"{name} {status}"
+            problem = http.ask(running.server.probes[0], _HEALTH_TIMEOUT)
+            strikes[name] = strikes[name] + 1 if problem else 0
+            if strikes[name] >= _HEALTH_STRIKES:
+                return f"{name} is not healthy any more ({problem})"
+        return ""
+
+    return watch
+
+
+def _sample(run: str, item: Item, reply: load.Reply) -> Sample:
+    text, finish_reason, prompt_tokens, completion_tokens, error = "", "", 0, 0, reply.error
+    if not error:
+        try:
+            choice, usage = reply.body["choices"][0], reply.body["usage"]
+            text, finish_reason = str(choice["text"]), str(choice["finish_reason"])
+            prompt_tokens, completion_tokens = int(usage["prompt_tokens"]), int(usage["completion_tokens"] or 0)
+        except (LookupError, TypeError, ValueError):
+            error = f"status 200 without a completion: {str(reply.body)[:200]}"
+    return Sample(
+        run=run,
+        item=item.id,
+        status=reply.status,
+        error=error,
+        text=text,
+        finish_reason=finish_reason,
+        prompt_tokens=prompt_tokens,
+        completion_tokens=completion_tokens,
+        started=round(reply.started, 4),
+        seconds=round(reply.seconds, 4),
+        expected=item.expected,
+        expected_text=item.expected_text,
+        expected_prompt_tokens=item.prompt_tokens,
+    )
+
+
+def _scrape(context: Context, servers: list[RunningServer], when: Literal["before", "after"]) -> dict[str, Any]:
+    """Read and keep ``/metrics`` of every engine server; returns the counters by server."""
+    counters = {}
+    for running in servers:
+        if not running.server.has_metrics:
+            continue
+        name = running.server.name
+        try:
+            text = http.text(f"{running.server.url}/metrics", _SCRAPE_TIMEOUT)
+            counters[name] = metrics.read(text, context.engine.metrics)
+        except (requests.RequestException, ValueError) as error:
+            raise CannotJudge(f"/metrics of {name} cannot be read", cause=str(error)) from error
+        files.write(context.rundir.metrics_file(when, name), text)
+    return counters
+
+
+def _settle(context: Context, servers: list[RunningServer]) -> None:
+    """Read the counters until they stand still: they reach ``/metrics`` later than the answers reach us."""
+    deadline = Deadline(_SETTLE_TIMEOUT, context.clock)
+    last: dict[str, Any] = {}
+    while not deadline.passed:
+        counters = _scrape(context, servers, "after")
+        if counters == last:
+            return
+        last = counters
+        context.progress.tick("waiting for the counters to settle")
+        context.clock.sleep(_SETTLE_EVERY)

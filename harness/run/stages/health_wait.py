@@ -1,0 +1,97 @@
+"""``health-wait``: wait until the servers are ready for this case, or say at once why they never will be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import requests
+
+from harness.ground.domain import Probe
+from harness.ground.errors import CannotJudge
+from harness.mechanism import http, wait
+from harness.policy import protocols
+from harness.policy.requests import completion
+from harness.run.context import Context
+from harness.run.destinations import destination
+from harness.run.rundir import Ready, RunningServer
+
+_PROBE_TIMEOUT = 2.0
+_FIRST_TOKEN_TIMEOUT = 15.0
+
+
+class _Readiness:
+    """What has answered so far. Every call of :meth:`missing` asks for the next thing that has not."""
+
+    def __init__(self, context: Context, servers: list[RunningServer]) -> None:
+        self._context = context
+        self._servers = servers
+        self._pending: list[tuple[str, Probe]] = [
+            (running.server.name, probe) for running in servers for probe in running.server.probes
+        ]
+        self._began = context.clock.monotonic()
+        self.answered: dict[str, float] = {}
+        self.first_token = ""
+        self.attempts = 0
+
+    def missing(self) -> str:
+        """What is still missing; empty once a first token has come back end to end."""
+        waiting: dict[str, str] = {}
+        for name, probe in list(self._pending):
+            problem = http.ask(probe, _PROBE_TIMEOUT)
+            if problem:
+                waiting.setdefault(name, problem)
+                continue
+            self._pending.remove((name, probe))
+            self.answered[f"{name}: {probe.what}"] = round(self._context.clock.monotonic() - self._began, 3)
+        return "; ".join(f"{name}: {problem}" for name, problem in waiting.items()) or self._ask_first_token()
+
+    def _ask_first_token(self) -> str:
+        """One short request along the whole way: only an answer proves that a connector shook hands."""
+        case = self._context.case
+        self.attempts += 1
+        body = completion(case, protocols.items(case.evaluation)[0]) | {"max_tokens": 1}
+        url = destination(self._servers, "entry").url
+        try:
+            status, reply = http.post(f"{url}/v1/completions", body, _FIRST_TOKEN_TIMEOUT)
+        except requests.RequestException as error:
+            return f"first token: {type(error).__name__} (attempt {self.attempts})"
+        self.first_token = _text(reply) if status == 200 else ""
+        return "" if self.first_token else f"first token: status {status} (attempt {self.attempts})"
+
+
+def _text(reply: Any) -> str:
+    try:
+        return str(reply["choices"][0]["text"])
+    except (LookupError, TypeError):
+        return ""
+
+
+def run(context: Context) -> None:
+    """Wait for every probe and a first token, then write ``ready.json``.
+
+    Raises:
+        CannotJudge: A server ended, or the case's start timeout passed.
+    """
+    servers = context.servers()
+    readiness = _Readiness(context, servers)
+    limit = context.case.timeouts.start
+    try:
+        seconds = wait.until(
+            readiness.missing,
+            limit,
+            check_alive=lambda: context.check_alive(servers),
+            on_tick=lambda missing: context.progress.tick(f"waiting for {missing}"),
+            clock=context.clock,
+        )
+    except wait.TimedOut as late:
+        logs = "\n".join(str(context.rundir.log(running.server.name)) for running in servers)
+        raise CannotJudge(
+            f"not ready after {late.seconds:.0f} s (timeouts.start)", cause=late.missing, details=f"logs:\n{logs}"
+        ) from None
+    ready = Ready(
+        seconds=round(seconds, 3),
+        answered=readiness.answered,
+        first_token=readiness.first_token,
+        attempts=readiness.attempts,
+    )
+    context.rundir.write("ready", Ready, ready)

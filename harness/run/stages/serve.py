@@ -1,0 +1,101 @@
+"""``serve``: start every server of the case, each recorded before the next one starts."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+from harness.ground.domain import Server
+from harness.ground.errors import CannotJudge
+from harness.mechanism import files, ports, processes, signals
+from harness.policy.engines.base import EngineSpec, Place
+from harness.run.context import Context
+from harness.run.rundir import RunningServer, Servers
+
+# Asks the engine's own interpreter, without importing the engine: importing vLLM takes seconds.
+_VERSIONS = """
+import importlib.metadata as metadata, json, platform, sys
+found = {"python": platform.python_version()}
+for name in sys.argv[1:]:
+    try:
+        found[name] = metadata.version(name)
+    except metadata.PackageNotFoundError:
+        pass
+print(json.dumps(found))
+"""
+_PORTS = 64
+
+
+def run(context: Context) -> None:
+    """Start the servers and write ``servers.json`` and ``commands.sh``.
+
+    Raises:
+        CannotJudge: The engine is not there, or a server could not be started.
+    """
+    prepared, rundir = context.prepared, context.rundir
+    python = context.runtime.engine_python
+    rundir.save(prepared.model_copy(update={"versions": engine_versions(python, context.engine)}))
+
+    free = iter(ports.free(_PORTS))
+    checkpoints = {name: checkpoint.path for name, checkpoint in prepared.checkpoints.items()}
+    servers = context.engine.servers(prepared.case, Place(python, checkpoints, lambda: next(free)))
+    files.write(rundir.path / "commands.sh", _commands(servers, rundir.work))
+    started: list[RunningServer] = []
+    rundir.write("servers", Servers, Servers(servers=started))
+    for server in servers:
+        context.progress.tick(f"starting {server.name}", len(started), len(servers))
+        folder = _working_folder(rundir.work, server)
+        with signals.deferred():
+            try:
+                process = processes.start(
+                    server.name,
+                    server.argv,
+                    env=server.env,
+                    folder=folder,
+                    log=rundir.log(server.name),
+                    run_id=prepared.run_id,
+                    run_folder=rundir.path,
+                )
+            except OSError as error:
+                raise CannotJudge(f"{server.name} could not be started", cause=str(error)) from error
+            started.append(RunningServer(server=server, process=process, folder=str(folder)))
+            rundir.write("servers", Servers, Servers(servers=started))
+
+
+def engine_versions(python: str, engine: EngineSpec) -> dict[str, str]:
+    """Versions of the engine and of what it runs on, as its own environment reports them.
+
+    Raises:
+        CannotJudge: The interpreter does not run, or the engine is not in its environment.
+    """
+    try:
+        status, output = processes.run([python, "-c", _VERSIONS, *engine.distributions])
+    except OSError as error:
+        raise CannotJudge(f"{python} cannot be run", cause=str(error)) from error
+    if status != 0:
+        raise CannotJudge(f"{python} does not run Python", cause=output.strip().splitlines()[-1] if output else "")
+    versions: dict[str, str] = json.loads(output.splitlines()[-1])
+    if not any(name.startswith(engine.name) and not name.endswith("router") for name in versions):
+        raise CannotJudge(f"{python} has no {engine.name}; give another with --engine-python")
+    return versions
+
+
+def _working_folder(work: Path, server: Server) -> Path:
+    folder = work / server.name
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, target in server.links.items():
+        link = folder / name
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
+    return folder
+
+
+def _commands(servers: list[Server], work: Path) -> str:
+    """One shell line a server, to paste."""
+    lines = ["# One line a server; each runs in the foreground."]
+    for server in servers:
+        assignments = [f"{name}={value}" for name, value in sorted(server.env.items())]
+        command = shlex.join(["env", *assignments, *server.argv])
+        lines += [f"# {server.name}", f"cd {shlex.quote(str(work / server.name))} && {command}"]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,56 @@
+"""``stop``: end what this run started, and prove that it is gone."""
+
+from __future__ import annotations
+
+from harness.ground.domain import CheckResult, Outcome
+from harness.mechanism import signals, stopping
+from harness.mechanism.stopping import Stopped
+from harness.run.context import Context
+from harness.run.rundir import RunDir, Servers
+
+
+def run(context: Context) -> None:
+    """Stop the servers and write the outcome to ``servers.json``. Stopping twice is harmless."""
+    document = context.rundir.read("servers", Servers)
+    if document is None:
+        return  # nothing was started
+    context.progress.tick(f"stopping {len(document.servers)} servers")
+    with signals.deferred():
+        stopped = stopping.stop(
+            [running.process for running in document.servers],
+            [port for running in document.servers for port in running.server.ports.values()],
+            context.prepared.run_id,
+            context.case.timeouts.stop,
+            context.clock,
+        )
+        if document.stopped is None or stopped != Stopped():
+            context.rundir.write("servers", Servers, document.model_copy(update={"stopped": stopped}))
+
+
+def teardown(rundir: RunDir) -> list[CheckResult]:
+    """The ``teardown`` check: one result once the servers were stopped, none before."""
+    document = rundir.read("servers", Servers)
+    if document is None or document.stopped is None:
+        return []
+    stopped = document.stopped
+    wrong = []
+    if stopped.alive:
+        wrong.append(f"still running: {', '.join(stopped.alive)}")
+    if stopped.leaked:
+        wrong.append(f"left its server's session and had to be killed: {', '.join(stopped.leaked)}")
+    if stopped.busy_ports:
+        wrong.append(f"ports still in use: {', '.join(map(str, stopped.busy_ports))}")
+    note = f"needed SIGKILL: {', '.join(stopped.killed)}" if stopped.killed else ""
+    left = len(stopped.alive) + len(stopped.leaked) + len(stopped.busy_ports)
+    return [
+        CheckResult(
+            name="teardown",
+            outcome=Outcome.ERROR if wrong else Outcome.PASS,
+            measured=f"{left} left",
+            expected="0 left",
+            bound="no process, no port",
+            n=len(document.servers),
+            message="; ".join(wrong),
+            details=note,
+        )
+    ]

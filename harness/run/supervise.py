@@ -1,0 +1,78 @@
+"""One case from its file to its verdict, and several of them to an exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.ground.domain import Stage
+from harness.ground.errors import CannotJudge, Interrupted
+from harness.mechanism import files, signals
+from harness.policy.cases.load import CaseFile
+from harness.policy.cases.model import Platform
+from harness.policy.report import junit
+from harness.policy.report.result import Result, exit_code
+from harness.run import prepare, runtimes
+from harness.run.console import Console
+from harness.run.context import Context
+from harness.run.judge import judge
+from harness.run.progress import Progress
+from harness.run.rundir import RunDir
+
+_STAGES = (Stage.SERVE, Stage.HEALTH_WAIT, Stage.EVAL)
+
+
+@dataclass(frozen=True)
+class Selected:
+    """A case on a platform."""
+
+    case_file: CaseFile
+    platform: Platform
+
+
+def run_all(
+    selected: Sequence[Selected], runs: Path, options: prepare.Options, console: Console, *, keep: bool = False
+) -> int:
+    """Run every case, whatever becomes of the others; write one JUnit file for all and return the exit code."""
+    results = []
+    for each in selected:
+        rundir = prepare.create(each.case_file, each.platform, runs / f"{each.case_file.suite}.{each.case_file.name}")
+        results.append(run_case(rundir, options, console, keep=keep))
+        if results[-1].exit_code == Interrupted.exit_code:
+            break
+    files.write(runs / "junit.xml", junit.render(results))
+    console.line(f"junit: {runs / 'junit.xml'}")
+    return exit_code(results)
+
+
+def run_case(rundir: RunDir, options: prepare.Options, console: Console, *, keep: bool = False) -> Result:
+    """Run one case through all its stages. Whatever happens, what was started is stopped and the verdict written."""
+    context = Context(rundir, Progress(rundir, console.show))
+    console.line(f"case {context.prepared.suite}/{context.prepared.name}, run directory {rundir.path}")
+    try:
+        prepare.run(context, options)
+        place = runtimes.of(context.runtime, console)
+        for stage in _STAGES:
+            place.perform(stage, context)
+    except (CannotJudge, Interrupted):
+        pass  # in events.jsonl, from which the verdict is made
+    finally:
+        result = _finish(context, console, keep=keep)
+    console.result(result)
+    return result
+
+
+def _finish(context: Context, console: Console, *, keep: bool) -> Result:
+    """Judge, stop, and judge again with the teardown. A signal that arrives meanwhile waits for the end."""
+    rundir = context.rundir
+    with suppress(Interrupted), signals.deferred():
+        if context.prepared.runtime is not None and not keep:
+            with suppress(CannotJudge):
+                runtimes.of(context.runtime, console).perform(Stage.STOP, context)
+        if keep:
+            rundir.save(context.prepared.model_copy(update={"owner": None}))
+            console.line(f"kept running; stop with: harness stop {rundir.path}")
+        return judge(rundir)
+    return judge(rundir)

@@ -1,0 +1,132 @@
+"""The menu: `nox -l`. What follows `--` goes to the harness, or to pytest in the session `tests`.
+
+A failed session makes Nox end with 1. Here it ends with the harness's own code instead: 1 a check failed, 2 wrong
+input, 3 nothing selected, 4 could not judge, 130 interrupted; of several, the highest.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import sys
+
+import nox
+from nox.command import CommandFailed
+
+nox.needs_version = ">=2026.10"
+nox.options.default_venv_backend = "virtualenv"
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["lint", "tests"]
+
+# A CI system ends a job with SIGTERM. Nox knows only Ctrl-C, and would leave its children to themselves.
+signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+ACCEPT = {
+    ("disagg", "cpu"): "Prefill/decode on CPU: two real vLLM servers, KV cache over NIXL, speculation with EAGLE3.",
+    ("eagle3", "cpu"): "EAGLE3 speculative decoding on CPU: one real vLLM server.",
+}
+# (folder whose pyproject.toml is locked, lock file in it, further arguments). The order matters: dev follows harness.
+LOCKS = [
+    (".", "requirements/harness.txt", ["pyproject.toml", "--group", "build"]),
+    (".", "requirements/dev.txt", ["pyproject.toml", "--group", "dev", "--constraint", "requirements/harness.txt"]),
+    (".", "requirements/nox.txt", ["--group", "nox"]),
+    ("docker/requirements/vllm-cpu", "engine.txt", ["pyproject.toml"]),
+]
+codes: list[int] = []
+
+
+@atexit.register
+def exit_with_highest_code() -> None:
+    """Replace Nox's 1 by what the harness said."""
+    if codes:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(max(codes))
+
+
+def install(session: nox.Session, lock: str) -> None:
+    """Install a lock file and the harness itself."""
+    pip = ["python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    session.run(*pip, "--require-hashes", "--requirement", f"requirements/{lock}.txt", silent=True)
+    session.run(*pip, "--no-deps", "--no-build-isolation", "--editable", ".", silent=True)
+
+
+def run(session: nox.Session, *command: str) -> None:
+    """Run something that stops its own servers when interrupted: that takes longer than Nox's half second."""
+    try:
+        session.run(*command, interrupt_timeout=1, terminate_timeout=120)
+    except CommandFailed as failed:
+        codes.append(failed.return_code or 1)
+        raise
+
+
+def accept(suite: str, platform: str, about: str) -> None:
+    """Define the session that runs one suite on one platform."""
+
+    @nox.session(name=f"{suite}_{platform}", tags=["accept", platform])
+    def session_function(session: nox.Session) -> None:
+        install(session, "harness")
+        run(session, "python", "-m", "harness", "run", "--suite", suite, "--platform", platform, *session.posargs)
+
+    session_function.__doc__ = about
+
+
+for (_suite, _platform), _about in ACCEPT.items():
+    accept(_suite, _platform, _about)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """All tests: units, faults on a scripted engine, and the real engine on CPU (and in Docker, where it answers)."""
+    install(session, "dev")
+    run(session, "python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Format, lint, types, import contracts, shell, Dockerfile, workflows, and whether generated files are current."""
+    install(session, "dev")
+    session.run("ruff", "format", "--check", ".")
+    session.run("ruff", "check", ".")
+    session.run("mypy")
+    session.run("lint-imports", "--no-cache")
+    session.run("shellcheck", "nox", ".ci/run", "docker/install-engine.sh", *scripts())
+    session.run("hadolint", "docker/Dockerfile")
+    session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows())
+    session.run("zizmor", "--offline", "--quiet", ".github/workflows")
+    session.run("python", "-m", "harness", "generate", "--check")
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build the CPU image (-- --base-image NAME, --rebuild); nothing happens if it is there already."""
+    install(session, "harness")
+    run(session, "python", "-m", "harness", "build", *session.posargs)
+
+
+@nox.session
+def generate(session: nox.Session) -> None:
+    """Write everything that is generated: expected values, JSON Schemas, tables in the README."""
+    install(session, "harness")
+    session.run("python", "-m", "harness", "generate", *session.posargs)
+
+
+@nox.session
+def locks(session: nox.Session) -> None:
+    """Resolve the hash-locked requirements anew where their inputs changed (-- --upgrade: everything)."""
+    install(session, "dev")
+    common = ["--universal", "--generate-hashes", "--no-emit-index-url", "--no-annotate", "--no-header", "--quiet"]
+    for folder, lock, source in LOCKS:
+        where = ["--directory", folder, "--output-file", lock]
+        session.run("uv", "pip", "compile", *common, *source, *where, *session.posargs)
+
+
+def scripts() -> list[str]:
+    """Shell scripts of the stages."""
+    return sorted(f"scripts/{name}" for name in os.listdir("scripts"))
+
+
+def workflows() -> list[str]:
+    """GitHub workflows."""
+    return sorted(f".github/workflows/{name}" for name in os.listdir(".github/workflows"))
