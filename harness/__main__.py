@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import sys
 
-from harness.ground.errors import HarnessError, Interrupted
+import typer
+
+from harness.cli import app
+from harness.ground.errors import HarnessError, Interrupted, UsageError
 
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    from harness.cli import app  # noqa: PLC0415 # inside, so that a signal during the import is handled too
-
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
+    except typer.TyperException as error:
+        message = error.format_message()
+        # Called without a command, typer's message is the whole help; any other is one line.
+        print(message if "\n" in message else f"harness: {message} See --help.", file=sys.stderr)
+        sys.exit(UsageError.exit_code)
     except HarnessError as error:
         print(f"harness: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(error.exit_code)

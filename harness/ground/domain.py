@@ -215,12 +215,14 @@ class Measurement:
         answers: Of the main run and of each control.
         acceptance: None without speculation.
         kv: None without a KV connector.
+        finished: Requests of the main run that the engine itself says it finished.
         restarted: Servers whose counters went down: they restarted during the evaluation.
     """
 
     answers: Mapping[str, Answers]
     acceptance: Acceptance | Unmeasured | None
     kv: KvLedger | Unmeasured | None
+    finished: int | Unmeasured
     restarted: tuple[str, ...] = ()
 
 

@@ -43,14 +43,17 @@ def _deliver() -> None:
 
 @contextmanager
 def handled() -> Iterator[None]:
-    """Turn the first SIGINT or SIGTERM in this block into :class:`Interrupted`; ignore those that follow it."""
+    """Turn the first SIGINT or SIGTERM in this block into :class:`Interrupted`.
+
+    Those that follow are ignored, also after the block: what remains is to exit with the right code.
+    """
     _state.received, _state.delivered = "", False
     previous = {number: signal.signal(number, _handle) for number in _SIGNALS}
     try:
         yield
     finally:
         for number, handler in previous.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if _state.received else handler)
 
 
 @contextmanager

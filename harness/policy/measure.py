@@ -33,14 +33,15 @@ def measure(
     by_run: dict[str, list[Sample]] = {"main": [], **{name: [] for name in case.controls}}
     for sample in samples:
         by_run.setdefault(sample.run, []).append(sample)
-    final_role: Role = "decode" if case.topology.kind == "disagg" else "server"
-    finals = [name for name, role in roles.items() if role == final_role]
-    counted = metrics.add([metrics.delta(before[name], after[name]) for name in finals if name in after])
-    final = case.serve_of(final_role)
+    answering: Role = "decode" if case.topology.kind == "disagg" else "server"
+    counted = _delta(before, after, [name for name, role in roles.items() if role == answering])
+    sent_to = answering if case.evaluation.send_to == "entry" else case.evaluation.send_to
+    asked = _delta(before, after, [name for name, role in roles.items() if role == sent_to])
     return Measurement(
         answers={run: count(case.evaluation, found) for run, found in by_run.items()},
-        acceptance=_acceptance(counted) if final.speculation else None,
+        acceptance=_acceptance(counted) if case.serve_of(answering).speculation else None,
         kv=_ledger(counted) if case.topology.kind == "disagg" else None,
+        finished=_missing(asked, ["finished_requests"]) or int(asked["finished_requests"]),
         restarted=tuple(name for name in before if metrics.went_down(before[name], after.get(name, {}))),
     )
 
@@ -64,6 +65,13 @@ def count(evaluation: Evaluation, samples: list[Sample]) -> Answers:
             sample.expected_prompt_tokens not in (None, sample.prompt_tokens) for sample in answered
         ),
     )
+
+
+def _delta(
+    before: Mapping[str, metrics.Counters], after: Mapping[str, metrics.Counters], servers: list[str]
+) -> dict[str, float]:
+    """What ``servers`` counted between the two readings, summed."""
+    return metrics.add([metrics.delta(before[name], after[name]) for name in servers])
 
 
 def _missing(counted: metrics.Counters, names: Iterable[str]) -> Unmeasured | None:

@@ -30,9 +30,10 @@ def expected_values(case_file: CaseFile, platform: Platform) -> dict[str, dict[s
     serve = {
         role: Serve.model_validate(merge(merged["serve"], merged["roles"].get(role, {}))) for role in topology.roles
     }
-    if not _answers_from_the_table(topology, serve, evaluation):
+    if not _answers_from_the_table(serve, evaluation):
         return {}
 
+    through = topology.kind == "disagg" and evaluation.send_to == "entry" and _connected(serve["decode"])
     module = known_answer_qa if isinstance(evaluation, known_answer_qa.Config) else known_answer_cycle
     values: dict[str, dict[str, Any]] = {"parity": {"expected": 1.0, "n": evaluation.items}}
     if isinstance(evaluation, known_answer_qa.Config):
@@ -43,8 +44,8 @@ def expected_values(case_file: CaseFile, platform: Platform) -> dict[str, dict[s
     if final.speculation:
         k = final.speculation.num_speculative_tokens
         requests = module.requests(evaluation)
-        values |= _speculation(simulate.total(requests, k, disaggregated=topology.kind == "disagg"))
-    if topology.kind == "disagg":
+        values |= _speculation(simulate.total(requests, k, disaggregated=through))
+    if through:
         block = final.flags["block-size"]
         assert isinstance(block, int)
         lengths = [item.prompt_tokens or 0 for item in module.items(evaluation)]
@@ -53,16 +54,18 @@ def expected_values(case_file: CaseFile, platform: Platform) -> dict[str, dict[s
     return values
 
 
-def _answers_from_the_table(topology: Topology, serve: dict[Any, Serve], evaluation: Evaluation) -> bool:
-    drafters = set()
-    for role, settings in serve.items():
-        wanted = _TWINS[role] if topology.kind == "disagg" else None
-        if settings.model.known_answer not in ({wanted} if wanted else {"target", "mimo"}):
-            return False
-        if settings.speculation:
-            drafter = settings.speculation.model
-            drafters.add(drafter.known_answer if drafter else None)
-    return drafters <= _TABLE_DRAFTERS and evaluation.send_to == "entry"
+def _answers_from_the_table(serve: dict[Any, Serve], evaluation: Evaluation) -> bool:
+    """Whether every answer comes from the table: from ordinary checkpoints, or from twins that hear of each other."""
+    models = {role: settings.model.known_answer for role, settings in serve.items()}
+    twins = models == _TWINS and evaluation.send_to == "entry" and _connected(serve["decode"])
+    ordinary = set(models.values()) <= {"target", "mimo"}
+    speculation = [settings.speculation for settings in serve.values() if settings.speculation]
+    drafters = {each.model.known_answer if each.model else None for each in speculation}
+    return (twins or ordinary) and drafters <= _TABLE_DRAFTERS
+
+
+def _connected(serve: Serve) -> bool:
+    return serve.kv_transfer is not None and serve.kv_transfer.connector != "none"
 
 
 def _speculation(counts: simulate.Counts) -> dict[str, dict[str, Any]]:

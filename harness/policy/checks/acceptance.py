@@ -44,20 +44,24 @@ class CountsConfig(Strict):
 def judge_length(config: LengthConfig, measured: Measurement) -> list[CheckResult]:
     """One result, ``acceptance_length``."""
     name = "acceptance_length"
-    counters = _drafted(measured)
+    counters = _counters(measured)
     if isinstance(counters, str):
         return [compare.unmeasured(name, counters)]
+    if not counters.drafts:
+        return [_nothing_drafted(name, compare.show(config.expected))]
     return [compare.baseline(name, counters.length, counters.drafts, config)]
 
 
 def judge_positions(config: PositionsConfig, measured: Measurement) -> list[CheckResult]:
     """One result a position, ``acceptance_per_position[0]`` first."""
     names = [f"acceptance_per_position[{position}]" for position in range(len(config.expected))]
-    counters = _drafted(measured)
-    if not isinstance(counters, str) and len(counters.per_position) != len(names):
-        counters = f"the engine counted {len(counters.per_position)} positions, the baseline has {len(names)}"
+    counters = _counters(measured)
+    if not isinstance(counters, str) and len(counters.accepted_per_position) != len(names):
+        counters = f"the engine counted {len(counters.accepted_per_position)} positions, the baseline has {len(names)}"
     if isinstance(counters, str):
         return [compare.unmeasured(name, counters) for name in names]
+    if not counters.drafts:
+        return [_nothing_drafted(*each) for each in zip(names, map(compare.show, config.expected), strict=True)]
     return [
         compare.against(name, share, counters.drafts, expected=expected, direction=config.direction, tolerance=config)
         for name, share, expected in zip(names, counters.per_position, config.expected, strict=True)
@@ -67,7 +71,7 @@ def judge_positions(config: PositionsConfig, measured: Measurement) -> list[Chec
 def judge_counts(config: CountsConfig, measured: Measurement) -> list[CheckResult]:
     """One result, ``draft_counts``: drafts, drafted tokens, accepted tokens and each position, all equal."""
     name = "draft_counts"
-    counters = _drafted(measured)
+    counters = _counters(measured)
     if isinstance(counters, str):
         return [compare.unmeasured(name, counters)]
     expected = Acceptance(config.drafts, config.draft_tokens, config.accepted, tuple(config.accepted_per_position))
@@ -85,14 +89,18 @@ def judge_counts(config: CountsConfig, measured: Measurement) -> list[CheckResul
     ]
 
 
-def _drafted(measured: Measurement) -> Acceptance | str:
-    """The counters, or why there is nothing to judge. Without a single draft every ratio is undefined."""
+def _counters(measured: Measurement) -> Acceptance | str:
+    """The counters, or why there are none."""
     counters = measured.acceptance
     if counters is None:
         return "the case configures no speculation"
-    if not isinstance(counters, Acceptance):
-        return counters.reason
-    return counters if counters.drafts else "the engine drafted nothing"
+    return counters if isinstance(counters, Acceptance) else counters.reason
+
+
+def _nothing_drafted(name: str, expected: str) -> CheckResult:
+    """Without a single draft every ratio is undefined, and that is a finding: speculation was configured."""
+    message = f"the engine drafted nothing, expected {name} {expected}"
+    return CheckResult(name, Outcome.FAIL, measured="no drafts", expected=expected, bound="drafts > 0", message=message)
 
 
 def _counted(counters: Acceptance) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.ground.domain import Acceptance, CheckResult, Measurement, Outcome
+from harness.ground.domain import Acceptance, CheckResult, Measurement, Outcome, Unmeasured
 
 
 def judge(measured: Measurement) -> list[CheckResult]:
@@ -27,6 +27,10 @@ def judge(measured: Measurement) -> list[CheckResult]:
                 f"{prefix}{answers.unexpected_prompt_tokens} prompts arrived with another number of tokens than was "
                 "sent (a second BOS?)"
             )
+    if isinstance(measured.finished, Unmeasured):
+        broken.append(measured.finished.reason)
+    elif measured.finished != main.answered and not measured.restarted:
+        broken.append(f"the engine counted {measured.finished} finished requests for {main.answered} answers")
     if measured.restarted:
         broken.append(f"counters of {', '.join(measured.restarted)} went down: restarted during the evaluation")
     if isinstance(measured.acceptance, Acceptance) and measured.acceptance.drafts == 0:

@@ -24,6 +24,7 @@ _SETTLE_TIMEOUT = 15.0
 _SETTLE_EVERY = 0.5
 _HEALTH_TIMEOUT = 5.0
 _HEALTH_STRIKES = 2
+_DEATH_WAIT = 2.0
 
 
 def run(context: Context) -> None:
@@ -61,28 +62,45 @@ def _send(
 ) -> None:
     case = context.case
     items = {item.id: item for item in protocols.items(case.evaluation)}
-    done = 0
+    done = failed = 0
 
     def collect(reply: load.Reply) -> None:
-        nonlocal done
+        nonlocal done, failed
+        sample = _sample(run, items[reply.key], reply)
+        samples.append(sample)
         done += 1
-        samples.append(_sample(run, items[reply.key], reply))
+        failed += bool(sample.error)
         context.progress.tick(f"{run}: {reply.key} answered", done, len(items))
 
+    watch = _watch(servers)
     try:
         load.send(
             f"{destination(servers, send_to).url}/v1/completions",
             [load.Call(item.id, completion(case, item)) for item in items.values()],
             concurrency=case.evaluation.concurrency,
             timeout=case.timeouts.request,
-            watch=_watch(servers),
+            watch=watch,
             on_reply=collect,
             on_tick=lambda: context.progress.tick(f"{run}: waiting for answers", done, len(items)),
             clock=context.clock,
         )
+        found = _after_failures(context, watch) if failed else ""
     except load.Aborted as aborted:
-        server, _, what = str(aborted).partition(" ")
-        raise context.blame(server, f"{what} after {done} of {len(items)} answers") from None
+        found = str(aborted)
+    if found:
+        server, _, what = found.partition(" ")
+        raise context.blame(server, f"{what} after {done - failed} of {len(items)} answers")
+
+
+def _after_failures(context: Context, watch: Callable[[], str]) -> str:
+    """Look a little longer for a server that died: its clients may notice before its parent does."""
+    deadline = Deadline(_DEATH_WAIT, context.clock)
+    while not deadline.passed:
+        found = watch()
+        if found:
+            return found
+        context.clock.sleep(0.2)
+    return ""
 
 
 def _watch(servers: list[RunningServer]) -> Callable[[], str]:

@@ -1,0 +1,55 @@
+"""Fixtures for the tests on the scripted engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from tests.fake_engine.install import install
+from tests.helpers import Run, busy_ports, edited, left_in, run
+
+SINGLE = "eagle3/known_answer"
+DISAGG = "disagg/known_answer_eagle3"
+SMALL = {
+    SINGLE: {"evaluation/items": 8},
+    DISAGG: {
+        "evaluation/items": 8,
+        "controls/prefill_alone/n": 8,
+        "controls/decode_alone/n": 8,
+    },
+}
+QUICK = {"timeouts/start": 20.0, "timeouts/request": 10.0, "timeouts/stop": 5.0}
+
+
+class Judge(Protocol):
+    def __call__(
+        self, case: str, faults: dict[str, dict[str, Any]], changes: dict[str, Any] | None = None
+    ) -> Run: ...
+
+
+@pytest.fixture
+def judge(tmp_path: Path) -> Iterator[Judge]:
+    """Run a small version of a case on an engine with faults; nothing may be left, whatever the fault."""
+
+    def run_with(case: str, faults: dict[str, dict[str, Any]], changes: dict[str, Any] | None = None) -> Run:
+        cases = edited(tmp_path / "cases", case, SMALL[case] | QUICK | (changes or {}))
+        python = install(tmp_path / "engine", faults)
+        return run(tmp_path, "--cases", cases, "--engine-python", python)
+
+    yield run_with
+    assert left_in(tmp_path) == []
+    assert busy_ports(tmp_path) == []
+
+
+@pytest.fixture
+def prepared(tmp_path: Path) -> Iterator[tuple[Path, list[str | Path]]]:
+    """A folder and the arguments that run a slow, healthy, disaggregated case in it."""
+    slow = {"latency": 0.2, "start_after": 0.5}
+    cases = edited(tmp_path / "cases", DISAGG, SMALL[DISAGG] | QUICK)
+    python = install(tmp_path / "engine", {role: slow for role in ("prefill", "decode")})
+    yield tmp_path, ["--cases", cases, "--engine-python", python]
+    assert left_in(tmp_path) == []
+    assert busy_ports(tmp_path) == []

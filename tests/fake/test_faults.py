@@ -1,0 +1,204 @@
+"""What can go wrong with an engine, one fault at a time: the exit code, the testcase that says so, and its words."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.ground.domain import Outcome
+from tests.fake.conftest import DISAGG, SINGLE, Judge
+from tests.helpers import run, validated
+
+
+@pytest.mark.parametrize("case", [SINGLE, DISAGG])
+def test_healthy_engine_passes(judge: Judge, case: str) -> None:
+    run = judge(case, {})
+    assert run.code == 0, run.output
+    assert run.problems == {}
+    names = [testcase.get("name") for testcase in validated(run.directory / "junit.xml").iter("testcase")]
+    assert {"serve", "health-wait", "eval", "validity", "accuracy", "acceptance_length", "teardown"} <= set(names)
+    assert {f"acceptance_per_position[{position}]" for position in range(3)} <= set(names)
+    assert ("kv_transfer" in names) == (case == DISAGG)
+    assert len(names) == len(set(names))
+
+
+def test_slow_start_is_waited_for_and_shown(judge: Judge) -> None:
+    run = judge(SINGLE, {"server": {"start_after": 2.0}})
+    assert run.code == 0, run.output
+    assert "health-wait" in run.output
+    waiting = [line for line in (run.directory / "events.jsonl").read_text().splitlines() if "is not up" in line]
+    assert len(waiting) >= 2
+
+
+def test_unhealthy_for_ever_ends_at_the_deadline(judge: Judge) -> None:
+    run = judge(SINGLE, {"server": {"unhealthy": True}}, {"timeouts/start": 2.0})
+    assert run.code == 4
+    assert re.search(r"not ready after 2 s .*server: /health answers 503", run.problems["health-wait"])
+
+
+def test_router_that_never_gets_ready_is_named(judge: Judge) -> None:
+    run = judge(DISAGG, {"router": {"unhealthy": True}}, {"timeouts/start": 3.0})
+    assert run.code == 4
+    assert "router: /readiness answers 503" in run.problems["health-wait"]
+
+
+def test_death_at_start_is_reported_at_once_with_the_root_cause(judge: Judge) -> None:
+    words = "ValueError: the scripted engine does not like this model"
+    run = judge(SINGLE, {"server": {"start_after": 1.0, "fail_at_start": words}}, {"timeouts/start": 60.0})
+    assert run.code == 4
+    assert run.problems == {"health-wait": f"server exited with status 1: {words}"}
+    waited = next(record.seconds for record in run.result.stages if record.stage == "health-wait")
+    assert waited < 1.0 + 1.0 + 1.0  # the script's wait, the start of its interpreter, and the second we allow ourselves
+
+
+def test_a_flag_the_engine_does_not_know_is_quoted(judge: Judge) -> None:
+    run = judge(SINGLE, {}, {"serve/flags/no-such-flag": True})
+    assert run.code == 4
+    assert "unrecognized arguments: --no-such-flag" in run.problems["health-wait"]
+
+
+@pytest.mark.parametrize(
+    ("python", "words"),
+    [("/nonexistent/python", "cannot be run"), ("/bin/false", "does not run Python"), (sys.executable, "has no vllm")],
+)
+def test_an_interpreter_without_the_engine(tmp_path: Path, python: str, words: str) -> None:
+    result = run(tmp_path, SINGLE, "--engine-python", python)
+    assert result.code == 4
+    assert words in result.problems["serve"]
+
+
+@pytest.mark.parametrize(("role", "case"), [("server", SINGLE), ("decode", DISAGG), ("prefill", DISAGG)])
+def test_death_in_mid_evaluation(judge: Judge, role: str, case: str) -> None:
+    run = judge(case, {role: {"die_at_request": 5}})
+    assert run.code == 4
+    assert re.search(rf"{role} exited with status 1 after \d+ of 8 answers: RuntimeError: scripted death", run.output)
+    assert "eval" in run.problems
+    assert (run.directory / "samples.jsonl").exists()
+
+
+def test_death_at_a_time(judge: Judge) -> None:
+    run = judge(SINGLE, {"server": {"die_at": 1.5, "latency": 1.0}})
+    assert run.code == 4
+    assert "scripted death at 1.5 s" in run.output
+
+
+def test_a_hanging_request_is_an_error_not_a_wrong_answer(judge: Judge) -> None:
+    run = judge(SINGLE, {"server": {"hang_at_request": 4}}, {"timeouts/request": 1.0})
+    assert run.code == 4
+    assert "no answer within 1 s" in run.problems["eval"]
+    assert run.problems["validity"] == "1 of 8 requests failed"
+    assert "7 of 8 items were scored" in run.problems["accuracy"]
+
+
+def test_a_failed_request_is_an_error_not_a_wrong_answer(judge: Judge) -> None:
+    run = judge(DISAGG, {"decode": {"fail_at_request": 4}})
+    assert run.code == 4
+    assert "1 of 24 requests failed" in run.problems["eval"]
+    assert run.problems["validity"] == "1 of 8 requests failed"
+
+
+def test_answers_without_tokens_fail(judge: Judge) -> None:
+    run = judge(SINGLE, {"server": {"empty_from_request": 2}})
+    assert run.code == 1
+    assert run.problems["validity"] == "8 of 8 answers have no token"
+
+
+def test_never_a_first_token_is_never_ready(judge: Judge) -> None:
+    run = judge(SINGLE, {"server": {"empty_from_request": 1}}, {"timeouts/start": 2.0})
+    assert run.code == 4
+    assert "first token: status 200 (attempt" in run.problems["health-wait"]
+
+
+def test_a_second_bos_fails(judge: Judge) -> None:
+    run = judge(SINGLE, {"server": {"wrong_bos": True}})
+    assert run.code == 1
+    assert "8 prompts arrived with another number of tokens than was sent" in run.problems["validity"]
+
+
+def test_counters_that_start_again_are_an_error(judge: Judge) -> None:
+    run = judge(DISAGG, {"decode": {"reset_at_request": 3}})
+    assert run.code == 4
+    assert run.problems["validity"] == "the engine counted 7 finished requests for 8 answers"
+
+
+@pytest.mark.parametrize(
+    ("metric", "check"),
+    [
+        ("num_drafts", "acceptance_length"),
+        ("per_pos", "acceptance_per_position[0]"),
+        ("by_source", "kv_transfer"),
+        ("bytes_transferred", "kv_transfer"),
+    ],
+)
+def test_a_missing_metric_is_an_error(judge: Judge, metric: str, check: str) -> None:
+    run = judge(DISAGG, {"decode": {"drop_metric": metric}})
+    assert run.code == 4
+    assert run.problems[check].startswith("could not be judged: the engine exports no counter for")
+
+
+def test_no_drafts_fail(judge: Judge) -> None:
+    run = judge(SINGLE, {"server": {"no_drafts": True}})
+    assert run.code == 1
+    assert run.problems["validity"] == "speculation is configured and the engine drafted nothing"
+    assert run.problems["acceptance_length"].startswith("the engine drafted nothing, expected acceptance_length 3.1")
+
+
+def ordinary(changes: dict[str, object]) -> dict[str, object]:
+    """The ordinary checkpoint on both sides, which answers right without any transfer; only its drafts differ."""
+    roles = {"roles/prefill/model/known_answer": "target", "roles/decode/model/known_answer": "target"}
+    without = dict.fromkeys(("controls/prefill_alone", "controls/decode_alone", "checks/kv_transfer/bytes"))
+    return roles | without | changes
+
+
+@pytest.mark.parametrize(
+    ("faults", "changes", "words"),
+    [
+        ({"decode": {"no_transfer": True}}, {}, "648 of 648 prompt tokens did not come over the wire"),
+        ({}, {"roles/decode/kv_transfer/connector": "none"}, "648 of 648 prompt tokens did not come over the wire"),
+        ({}, {"evaluation/send_to": "decode"}, "648 of 648 prompt tokens did not come over the wire"),
+    ],
+    ids=["engine recomputes", "decode without connector", "past the router"],
+)
+def test_kv_transfer_fails_though_every_answer_is_right(
+    judge: Judge, faults: dict[str, dict[str, object]], changes: dict[str, object], words: str
+) -> None:
+    run = judge(DISAGG, faults, ordinary(changes))
+    assert run.code == 1, run.output
+    assert "kv_transfer" in run.problems
+    assert words in run.problems["kv_transfer"]
+    answered = next(check for check in run.result.checks if check.name == "accuracy")
+    assert answered.outcome is Outcome.PASS
+
+
+def test_a_raised_expectation_is_one_failure_with_both_numbers(judge: Judge) -> None:
+    run = judge(DISAGG, {}, {"checks/acceptance_length/expected": 3.3})
+    assert run.code == 1
+    assert list(run.problems) == ["acceptance_length"]
+    assert run.problems["acceptance_length"].startswith("acceptance_length is 3, expected 3.3")
+
+
+def test_ignored_sigterm_needs_sigkill_and_passes(judge: Judge) -> None:
+    run = judge(SINGLE, {"server": {"ignore_sigterm": True}}, {"timeouts/stop": 1.0})
+    assert run.code == 0
+    teardown = next(check for check in run.result.checks if check.name == "teardown")
+    assert teardown.details.startswith("needed SIGKILL: ")
+
+
+def test_a_child_in_the_session_goes_with_it(judge: Judge) -> None:
+    run = judge(SINGLE, {"server": {"leave_child": "group"}})
+    assert run.code == 0
+
+
+def test_a_child_that_left_the_session_is_removed_and_named(judge: Judge) -> None:
+    run = judge(SINGLE, {"server": {"leave_child": "session"}}, {"timeouts/stop": 1.0})
+    assert run.code == 4
+    assert re.search(r"left its server's session and had to be killed: python\S* \(\d+\)", run.problems["teardown"])
+
+
+def test_garbage_in_the_log_reaches_no_report(judge: Judge) -> None:
+    run = judge(SINGLE, {"server": {"garbage": True, "fail_at_start": "OSError: bad \x00 \x08 \ufffe byte ]]> <tag>"}})
+    assert run.code == 4
+    assert run.problems["health-wait"] == "server exited with status 1: OSError: bad byte ]]> <tag>"

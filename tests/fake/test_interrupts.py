@@ -1,0 +1,167 @@
+"""Everything that starts something, killed half-way: nothing is left, and what was finished is written."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.fake.conftest import DISAGG, QUICK, SMALL
+from tests.fake_engine.install import install
+from tests.helpers import REPOSITORY, begin, command, edited, end, environment, harness, left_in, validated, wait_for
+
+Prepared = tuple[Path, list[str | Path]]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+@pytest.mark.parametrize("seed", range(5))
+def test_a_signal_at_a_random_moment(prepared: Prepared, number: signal.Signals, seed: int) -> None:
+    folder, arguments = prepared
+    process = begin(folder, *arguments)
+    wait_for(lambda: list((folder / "runs").glob("*/events.jsonl")))
+    time.sleep(random.Random(seed).uniform(0.0, 3.0))
+    run = end(process, number, folder)
+    assert run.code == 130, run.output
+    assert left_in(folder) == []
+    document = validated(run.directory / "junit.xml")
+    assert f"interrupted by {number.name}" in [error.get("message") for error in document.iter("error")]
+    assert run.result.exit_code == 130
+
+
+def test_samples_that_came_back_survive_an_interrupt(prepared: Prepared) -> None:
+    folder, arguments = prepared
+    process = begin(folder, *arguments)
+
+    wait_for(lambda: list((folder / "runs").glob("*/metrics/before-decode.prom")))
+    time.sleep(1.0)
+    run = end(process, signal.SIGINT, folder)
+    samples = (run.directory / "samples.jsonl").read_text().splitlines()
+    assert 4 <= len(samples) < 24
+    assert all(json.loads(line)["error"] == "" for line in samples)
+
+
+def test_two_signals_do_not_cut_the_clean_up_short(prepared: Prepared) -> None:
+    folder, arguments = prepared
+    process = begin(folder, *arguments)
+    wait_for(lambda: left_in(folder))
+    for _ in range(5):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.05)
+    assert end(process, signal.SIGTERM, folder).code == 130
+
+
+def test_reap_removes_what_a_killed_harness_left_and_nothing_else(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder, arguments = prepared
+    elsewhere = tmp_path_factory.mktemp("alive")
+    alive = begin(elsewhere, *arguments)
+    bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)  # vllm.entrypoints"])
+    try:
+        victim = begin(folder, *arguments)
+        wait_for(lambda: len(left_in(folder)) >= 3 and len(left_in(elsewhere)) >= 3)
+        victim.kill()
+        victim.communicate()
+        assert len(left_in(folder)) >= 3
+
+        done = harness("reap", "--runs", folder / "runs")
+        assert done.returncode == 0, done.stderr
+        assert "removed: " in done.stdout
+        assert left_in(folder) == []
+        assert len(left_in(elsewhere)) >= 3
+        assert bystander.poll() is None
+        assert "nothing of ours is left" in harness("reap", "--runs", folder / "runs").stdout
+    finally:
+        bystander.kill()
+        bystander.wait()
+        end(alive, signal.SIGTERM, elsewhere)
+
+
+def test_reap_finds_servers_whose_run_directory_is_gone(prepared: Prepared) -> None:
+    folder, arguments = prepared
+    victim = begin(folder, *arguments)
+    wait_for(lambda: len(left_in(folder)) >= 3)
+    victim.kill()
+    victim.communicate()
+    shutil.rmtree(folder / "runs")
+    assert "removed: " in harness("reap", "--runs", folder / "nothing").stdout
+
+
+_SIGNALLED_AFTER_THE_FIRST_SERVER = """
+import os, signal, sys
+number = getattr(signal, sys.argv.pop())
+from harness.mechanism import processes
+start = processes.start
+def start_and_signal(*arguments, **options):
+    started = start(*arguments, **options)
+    os.kill(os.getpid(), number)
+    return started
+processes.start = start_and_signal
+from harness.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [("SIGTERM", 130), ("SIGKILL", -9)])
+def test_serve_killed_between_starting_a_server_and_recording_it(prepared: Prepared, number: str, code: int) -> None:
+    folder, arguments = prepared
+    argv = ["serve", DISAGG, "--run-dir", folder / "stages", *arguments, number]
+    done = subprocess.run(
+        [sys.executable, "-c", _SIGNALLED_AFTER_THE_FIRST_SERVER, *map(str, argv)],
+        env=environment(), cwd=REPOSITORY, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == code, done.stderr
+    if code < 0:
+        assert len(left_in(folder)) == 1
+        assert harness("reap", "--runs", folder).returncode == 0
+    assert left_in(folder) == []
+
+
+def test_stop_from_another_shell_ends_a_running_evaluation(tmp_path: Path) -> None:
+    cases = edited(tmp_path / "cases", DISAGG, SMALL[DISAGG] | QUICK)
+    python = install(tmp_path / "engine", {"decode": {"latency": 1.5}})
+    rundir = tmp_path / "run"
+    arguments = ["--cases", cases, "--engine-python", python]
+    assert harness("serve", DISAGG, "--run-dir", rundir, *arguments).returncode == 0
+    assert harness("health-wait", rundir).returncode == 0
+    evaluation = subprocess.Popen(command("eval", rundir), env=environment(), stderr=subprocess.PIPE)
+    wait_for(lambda: (rundir / "metrics" / "before-decode.prom").exists())
+    assert harness("stop", rundir).returncode == 0
+    evaluation.communicate(timeout=30)
+    assert evaluation.returncode == 130
+    assert left_in(tmp_path) == []
+
+
+def test_kept_servers_stay_until_they_are_stopped(prepared: Prepared) -> None:
+    folder, arguments = prepared
+    process = begin(folder, *arguments, "--keep")
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert len(left_in(folder)) >= 3
+    assert "nothing of ours is left" in harness("reap", "--runs", folder / "runs").stdout
+    rundir = next((folder / "runs").glob("*/case.json")).parent
+    assert f"harness stop {rundir}" in output
+    assert harness("stop", rundir).returncode == 0
+
+
+def test_a_program_started_meanwhile_ends_with_the_harness(tmp_path: Path) -> None:
+    """Installing an engine is a program that runs for a minute: an interrupt must end it too."""
+    code = (
+        "import sys; from harness.mechanism import processes, signals\n"
+        "with signals.handled():\n"
+        "    processes.run(['sh', '-c', 'sleep 300 & echo $$; wait'], on_tick=lambda line: print(line, flush=True))\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert parent.stdout is not None
+    child = psutil.Process(int(parent.stdout.readline()))
+    members = [child, *wait_for(child.children)]
+    parent.send_signal(signal.SIGINT)
+    parent.communicate(timeout=10)
+    _, alive = psutil.wait_procs(members, timeout=5)
+    assert alive == []

@@ -1,0 +1,30 @@
+"""Make an "interpreter" whose environment holds the scripted engine in the place of vLLM and vllm-router."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+SITE = Path(__file__).parent / "site"
+REPOSITORY = Path(__file__).parents[2]
+
+
+def install(folder: Path, faults: dict[str, dict[str, Any]]) -> Path:
+    """Write a shim into ``folder`` that runs this Python with the scripted engine on its path.
+
+    Args:
+        folder: Where to.
+        faults: What goes wrong, by role (``server``, ``prefill``, ``decode``, ``router``); see ``fake_engine.Script``.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    script = folder / "faults.json"
+    script.write_text(json.dumps(faults))
+    shim = folder / "python"
+    variables = {"PYTHONPATH": f"{SITE}:{REPOSITORY}", "FAKE_ENGINE_SCRIPT": str(script), "PYTHONDONTWRITEBYTECODE": "1"}
+    assignments = " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
+    shim.write_text(f'#!/bin/sh\nexec env {assignments} {shlex.quote(sys.executable)} "$@"\n')
+    shim.chmod(0o755)
+    return shim

@@ -1,0 +1,302 @@
+"""The scripted engine: OpenAI-shaped completions, /health, /metrics, a KV side channel, prefill and decode roles.
+
+It answers from the known-answer tables and counts as the simulator says, so that everything is green unless the
+script says otherwise. It takes vLLM's arguments and exports vLLM's metric names.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections import Counter
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from harness.policy.known_answer import vocabulary as v
+from harness.policy.known_answer.simulate import Request, simulate
+from harness.policy.known_answer.table import TABLE
+
+GREETING = b"\xff\x00\x00\x00\x00\x00\x00\x00\x01\x7f"
+GARBAGE = "garbage \x00\x08\x1b[31m \ufffe ]]> <tag> & \udce4"
+BLOCK, KV_BYTES = 32, 18432
+
+
+@dataclass
+class Script:
+    """What goes wrong. Nothing unless said.
+
+    Attributes:
+        start_after: Seconds before the port opens.
+        fail_at_start: Print this as the last line of a traceback and exit with 1 before the port opens.
+        unhealthy: /health answers 503 for ever.
+        die_at: Exit with 1 this many seconds after the start.
+        die_at_request: Exit on this request (1 is the readiness request).
+        hang_at_request: Never answer this request.
+        fail_at_request: Answer this request with 500.
+        empty_from_request: 200 without a token, from this request on.
+        wrong_bos: Count one prompt token too many, as with a second BOS.
+        reset_at_request: Forget all counters at this request.
+        drop_metric: Do not export series whose name contains this.
+        no_transfer: Ignore what the prefill side sent and compute the prompt.
+        no_drafts: Never draft.
+        ignore_sigterm: Go on after SIGTERM.
+        leave_child: Start a child that outlives us: "group", or "session" for one that leaves the session too.
+        garbage: Print bytes that no XML may hold, at the start and on dying.
+        latency: Seconds per request.
+    """
+
+    start_after: float = 0.0
+    fail_at_start: str = ""
+    unhealthy: bool = False
+    die_at: float = 0.0
+    die_at_request: int = 0
+    hang_at_request: int = 0
+    fail_at_request: int = 0
+    empty_from_request: int = 0
+    wrong_bos: bool = False
+    reset_at_request: int = 0
+    drop_metric: str = ""
+    no_transfer: bool = False
+    no_drafts: bool = False
+    ignore_sigterm: bool = False
+    leave_child: str = ""
+    garbage: bool = False
+    latency: float = 0.01
+
+
+def script_for(role: str) -> Script:
+    script = Script(**json.loads(Path(os.environ["FAKE_ENGINE_SCRIPT"]).read_text()).get(role, {}))
+    if script.garbage:
+        say(GARBAGE)
+    if script.ignore_sigterm:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    else:
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    if script.leave_child:
+        alone = script.leave_child == "session"
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=alone)  # noqa: S603
+    if script.die_at:
+        threading.Timer(script.die_at, die, [script, f"RuntimeError: scripted death at {script.die_at} s"]).start()
+    time.sleep(script.start_after)
+    if script.fail_at_start:
+        die(script, script.fail_at_start)
+    return script
+
+
+def say(text: str) -> None:
+    sys.stderr.buffer.write(text.encode(errors="surrogateescape") + b"\n")
+    sys.stderr.flush()
+
+
+def die(script: Script, last_words: str) -> None:
+    say(f'Traceback (most recent call last):\n  File "engine.py", line 1, in <module>\n{last_words}')
+    if script.garbage:
+        say(GARBAGE)
+    say("RuntimeError: Engine core initialization failed. See root cause above.")
+    os._exit(1)
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+
+@dataclass
+class Engine:
+    role: str
+    script: Script
+    k: int
+    connected: bool
+    twin: bool
+    counters: Counter[str] = field(default_factory=Counter)
+    requests: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def complete(self, body: dict[str, Any]) -> dict[str, Any] | None:
+        """The response, None for a status 500."""
+        with self.lock:
+            self.requests += 1
+            number = self.requests
+            if number == self.script.reset_at_request:
+                self.counters.clear()
+        if number == self.script.die_at_request:
+            die(self.script, f"RuntimeError: scripted death at request {number}")
+        if number == self.script.hang_at_request:
+            time.sleep(3600)
+        time.sleep(self.script.latency)
+        return None if number == self.script.fail_at_request else self.answer(body)
+
+    def answer(self, body: dict[str, Any]) -> dict[str, Any]:
+        prompt = v.encode(body["prompt"])
+        received = bool((body.get("kv_transfer_params") or {}).get("do_remote_prefill"))
+        arrived = self.connected and received and not self.script.no_transfer
+        keys = [token - v.KEY for token in prompt if v.KEY <= token < v.KEY + v.KEYS]
+        # Twins answer only with what travelled; here a wrong key stands for "no key found".
+        key = keys[0] if keys and (arrived or not self.twin) else (keys[0] + 1) % v.KEYS if keys else None
+        request = Request(prompt[-1], body["max_tokens"], key, bool(body.get("ignore_eos")))
+        tokens, counts = simulate(request, self.k, disaggregated=arrived)
+        if self.twin and not arrived:
+            tokens = [TABLE.successor[v.byte(":")]] * len(tokens)
+        if 0 < self.script.empty_from_request <= self.requests:
+            tokens = []
+        with self.lock:
+            if not self.script.no_drafts:
+                self.count_drafts(counts)
+            self.count_prompt(len(prompt), arrived=arrived)
+            self.counters['vllm:request_success_total{engine="0",finished_reason="stop"}'] += 1
+        params = None
+        if (body.get("kv_transfer_params") or {}).get("do_remote_decode"):
+            params = {"do_remote_prefill": True, "do_remote_decode": False, "remote_engine_id": "fake"}
+        return {
+            "choices": [{"index": 0, "text": v.decode(tokens), "finish_reason": "stop"}],
+            "usage": {"prompt_tokens": len(prompt) + self.script.wrong_bos, "completion_tokens": len(tokens)},
+            "kv_transfer_params": params,
+        }
+
+    def count_drafts(self, counts: Any) -> None:
+        self.counters['vllm:spec_decode_num_drafts_total{engine="0"}'] += counts.drafts
+        self.counters['vllm:spec_decode_num_draft_tokens_total{engine="0"}'] += counts.draft_tokens
+        self.counters['vllm:spec_decode_num_accepted_tokens_total{engine="0"}'] += counts.accepted
+        for position, accepted in enumerate(counts.accepted_per_position):
+            name = "vllm:spec_decode_num_accepted_tokens_per_pos_total"
+            self.counters[f'{name}{{engine="0",position="{position}"}}'] += accepted
+
+    def count_prompt(self, tokens: int, *, arrived: bool) -> None:
+        source = "external_kv_transfer" if arrived else "local_compute"
+        self.counters[f'vllm:prompt_tokens_by_source_total{{engine="0",source="{source}"}}'] += tokens
+        if arrived:
+            self.counters['vllm:nixl_xfer_time_seconds_count{engine="0"}'] += 1
+            self.counters['vllm:nixl_bytes_transferred_sum{engine="0"}'] += -(-tokens // BLOCK) * BLOCK * KV_BYTES
+
+    def metrics(self) -> str:
+        fixed = {f'vllm:prompt_tokens_by_source_total{{engine="0",source="{source}"}}': 0 for source in
+                 ("local_compute", "local_cache_hit", "external_kv_transfer")}
+        if self.k:
+            for name in ("drafts", "draft_tokens", "accepted_tokens"):
+                fixed[f'vllm:spec_decode_num_{name}_total{{engine="0"}}'] = 0
+            for position in range(self.k):
+                name = "vllm:spec_decode_num_accepted_tokens_per_pos_total"
+                fixed[f'{name}{{engine="0",position="{position}"}}'] = 0
+        if self.connected:
+            for name in ("failed_transfers", "failed_notifications", "kv_expired_reqs"):
+                fixed[f'vllm:nixl_num_{name}_total{{engine="0"}}'] = 0
+            fixed['vllm:nixl_xfer_time_seconds_count{engine="0"}'] = 0
+            fixed['vllm:nixl_bytes_transferred_sum{engine="0"}'] = 0
+        with self.lock:
+            series = fixed | dict(self.counters)
+        dropped = self.script.drop_metric
+        return "".join(f"{name} {float(value)}\n" for name, value in sorted(series.items())
+                       if not dropped or dropped not in name)
+
+
+def handler(get: dict[str, Any], post: Any) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def reply(self, status: int, content: str, kind: str = "application/json") -> None:
+            data = content.encode(errors="surrogateescape")
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def do_GET(self) -> None:
+            action = get.get(self.path)
+            self.reply(*(action() if action else (404, "no such path")))
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            self.reply(*post(body))
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    return Handler
+
+
+def side_channel(port: int) -> None:
+    listener = socket.create_server(("127.0.0.1", port))
+    while True:
+        connection, _ = listener.accept()
+        connection.sendall(GREETING)
+        connection.close()
+
+
+def serve_engine() -> None:
+    parser = argparse.ArgumentParser(prog="api_server.py")
+    for name in ("--model", "--host", "--dtype", "--max-model-len", "--block-size", "--tensor-parallel-size"):
+        parser.add_argument(name)
+    parser.add_argument("--port", type=int)
+    parser.add_argument("--speculative-config", type=json.loads, default={})
+    parser.add_argument("--kv-transfer-config", type=json.loads, default={})
+    parser.add_argument("--enforce-eager", action="store_true")
+    parser.add_argument("--enable-prefix-caching", action=argparse.BooleanOptionalAction)
+    arguments = parser.parse_args()
+    role = {"kv_producer": "prefill", "kv_consumer": "decode"}.get(arguments.kv_transfer_config.get("kv_role"), "")
+    role = role or ("server" if Path.cwd().name == "server" else Path.cwd().name.split("-")[0])
+    script = script_for(role)
+    checkpoint = Path(arguments.model).resolve().name
+    engine = Engine(
+        role=role,
+        script=script,
+        k=arguments.speculative_config.get("num_speculative_tokens", 0),
+        connected=bool(arguments.kv_transfer_config),
+        twin=checkpoint.startswith("twin_"),
+    )
+    if "VLLM_NIXL_SIDE_CHANNEL_PORT" in os.environ:
+        port = int(os.environ["VLLM_NIXL_SIDE_CHANNEL_PORT"])
+        threading.Thread(target=side_channel, args=[port], daemon=True).start()
+
+    def complete(body: dict[str, Any]) -> tuple[int, str]:
+        response = engine.complete(body)
+        return (200, json.dumps(response)) if response else (500, '{"error": "scripted"}')
+
+    health = 503 if script.unhealthy else 200
+    get = {"/health": lambda: (health, ""), "/metrics": lambda: (200, engine.metrics(), "text/plain")}
+    Server((arguments.host, arguments.port), handler(get, complete)).serve_forever()
+
+
+def ask(url: str, body: dict[str, Any]) -> dict[str, Any]:
+    request = urllib.request.Request(  # noqa: S310
+        f"{url}/v1/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=3600) as response:  # noqa: S310
+        return dict(json.load(response))
+
+
+def serve_router() -> None:
+    parser = argparse.ArgumentParser()
+    for name in ("--policy", "--host", "--prometheus-port", "--worker-startup-check-interval"):
+        parser.add_argument(name)
+    parser.add_argument("--port", type=int)
+    parser.add_argument("--prefill", action="append")
+    parser.add_argument("--decode", action="append")
+    for name in ("--vllm-pd-disaggregation", "--disable-retries", "--disable-circuit-breaker"):
+        parser.add_argument(name, action="store_true")
+    arguments = parser.parse_args()
+    script = script_for("router")
+    turn = [0]
+
+    def route(body: dict[str, Any]) -> tuple[int, str]:
+        turn[0] += 1
+        prefill, decode = (servers[turn[0] % len(servers)] for servers in (arguments.prefill, arguments.decode))
+        try:
+            first = ask(prefill, body | {"max_tokens": 1, "kv_transfer_params": {"do_remote_decode": True}})
+            return 200, json.dumps(ask(decode, body | {"kv_transfer_params": first["kv_transfer_params"]}))
+        except (urllib.error.URLError, OSError) as error:
+            return 502, json.dumps({"error": str(error)})
+
+    ready = 503 if script.unhealthy else 200
+    Server((arguments.host, arguments.port), handler({"/readiness": lambda: (ready, "")}, route)).serve_forever()

@@ -1,0 +1,173 @@
+"""Running the harness as its users do: as a program, with case files of their own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import tomlkit
+from lxml import etree
+
+from harness.mechanism import ports
+from harness.mechanism.processes import LABEL_FOLDER
+from harness.policy.report.result import Result
+from harness.run.generate import outdated
+from harness.run.rundir import Servers
+
+REPOSITORY = Path(__file__).parents[1]
+BASELINES = REPOSITORY / "baselines"
+XSD = etree.XMLSchema(etree.parse(REPOSITORY / "tests" / "data" / "junit-10.xsd"))
+
+NO_ENGINE = {"DOCKER_HOST": "unix:///nonexistent/docker.sock"}
+"""Environment in which no container engine answers."""
+
+
+def edited(folder: Path, case: str, changes: Mapping[str, Any], *, generate: bool = True) -> Path:
+    """A folder of cases that holds one case of ours with some keys changed.
+
+    Args:
+        folder: Where to.
+        case: Its id.
+        changes: New values by dotted key; None deletes the key.
+        generate: Compute the expected values anew.
+    """
+    source = BASELINES / f"{case}.toml"
+    target = folder / f"{case}.toml"
+    target.parent.mkdir(parents=True)
+    shutil.copy(BASELINES / "_defaults.toml", folder)
+    document = tomlkit.parse(source.read_text())
+
+    def apply(keys: Mapping[str, Any]) -> None:
+        for dotted, value in keys.items():
+            *path, last = dotted.split("/")
+            table: Any = document
+            for part in path:
+                table = table.setdefault(part, {})
+            if value is None:
+                del table[last]
+            else:
+                table[last] = value
+        target.write_text(tomlkit.dumps(document))
+
+    apply({key: value for key, value in changes.items() if not key.startswith("checks/")})
+    if generate:
+        outdated(folder, write=True)
+        document = tomlkit.parse(target.read_text())
+    apply({key: value for key, value in changes.items() if key.startswith("checks/")})
+    return folder
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished ``harness run`` of one case."""
+
+    code: int
+    output: str
+    runs: Path
+
+    @property
+    def directory(self) -> Path:
+        return next(path.parent for path in sorted(self.runs.glob("*/case.json")))
+
+    @property
+    def result(self) -> Result:
+        return Result.model_validate_json((self.directory / "result.json").read_bytes())
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """Message of every testcase that did not pass, by name, after the file was validated."""
+        document = validated(self.directory / "junit.xml")
+        return {
+            case.get("name"): child.get("message", "")
+            for case in document.iter("testcase")
+            for child in case
+            if child.tag in ("failure", "error", "skipped")
+        }
+
+
+def validated(path: Path) -> Any:
+    """A JUnit file that is valid against the XSD."""
+    document = etree.parse(path)
+    XSD.assertValid(document)
+    return document
+
+
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Ours, without what would reach a container engine unless the test wants one."""
+    return os.environ | NO_ENGINE | (extra or {})
+
+
+def command(*arguments: str | Path) -> list[str]:
+    return [sys.executable, "-m", "harness", *map(str, arguments)]
+
+
+def harness(*arguments: str | Path, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run one command of the harness to its end."""
+    return subprocess.run(
+        command(*arguments), env=environment(env), capture_output=True, text=True, check=False, cwd=REPOSITORY
+    )
+
+
+def run(folder: Path, *arguments: str | Path, env: Mapping[str, str] | None = None) -> Run:
+    """``harness run`` with run directories below ``folder``."""
+    runs = folder / "runs"
+    done = harness("run", "--runs", runs, *arguments, env=env)
+    return Run(done.returncode, done.stdout + done.stderr, runs)
+
+
+def begin(folder: Path, *arguments: str | Path) -> subprocess.Popen[str]:
+    """Start ``harness run`` and return while it runs."""
+    return subprocess.Popen(
+        command("run", "--runs", folder / "runs", *arguments),
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=REPOSITORY,
+        start_new_session=True,
+    )
+
+
+def end(process: subprocess.Popen[str], number: signal.Signals, folder: Path) -> Run:
+    """Send a signal and wait."""
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=60)
+    return Run(process.returncode, output, folder / "runs")
+
+
+def left_in(folder: Path) -> list[str]:
+    """Living processes of runs below ``folder``, by their label."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            where = process.environ().get(LABEL_FOLDER, "")
+            if where.startswith(str(folder)) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(f"{process.pid} {' '.join(process.cmdline())}")
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+def busy_ports(folder: Path) -> list[int]:
+    """Ports of servers in run directories below ``folder`` that are still in use."""
+    documents = [Servers.model_validate_json(path.read_bytes()) for path in folder.glob("**/servers.json")]
+    used = [port for each in documents for running in each.servers for port in running.server.ports.values()]
+    return [port for port in used if not ports.is_free(port)]
+
+
+def wait_for(what: Any, seconds: float = 30.0) -> Any:
+    """Call ``what`` until it returns something true, and return that."""
+    deadline = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
+        time.sleep(0.05)
+    return found
