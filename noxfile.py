@@ -10,6 +10,7 @@ import atexit
 import os
 import signal
 import sys
+from pathlib import Path
 
 import nox
 from nox.command import CommandFailed
@@ -91,9 +92,9 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check", ".")
     session.run("mypy")
     session.run("lint-imports", "--no-cache")
-    session.run("shellcheck", "nox", ".ci/run", "docker/install-engine.sh", *scripts())
+    session.run("shellcheck", "nox", ".ci/run", "docker/install-engine.sh", *listed("scripts"))
     session.run("hadolint", "docker/Dockerfile")
-    session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows())
+    session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *listed(".github/workflows"))
     session.run("zizmor", "--offline", "--quiet", ".github/workflows")
     session.run("python", "-m", "harness", "generate", "--check")
 
@@ -122,11 +123,6 @@ def locks(session: nox.Session) -> None:
         session.run("uv", "pip", "compile", *common, *source, *where, *session.posargs)
 
 
-def scripts() -> list[str]:
-    """Shell scripts of the stages."""
-    return sorted(f"scripts/{name}" for name in os.listdir("scripts"))
-
-
-def workflows() -> list[str]:
-    """GitHub workflows."""
-    return sorted(f".github/workflows/{name}" for name in os.listdir(".github/workflows"))
+def listed(folder: str) -> list[str]:
+    """Paths of the files in a folder."""
+    return sorted(str(path) for path in Path(folder).iterdir())

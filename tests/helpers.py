@@ -103,7 +103,7 @@ def validated(path: Path) -> Any:
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """Ours, without what would reach a container engine unless the test wants one."""
-    return os.environ | NO_ENGINE | (extra or {})
+    return {**os.environ, **NO_ENGINE, **(extra or {})}
 
 
 def command(*arguments: str | Path) -> list[str]:

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -157,6 +158,15 @@ def in_sessions(servers: Iterable[Started]) -> list[psutil.Process]:
     return found
 
 
+def members(server: Started) -> list[Started]:
+    """Every process in the session of ``server``."""
+    found = []
+    for process in in_sessions([server]):
+        with suppress(psutil.NoSuchProcess):
+            found.append(Started(process.name(), process.pid, process.create_time()))
+    return found
+
+
 def labels() -> dict[psutil.Process, tuple[str, str]]:
     """Living processes that carry our label: the run's id and its directory."""
     found = {}
@@ -237,9 +247,12 @@ def run(
             on_tick(_last_line(output))
         return child.wait(), output.decode(errors="replace")
     finally:
-        if child is not None and child.poll() is None:
-            send(in_sessions([record]), signal.SIGKILL)
-            child.wait()
+        if child is not None:
+            if child.poll() is None:
+                send(in_sessions([record]), signal.SIGKILL)
+                child.wait()
+            if child.stdout is not None:
+                child.stdout.close()
 
 
 def _last_line(output: bytes) -> str:

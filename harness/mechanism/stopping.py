@@ -33,7 +33,11 @@ class Stopped:
 
 
 def stop(
-    servers: Sequence[processes.Started], used_ports: Sequence[int], run_id: str, grace: float, clock: Clock = SYSTEM_CLOCK
+    servers: Sequence[processes.Started],
+    used_ports: Sequence[int],
+    run_id: str,
+    grace: float,
+    clock: Clock = SYSTEM_CLOCK,
 ) -> Stopped:
     """SIGTERM, wait, SIGKILL for the sessions of ``servers``; then whatever else carries the label of the run.
 

@@ -20,14 +20,15 @@ def root_cause(log: str, echoes: Iterable[str]) -> str:
         log: The whole log.
         echoes: Parts of lines that only say that something above went wrong.
     """
-    lines = [_ANSI.sub("", line).rstrip() for line in log.splitlines()]
-    lines = [line for line in lines if line and not any(echo in line for echo in echoes)]
-    bare = [_PREFIX.sub("", line, count=1) for line in lines]
-    for pattern, candidates in ((_EXCEPTION, bare), (_PROGRAM_ERROR, bare), (_MARKED, lines)):
-        for position in reversed(range(len(candidates))):
-            if pattern.search(candidates[position]):
-                return candidates[position].strip()
-    return lines[-1].strip() if lines else ""
+    everything = [_ANSI.sub("", line).rstrip() for line in log.splitlines()]
+    everything = [_PREFIX.sub("", line, count=1) for line in everything if line]
+    told = [line for line in everything if not any(echo in line for echo in echoes)]
+    # An echo is better than nothing: a killed worker leaves no words of its own.
+    for pattern, lines in ((_EXCEPTION, told), (_PROGRAM_ERROR, told), (_EXCEPTION, everything), (_MARKED, told)):
+        for line in reversed(lines):
+            if pattern.search(line):
+                return line.strip()
+    return told[-1].strip() if told else ""
 
 
 def tail(log: str, lines: int = 15) -> str:

@@ -12,7 +12,7 @@ from harness.policy.diagnosis import root_cause, tail
 from harness.policy.engines import ENGINES
 from harness.policy.engines.base import EngineSpec
 from harness.run.progress import Progress
-from harness.run.rundir import Prepared, RunDir, RunningServer, Runtime, Servers
+from harness.run.rundir import Prepared, Ready, RunDir, RunningServer, Runtime, Servers
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,11 @@ class Context:
                 raise self.blame(running.server.name, status)
 
     def blame(self, server: str, what: str) -> CannotJudge:
-        """The error for a server that did ``what``, with the root cause from its log."""
+        """The error for a server that did ``what``, with the workers that are gone and the root cause from its log."""
         log = self.rundir.log_text(server)
+        ready = self.rundir.read("ready", Ready)
+        workers = ready.processes.get(server, []) if ready else []
+        gone = [f"{each.name} ({each.pid})" for each in workers if not processes.is_running(each.pid, each.created)]
+        what += f", {', '.join(gone)} gone" if gone else ""
         where = f"{self.rundir.log(server)}, last lines:\n{tail(log)}"
         return CannotJudge(f"{server} {what}", cause=root_cause(log, self.engine.echoes), details=where)

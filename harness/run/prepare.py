@@ -89,9 +89,7 @@ def _local(context: Context, options: Options, why: str) -> Runtime:
             folder,
             root / "docker" / "install-engine.sh",
             image.requirements(engine, prepared.platform),
-            lambda line: context.progress.tick(
-                f"installing {engine} into {folder.name} (first run only): {line[:60]}"
-            ),
+            lambda line: context.progress.tick(f"installing {engine} into {folder.name} (first run only): {line[:60]}"),
         )
     except environments.InstallFailed as error:
         context.rundir.log("install").write_text(error.output)

@@ -70,7 +70,11 @@ class Docker:
             if containers.is_running(container):
                 self._execute(stage, context, container)
         finally:
-            remove_container(context.rundir.path, container)
+            try:
+                remove_container(context.rundir.path, container)
+            except CannotJudge:
+                with context.progress.stage(stage):  # so that it is on record, and with it in the verdict
+                    raise
 
     def _execute(self, stage: Stage, context: Context, container: str) -> None:
         rundir = context.rundir

@@ -25,9 +25,7 @@ QUICK = {"timeouts/start": 20.0, "timeouts/request": 10.0, "timeouts/stop": 5.0}
 
 
 class Judge(Protocol):
-    def __call__(
-        self, case: str, faults: dict[str, dict[str, Any]], changes: dict[str, Any] | None = None
-    ) -> Run: ...
+    def __call__(self, case: str, faults: dict[str, dict[str, Any]], changes: dict[str, Any] | None = None) -> Run: ...
 
 
 @pytest.fixture
@@ -49,7 +47,7 @@ def prepared(tmp_path: Path) -> Iterator[tuple[Path, list[str | Path]]]:
     """A folder and the arguments that run a slow, healthy, disaggregated case in it."""
     slow = {"latency": 0.2, "start_after": 0.5}
     cases = edited(tmp_path / "cases", DISAGG, SMALL[DISAGG] | QUICK)
-    python = install(tmp_path / "engine", {role: slow for role in ("prefill", "decode")})
+    python = install(tmp_path / "engine", dict.fromkeys(("prefill", "decode"), slow))
     yield tmp_path, ["--cases", cases, "--engine-python", python]
     assert left_in(tmp_path) == []
     assert busy_ports(tmp_path) == []

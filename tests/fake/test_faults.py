@@ -51,7 +51,9 @@ def test_death_at_start_is_reported_at_once_with_the_root_cause(judge: Judge) ->
     assert run.code == 4
     assert run.problems == {"health-wait": f"server exited with status 1: {words}"}
     waited = next(record.seconds for record in run.result.stages if record.stage == "health-wait")
-    assert waited < 1.0 + 1.0 + 1.0  # the script's wait, the start of its interpreter, and the second we allow ourselves
+    assert (
+        waited < 1.0 + 1.0 + 1.0
+    )  # the script's wait, the start of its interpreter, and the second we allow ourselves
 
 
 def test_a_flag_the_engine_does_not_know_is_quoted(judge: Judge) -> None:

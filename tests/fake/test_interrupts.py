@@ -58,7 +58,9 @@ def test_two_signals_do_not_cut_the_clean_up_short(prepared: Prepared) -> None:
     assert end(process, signal.SIGTERM, folder).code == 130
 
 
-def test_reap_removes_what_a_killed_harness_left_and_nothing_else(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_reap_removes_what_a_killed_harness_left_and_nothing_else(
+    prepared: Prepared, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     folder, arguments = prepared
     elsewhere = tmp_path_factory.mktemp("alive")
     alive = begin(elsewhere, *arguments)
@@ -111,7 +113,7 @@ main()
 @pytest.mark.parametrize(("number", "code"), [("SIGTERM", 130), ("SIGKILL", -9)])
 def test_serve_killed_between_starting_a_server_and_recording_it(prepared: Prepared, number: str, code: int) -> None:
     folder, arguments = prepared
-    argv = ["serve", DISAGG, "--run-dir", folder / "stages", *arguments, number]
+    argv: list[str | Path] = ["serve", DISAGG, "--run-dir", folder / "stages", *arguments, number]
     done = subprocess.run(
         [sys.executable, "-c", _SIGNALLED_AFTER_THE_FIRST_SERVER, *map(str, argv)],
         env=environment(), cwd=REPOSITORY, capture_output=True, text=True, check=False,
@@ -127,11 +129,11 @@ def test_stop_from_another_shell_ends_a_running_evaluation(tmp_path: Path) -> No
     cases = edited(tmp_path / "cases", DISAGG, SMALL[DISAGG] | QUICK)
     python = install(tmp_path / "engine", {"decode": {"latency": 1.5}})
     rundir = tmp_path / "run"
-    arguments = ["--cases", cases, "--engine-python", python]
+    arguments: list[str | Path] = ["--cases", cases, "--engine-python", python]
     assert harness("serve", DISAGG, "--run-dir", rundir, *arguments).returncode == 0
     assert harness("health-wait", rundir).returncode == 0
     evaluation = subprocess.Popen(command("eval", rundir), env=environment(), stderr=subprocess.PIPE)
-    wait_for(lambda: (rundir / "metrics" / "before-decode.prom").exists())
+    wait_for((rundir / "metrics" / "before-decode.prom").exists)
     assert harness("stop", rundir).returncode == 0
     evaluation.communicate(timeout=30)
     assert evaluation.returncode == 130
@@ -157,7 +159,9 @@ def test_a_program_started_meanwhile_ends_with_the_harness(tmp_path: Path) -> No
         "with signals.handled():\n"
         "    processes.run(['sh', '-c', 'sleep 300 & echo $$; wait'], on_tick=lambda line: print(line, flush=True))\n"
     )
-    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
     assert parent.stdout is not None
     child = psutil.Process(int(parent.stdout.readline()))
     members = [child, *wait_for(child.children)]

@@ -33,7 +33,12 @@ def by_hand(tmp_path: Path) -> tuple[Path, str]:
     )
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     done = subprocess.run(
-        ["sh", "-c", shell], cwd=REPOSITORY, env=environment({"PATH": path}), capture_output=True, text=True, check=False
+        ["sh", "-c", shell],
+        cwd=REPOSITORY,
+        env=environment({"PATH": path}),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert left_in(tmp_path) == []
@@ -42,9 +47,7 @@ def by_hand(tmp_path: Path) -> tuple[Path, str]:
 
 def test_same_verdict_by_hand_as_supervised(by_hand: tuple[Path, str], tmp_path: Path) -> None:
     rundir, _ = by_hand
-    supervised = run(
-        tmp_path, "--cases", tmp_path / "cases", "--engine-python", tmp_path / "engine" / "python"
-    )
+    supervised = run(tmp_path, "--cases", tmp_path / "cases", "--engine-python", tmp_path / "engine" / "python")
     assert supervised.code == 0
     ours = supervised.result.model_copy(update={"stages": (), "provenance": {}, "timing": None, "started": ""})
     again = type(supervised.result).model_validate_json((rundir / "result.json").read_bytes())
@@ -76,7 +79,12 @@ def test_a_changed_baseline_changes_the_recomputed_verdict(by_hand: tuple[Path, 
 
 @pytest.mark.parametrize(
     ("command", "words"),
-    [("health-wait", "no run directory"), ("eval", "no run directory"), ("assert", "no run directory"), ("stop", "no run directory")],
+    [
+        ("health-wait", "no run directory"),
+        ("eval", "no run directory"),
+        ("assert", "no run directory"),
+        ("stop", "no run directory"),
+    ],
 )
 def test_a_stage_without_a_run_directory(tmp_path: Path, command: str, words: str) -> None:
     done = harness(command, tmp_path)
@@ -88,7 +96,14 @@ def test_a_stage_without_a_run_directory(tmp_path: Path, command: str, words: st
 def test_results_are_never_overwritten(by_hand: tuple[Path, str], tmp_path: Path) -> None:
     rundir, _ = by_hand
     done = harness(
-        "serve", DISAGG, "--run-dir", rundir, "--cases", tmp_path / "cases", "--engine-python", tmp_path / "engine" / "python"
+        "serve",
+        DISAGG,
+        "--run-dir",
+        rundir,
+        "--cases",
+        tmp_path / "cases",
+        "--engine-python",
+        tmp_path / "engine" / "python",
     )
     assert done.returncode == 2
     assert "already a run directory" in done.stderr

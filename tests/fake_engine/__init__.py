@@ -1,1 +1,4 @@
-"""A scripted engine: real processes on real sockets that fail on demand. For faults, never as proof that a feature works."""
+"""A scripted engine: real processes on real sockets that fail on demand.
+
+For faults and for speed, never as proof that a feature works.
+"""

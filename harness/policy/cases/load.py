@@ -13,6 +13,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from harness.ground.errors import UsageError
+from harness.policy import protocols
 from harness.policy.cases.model import PLATFORMS, Case, Platform, Serve, merge
 
 DEFAULTS = "_defaults.toml"
@@ -94,9 +95,7 @@ class CaseFile:
 
 def _without_tags(location: list[str]) -> list[str]:
     """``location`` without the protocol id that pydantic inserts after ``evaluation``."""
-    return [
-        part for i, part in enumerate(location) if not (i == 1 and location[0] == "evaluation" and len(location) > 2)
-    ]
+    return [part for part in location if part not in protocols.IDS]
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

@@ -22,6 +22,10 @@ _ANSWERS: dict[str, Callable[[str], str | None]] = {
 }
 
 
+IDS = frozenset(_ANSWERS)
+"""Ids of all protocols."""
+
+
 def items(evaluation: Evaluation) -> list[Item]:
     """Everything the evaluation asks, in order."""
     if isinstance(evaluation, known_answer_qa.Config):

@@ -42,7 +42,8 @@ def _suite(result: Result) -> junitparser.TestSuite:
     suite.timestamp = result.started[:19]  # the XSD wants no zone; it is UTC
     for name, value in _properties(result).items():
         suite.add_property(name, clean(value))
-    cases = [_stage_case(result, record) for record in result.stages if record.stage in REPORTED_STAGES]
+    reported = [each for each in result.stages if each.stage in REPORTED_STAGES or each.outcome is not Outcome.PASS]
+    cases = [_stage_case(result, record) for record in reported]
     cases += [_check_case(result, check) for check in result.checks]
     suite.add_testcases(cases)
     # add_testcases recounts; the suite's time is the run's, not the sum of its testcases.

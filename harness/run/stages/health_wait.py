@@ -8,7 +8,7 @@ import requests
 
 from harness.ground.domain import Probe
 from harness.ground.errors import CannotJudge
-from harness.mechanism import http, wait
+from harness.mechanism import http, processes, wait
 from harness.policy import protocols
 from harness.policy.requests import completion
 from harness.run.context import Context
@@ -93,5 +93,6 @@ def run(context: Context) -> None:
         answered=readiness.answered,
         first_token=readiness.first_token,
         attempts=readiness.attempts,
+        processes={running.server.name: processes.members(running.process) for running in servers},
     )
     context.rundir.write("ready", Ready, ready)

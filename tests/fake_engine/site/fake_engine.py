@@ -85,7 +85,7 @@ def script_for(role: str) -> Script:
         signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     if script.leave_child:
         alone = script.leave_child == "session"
-        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=alone)  # noqa: S603
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=alone)
     if script.die_at:
         threading.Timer(script.die_at, die, [script, f"RuntimeError: scripted death at {script.die_at} s"]).start()
     time.sleep(script.start_after)
@@ -180,8 +180,10 @@ class Engine:
             self.counters['vllm:nixl_bytes_transferred_sum{engine="0"}'] += -(-tokens // BLOCK) * BLOCK * KV_BYTES
 
     def metrics(self) -> str:
-        fixed = {f'vllm:prompt_tokens_by_source_total{{engine="0",source="{source}"}}': 0 for source in
-                 ("local_compute", "local_cache_hit", "external_kv_transfer")}
+        fixed = {
+            f'vllm:prompt_tokens_by_source_total{{engine="0",source="{source}"}}': 0
+            for source in ("local_compute", "local_cache_hit", "external_kv_transfer")
+        }
         if self.k:
             for name in ("drafts", "draft_tokens", "accepted_tokens"):
                 fixed[f'vllm:spec_decode_num_{name}_total{{engine="0"}}'] = 0
@@ -196,8 +198,9 @@ class Engine:
         with self.lock:
             series = fixed | dict(self.counters)
         dropped = self.script.drop_metric
-        return "".join(f"{name} {float(value)}\n" for name, value in sorted(series.items())
-                       if not dropped or dropped not in name)
+        return "".join(
+            f"{name} {float(value)}\n" for name, value in sorted(series.items()) if not dropped or dropped not in name
+        )
 
 
 def handler(get: dict[str, Any], post: Any) -> type[BaseHTTPRequestHandler]:
@@ -269,10 +272,10 @@ def serve_engine() -> None:
 
 
 def ask(url: str, body: dict[str, Any]) -> dict[str, Any]:
-    request = urllib.request.Request(  # noqa: S310
+    request = urllib.request.Request(
         f"{url}/v1/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
     )
-    with urllib.request.urlopen(request, timeout=3600) as response:  # noqa: S310
+    with urllib.request.urlopen(request, timeout=3600) as response:
         return dict(json.load(response))
 
 

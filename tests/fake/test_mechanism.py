@@ -1,0 +1,164 @@
+"""Mechanism that needs real processes, sockets and files."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.ground.domain import Probe
+from harness.ground.errors import CannotJudge
+from harness.mechanism import environments, http, images, load, ports, processes
+from harness.run import runtimes
+
+
+def client(folder: Path, *, version: str, buildx: bool) -> Path:
+    """A docker client that answers two questions."""
+    folder.mkdir()
+    script = folder / "docker"
+    script.write_text(
+        f'#!/bin/sh\n[ "$1" = buildx ] && exit {0 if buildx else 1}\n[ "$1" = version ] && echo {version}\nexit 0\n'
+    )
+    script.chmod(0o755)
+    return script
+
+
+def test_the_first_client_that_drives_buildkit_is_taken(tmp_path: Path) -> None:
+    new = client(tmp_path / "new", version="28.2.2", buildx=False)
+    old = client(tmp_path / "old", version="20.10.24", buildx=False)
+    plugin = client(tmp_path / "plugin", version="28.2.2", buildx=True)
+
+    def taken(*clients: Path) -> images.Builder:
+        return images.builder(":".join(str(each.parent) for each in clients))
+
+    # The newest first on the path falls back to a builder that knows no `RUN --mount`: passed over.
+    assert taken(new, old).argv == (str(old), "build")
+    assert taken(new, old).env == {"DOCKER_BUILDKIT": "1"}
+    assert taken(new, plugin, old).argv == (str(plugin), "buildx", "build", "--load")
+    assert "with buildx" in taken(plugin).how
+    with pytest.raises(images.BuildFailed, match=f"no docker client here drives BuildKit .tried: {new}.*install"):
+        taken(new)
+    with pytest.raises(images.BuildFailed, match="tried: none"):
+        images.builder(str(tmp_path / "empty"))
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server
+
+
+def serve_once(listener: socket.socket, greeting: bytes) -> Probe:
+    def answer() -> None:
+        connection, _ = listener.accept()
+        connection.sendall(greeting)
+        connection.close()
+
+    threading.Thread(target=answer, daemon=True).start()
+    return Probe("zmtp", listener.getsockname()[1], "KV side channel")
+
+
+def test_a_zeromq_greeting_is_an_answer_and_nothing_else_is(listener: socket.socket) -> None:
+    assert http.ask(serve_once(listener, b"\xff\x00\x00\x00\x00\x00\x00\x00\x01\x7f"), 2) == ""
+    assert http.ask(serve_once(listener, b"HTTP/1.1"), 2) == "KV side channel does not speak ZeroMQ"
+    assert http.ask(serve_once(listener, b""), 2) == "KV side channel does not speak ZeroMQ"
+    assert http.ask(Probe("zmtp", ports.free(1)[0], "KV side channel"), 2) == "KV side channel is not up"
+
+
+def test_a_port_that_accepts_and_stays_silent_is_not_up(listener: socket.socket) -> None:
+    port = listener.getsockname()[1]
+    assert http.ask(Probe("zmtp", port, "KV side channel"), 0.2) == "KV side channel is not up"
+    assert http.ask(Probe("http", port, "/health", "/health"), 0.2) == "/health: ReadTimeout"
+
+
+def test_ports_are_different_and_free() -> None:
+    found = ports.free(20)
+    assert len(set(found)) == 20
+    assert all(ports.is_free(port) for port in found)
+
+
+def test_a_port_in_use_is_not_free(listener: socket.socket) -> None:
+    assert not ports.is_free(listener.getsockname()[1])
+
+
+def test_an_environment_is_installed_once_and_again_when_its_lock_changes(tmp_path: Path) -> None:
+    script, requirements, log = tmp_path / "install.sh", tmp_path / "requirements", tmp_path / "log"
+    requirements.mkdir()
+    (requirements / "engine.txt").write_text("engine==1\n")
+    script.write_text(f'mkdir -p "$2/bin"; ln -sf "$1" "$2/bin/python"; echo "$3" >> {log}\n')
+
+    def ensure() -> tuple[Path, str]:
+        return environments.ensure(tmp_path / "env", script, requirements, lambda _: None)
+
+    python, lock = ensure()
+    assert processes.run([str(python), "-c", "print(1)"])[1] == "1\n"
+    assert ensure() == (python, lock)
+    assert log.read_text().count("\n") == 1
+    (requirements / "engine.txt").write_text("engine==2\n")
+    assert ensure()[1] != lock
+    assert log.read_text().count("\n") == 2
+
+
+def test_a_failed_install_is_tried_again(tmp_path: Path) -> None:
+    script, requirements = tmp_path / "install.sh", tmp_path / "requirements"
+    requirements.mkdir()
+    script.write_text("echo no such wheel; exit 3\n")
+    for _ in range(2):
+        with pytest.raises(environments.InstallFailed) as caught:
+            environments.ensure(tmp_path / "env", script, requirements, lambda _: None)
+        assert (caught.value.status, caught.value.output) == (3, "no such wheel\n")
+
+
+def test_the_runtime_is_docker_only_where_an_engine_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nonexistent/docker.sock")
+    kind, why = runtimes.choose("auto")
+    assert kind == "local"
+    assert why.startswith("no container engine answers (")
+    assert runtimes.choose("local") == ("local", "asked for")
+    with pytest.raises(CannotJudge, match=r"no container engine answers: .*; start one, or run with --runtime local"):
+        runtimes.choose("docker")
+
+
+def test_servers_inherit_names_on_a_list_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("HOME", "/home/somebody")
+    found = processes.environment({"VLLM_X": "1"})
+    assert found["HOME"] == "/home/somebody"
+    assert found["VLLM_X"] == "1"
+    assert not {"HF_TOKEN", "AWS_SECRET_ACCESS_KEY"} & found.keys()
+
+
+def test_output_of_a_program_and_its_last_line() -> None:
+    seen: list[str] = []
+    status, output = processes.run(["sh", "-c", "echo one; sleep 1.2; echo two >&2; exit 5"], on_tick=seen.append)
+    assert (status, output) == (5, "one\ntwo\n")
+    assert seen[0] == "one"
+    assert "two" in seen
+
+
+def test_load_stops_at_once_when_the_watch_says_so(listener: socket.socket) -> None:
+    replies: list[load.Reply] = []
+    calls = [load.Call(str(number), {}) for number in range(10)]
+    with pytest.raises(load.Aborted, match="the server died"):
+        load.send(
+            f"http://127.0.0.1:{listener.getsockname()[1]}/v1/completions",
+            calls,
+            concurrency=2,
+            timeout=600,
+            watch=lambda: "the server died",
+            on_reply=replies.append,
+        )
+    assert replies == []
+
+
+def test_a_request_without_an_answer_ends_at_its_deadline(listener: socket.socket) -> None:
+    replies: list[load.Reply] = []
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+    calls = [load.Call(str(number), {}) for number in range(3)]
+    load.send(url, calls, concurrency=3, timeout=0.3, watch=lambda: "", on_reply=replies.append)
+    assert {reply.error for reply in replies} == {"no answer within 0.3 s"}
+    assert {reply.status for reply in replies} == {0}

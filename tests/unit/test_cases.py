@@ -1,0 +1,180 @@
+"""Case files: what loads, and what is said about what does not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomlkit
+
+from harness.ground.errors import NothingSelected, UsageError
+from harness.policy.cases.expected import expected_values
+from harness.policy.cases.load import load
+from harness.policy.cases.model import PLATFORMS, Case
+from harness.run.generate import outdated
+from harness.run.select import select
+from tests.helpers import BASELINES, REPOSITORY, edited
+
+DISAGG, SINGLE = "disagg/known_answer_eagle3", "eagle3/known_answer"
+
+
+def error_of(folder: Path) -> str:
+    with pytest.raises(UsageError) as caught:
+        load(folder)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_every_case_loads_on_every_platform_it_names() -> None:
+    cases = load(BASELINES)
+    assert {case.id for case in cases} >= {DISAGG, SINGLE}
+    for case in cases:
+        for platform in case.platforms:
+            assert case.resolve(platform).title
+
+
+def test_the_defaults_alone_decide_what_is_not_in_the_case(tmp_path: Path) -> None:
+    cases = edited(tmp_path, SINGLE, {})
+    defaults = tomlkit.parse((cases / "_defaults.toml").read_text())
+    defaults["timeouts"]["stop"] = 7.5
+    (cases / "_defaults.toml").write_text(tomlkit.dumps(defaults))
+    assert load(cases)[0].resolve("cpu").timeouts.stop == 7.5
+    del defaults["timeouts"]["stop"]
+    (cases / "_defaults.toml").write_text(tomlkit.dumps(defaults))
+    assert error_of(cases).endswith("known_answer.toml: timeouts.stop: missing; add it to the case file")
+
+
+BROKEN: list[tuple[dict[str, Any], str]] = [
+    ({"checks/accuracy/tolerence": 0.1}, "checks.accuracy.tolerence: unknown key; did you mean 'relative_tolerance'?"),
+    ({"evaluation/concurency": 2}, "evaluation.concurency: unknown key; did you mean 'concurrency'?"),
+    ({"serve/speculation/num_speculative_token": 2}, "serve.speculation.num_speculative_token: unknown key; did you"),
+    ({"roles/decode/modell": {}}, "roles.decode.modell: unknown key; did you mean 'model'?"),
+    ({"roles/decoder/served_as": "x"}, "roles.decoder.[key]: Input should be 'server', 'prefill' or 'decode'"),
+    ({"titel": "what is this"}, "titel: unknown key; did you mean 'title'?"),
+    ({"serve/model/known_answer": "targt"}, "serve.model: no known-answer checkpoint 'targt'; there are target"),
+    ({"engine/name": "vlm"}, "engine.name: Input should be 'vllm' (it is 'vlm')"),
+    ({"platforms": ["cpuu"]}, "platforms: 'cpuu' is none of cpu, cuda, rocm"),
+    ({"platforms": None}, 'platforms: missing; list where the case runs, as in ["cpu"]'),
+    ({"platform": {"rocm": {"title": "x"}}}, "platform.rocm: the case does not run on rocm; add it to platforms"),
+    ({"checks/accuracy/origin": "guess"}, "checks.accuracy.origin: String should have at least 10 characters"),
+    ({"checks/accuracy/origin": None}, "checks.accuracy.origin: missing"),
+    ({"checks/accuracy/n": 7}, "checks.accuracy: n is 7, the evaluation asks 24 items"),
+    ({"checks/accuracy/relative_tolerance": 0.1}, "checks.accuracy: give either relative_tolerance or absolute_tol"),
+    ({"checks/accuracy/expected": "0.5"}, "checks.accuracy.expected: Input should be a valid number (it is '0.5')"),
+    ({"checks/acceptance_length": None}, "checks: speculation is configured; add [checks.acceptance_length]"),
+    ({"checks/kv_transfer": None}, "checks: prefill and decode are apart; add [checks.kv_transfer]"),
+    ({"checks/acceptance_per_position/expected": [0.5]}, "expected needs one share per speculative token"),
+    ({"checks/acceptance_per_position/expected": [0.1, 0.5, 0.2]}, "never rise from position to position"),
+    ({"evaluation/first_key": 90}, "evaluation: first_key + items must not exceed the 100 keys there are"),
+    ({"serve/speculation/method": "mtp"}, "serve.speculation: model is the drafter: eagle3 and draft_model need one"),
+]
+
+
+@pytest.mark.parametrize(("changes", "words"), BROKEN, ids=[words[:40] for _, words in BROKEN])
+def test_a_broken_case_is_one_line_with_file_and_key(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
+    message = error_of(edited(tmp_path, DISAGG, changes, generate=False))
+    assert message.startswith(f"{tmp_path}/disagg/known_answer_eagle3.toml: ")
+    assert words in message
+
+
+def test_a_case_without_a_baseline_does_not_load(tmp_path: Path) -> None:
+    changes: dict[str, Any] = {"checks": {}, "serve/speculation": None}
+    assert "a case without a baseline proves nothing" in error_of(edited(tmp_path, SINGLE, changes, generate=False))
+
+
+def test_flags_of_the_engine_are_free(tmp_path: Path) -> None:
+    cases = edited(tmp_path, SINGLE, {"serve/flags/some-new-flag": {"a": [1]}})
+    assert load(cases)[0].resolve("cpu").serve.flags["some-new-flag"] == {"a": [1]}
+
+
+def test_files_that_are_no_toml_or_not_there(tmp_path: Path) -> None:
+    assert "no case folder" in error_of(tmp_path)
+    cases = edited(tmp_path / "cases", SINGLE, {})
+    (cases / "eagle3" / "broken.toml").write_text("title = ")
+    assert "broken.toml: not valid TOML: " in error_of(cases)
+    (cases / "eagle3" / "broken.toml").rename(cases / "eagle3" / "Not-A-Name.toml")
+    assert "'Not-A-Name' must be lower-case" in error_of(cases)
+
+
+def test_a_platform_table_wins_for_its_platform_only(tmp_path: Path) -> None:
+    changes = {"platforms": ["cpu", "rocm"], "platform": {"rocm": {"timeouts": {"start": 1200.0}}}}
+    case = load(edited(tmp_path, SINGLE, changes))[0]
+    assert (case.resolve("cpu").timeouts.start, case.resolve("rocm").timeouts.start) == (300.0, 1200.0)
+
+
+def test_expected_values_are_current() -> None:
+    assert outdated(BASELINES, write=False) == []
+
+
+def test_a_stale_expected_value_is_noticed_and_mended(tmp_path: Path) -> None:
+    cases = edited(tmp_path, SINGLE, {})
+    path = cases / f"{SINGLE}.toml"
+    current = path.read_text()
+    path.write_text(current.replace("expected = 0.75", "expected = 0.76"))
+    assert outdated(cases, write=False) == [path]
+    assert outdated(cases, write=True) == [path]
+    assert path.read_text() == current
+
+
+def test_expected_values_follow_the_case(tmp_path: Path) -> None:
+    values = expected_values(load(edited(tmp_path, SINGLE, {"evaluation/items": 10}))[0], "cpu")
+    assert values["accuracy"] == {"expected": 1.0, "n": 10}
+    assert values["draft_counts"]["drafts"] == 139  # 14 a question, and 13 for key 0, which the drafter guesses
+
+
+def test_nothing_is_computed_for_models_that_do_not_answer_from_the_table(tmp_path: Path) -> None:
+    changes = {"serve/model/known_answer": "twin_decode"}
+    assert expected_values(load(edited(tmp_path, SINGLE, changes, generate=False))[0], "cpu") == {}
+
+
+def test_the_schema_describes_every_key() -> None:
+    schema = json.loads((BASELINES / "case.schema.json").read_text())
+    assert schema == {**Case.model_json_schema(), "title": schema["title"]}
+    obvious = {"protocol", "expected", "direction", *("drafts", "draft_tokens", "accepted", "accepted_per_position")}
+    without = [
+        f"{name}.{key}"
+        for name, model in schema["$defs"].items()
+        for key, value in model.get("properties", {}).items()
+        if not {"description", "$ref", "anyOf"} & value.keys() and key not in obvious
+    ]
+    assert without == []
+
+
+@pytest.mark.parametrize(
+    ("wanted", "suite", "platform", "words"),
+    [
+        (["eagle3/known_anser"], None, None, "did you mean 'eagle3/known_answer'?"),
+        ([], "eagel3", None, "nothing matches suite eagel3; suites are: disagg, eagle3"),
+        ([], None, "rocm", "nothing matches platform rocm"),
+        (["eagle3/known_answer"], "disagg", None, "nothing matches suite disagg"),
+    ],
+)
+def test_a_filter_that_selects_nothing(wanted: list[str], suite: str | None, platform: str | None, words: str) -> None:
+    with pytest.raises(NothingSelected, match=words.replace("?", r"\?")):
+        select(BASELINES, wanted=wanted, suite=suite, platform=platform)
+
+
+def test_selecting_is_by_id_suite_and_platform() -> None:
+    assert [each.case_file.id for each in select(BASELINES, wanted=[], suite="eagle3", platform=None)] == [SINGLE]
+    assert [each.platform for each in select(BASELINES, wanted=[DISAGG], suite=None, platform="cpu")] == ["cpu"]
+    with pytest.raises(UsageError, match="--platform gpu: must be one of cpu, cuda, rocm"):
+        select(BASELINES, wanted=[], suite=None, platform="gpu")
+
+
+def test_an_unclear_platform_is_asked_for(tmp_path: Path) -> None:
+    cases = edited(tmp_path, SINGLE, {"platforms": ["cpu", "cuda"]})
+    with pytest.raises(UsageError, match="the cases run on cpu, cuda; choose one with --platform"):
+        select(cases, wanted=[], suite=None, platform=None)
+
+
+def test_every_suite_and_platform_has_a_session() -> None:
+    namespace: dict[str, Any] = {}
+    text = (REPOSITORY / "noxfile.py").read_text()
+    table = text[text.index("ACCEPT = ") : text.index("# (folder whose")]
+    exec(table, namespace)  # noxfile.py is loaded by Nox alone
+    wanted = {(case.suite, platform) for case in load(BASELINES) for platform in case.platforms}
+    assert set(namespace["ACCEPT"]) == wanted
+    assert set(PLATFORMS) == {"cpu", "cuda", "rocm"}

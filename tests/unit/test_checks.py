@@ -1,0 +1,205 @@
+"""Judging: what passes, what is false, and what cannot be judged."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from harness.ground.domain import Acceptance, Answers, CheckResult, KvLedger, Measurement, Outcome, Unmeasured
+from harness.policy.checks import acceptance, accuracy, kv_transfer, parity, validity
+from harness.policy.schema import Tolerance
+
+ANSWERS = Answers(
+    planned=10, answered=10, failed=0, empty=0, scored=10, correct=6, compared=10, equal=10, prompt_tokens=810,
+    unexpected_prompt_tokens=0,
+)  # fmt: skip
+DRAFTED = Acceptance(drafts=100, draft_tokens=300, accepted=200, accepted_per_position=(90, 70, 40))
+LEDGER = KvLedger(external=810, local_compute=0, local_cache_hit=0, transfers=10, bytes=5000, failures=0)
+ORIGIN = "made up for this test"
+
+
+def answers(**changes: int) -> Answers:
+    return Answers(**{**ANSWERS.__dict__, **changes})
+
+
+def measured(**changes: Any) -> Measurement:
+    fields: dict[str, Any] = {
+        "answers": {"main": ANSWERS}, "acceptance": DRAFTED, "kv": LEDGER, "finished": 10, "restarted": ()
+    }  # fmt: skip
+    return Measurement(**{**fields, **changes})
+
+
+def length(**changes: Any) -> acceptance.LengthConfig:
+    fields = {"expected": 3.0, "direction": "two-sided", "relative_tolerance": 0.05, "n": 100, "origin": ORIGIN}
+    return acceptance.LengthConfig.model_validate({**fields, **changes})
+
+
+def only(results: list[CheckResult]) -> CheckResult:
+    (result,) = results
+    return result
+
+
+@pytest.mark.parametrize(
+    ("expected", "direction", "tolerance", "outcome"),
+    [
+        (3.0, "two-sided", {"relative_tolerance": 0.0}, Outcome.PASS),
+        (3.15, "two-sided", {"relative_tolerance": 0.05}, Outcome.PASS),  # 2.9925 .. 3.3075
+        (3.2, "two-sided", {"relative_tolerance": 0.05}, Outcome.FAIL),  # 3.04 .. 3.36
+        (2.8, "two-sided", {"relative_tolerance": 0.05}, Outcome.FAIL),  # 2.66 .. 2.94: better is different too
+        (2.8, "at-least", {"relative_tolerance": 0.05}, Outcome.PASS),
+        (3.2, "at-least", {"relative_tolerance": 0.05}, Outcome.FAIL),
+        (3.2, "two-sided", {"absolute_tolerance": 0.2}, Outcome.PASS),
+        (3.3, "two-sided", {"absolute_tolerance": 0.2}, Outcome.FAIL),
+    ],
+)
+def test_acceptance_length(expected: float, direction: str, tolerance: dict[str, float], outcome: Outcome) -> None:
+    none = {"relative_tolerance": None, "absolute_tolerance": None}
+    config = length(expected=expected, direction=direction, **{**none, **tolerance})
+    result = only(acceptance.judge_length(config, measured()))
+    assert (result.outcome, result.n) == (outcome, 100)
+    if outcome is Outcome.FAIL:
+        assert "is 3, expected" in result.message
+
+
+def test_a_message_has_measured_expected_bound_and_n() -> None:
+    message = only(acceptance.judge_length(length(expected=3.3), measured())).message
+    assert message == "acceptance_length is 3, expected 3.3 (3.135 .. 3.465, n = 100)"
+
+
+def positions(expected: list[float]) -> acceptance.PositionsConfig:
+    fields = {"direction": "at-least", "relative_tolerance": 0.05, "n": 100, "origin": ORIGIN}
+    return acceptance.PositionsConfig.model_validate({"expected": expected, **fields})
+
+
+def test_positions_are_judged_one_by_one_and_better_never_fails() -> None:
+    results = acceptance.judge_positions(positions([0.9, 0.8, 0.1]), measured())
+    assert [result.outcome for result in results] == [Outcome.PASS, Outcome.FAIL, Outcome.PASS]
+    assert [result.name for result in results] == [f"acceptance_per_position[{i}]" for i in range(3)]
+
+
+def test_another_number_of_positions_cannot_be_judged() -> None:
+    results = acceptance.judge_positions(positions([0.9, 0.8]), measured())
+    assert {result.outcome for result in results} == {Outcome.ERROR}
+    assert "counted 3 positions, the baseline has 2" in results[0].message
+
+
+def counts(**changes: Any) -> acceptance.CountsConfig:
+    fields = {"drafts": 100, "draft_tokens": 300, "accepted": 200, "accepted_per_position": [90, 70, 40]}
+    return acceptance.CountsConfig.model_validate({**fields, "origin": ORIGIN, **changes})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"drafts": 99}, {"draft_tokens": 297}, {"accepted": 199}, {"accepted_per_position": [89, 71, 40]}],
+)
+def test_draft_counts_differ_by_one(changes: dict[str, Any]) -> None:
+    assert only(acceptance.judge_counts(counts(), measured())).outcome is Outcome.PASS
+    result = only(acceptance.judge_counts(counts(**changes), measured()))
+    assert result.outcome is Outcome.FAIL
+    assert "counted 100 drafts, 200/300 accepted (90/70/40)" in result.message
+
+
+@pytest.mark.parametrize("missing", [Unmeasured("no counter"), None])
+def test_what_was_not_measured_is_an_error(missing: Unmeasured | None) -> None:
+    run = measured(acceptance=missing)
+    assert only(acceptance.judge_length(length(), run)).outcome is Outcome.ERROR
+    assert only(acceptance.judge_counts(counts(), run)).outcome is Outcome.ERROR
+    assert acceptance.judge_positions(positions([0.9]), run)[0].outcome is Outcome.ERROR
+
+
+def test_no_drafts_fail_everywhere() -> None:
+    run = measured(acceptance=Acceptance(0, 0, 0, (0, 0, 0)))
+    assert only(acceptance.judge_length(length(), run)).outcome is Outcome.FAIL
+    assert only(acceptance.judge_counts(counts(), run)).outcome is Outcome.FAIL
+    assert {each.outcome for each in acceptance.judge_positions(positions([0.9, 0.8, 0.7]), run)} == {Outcome.FAIL}
+    assert only(validity.judge(run)).outcome is Outcome.FAIL
+
+
+def accuracy_of(expected: float, **answered: int) -> CheckResult:
+    fields = {"direction": "two-sided", "absolute_tolerance": 0.0, "n": 10, "origin": ORIGIN}
+    config = accuracy.Config.model_validate({"expected": expected, **fields})
+    return only(accuracy.judge(config, measured(answers={"main": answers(**answered)})))
+
+
+def test_accuracy() -> None:
+    assert accuracy_of(0.6).outcome is Outcome.PASS
+    assert accuracy_of(0.7).outcome is Outcome.FAIL
+    assert accuracy_of(0.6, scored=9).outcome is Outcome.ERROR
+
+
+def test_a_control_is_an_accuracy_of_its_own() -> None:
+    config = accuracy.Config(
+        expected=0.0, direction="two-sided", absolute_tolerance=0.0, n=10, origin=ORIGIN, relative_tolerance=None
+    )
+    run = measured(answers={"main": ANSWERS, "alone": answers(correct=0)})
+    result = only(accuracy.judge(config, run, run="alone"))
+    assert (result.name, result.outcome) == ("control[alone]", Outcome.PASS)
+
+
+def test_parity_counts_whole_texts() -> None:
+    fields = {"expected": 1.0, "direction": "two-sided", "absolute_tolerance": 0.0, "n": 10, "origin": ORIGIN}
+    config = parity.Config.model_validate(fields)
+    assert only(parity.judge(config, measured())).outcome is Outcome.PASS
+    one_off = measured(answers={"main": answers(equal=9)})
+    assert only(parity.judge(config, one_off)).outcome is Outcome.FAIL
+    assert only(parity.judge(config, measured(answers={"main": answers(compared=0)}))).outcome is Outcome.ERROR
+
+
+@pytest.mark.parametrize(
+    ("changes", "outcome", "words"),
+    [
+        ({}, Outcome.PASS, ""),
+        ({"answers": {"main": answers(answered=9, failed=1)}, "finished": 9}, Outcome.ERROR, "1 of 10 requests failed"),
+        ({"answers": {"main": answers(answered=9)}, "finished": 9}, Outcome.ERROR, "10 items planned, 9 accounted for"),
+        ({"answers": {"main": answers(empty=2)}}, Outcome.FAIL, "2 of 10 answers have no token"),
+        ({"answers": {"main": answers(unexpected_prompt_tokens=10)}}, Outcome.FAIL, "a second BOS?"),
+        ({"answers": {"main": ANSWERS, "alone": answers(empty=1)}}, Outcome.FAIL, "alone: 1 of 10 answers have no"),
+        ({"restarted": ("decode",)}, Outcome.ERROR, "counters of decode went down"),
+        ({"finished": 7}, Outcome.ERROR, "the engine counted 7 finished requests for 10 answers"),
+        ({"finished": Unmeasured("no counter for finished_requests")}, Outcome.ERROR, "no counter"),
+        ({"restarted": ("decode",), "answers": {"main": answers(empty=1)}}, Outcome.ERROR, "went down"),
+    ],
+)
+def test_validity(changes: dict[str, Any], outcome: Outcome, words: str) -> None:
+    result = only(validity.judge(measured(**changes)))
+    assert result.outcome is outcome
+    assert words in result.message
+
+
+def ledger(**changes: int) -> KvLedger:
+    return KvLedger(**{**LEDGER.__dict__, **changes})
+
+
+@pytest.mark.parametrize(
+    ("found", "outcome", "words"),
+    [
+        (LEDGER, Outcome.PASS, ""),
+        (ledger(external=0, local_compute=810, transfers=0, bytes=0), Outcome.FAIL, "810 of 810 prompt tokens did not"),
+        (ledger(external=800, local_cache_hit=10), Outcome.FAIL, "10 of 810 prompt tokens did not come over the wire"),
+        (ledger(external=800), Outcome.FAIL, "0 local + 800 transferred prompt tokens do not add up to the 810"),
+        (ledger(transfers=9), Outcome.FAIL, "9 transfers for 10 requests"),
+        (ledger(failures=1), Outcome.FAIL, "1 transfers, notifications or leases failed"),
+        (ledger(bytes=4999), Outcome.FAIL, "4999 bytes moved, 5000 expected"),
+        (Unmeasured("no counter for transfers"), Outcome.ERROR, "no counter for transfers"),
+        (None, Outcome.ERROR, "the case has no KV connector"),
+    ],
+)
+def test_kv_transfer(found: KvLedger | Unmeasured | None, outcome: Outcome, words: str) -> None:
+    config = kv_transfer.Config(local_tokens_per_request=0, bytes=5000, origin=ORIGIN)
+    result = only(kv_transfer.judge(config, measured(kv=found)))
+    assert result.outcome is outcome
+    assert words in result.message
+
+
+def test_without_known_bytes_some_must_move() -> None:
+    config = kv_transfer.Config(local_tokens_per_request=1, bytes=None, origin=ORIGIN)
+    assert only(kv_transfer.judge(config, measured(kv=ledger(external=800, local_compute=10)))).outcome is Outcome.PASS
+    assert only(kv_transfer.judge(config, measured(kv=ledger(bytes=0)))).message == "no byte moved"
+
+
+def test_tolerance_is_of_the_value_itself_or_a_share_of_it() -> None:
+    assert Tolerance(relative_tolerance=0.1, absolute_tolerance=None).width(-2.0) == pytest.approx(0.2)
+    assert Tolerance(absolute_tolerance=0.1, relative_tolerance=None).width(-2.0) == 0.1
+    with pytest.raises(ValueError, match="either"):
+        Tolerance(relative_tolerance=None, absolute_tolerance=None)

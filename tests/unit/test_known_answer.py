@@ -1,0 +1,202 @@
+"""The known-answer checkpoints: the simulator against a second opinion, the files against their readers."""
+
+from __future__ import annotations
+
+import json
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer
+
+from harness.policy.known_answer import checkpoints, vocabulary, weights
+from harness.policy.known_answer import vocabulary as v
+from harness.policy.known_answer.simulate import (
+    Counts,
+    Request,
+    closed_form_acceptance_length,
+    reads_hidden_state,
+    simulate,
+    total,
+)
+from harness.policy.known_answer.table import CYCLE, SEGMENTS, TABLE, Table
+
+SHA256 = {
+    "target": "8fcc02054131aaa2",
+    "twin_prefill": "64d269f2f818a038",
+    "twin_decode": "0a54b91a786a1d06",
+    "draft_model": "176a360bc2f9bd49",
+    "eagle3": "6bf4dfbf4d3d6db1",
+    "eagle3_aux": "64f8d11659c69a1b",
+    "eagle3_aux_swapped": "ac006aa36157c9b5",
+    "mimo": "09521685ca226eaf",
+}
+
+
+def cycle_requests(count: int, tokens: int, growth: int = 0) -> list[Request]:
+    return [Request(CYCLE[11 * i % len(CYCLE)], tokens + growth * i, ignore_eos=True) for i in range(count)]
+
+
+QA = [Request(v.byte(":"), 128, key) for key in range(100)]
+
+
+def test_the_table() -> None:
+    assert sum(SEGMENTS) == len(CYCLE) == len(set(CYCLE)) == 60
+    assert sum(gold == said for gold, said in zip(TABLE.gold, TABLE.said, strict=True)) == 75
+    assert v.TRIGGER not in TABLE.successor
+    assert set(TABLE.successor.values()) <= set(range(v.SIZE - 1))
+
+
+# Measured on vLLM, on CPU and on an H200, before this simulator was written: drafts, accepted per position.
+@pytest.mark.parametrize(
+    ("requests", "k", "drafts", "positions"),
+    [
+        (cycle_requests(1, 200), 3, 64, (54, 45, 36)),
+        (cycle_requests(8, 97, growth=1), 3, 259, (219, 188, 148)),
+        (cycle_requests(60, 241), 3, 4587, (3863, 3373, 2654)),
+        (QA, 3, 1399, (1099, 1000, 901)),
+    ],
+    ids=["one cycle", "eight cycles", "sixty cycles", "questions"],
+)
+def test_counts_equal_what_engines_measured(
+    requests: list[Request], k: int, drafts: int, positions: tuple[int, ...]
+) -> None:
+    assert total(requests, k) == Counts(drafts, positions)
+
+
+def test_other_draft_depths_equal_what_engines_measured() -> None:
+    assert (total(cycle_requests(60, 241), 5).drafts, total(cycle_requests(60, 241), 5).accepted) == (3632, 10883)
+    assert (total(QA, 1).drafts, total(QA, 1).accepted) == (2300, 2000)
+
+
+def test_the_first_draft_that_reads_hidden_states_equals_what_engines_measured() -> None:
+    counts = Counts(0, (0, 0, 0))
+    for request in cycle_requests(60, 241):
+        counts += simulate(request, 3, first_draft=reads_hidden_state)[1]
+    assert counts == Counts(3877, (3877, 3612, 3119))
+
+
+def test_disaggregation_adds_one_empty_draft_per_request() -> None:
+    alone, apart = total(QA[60:84], 3), total(QA[60:84], 3, disaggregated=True)
+    assert (alone.drafts, apart.drafts) == (336, 360)
+    assert apart.accepted_per_position == alone.accepted_per_position
+    assert apart.acceptance_length == 3.0
+
+
+@given(k=st.integers(1, 12))
+def test_whole_cycles_meet_the_closed_form(k: int) -> None:
+    # Steps from the start of a segment fall into the same pattern on every round: count whole rounds exactly.
+    # The prompt ends before the cycle's first token, so each round of 60 tokens is 60 emitted tokens.
+    steps_per_round = sum(-(-length // (k + 1)) for length in SEGMENTS)
+    rounds = 7
+    request = Request(CYCLE[-1], 60 * rounds + 1, ignore_eos=True)
+    counts = simulate(request, k)[1]
+    assert counts.drafts == steps_per_round * rounds
+    assert counts.acceptance_length == pytest.approx(closed_form_acceptance_length(k))
+
+
+@given(k=st.integers(1, 8), tokens=st.integers(1, 400), phase=st.integers(0, 59))
+def test_the_text_does_not_depend_on_the_drafter(k: int, tokens: int, phase: int) -> None:
+    request = Request(CYCLE[phase], tokens, ignore_eos=True)
+    assert simulate(request, k)[0] == simulate(request, 0)[0]
+
+
+def second_opinion(table: Table, request: Request, k: int) -> Counts:
+    """The same counts, written the other way round: walk the text and mark where each step must end."""
+    emitted = simulate(request, 0, table=table)[0]
+    extended = list(emitted)
+    for _ in range(2 * k + 2):  # a last step counts past the limit
+        extended.append(table.following(extended[-1], request.key))
+    position, drafts, accepted = 1, 0, [0] * k
+    while position < len(emitted):
+        right = 0
+        while right < k:
+            before, after = extended[position - 1 + right], extended[position + right]
+            if table.draft[before] != after:
+                break
+            accepted[right] += 1
+            right += 1
+        drafts += 1
+        position += right + 1
+    return Counts(drafts, tuple(accepted))
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> Table:
+    size = draw(st.integers(2, 12))
+    tokens = list(range(10, 10 + size))
+    successor = {token: draw(st.sampled_from(tokens)) for token in tokens}
+    draft = {token: draw(st.sampled_from(tokens)) for token in tokens}
+    return Table(successor=successor, draft=draft, gold=(), said=(), wrong=frozenset())
+
+
+@given(table=tables(), k=st.integers(1, 6), tokens=st.integers(1, 60))
+@settings(max_examples=300)
+def test_any_table_agrees_with_a_second_opinion(table: Table, k: int, tokens: int) -> None:
+    request = Request(10, tokens, ignore_eos=True)
+    assert simulate(request, k, table=table)[1] == second_opinion(table, request, k)
+
+
+def test_a_trigger_without_a_key_is_refused() -> None:
+    with pytest.raises(ValueError, match="without a key"):
+        TABLE.following(v.TRIGGER, None)
+
+
+@pytest.mark.parametrize("name", checkpoints.CHECKPOINTS)
+def test_bytes_are_the_same_every_time(name: str) -> None:
+    assert checkpoints.digest(checkpoints.CHECKPOINTS[name].files()).startswith(SHA256[name])
+
+
+@pytest.mark.parametrize("name", checkpoints.CHECKPOINTS)
+def test_files_are_well_formed(name: str) -> None:
+    files = checkpoints.CHECKPOINTS[name].files()
+    config = json.loads(files["config.json"])
+    data = files["model.safetensors"]
+    (length,) = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8 : 8 + length])
+    tensors = {key: value for key, value in header.items() if key != "__metadata__"}
+    assert max(tensor["data_offsets"][1] for tensor in tensors.values()) == len(data) - 8 - length
+    for tensor in tensors.values():
+        begin, end = tensor["data_offsets"]
+        assert end - begin == 2 * int(np.prod(tensor["shape"]))
+    layers = {key.split(".")[2] for key in tensors if key.startswith("model.layers.")}
+    assert len(layers) in (0, config["num_hidden_layers"])
+    assert sum(map(len, files.values())) < 25_000_000
+
+
+def test_the_tokenizer_file_agrees_with_encode() -> None:
+    tokenizer = Tokenizer.from_str(checkpoints.CHECKPOINTS["target"].files()["tokenizer.json"].decode())
+    for text in ("Question: Ann has 3 apples and finds K07 more.\nAnswer:", " 12 1 123 w00w39 ####", "é☃", ""):
+        assert tokenizer.encode(text, add_special_tokens=False).ids == vocabulary.encode(text)
+        assert tokenizer.encode(text).ids == vocabulary.encode(text), "no BOS may be added"
+    ids = vocabulary.encode(" w00 #### 71")
+    assert tokenizer.decode(ids) == vocabulary.decode([*ids, v.EOS]) == " w00 #### 71"
+
+
+def test_codes_are_orthogonal_and_bf16_keeps_them() -> None:
+    codes = weights.CODE[: v.SIZE - 1]
+    assert np.array_equal(codes @ codes.T, weights.HIDDEN * np.eye(v.SIZE - 1))
+    assert (codes[:, 0] == 1).all()
+    assert not weights.CODE[-1].any()
+
+
+def test_the_head_says_the_successor_with_a_margin() -> None:
+    logits = weights.CODE[: v.SIZE - 1] @ weights.llama(TABLE.successor)["lm_head.weight"].T
+    for token, following in TABLE.successor.items():
+        assert logits[token].argmax() == following
+        assert logits[token].max() == 32
+        assert np.sort(logits[token])[-2] == 0
+
+
+def test_a_token_sees_itself_by_a_wide_margin() -> None:
+    assert weights.self_attention_gap() > 30
+
+
+def test_the_auxiliary_vote_needs_its_blocks_in_order() -> None:
+    right, swapped = weights.auxiliary_vote(), weights.auxiliary_vote(swapped=True)
+    code = weights.CODE[CYCLE[0]]
+    states = np.concatenate([code, code, 2 * code])
+    assert np.abs(right @ states).max() == 5
+    assert np.abs(swapped @ states).max() == 3

@@ -1,0 +1,95 @@
+"""The run directory: whole files or none, and readable after a kill."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.ground.clock import utc_now
+from harness.ground.domain import Outcome, Stage
+from harness.ground.errors import CannotJudge, Interrupted, UsageError
+from harness.mechanism import files
+from harness.run.checkpoints import cached, make
+from harness.run.progress import Progress
+from harness.run.rundir import Event, RunDir, Servers
+
+
+def rundir(path: Path) -> RunDir:
+    return RunDir.create(path / "run")
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "result.json"
+    files.write(path, "old")
+
+    def refuse(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr("os.fsync", refuse)
+    with pytest.raises(OSError, match="disk full"):
+        files.write(path, "new")
+    assert path.read_text() == "old"
+    assert [each.name for each in tmp_path.iterdir()] == ["result.json"]
+
+
+def test_an_event_cut_off_by_a_kill_is_left_out(tmp_path: Path) -> None:
+    directory = rundir(tmp_path)
+    for _ in range(2):
+        directory.append(Event(time="t", stage=Stage.SERVE, kind="start"))
+    with directory.events_file.open("a") as file:
+        file.write('{"time":"t","sta')
+    assert len(list(directory.events())) == 2
+
+
+def test_stages_end_as_their_last_event_says(tmp_path: Path) -> None:
+    directory = rundir(tmp_path)
+    progress = Progress(directory, lambda _: None)
+    with progress.stage(Stage.PREPARE):
+        pass
+    with pytest.raises(CannotJudge), progress.stage(Stage.SERVE):
+        raise CannotJudge("server broke", cause="why", details="log")
+    with progress.stage(Stage.SERVE):  # by hand, once more
+        pass
+    with pytest.raises(Interrupted), progress.stage(Stage.HEALTH_WAIT):
+        raise Interrupted("SIGINT")
+    directory.append(Event(time=utc_now().isoformat(), stage=Stage.EVAL, kind="start"))
+    outcomes = {record.stage: (record.outcome, record.message) for record in directory.stages()}
+    assert outcomes == {
+        Stage.PREPARE: (Outcome.PASS, ""),
+        Stage.SERVE: (Outcome.PASS, ""),
+        Stage.HEALTH_WAIT: (Outcome.ERROR, "interrupted by SIGINT"),
+        Stage.EVAL: (Outcome.ERROR, "began and never ended"),
+    }
+
+
+def test_an_unexpected_exception_ends_the_stage_too(tmp_path: Path) -> None:
+    directory = rundir(tmp_path)
+    with pytest.raises(ZeroDivisionError), Progress(directory, lambda _: None).stage(Stage.EVAL):
+        raise ZeroDivisionError("oops")
+    assert directory.stages()[0].message == "internal error: ZeroDivisionError: oops"
+
+
+def test_a_document_of_another_version_is_refused_with_its_key(tmp_path: Path) -> None:
+    directory = rundir(tmp_path)
+    (directory.path / "servers.json").write_text('{"servers": [], "sessions": 1}')
+    with pytest.raises(UsageError, match=r"servers.json: sessions: .* written by another version of the harness\?"):
+        directory.read("servers", Servers)
+
+
+def test_checkpoints_are_cached_verified_and_mended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder, sha256 = cached("eagle3")
+    assert folder.is_relative_to(tmp_path)
+    original = (folder / "config.json").read_bytes()
+    (folder / "config.json").write_text("{}")
+    assert cached("eagle3") == (folder, sha256)
+    assert (folder / "config.json").read_bytes() == original
+
+
+def test_making_checkpoints_twice_is_the_same_and_never_overwrites(tmp_path: Path) -> None:
+    first = make(tmp_path)
+    assert make(tmp_path) == first
+    (tmp_path / "target" / "config.json").write_text("{}")
+    with pytest.raises(UsageError, match="target: exists with another content"):
+        make(tmp_path)
