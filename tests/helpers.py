@@ -124,11 +124,11 @@ def run(folder: Path, *arguments: str | Path, env: Mapping[str, str] | None = No
     return Run(done.returncode, done.stdout + done.stderr, runs)
 
 
-def begin(folder: Path, *arguments: str | Path) -> subprocess.Popen[str]:
+def begin(folder: Path, *arguments: str | Path, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
     """Start ``harness run`` and return while it runs."""
     return subprocess.Popen(
         command("run", "--runs", folder / "runs", *arguments),
-        env=environment(),
+        env=environment(env),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -137,10 +137,11 @@ def begin(folder: Path, *arguments: str | Path) -> subprocess.Popen[str]:
     )
 
 
-def end(process: subprocess.Popen[str], number: signal.Signals, folder: Path) -> Run:
-    """Send a signal and wait."""
-    process.send_signal(number)
-    output, _ = process.communicate(timeout=60)
+def end(process: subprocess.Popen[str], number: signal.Signals | None, folder: Path, timeout: float = 60) -> Run:
+    """Send a signal, if one is given, and wait."""
+    if number is not None:
+        process.send_signal(number)
+    output, _ = process.communicate(timeout=timeout)
     return Run(process.returncode, output, folder / "runs")
 
 

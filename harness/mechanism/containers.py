@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,8 @@ from harness.ground.clock import SYSTEM_CLOCK, Clock
 LABEL = "org.inference-harness.run"
 LABEL_FOLDER = "org.inference-harness.run-directory"
 
-_FAILURES = (docker.errors.DockerException, requests.RequestException)
 _POLL = 0.25
+_TIMEOUT = 60
 
 
 class ContainerFailed(Exception):
@@ -40,14 +41,22 @@ class Ours:
     folder: str
 
 
-def unavailable() -> str:
-    """Why no container engine can be used; empty if one answers."""
+@contextmanager
+def _client(timeout: int = _TIMEOUT) -> Iterator[docker.DockerClient]:
+    """A client of the engine that the environment names.
+
+    Raises:
+        ContainerFailed: The engine does not answer, or refuses what is asked in the block.
+    """
+    client = None
     try:
-        client = docker.from_env(timeout=5)
-        client.ping()
-    except _FAILURES as error:
-        return _one_line(error)
-    return ""
+        client = docker.from_env(timeout=timeout)
+        yield client
+    except (docker.errors.DockerException, requests.RequestException) as error:
+        raise ContainerFailed(_one_line(error)) from error
+    finally:
+        if client is not None:
+            client.close()
 
 
 def _one_line(error: Exception) -> str:
@@ -55,14 +64,23 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(explanation or error).split())[:300]
 
 
+def unavailable() -> str:
+    """Why no container engine can be used; empty if one answers."""
+    try:
+        with _client(timeout=5) as client:
+            client.ping()
+    except ContainerFailed as error:
+        return str(error)
+    return ""
+
+
 def image_id(reference: str) -> str | None:
     """Id of a local image, None if there is none of that name."""
-    try:
-        return str(docker.from_env().images.get(reference).id)
-    except docker.errors.ImageNotFound:
-        return None
-    except _FAILURES as error:
-        raise ContainerFailed(_one_line(error)) from error
+    with _client() as client:
+        try:
+            return str(client.images.get(reference).id)
+        except docker.errors.ImageNotFound:
+            return None
 
 
 def start(
@@ -94,8 +112,8 @@ def start(
     """
     mounts = [Mount(str(folder), str(folder), type="bind")]
     mounts += [Mount(str(path), str(path), type="bind", read_only=True) for path in read_only]
-    try:
-        container = docker.from_env().containers.run(
+    with _client() as client:
+        container = client.containers.run(
             image,
             ["sleep", "infinity"],
             detach=True,
@@ -111,18 +129,14 @@ def start(
             shm_size=shm_bytes,
             entrypoint=[],
         )
-    except _FAILURES as error:
-        raise ContainerFailed(_one_line(error)) from error
-    return str(container.id)
+        return str(container.id)
 
 
-def _get(container: str) -> Container | None:
+def _find(client: docker.DockerClient, container: str) -> Container | None:
     try:
-        return docker.from_env().containers.get(container)
+        return client.containers.get(container)
     except docker.errors.NotFound:
         return None
-    except _FAILURES as error:
-        raise ContainerFailed(_one_line(error)) from error
 
 
 def execute(container: str, argv: Sequence[str], on_tick: Callable[[], None], clock: Clock = SYSTEM_CLOCK) -> int:
@@ -131,36 +145,33 @@ def execute(container: str, argv: Sequence[str], on_tick: Callable[[], None], cl
     Raises:
         ContainerFailed: The container ended or was removed meanwhile.
     """
-    try:
-        api = docker.from_env().api
-        handle = api.exec_create(container, list(argv))["Id"]
-        api.exec_start(handle, detach=True)
+    with _client() as client:
+        handle = client.api.exec_create(container, list(argv))["Id"]
+        client.api.exec_start(handle, detach=True)
         while True:
-            state: dict[str, Any] = api.exec_inspect(handle)
+            state: dict[str, Any] = client.api.exec_inspect(handle)
             on_tick()
             if not state["Running"]:
                 break
             clock.sleep(_POLL)
-    except _FAILURES as error:
-        raise ContainerFailed(_one_line(error)) from error
-    status = state["ExitCode"]
-    if status is None or not is_running(container):
-        raise ContainerFailed(f"container {container[:12]} ended while a stage ran in it ({_why(container)})")
-    return int(status)
+        found = _find(client, container)
+        if state["ExitCode"] is None or found is None or found.status != "running":
+            raise ContainerFailed(f"container {container[:12]} ended while a stage ran in it ({_why(found)})")
+        return int(state["ExitCode"])
+
+
+def _why(container: Container | None) -> str:
+    if container is None:
+        return "it was removed"
+    state = container.attrs["State"]
+    return "out of memory" if state.get("OOMKilled") else f"status {state.get('ExitCode')}"
 
 
 def is_running(container: str) -> bool:
     """Whether the container exists and runs."""
-    found = _get(container)
-    return found is not None and found.status == "running"
-
-
-def _why(container: str) -> str:
-    found = _get(container)
-    if found is None:
-        return "it was removed"
-    state = found.attrs["State"]
-    return "out of memory" if state.get("OOMKilled") else f"status {state.get('ExitCode')}"
+    with _client() as client:
+        found = _find(client, container)
+        return found is not None and found.status == "running"
 
 
 def remove(container: str) -> None:
@@ -169,26 +180,21 @@ def remove(container: str) -> None:
     Raises:
         ContainerFailed: It does not carry our label, or the engine refused.
     """
-    found = _get(container)
-    if found is None:
-        return
-    if LABEL not in found.labels:
-        raise ContainerFailed(f"container {container[:12]} is not ours (no label {LABEL})")
-    try:
-        found.remove(force=True, v=True)
-    except docker.errors.NotFound:
-        return
-    except _FAILURES as error:
-        raise ContainerFailed(_one_line(error)) from error
+    with _client() as client:
+        found = _find(client, container)
+        if found is None:
+            return
+        if LABEL not in found.labels:
+            raise ContainerFailed(f"container {container[:12]} is not ours (no label {LABEL})")
+        with suppress(docker.errors.NotFound):
+            found.remove(force=True, v=True)
 
 
 def ours() -> list[Ours]:
     """Every container, running or not, that carries our label."""
-    try:
-        found = docker.from_env().containers.list(all=True, filters={"label": LABEL})
-    except _FAILURES as error:
-        raise ContainerFailed(_one_line(error)) from error
-    return [Ours(str(each.id), each.labels.get(LABEL_FOLDER, "")) for each in found]
+    with _client() as client:
+        found = client.containers.list(all=True, filters={"label": LABEL})
+        return [Ours(str(each.id), each.labels.get(LABEL_FOLDER, "")) for each in found]
 
 
 def hand_over(folder: Path, user: tuple[int, int]) -> None:

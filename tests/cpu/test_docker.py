@@ -1,0 +1,133 @@
+"""The same cases inside a container, where a container engine answers."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import docker
+from harness.mechanism import containers
+from harness.mechanism.containers import LABEL, LABEL_FOLDER
+from tests.cpu.conftest import DISAGG, SINGLE
+from tests.helpers import begin, end, harness, run, wait_for
+
+WITH_DOCKER = {"DOCKER_HOST": os.environ.get("DOCKER_HOST", "")}
+
+
+@pytest.fixture(scope="session")
+def image_options(request: pytest.FixtureRequest) -> list[str]:
+    """Options that name the base image, once the image is built."""
+    reason = containers.unavailable()
+    if reason:
+        pytest.skip(f"no container engine answers: {reason}")
+    base = request.config.getoption("--base-image")
+    options = ["--base-image", str(base)] if base else []
+    done = harness("build", *options, env=WITH_DOCKER)
+    if done.returncode and not base:
+        pytest.skip(f"the default base image cannot be had here; give one with --base-image: {done.stderr.strip()}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return options
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path
+    assert ours_in(tmp_path) == []
+
+
+def ours_in(folder: Path) -> list[Any]:
+    """Containers of runs below ``folder``."""
+    client = docker.from_env()
+    try:
+        found = client.containers.list(all=True, filters={"label": LABEL})
+        return [each for each in found if each.labels[LABEL_FOLDER].startswith(str(folder))]
+    finally:
+        client.close()
+
+
+def foreign_files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.lstat().st_uid != os.getuid()]
+
+
+def test_the_same_verdict_from_inside_the_container(folder: Path, image_options: list[str]) -> None:
+    result = run(folder, DISAGG, "--runtime", "docker", *image_options, env=WITH_DOCKER)
+    assert result.code == 0, result.output
+    assert result.problems == {}
+    assert result.result.provenance["runtime"] == "docker"
+    assert result.result.provenance["runtime.environment"].startswith("sha256:")
+    assert foreign_files(folder) == []
+
+
+def test_a_container_engine_that_answers_is_the_default(folder: Path, image_options: list[str]) -> None:
+    process = begin(folder, SINGLE, *image_options, env=WITH_DOCKER)
+    (container,) = wait_for(lambda: ours_in(folder), 60)
+    config, host = container.attrs["Config"], container.attrs["HostConfig"]
+    assert config["User"] == (f"{os.getuid()}:{os.getgid()}" if os.getuid() else "2000:2000")
+    assert host["NetworkMode"] == "none"
+    assert host["CapDrop"] == ["ALL"]
+    assert host["CapAdd"] is None
+    assert host["SecurityOpt"] == ["no-new-privileges"]
+    assert not host["Privileged"]
+    assert host["PidMode"] == ""
+    assert host["IpcMode"] == "private"
+    assert host["ReadonlyRootfs"]
+    rundir = folder / "runs" / "eagle3.known_answer"
+    writable = {each["Destination"] for each in container.attrs["Mounts"] if each["RW"]}
+    assert writable == {str(rundir)}
+    assert len(container.attrs["Mounts"]) == 3, "the run directory and two checkpoints"
+    result = end(process, None, folder, timeout=300)
+    assert result.code == 0, result.output
+    assert "runtime docker: a container engine answers" in (rundir / "events.jsonl").read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_an_interrupt_removes_the_container(folder: Path, image_options: list[str], number: signal.Signals) -> None:
+    process = begin(folder, SINGLE, "--runtime", "docker", *image_options, env=WITH_DOCKER)
+    wait_for(lambda: list(folder.glob("runs/*/servers.json")), 120)
+    result = end(process, number, folder)
+    assert result.code == 130, result.output
+    assert f"interrupted by {number.name}" in "".join(result.problems.values())
+    assert foreign_files(folder) == []
+
+
+def test_reap_removes_the_container_of_a_killed_harness(folder: Path, image_options: list[str]) -> None:
+    process = begin(folder, SINGLE, "--runtime", "docker", *image_options, env=WITH_DOCKER)
+    wait_for(lambda: list(folder.glob("runs/*/servers.json")), 120)
+    process.kill()
+    process.communicate()
+    assert len(ours_in(folder)) == 1
+    done = harness("reap", "--runs", folder / "runs", env=WITH_DOCKER)
+    assert done.returncode == 0, done.stderr
+    assert "removed: container " in done.stdout
+    assert foreign_files(folder) == []
+
+
+def test_a_container_removed_behind_our_back_is_an_error(folder: Path, image_options: list[str]) -> None:
+    process = begin(folder, SINGLE, "--runtime", "docker", *image_options, env=WITH_DOCKER)
+    wait_for(lambda: list(folder.glob("runs/*/servers.json")), 120)
+    ours_in(folder)[0].remove(force=True)
+    result = end(process, None, folder)
+    assert result.code == 4
+    assert "health-wait" in result.problems or "serve" in result.problems
+
+
+def test_a_container_of_somebody_else_is_never_removed(image_options: list[str]) -> None:
+    image = image_options[1] if image_options else "python:3.11-slim-bookworm"
+    client = docker.from_env()
+    try:
+        other = client.containers.run(image, ["sleep", "60"], detach=True)
+        try:
+            with pytest.raises(containers.ContainerFailed, match="is not ours"):
+                containers.remove(str(other.id))
+            assert "nothing of ours is left" in harness("reap", "--runs", "nowhere", env=WITH_DOCKER).stdout
+            other.reload()
+            assert other.status == "running"
+        finally:
+            other.remove(force=True)
+    finally:
+        client.close()
