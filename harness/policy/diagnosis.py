@@ -25,10 +25,17 @@ def root_cause(log: str, echoes: Iterable[str]) -> str:
     told = [line for line in everything if not any(echo in line for echo in echoes)]
     # An echo is better than nothing: a killed worker leaves no words of its own.
     for pattern, lines in ((_EXCEPTION, told), (_PROGRAM_ERROR, told), (_EXCEPTION, everything), (_MARKED, told)):
-        for line in reversed(lines):
-            if pattern.search(line):
-                return line.strip()
+        for position in reversed(range(len(lines))):
+            if pattern.search(lines[position]):
+                return _with_continuation(lines, position)
     return told[-1].strip() if told else ""
+
+
+def _with_continuation(lines: list[str], position: int) -> str:
+    """The line and the first indented one below it: some exceptions say there what was wrong."""
+    following = lines[position + 1 : position + 2]
+    parts = [lines[position], *(line for line in following if line[:1].isspace())]
+    return " ".join(" ".join(part.split()) for part in parts)
 
 
 def tail(log: str, lines: int = 15) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import rich.box
 import rich.console
@@ -27,24 +28,28 @@ class Console:
         if not self._console.is_terminal:
             self._console.width = _PLAIN_WIDTH
         self._status: rich.status.Status | None = None
-        self._last_text = ""
         self._last_time = 0.0
 
     def line(self, text: str) -> None:
         """One line for good."""
         self._console.print(rich.markup.escape(text))
 
+    @staticmethod
+    def path(path: Path) -> Path:
+        """A path as short as it can be said from here."""
+        return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
     def show(self, event: Event) -> None:
         """Show an event: a stage's end for good, progress for the moment."""
         counted = f" {event.done}/{event.total}" if event.total else ""
         text = f"{event.stage:<11} {event.elapsed:6.1f} s {counted} {event.text}".rstrip()
-        if event.kind == "end":
+        if event.kind in ("end", "note"):
             self._clear()
-            self.line(f"{text} {event.outcome}")
+            self.line(f"{text} {event.outcome or ''}".rstrip())
         elif self._console.is_terminal:
             self._live(text)
-        else:
-            self._plain(text, event)
+        elif event.kind == "progress":
+            self._plain(text)
 
     def _live(self, text: str) -> None:
         width = self._console.width - 4
@@ -53,10 +58,10 @@ class Console:
             self._status.start()
         self._status.update(rich.markup.escape(text[:width]))
 
-    def _plain(self, text: str, event: Event) -> None:
+    def _plain(self, text: str) -> None:
         # A log needs a sign of life now and then, not every tick.
         now = time.monotonic()
-        if event.kind == "start" or now - self._last_time >= _PLAIN_EVERY:
+        if now - self._last_time >= _PLAIN_EVERY:
             self._last_time = now
             self.line(text)
 

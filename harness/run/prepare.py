@@ -65,7 +65,7 @@ def run(context: Context, options: Options) -> None:
     """
     with context.progress.stage(Stage.PREPARE):
         kind, why = runtimes.choose("local" if options.engine_python and options.runtime == "auto" else options.runtime)
-        context.progress.tick(f"runtime {kind}: {why}")
+        context.progress.note(f"runtime {kind}: {why}")
         made = {}
         for model in context.case.models():
             context.progress.tick(f"checkpoint {model.known_answer}")

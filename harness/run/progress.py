@@ -36,7 +36,7 @@ class Progress:
     def stage(self, stage: Stage) -> Iterator[None]:
         """Record how the stage in this block begins and ends. Exceptions pass through."""
         self._stage, self._began, self._recorded = stage, self._clock.monotonic(), 0.0
-        self._emit("start")
+        self._emit(self._event("start"))
         try:
             yield
         except CannotJudge as error:
@@ -50,6 +50,15 @@ class Progress:
             raise
         self._end(Outcome.PASS)
 
+    def broke_off(self, stage: Stage, why: str) -> None:
+        """Record that ``stage`` did not come to its end, whatever it says itself."""
+        self._stage = stage
+        self._rundir.append(self._event("end", text=why, outcome=Outcome.ERROR))
+
+    def note(self, text: str) -> None:
+        """Say something that stays: a decision and its reason."""
+        self._emit(self._event("note", text=text))
+
     def tick(self, text: str, done: int = 0, total: int = 0) -> None:
         """Say what the stage is doing or waiting for; recorded about once a second, or when the last item is done."""
         now = self._clock.monotonic()
@@ -60,12 +69,9 @@ class Progress:
         self._sink(event)
 
     def _end(self, outcome: Outcome, text: str = "", details: str = "") -> None:
-        event = self._event("end", text=text, outcome=outcome, details=details)
-        self._rundir.append(event)
-        self._sink(event)
+        self._emit(self._event("end", text=text, outcome=outcome, details=details))
 
-    def _emit(self, kind: str) -> None:
-        event = self._event(kind)
+    def _emit(self, event: Event) -> None:
         self._rundir.append(event)
         self._sink(event)
 

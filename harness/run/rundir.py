@@ -104,7 +104,7 @@ class Event(Document):
 
     time: str
     stage: Stage
-    kind: Literal["start", "progress", "end"]
+    kind: Literal["start", "note", "progress", "end"]
     elapsed: float = 0.0
     done: int = 0
     total: int = 0

@@ -50,29 +50,37 @@ def run_all(
 def run_case(rundir: RunDir, options: prepare.Options, console: Console, *, keep: bool = False) -> Result:
     """Run one case through all its stages. Whatever happens, what was started is stopped and the verdict written."""
     context = Context(rundir, Progress(rundir, console.show))
-    console.line(f"case {context.prepared.suite}/{context.prepared.name}, run directory {rundir.path}")
+    console.line(f"case {context.prepared.suite}/{context.prepared.name}, run directory {console.path(rundir.path)}")
+    stage, interrupted = Stage.PREPARE, ""
     try:
         prepare.run(context, options)
         place = runtimes.of(context.runtime, console)
         for stage in _STAGES:
             place.perform(stage, context)
-    except (CannotJudge, Interrupted):
+    except CannotJudge:
         pass  # in events.jsonl, from which the verdict is made
+    except Interrupted as signal:
+        interrupted = str(signal)
     finally:
-        result = _finish(context, console, keep=keep)
+        result = _finish(context, console, stage, interrupted, keep=keep)
     console.result(result)
     return result
 
 
-def _finish(context: Context, console: Console, *, keep: bool) -> Result:
-    """Judge, stop, and judge again with the teardown. A signal that arrives meanwhile waits for the end."""
+def _finish(context: Context, console: Console, stage: Stage, interrupted: str, *, keep: bool) -> Result:
+    """Stop and judge. A signal that arrives meanwhile waits for the end, and then counts."""
     rundir = context.rundir
-    with suppress(Interrupted), signals.deferred():
-        if context.prepared.runtime is not None and not keep:
-            with suppress(CannotJudge):
-                runtimes.of(context.runtime, console).perform(Stage.STOP, context)
-        if keep:
-            rundir.save(context.prepared.model_copy(update={"owner": None}))
-            console.line(f"kept running; stop with: harness stop {rundir.path}")
-        return judge(rundir)
+    try:
+        with signals.deferred():
+            if keep and not interrupted:
+                rundir.save(context.prepared.model_copy(update={"owner": None}))
+                console.line(f"kept running; stop with: harness stop {console.path(rundir.path)}")
+            elif context.prepared.runtime is not None:
+                with suppress(CannotJudge):
+                    runtimes.of(context.runtime, console).perform(Stage.STOP, context)
+    except Interrupted as signal:
+        interrupted = str(signal)
+    if interrupted:
+        # The stage may have known nothing of it: it had ended already, or it ran in a container.
+        context.progress.broke_off(stage, interrupted)
     return judge(rundir)

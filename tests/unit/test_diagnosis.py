@@ -37,6 +37,14 @@ encountered an issue. See stack trace (above) for the root cause.
 INFO:     Application shutdown complete.
 """
 
+INVALID = """\
+Traceback (most recent call last):
+    s.__pydantic_validator__.validate_python(ArgsKwargs(args, kwargs), self_instance=s)
+pydantic_core._pydantic_core.ValidationError: 1 validation error for ModelConfig
+  Value error, User-specified max_model_len (100000) is greater than the derived max_model_len (2048).
+    For further information visit https://errors.pydantic.dev/2.14/v/value_error
+"""
+
 ROUTER = "\x1b[2m2026-11-20\x1b[0m \x1b[31mERROR\x1b[0m router: address already in use\nDEBUG: bye\n"
 
 
@@ -46,13 +54,30 @@ ROUTER = "\x1b[2m2026-11-20\x1b[0m \x1b[31mERROR\x1b[0m router: address already 
         (WORKER_FAILED, "AttributeError: '_C' object has no attribute 'init'"),
         (BAD_FLAG, "api_server.py: error: unrecognized arguments: --no-such-flag"),
         (WORKER_KILLED, "vllm.v1.engine.exceptions.EngineDeadError: EngineCore encountered an issue."),
+        (
+            INVALID,
+            (
+                "pydantic_core._pydantic_core.ValidationError: 1 validation error for ModelConfig Value error, "
+                "User-specified max_model_len (100000) is greater"
+            ),
+        ),
         (ROUTER, "2026-11-20 ERROR router: address already in use"),
         ("just a line\nthe last one\n", "the last one"),
         ("", ""),
         ("ValueError: first\nKeyError: 'second'\n", "KeyError: 'second'"),
         ("text with Error inside a sentence: no exception\n", "text with Error inside a sentence: no exception"),
     ],
-    ids=["worker failed", "bad flag", "worker killed", "router", "no error", "empty", "two errors", "a sentence"],
+    ids=[
+        "worker failed",
+        "bad flag",
+        "worker killed",
+        "two lines",
+        "router",
+        "no error",
+        "empty",
+        "two errors",
+        "a sentence",
+    ],
 )
 def test_root_cause(log: str, cause: str) -> None:
     assert root_cause(log, SPEC.echoes).startswith(cause)

@@ -6,7 +6,9 @@ from harness.ground.domain import CheckResult, Outcome
 from harness.mechanism import signals, stopping
 from harness.mechanism.stopping import Stopped
 from harness.run.context import Context
-from harness.run.rundir import RunDir, Servers
+from harness.run.rundir import Ready, RunDir, Servers
+
+_GRACE_BEFORE_READY = 5.0
 
 
 def run(context: Context) -> None:
@@ -20,11 +22,17 @@ def run(context: Context) -> None:
             [running.process for running in document.servers],
             [port for running in document.servers for port in running.server.ports.values()],
             context.prepared.run_id,
-            context.case.timeouts.stop,
+            _grace(context),
             context.clock,
         )
         if document.stopped is None or stopped != Stopped():
             context.rundir.write("servers", Servers, document.model_copy(update={"stopped": stopped}))
+
+
+def _grace(context: Context) -> float:
+    """Seconds for a server to stop by itself. One that was never ready has nothing to bring to an end."""
+    limit = context.case.timeouts.stop
+    return limit if context.rundir.read("ready", Ready) else min(limit, _GRACE_BEFORE_READY)
 
 
 def teardown(rundir: RunDir) -> list[CheckResult]:
