@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -28,7 +29,7 @@ def run(folder: Path, multiprocessing: str) -> tuple[float, float, float]:
     defaults = re.sub(r'(VLLM_ENABLE_V1_MULTIPROCESSING = )"\d"', rf'\1"{multiprocessing}"', defaults)
     (folder / "cases" / "_defaults.toml").write_text(defaults)
     arguments = ["run", "--runtime", "local", "--cases", str(folder / "cases"), "--runs", str(folder / "runs")]
-    subprocess.run([sys.executable, "-m", "harness", *arguments], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([sys.executable, "-m", "harness", *arguments], check=True, stdout=sys.stderr)
     rundir = next((folder / "runs").glob("*/result.json")).parent
     timing = json.loads((rundir / "result.json").read_text())["timing"]
     samples = [json.loads(line) for line in (rundir / "samples.jsonl").read_text().splitlines()]
@@ -44,8 +45,9 @@ def main() -> None:
     print("| --- | --- | --- | --- | --- |")
     for number in range(1, rounds + 1):
         for name, value in (("in-process", "0"), ("multi-process", "1")):
-            with tempfile.TemporaryDirectory() as folder:
-                seconds = run(Path(folder), value)
+            folder = Path(tempfile.mkdtemp(prefix="cpu-latency-"))
+            seconds = run(folder, value)
+            shutil.rmtree(folder)  # only now: the run directory of a run that failed stays
             print(f"| {name} | {number} | " + " | ".join(f"{each:.1f}" for each in seconds) + " |", flush=True)
 
 

@@ -9,6 +9,7 @@ the run directory.
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,15 +22,16 @@ COMMAND = [sys.executable, "-m", "harness"]
 def seconds(*arguments: str) -> float:
     """Wall time of one command."""
     began = time.monotonic()
-    subprocess.run([*COMMAND, *arguments], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([*COMMAND, *arguments], check=True, stdout=sys.stderr)
     return time.monotonic() - began
 
 
 def own_share(case: str) -> tuple[float, float]:
     """Wall time of a run, and what of it is ours."""
-    with tempfile.TemporaryDirectory() as folder:
-        wall = seconds("run", case, "--runtime", "local", "--runs", f"{folder}/runs")
-        timing = json.loads(next(Path(folder).glob("runs/*/result.json")).read_text())["timing"]
+    folder = Path(tempfile.mkdtemp(prefix="overhead-"))
+    wall = seconds("run", case, "--runtime", "local", "--runs", f"{folder}/runs")
+    timing = json.loads(next(folder.glob("runs/*/result.json")).read_text())["timing"]
+    shutil.rmtree(folder)  # only now: the run directory of a run that failed stays
     return wall, wall - timing["start_up"] - timing["in_flight"] - timing["stop"]
 
 

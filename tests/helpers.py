@@ -133,7 +133,7 @@ def begin(folder: Path, *arguments: str | Path, env: Mapping[str, str] | None = 
         stderr=subprocess.STDOUT,
         text=True,
         cwd=REPOSITORY,
-        start_new_session=True,
+        process_group=0,
     )
 
 

@@ -1,7 +1,10 @@
 """Processes: the only module that starts one.
 
-A server is the leader of a session of its own. Two things find everything that belongs to it: the session, and a
-label in the environment, which also marks children that left the session. Nothing else is ever signalled.
+A server is the leader of a process group of its own. Two things find everything that belongs to it: the group, and
+a label in the environment, which also marks children that left the group. Nothing else is ever signalled.
+
+Not a session of its own: the Linux scheduler puts each session into a scheduling group (sched_autogroup), and beside
+engines that poll without sleeping everybody else then waits for seconds (docs/evidence/cpu-latency.md).
 """
 
 from __future__ import annotations
@@ -44,7 +47,7 @@ class Started:
 
     Attributes:
         name: Of the server.
-        pid: Also the id of its session and of its first process group.
+        pid: Also the id of its process group.
         created: When the kernel created it, in seconds since the epoch.
     """
 
@@ -68,7 +71,7 @@ def start(
     run_id: str,
     run_folder: Path,
 ) -> Started:
-    """Start a server in a session of its own and label it.
+    """Start a server in a process group of its own and label it.
 
     Args:
         name: Of the server.
@@ -92,7 +95,7 @@ def start(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            start_new_session=True,
+            process_group=0,
         )
     _children[child.pid] = child
     try:
@@ -143,27 +146,28 @@ def _living() -> Iterable[psutil.Process]:
             continue
 
 
-def in_sessions(servers: Iterable[Started]) -> list[psutil.Process]:
-    """Living processes in the sessions of ``servers``."""
+def in_groups(servers: Iterable[Started]) -> list[psutil.Process]:
+    """Living processes in the process groups of ``servers``."""
     oldest = {server.pid: server.created for server in servers}
     found = []
     for process in _living():
         try:
-            session = os.getsid(process.pid)
-            # A session id is not reused while the session has members, so being younger than its leader is enough.
-            if session in oldest and process.create_time() >= oldest[session] - _CLOCK_SLACK:
+            group = os.getpgid(process.pid)
+            # The id of a group is not reused while it has members, so being younger than its leader is enough.
+            if group in oldest and process.create_time() >= oldest[group] - _CLOCK_SLACK:
                 found.append(process)
         except (ProcessLookupError, PermissionError, psutil.NoSuchProcess):
             continue
     return found
 
 
-def members(server: Started) -> list[Started]:
-    """Every process in the session of ``server``."""
+def workers(server: Started) -> list[Started]:
+    """Every process in the group of ``server`` but its leader, the server itself."""
     found = []
-    for process in in_sessions([server]):
+    for process in in_groups([server]):
         with suppress(psutil.NoSuchProcess):
-            found.append(Started(process.name(), process.pid, process.create_time()))
+            if process.pid != server.pid:
+                found.append(Started(process.name(), process.pid, process.create_time()))
     return found
 
 
@@ -211,7 +215,7 @@ def run(
 ) -> tuple[int, str]:
     """Run a program to its end and return its exit status and output, stderr included.
 
-    The program runs in a session of its own, which is ended with it when a signal interrupts the harness.
+    The program runs in a process group of its own, which is ended with it when a signal interrupts the harness.
 
     Args:
         argv: Program and arguments.
@@ -233,7 +237,7 @@ def run(
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,
+                process_group=0,
             )
             record = Started(Path(argv[0]).name, child.pid, created(child.pid))
         assert child.stdout is not None
@@ -249,7 +253,7 @@ def run(
     finally:
         if child is not None:
             if child.poll() is None:
-                send(in_sessions([record]), signal.SIGKILL)
+                send(in_groups([record]), signal.SIGKILL)
                 child.wait()
             if child.stdout is not None:
                 child.stdout.close()

@@ -21,7 +21,7 @@ class Stopped:
 
     Attributes:
         killed: Processes that needed SIGKILL, as ``name (pid)``.
-        leaked: Processes that had left their server's session and were still there, as ``command (pid)``.
+        leaked: Processes that had left their server's process group and were still there, as ``command (pid)``.
         alive: Processes that survived SIGKILL.
         busy_ports: Ports that nobody else can use yet.
     """
@@ -39,7 +39,7 @@ def stop(
     grace: float,
     clock: Clock = SYSTEM_CLOCK,
 ) -> Stopped:
-    """SIGTERM, wait, SIGKILL for the sessions of ``servers``; then whatever else carries the label of the run.
+    """SIGTERM, wait, SIGKILL for the groups of ``servers``; then whatever else carries the label of the run.
 
     Args:
         servers: What was started.
@@ -57,19 +57,19 @@ def stop(
             clock.sleep(0.1)
         return True
 
-    def sessions() -> list[psutil.Process]:
-        return processes.in_sessions(servers)
+    def groups() -> list[psutil.Process]:
+        return processes.in_groups(servers)
 
     def ours() -> list[psutil.Process]:
-        return list({*processes.in_sessions(servers), *processes.labelled(run_id)})
+        return list({*processes.in_groups(servers), *processes.labelled(run_id)})
 
     killed: tuple[str, ...] = ()
-    processes.send(sessions(), signal.SIGTERM)
-    if not gone(sessions, grace):
-        stubborn = sessions()
+    processes.send(groups(), signal.SIGTERM)
+    if not gone(groups, grace):
+        stubborn = groups()
         killed = tuple(processes.describe(process) for process in stubborn)
         processes.send(stubborn, signal.SIGKILL)
-        gone(sessions, _KILL_WAIT)
+        gone(groups, _KILL_WAIT)
     gone(lambda: processes.labelled(run_id), _ORPHAN_WAIT)
     escaped = processes.labelled(run_id)
     leaked = tuple(processes.describe(process) for process in escaped)

@@ -73,7 +73,7 @@ class Context:
         """The error for a server that did ``what``, with the workers that are gone and the root cause from its log."""
         log = self.rundir.log_text(server)
         ready = self.rundir.read("ready", Ready)
-        workers = ready.processes.get(server, []) if ready else []
+        workers = ready.workers.get(server, []) if ready else []
         gone = [f"{each.name} ({each.pid})" for each in workers if not processes.is_running(each.pid, each.created)]
         what += f", {', '.join(gone)} gone" if gone else ""
         where = f"{self.rundir.log(server)}, last lines:\n{tail(log)}"

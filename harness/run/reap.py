@@ -50,7 +50,7 @@ def _end(folder: Path, run_id: str, prepared: Prepared | None) -> Iterator[Reape
     local = prepared is not None and prepared.runtime is not None and prepared.runtime.kind == "local"
     servers = RunDir(folder).read("servers", Servers) if local else None
     started = [running.process for running in servers.servers] if servers and not servers.stopped else []
-    found = {*processes.in_sessions(started), *processes.labelled(run_id)}
+    found = {*processes.in_groups(started), *processes.labelled(run_id)}
     if found:
         names = ", ".join(sorted(processes.describe(process) for process in found))
         stopped = stopping.stop(started, [], run_id, _GRACE)

@@ -95,8 +95,8 @@ class Ready(Document):
     """Text of the first answer end to end."""
     attempts: int
     """Requests until that answer; those before it failed or were empty."""
-    processes: dict[str, list[Started]] = {}
-    """Every process of each server, workers included."""
+    workers: dict[str, list[Started]] = {}
+    """Processes that each server had started by then."""
 
 
 class Event(Document):

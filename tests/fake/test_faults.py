@@ -189,15 +189,17 @@ def test_ignored_sigterm_needs_sigkill_and_passes(judge: Judge) -> None:
     assert teardown.details.startswith("needed SIGKILL: ")
 
 
-def test_a_child_in_the_session_goes_with_it(judge: Judge) -> None:
+def test_a_child_in_the_group_goes_with_it(judge: Judge) -> None:
     run = judge(SINGLE, {"server": {"leave_child": "group"}})
     assert run.code == 0
 
 
-def test_a_child_that_left_the_session_is_removed_and_named(judge: Judge) -> None:
+def test_a_child_that_left_the_group_is_removed_and_named(judge: Judge) -> None:
     run = judge(SINGLE, {"server": {"leave_child": "session"}}, {"timeouts/stop": 1.0})
     assert run.code == 4
-    assert re.search(r"left its server's session and had to be killed: python\S* \(\d+\)", run.problems["teardown"])
+    assert re.search(
+        r"left its server's process group and had to be killed: python\S* \(\d+\)", run.problems["teardown"]
+    )
 
 
 def test_garbage_in_the_log_reaches_no_report(judge: Judge) -> None:

@@ -93,6 +93,6 @@ def run(context: Context) -> None:
         answered=readiness.answered,
         first_token=readiness.first_token,
         attempts=readiness.attempts,
-        processes={running.server.name: processes.members(running.process) for running in servers},
+        workers={running.server.name: processes.workers(running.process) for running in servers},
     )
     context.rundir.write("ready", Ready, ready)

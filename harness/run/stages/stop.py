@@ -45,7 +45,7 @@ def teardown(rundir: RunDir) -> list[CheckResult]:
     if stopped.alive:
         wrong.append(f"still running: {', '.join(stopped.alive)}")
     if stopped.leaked:
-        wrong.append(f"left its server's session and had to be killed: {', '.join(stopped.leaked)}")
+        wrong.append(f"left its server's process group and had to be killed: {', '.join(stopped.leaked)}")
     if stopped.busy_ports:
         wrong.append(f"ports still in use: {', '.join(map(str, stopped.busy_ports))}")
     note = f"needed SIGKILL: {', '.join(stopped.killed)}" if stopped.killed else ""

@@ -51,7 +51,7 @@ class Script:
         no_transfer: Ignore what the prefill side sent and compute the prompt.
         no_drafts: Never draft.
         ignore_sigterm: Go on after SIGTERM.
-        leave_child: Start a child that outlives us: "group", or "session" for one that leaves the session too.
+        leave_child: Start a child that outlives us: "group", or "session" for one that leaves the group too.
         garbage: Print bytes that no XML may hold, at the start and on dying.
         latency: Seconds per request.
     """
