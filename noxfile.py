@@ -10,7 +10,10 @@ import atexit
 import os
 import signal
 import sys
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import nox
 from nox.command import CommandFailed
@@ -23,10 +26,6 @@ nox.options.sessions = ["lint", "tests"]
 # A CI system ends a job with SIGTERM. Nox knows only Ctrl-C, and would leave its children to themselves.
 signal.signal(signal.SIGTERM, signal.default_int_handler)
 
-ACCEPT = {
-    ("disagg", "cpu"): "Prefill/decode on CPU: two real vLLM servers, KV cache over NIXL, speculation with EAGLE3.",
-    ("eagle3", "cpu"): "EAGLE3 speculative decoding on CPU: one real vLLM server.",
-}
 # (folder whose pyproject.toml is locked, lock file in it, further arguments). The order matters: dev follows harness.
 LOCKS = [
     (".", "requirements/harness.txt", ["pyproject.toml", "--group", "build"]),
@@ -62,6 +61,23 @@ def run(session: nox.Session, *command: str) -> None:
         raise
 
 
+def suites() -> Iterator[tuple[str, str, str]]:
+    """Suite, platform and title of every session that runs cases: whatever has a file below baselines/."""
+    for about in sorted(Path("baselines").glob("*/_suite.toml")):
+        cases = [read(path) for path in about.parent.glob("[!_]*.toml")]
+        for platform in sorted({platform for case in cases for platform in case.get("platforms", [])}):
+            yield about.parent.name, platform, f"{read(about).get('title')} ({platform})."
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A TOML file. What else may be wrong with it, the harness says."""
+    try:
+        return tomllib.loads(path.read_text())
+    except tomllib.TOMLDecodeError as error:
+        print(f"{path}: not valid TOML: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
 def accept(suite: str, platform: str, about: str) -> None:
     """Define the session that runs one suite on one platform."""
 
@@ -73,7 +89,7 @@ def accept(suite: str, platform: str, about: str) -> None:
     session_function.__doc__ = about
 
 
-for (_suite, _platform), _about in ACCEPT.items():
+for _suite, _platform, _about in suites():
     accept(_suite, _platform, _about)
 
 
@@ -86,7 +102,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Format, lint, types, import contracts, shell, Dockerfile, workflows, and whether generated files are current."""
+    """Format, lint, types, import contracts, shell, Dockerfile, workflows, generated files, and the rules for cases."""
     install(session, "dev")
     session.run("ruff", "format", "--check", ".")
     session.run("ruff", "check", ".")
@@ -97,6 +113,7 @@ def lint(session: nox.Session) -> None:
     session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *listed(".github/workflows"))
     session.run("zizmor", "--offline", "--quiet", ".github/workflows")
     session.run("python", "-m", "harness", "generate", "--check")
+    session.run("python", "-m", "harness", "check")
 
 
 @nox.session

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness import cli_cases
+from harness.cli_cases import CASES, CasesOption, PlatformOption
 from harness.ground.domain import Outcome, Stage
-from harness.ground.errors import EXIT_FAILED, EXIT_PASSED, CannotJudge, UsageError
+from harness.ground.errors import EXIT_PASSED, CannotJudge, UsageError
 
 if TYPE_CHECKING:
     from harness.run.context import Context
@@ -26,8 +28,6 @@ app = typer.Typer(
     epilog="Exit codes: 0 passed, 1 a check failed, 2 wrong input, 3 nothing selected, 4 could not judge, "
     "130 interrupted.",
 )
-checkpoints_app = typer.Typer(no_args_is_help=True, help="Known-answer checkpoints.")
-app.add_typer(checkpoints_app, name="checkpoints")
 
 
 class RuntimeChoice(StrEnum):
@@ -36,8 +36,6 @@ class RuntimeChoice(StrEnum):
     DOCKER = "docker"
 
 
-CasesOption = Annotated[Path, typer.Option("--cases", help="Folder of the case files.")]
-PlatformOption = Annotated[str | None, typer.Option(help="cpu, cuda or rocm; not needed if the cases run on one only.")]
 RuntimeOption = Annotated[
     RuntimeChoice,
     typer.Option(help="Where the engine runs; auto: docker where a container engine answers, else local."),
@@ -57,7 +55,6 @@ RunDirArgument = Annotated[
     Path, typer.Argument(metavar="RUN_DIRECTORY", help="Made by `harness serve` or `harness run`.")
 ]
 
-_CASES = Path("baselines")
 _ENVIRONMENTS = Path(".nox")
 _RUNS = Path("runs")
 
@@ -76,7 +73,7 @@ def run(
     base_image: BaseImageOption = None,
     ca_bundle: CaBundleOption = None,
     build_network: NetworkOption = "default",
-    cases: CasesOption = _CASES,
+    cases: CasesOption = CASES,
     runs: Annotated[Path | None, typer.Option(help="New folder for the run directories; default below runs/.")] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the servers running.")] = False,
 ) -> None:
@@ -108,7 +105,7 @@ def serve(
     base_image: BaseImageOption = None,
     ca_bundle: CaBundleOption = None,
     build_network: NetworkOption = "default",
-    cases: CasesOption = _CASES,
+    cases: CasesOption = CASES,
 ) -> None:
     """Stage 1: make a run directory and start the servers, which go on running."""
     from harness.mechanism import signals
@@ -118,7 +115,7 @@ def serve(
     chosen = select(cases, wanted=[case], suite=None, platform=platform)[0]
     options = _options(runtime, engine_python, environments, base_image, ca_bundle, build_network)
     with signals.handled():
-        rundir = prepare.create(chosen.case_file, chosen.platform, run_dir)
+        rundir = prepare.create(chosen, run_dir)
         context = _context(rundir)
         try:
             prepare.run(context, options)
@@ -218,38 +215,7 @@ def build(
     print(f"{name} {identity}")
 
 
-@app.command()
-def generate(
-    check: Annotated[bool, typer.Option("--check", help="Change nothing; fail if something is not current.")] = False,
-    cases: CasesOption = _CASES,
-) -> None:
-    """Write everything that is generated: expected values of known-answer cases, JSON Schema, tables in the README."""
-    from harness.run.generate import outdated
-
-    stale = outdated(cases, write=not check)
-    for path in stale:
-        print(f"{'not current' if check else 'written'}: {path}")
-    if stale and check:
-        print("run: nox -s generate")
-    sys.exit(EXIT_FAILED if stale and check else EXIT_PASSED)
-
-
-@checkpoints_app.command("make")
-def checkpoints_make(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to; made if missing.")]) -> None:
-    """Write all known-answer checkpoints: the same bytes every time."""
-    from harness.run.checkpoints import make
-
-    for name, digest in make(folder).items():
-        print(f"{digest}  {folder / name}")
-
-
-@checkpoints_app.command("list")
-def checkpoints_list() -> None:
-    """Say what each known-answer checkpoint is."""
-    from harness.policy.known_answer.checkpoints import CHECKPOINTS
-
-    for name, checkpoint in CHECKPOINTS.items():
-        print(f"{name:<20} {checkpoint.purpose}")
+cli_cases.register(app)
 
 
 def _options(

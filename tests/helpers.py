@@ -44,6 +44,7 @@ def edited(folder: Path, case: str, changes: Mapping[str, Any], *, generate: boo
     target = folder / f"{case}.toml"
     target.parent.mkdir(parents=True)
     shutil.copy(BASELINES / "_defaults.toml", folder)
+    shutil.copy(source.parent / "_suite.toml", target.parent)
     document = tomlkit.parse(source.read_text())
 
     def apply(keys: Mapping[str, Any]) -> None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import tomlkit
 
 from harness.ground.errors import UsageError
 from harness.mechanism import files
 from harness.policy.cases.expected import expected_values
-from harness.policy.cases.load import DEFAULTS, CaseFile, load, read
-from harness.policy.cases.model import Case
+from harness.policy.cases.load import DEFAULTS, CaseFile, load, read, read_suite
+from harness.policy.cases.matrix import label
+from harness.policy.cases.model import Case, Platform
 from harness.policy.report.result import Result
 
 _OUTPUT = Path("docs/evidence/disagg_cpu.txt")
@@ -31,8 +33,8 @@ def outdated(cases: Path, *, write: bool) -> list[Path]:
 
 def _generated(cases: Path) -> Iterator[tuple[Path, str]]:
     defaults = read(cases / DEFAULTS)
-    for path in sorted(cases.glob("*/*.toml")):
-        case_file = CaseFile(path.parent.name, path.stem, path, read(path), defaults)
+    for path in sorted(cases.glob("*/[!_]*.toml")):
+        case_file = CaseFile(read_suite(path.parent), path.stem, path, read(path), defaults)
         yield path, _with_expected_values(case_file)
     readme = cases.parent / "README.md"
     if readme.is_file():
@@ -46,11 +48,21 @@ def _with_expected_values(case_file: CaseFile) -> str:
     document = tomlkit.parse(case_file.path.read_text())
     checks = document.get("checks", {})
     for platform in case_file.platforms:
-        for name, values in expected_values(case_file, platform).items():
+        for name, values in _expected(case_file, platform).items():
             if name in checks:
                 for key, value in values.items():
                     checks[name][key] = value
     return tomlkit.dumps(document)
+
+
+def _expected(case_file: CaseFile, platform: Platform) -> dict[str, dict[str, Any]]:
+    """Expected values of all variants, which must agree: one file holds one number a check."""
+    found: list[dict[str, dict[str, Any]]] = []
+    for variant in case_file.matrix(platform).variants():
+        found.append(expected_values(case_file, platform, variant))
+        if found[-1] != found[0]:
+            raise UsageError(f"{case_file.path}: matrix: {label(variant)} has other expected values: make it a file")
+    return found[0]
 
 
 def _with_parts(readme: Path, cases: Path) -> str:
@@ -77,7 +89,7 @@ def _sessions(found: list[CaseFile]) -> str:
             case = case_file.resolve(platform)
             roles = [f"{count} {role}" for role, count in case.topology.roles.items()]
             servers = ", ".join([*roles, "router"] if case.topology.kind == "disagg" else roles)
-            rows.append(f"| `{case_file.suite}_{platform}` | `{case_file.id}` | {case.title} | {servers} |")
+            rows.append(f"| `{case_file.suite.name}_{platform}` | `{case_file.id}` | {case.title} | {servers} |")
     return "\n".join(rows)
 
 

@@ -14,9 +14,8 @@ from harness.ground.clock import utc_now
 from harness.ground.domain import Stage
 from harness.ground.errors import CannotJudge
 from harness.mechanism import environments, processes, signals
-from harness.policy.cases.load import CaseFile
-from harness.policy.cases.model import Platform
 from harness.policy.diagnosis import tail
+from harness.policy.plan import Planned
 from harness.run import checkpoints, image, runtimes
 from harness.run.context import Context
 from harness.run.rundir import Checkpoint, Owner, Prepared, RunDir, Runtime
@@ -39,16 +38,16 @@ class Options:
     build: image.Build = field(default_factory=image.Build)
 
 
-def create(case_file: CaseFile, platform: Platform, path: Path) -> RunDir:
+def create(planned: Planned, path: Path) -> RunDir:
     """A run directory that holds the resolved case and nothing else yet."""
     rundir = RunDir.create(path)
     rundir.save(
         Prepared(
             run_id=uuid.uuid4().hex,
-            suite=case_file.suite,
-            name=case_file.name,
-            platform=platform,
-            case=case_file.resolve(platform),
+            suite=planned.suite,
+            name=planned.name,
+            platform=planned.platform,
+            case=planned.case,
             created=utc_now().isoformat(),
             owner=Owner(pid=os.getpid(), created=processes.created(os.getpid())),
             host=_host(),

@@ -8,33 +8,57 @@ from pathlib import Path
 from harness.ground.errors import NothingSelected, UsageError
 from harness.policy.cases.load import load
 from harness.policy.cases.model import PLATFORMS
-from harness.run.supervise import Selected
+from harness.policy.plan import Planned, everything
 
 
-def select(folder: Path, *, wanted: list[str], suite: str | None, platform: str | None) -> list[Selected]:
-    """The cases below ``folder`` that match all of what is given.
+def matching(folder: Path, *, wanted: list[str], suite: str | None, platform: str | None) -> list[Planned]:
+    """The points below ``folder`` that match all of what is given, those that do not run included.
+
+    Args:
+        folder: Of the case files.
+        wanted: Ids, with or without the point of the matrix; all if empty.
+        suite: Name of a suite; all if None.
+        platform: All if None.
 
     Raises:
-        UsageError: A case file is wrong, or the platform is not clear.
+        UsageError: A case file or the platform is wrong.
         NothingSelected: Nothing matches.
     """
     if platform is not None and platform not in PLATFORMS:
         raise UsageError(f"--platform {platform}: must be one of {', '.join(PLATFORMS)}")
-    known = load(folder)
+    points = everything(load(folder))
+    names = {each.case_file.id for each in points} | {each.id for each in points}
     for name in wanted:
-        if name not in {case.id for case in known}:
-            near = difflib.get_close_matches(name, [case.id for case in known], n=1)
-            advice = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(case.id for case in known)}"
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1)
+            advice = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(sorted(names))}"
             raise NothingSelected(f"no case {name!r} below {folder}; {advice}")
-    matching = [case for case in known if (not wanted or case.id in wanted) and suite in (None, case.suite)]
-    if platform is None:
-        found = {each for case in matching for each in case.platforms}
-        if len(found) > 1:
-            raise UsageError(f"the cases run on {', '.join(sorted(found))}; choose one with --platform")
-        platform = next(iter(found), None)
-    selected = [Selected(case, each) for case in matching for each in case.platforms if each == platform]
-    if not selected:
+    found = [
+        each
+        for each in points
+        if (not wanted or each.id in wanted or each.case_file.id in wanted)
+        and suite in (None, each.suite)
+        and platform in (None, each.platform)
+    ]
+    if not found:
         asked = [f"suite {suite}" if suite else "", f"platform {platform}" if platform else "", *wanted]
-        known_suites = ", ".join(sorted({case.suite for case in known}))
+        known_suites = ", ".join(sorted({each.suite for each in points}))
         raise NothingSelected(f"nothing matches {', '.join(filter(None, asked))}; suites are: {known_suites}")
+    return found
+
+
+def select(folder: Path, *, wanted: list[str], suite: str | None, platform: str | None) -> list[Planned]:
+    """What of :func:`matching` runs, on the one platform that is named or that is the only one.
+
+    Raises:
+        UsageError: A case file is wrong, or the platform is not clear.
+        NothingSelected: Nothing matches, or everything that does is excluded.
+    """
+    found = matching(folder, wanted=wanted, suite=suite, platform=platform)
+    platforms = sorted({each.platform for each in found})
+    if len(platforms) > 1:
+        raise UsageError(f"the cases run on {', '.join(platforms)}; choose one with --platform")
+    selected = [each for each in found if not each.skip]
+    if not selected:
+        raise NothingSelected(f"{found[0].id} is excluded: {found[0].skip}")
     return selected

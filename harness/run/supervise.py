@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from harness.ground.domain import Stage
 from harness.ground.errors import CannotJudge, Interrupted
 from harness.mechanism import files, signals
-from harness.policy.cases.load import CaseFile
-from harness.policy.cases.model import Platform
+from harness.policy.plan import Planned
 from harness.policy.report import junit
 from harness.policy.report.result import Result, exit_code
 from harness.run import prepare, runtimes
@@ -24,21 +22,13 @@ from harness.run.rundir import RunDir
 _STAGES = (Stage.SERVE, Stage.HEALTH_WAIT, Stage.EVAL)
 
 
-@dataclass(frozen=True)
-class Selected:
-    """A case on a platform."""
-
-    case_file: CaseFile
-    platform: Platform
-
-
 def run_all(
-    selected: Sequence[Selected], runs: Path, options: prepare.Options, console: Console, *, keep: bool = False
+    selected: Sequence[Planned], runs: Path, options: prepare.Options, console: Console, *, keep: bool = False
 ) -> int:
     """Run every case, whatever becomes of the others; write one JUnit file for all and return the exit code."""
     results = []
     for each in selected:
-        rundir = prepare.create(each.case_file, each.platform, runs / f"{each.case_file.suite}.{each.case_file.name}")
+        rundir = prepare.create(each, runs / each.folder)
         results.append(run_case(rundir, options, console, keep=keep))
         if results[-1].exit_code == Interrupted.exit_code:
             break

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from harness.cli import app, checkpoints_app
+from harness.cli import app
 from tests.fake.conftest import DISAGG, SINGLE
 from tests.helpers import BASELINES, edited, harness
 
@@ -24,11 +25,16 @@ def test_every_command_has_help(command: list[str]) -> None:
 def test_every_option_and_command_has_a_help_text() -> None:
     import typer.main  # only here
 
-    for group in (typer.main.get_command(app), typer.main.get_command(checkpoints_app)):
-        for name, command in group.commands.items():  # type: ignore[attr-defined] # both are groups
-            assert command.help or name == "checkpoints", name
-            for parameter in command.params:
-                assert getattr(parameter, "help", None) or parameter.name in {"help", "name"}, (name, parameter.name)
+    commands: list[Any] = [typer.main.get_command(app)]
+    for command in commands:
+        assert command.help, command.name
+        for parameter in command.params:
+            assert getattr(parameter, "help", None) or parameter.name in {"help", "name"}, (
+                command.name,
+                parameter.name,
+            )
+        commands += getattr(command, "commands", {}).values()
+    assert len(commands) > len(COMMANDS) + 2
 
 
 @pytest.mark.parametrize(
@@ -45,6 +51,11 @@ def test_every_option_and_command_has_a_help_text() -> None:
         (["run", "--platform", "cuda"], 3, "nothing matches platform cuda"),
         (["serve", "nothing/here", "--run-dir", "x"], 3, "no case 'nothing/here'"),
         (["assert", "/nonexistent"], 2, "no run directory"),
+        (["plan", "--shard", "5/4"], 2, "--shard 5/4: must be like 2/4"),
+        (["plan", "--changed-files", "/nonexistent"], 2, "--changed-files /nonexistent: cannot be read"),
+        (["plan", "eagle3/knwn_answer"], 3, "did you mean 'eagle3/known_answer'?"),
+        (["show", "--platform", "tpu", SINGLE], 2, "--platform tpu: must be one of"),
+        (["check", "--engine-checkout", "/nonexistent"], 2, "--engine-checkout /nonexistent: no such folder"),
     ],
 )
 def test_wrong_input_is_one_line(arguments: list[str], code: int, words: str) -> None:

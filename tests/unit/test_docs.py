@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import tomlkit
 
+from harness.policy.cases.load import load
+from harness.policy.plan import everything
 from harness.run.generate import outdated
 from tests.helpers import BASELINES, REPOSITORY
 
@@ -21,8 +23,9 @@ def test_the_case_of_the_readme_loads_and_its_numbers_are_computed(tmp_path: Pat
     assert block
     assert len(block[1].splitlines()) <= 20
     shutil.copy(BASELINES / "_defaults.toml", tmp_path)
-    case = tmp_path / "draft_model" / "from_the_readme.toml"
+    case = tmp_path / "eagle3" / "from_the_readme.toml"
     case.parent.mkdir()
+    shutil.copy(BASELINES / "eagle3" / "_suite.toml", case.parent)
     case.write_text(block[1])
     outdated(tmp_path, write=True)
     assert tomlkit.parse(case.read_text()) == tomlkit.parse(block[1])
@@ -38,6 +41,6 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 def test_every_session_it_names_is_on_the_menu(page: Path) -> None:
     menu = (REPOSITORY / "noxfile.py").read_text()
     functions = set(re.findall(r"@nox\.session\ndef (\w+)", menu))
-    accept = {f"{suite}_{platform}" for suite, platform in re.findall(r'^    \("(\w+)", "(\w+)"\)', menu, re.MULTILINE)}
+    accept = {each.session for each in everything(load(BASELINES))}
     for named in re.findall(r"nox -s ((?:\w+ ?)+)", page.read_text()):
         assert set(named.split()) - {"tests", "lint"} <= functions | accept

@@ -36,7 +36,8 @@ def test_prefill_decode_and_router() -> None:
     prefill, decode, router = servers(BASELINES, "disagg/known_answer_eagle3")
     assert prefill.argv == (
         "python", "-m", "vllm.entrypoints.openai.api_server",
-        "--model", "model", "--host", "127.0.0.1", "--port", "1001", "--tensor-parallel-size", "1",
+        "--model", "model", "--host", "127.0.0.1", "--port", "1001",
+        "--tensor-parallel-size", "1", "--data-parallel-size", "1",
         "--speculative-config", '{"method":"eagle3","model":"drafter","num_speculative_tokens":3}',
         "--kv-transfer-config",
         KV_TRANSFER.replace("ROLE", "kv_producer"),

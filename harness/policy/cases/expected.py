@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from harness.policy.cases.load import CaseFile
+from harness.policy.cases.matrix import Variant
 from harness.policy.cases.model import Platform, Serve, Topology, merge
 from harness.policy.known_answer import simulate, weights
 from harness.policy.known_answer.checkpoints import CHECKPOINTS
@@ -17,14 +18,12 @@ _TWINS = {"prefill": "twin_prefill", "decode": "twin_decode"}
 _TABLE_DRAFTERS = {"eagle3", "draft_model", None}  # None: MTP layers, which follow the table too
 
 
-def expected_values(case_file: CaseFile, platform: Platform) -> dict[str, dict[str, Any]]:
+def expected_values(case_file: CaseFile, platform: Platform, variant: Variant = ()) -> dict[str, dict[str, Any]]:
     """Values by check name, for every check of the case that can be computed; empty if the case is none of ours.
 
     Works before the case itself is valid, so that a new case gets its numbers from here.
     """
-    merged = merge(dict(case_file.defaults), dict(case_file.content))
-    for layer in (case_file.defaults, case_file.content):
-        merged = merge(merged, layer.get("platform", {}).get(platform, {}))
+    merged = case_file.merged(platform, variant)
     evaluation: Evaluation = TypeAdapter(Evaluation).validate_python(merged["evaluation"])
     topology = Topology.model_validate(merged["topology"])
     serve = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -14,10 +14,28 @@ from pydantic import BaseModel, ValidationError
 
 from harness.ground.errors import UsageError
 from harness.policy import protocols
-from harness.policy.cases.model import PLATFORMS, Case, Platform, Serve, merge
+from harness.policy.cases.matrix import Matrix, Variant
+from harness.policy.cases.model import PLATFORMS, Case, Platform, Serve, SuiteTable, merge
 
 DEFAULTS = "_defaults.toml"
+SUITE = "_suite.toml"
+_NOT_THE_CASE = ("platform", *Matrix.model_fields)
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A folder of cases.
+
+    Attributes:
+        name: Of the folder.
+        about: Its ``_suite.toml``.
+        defaults: What all its cases have in common: a layer between the defaults file and the case.
+    """
+
+    name: str
+    about: SuiteTable
+    defaults: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -25,14 +43,14 @@ class CaseFile:
     """A parsed case file, not yet resolved for a platform.
 
     Attributes:
-        suite: Name of its folder.
+        suite: Its folder.
         name: Its file name without ending.
         path: As it is named in errors.
         content: The file.
         defaults: The defaults file.
     """
 
-    suite: str
+    suite: Suite
     name: str
     path: Path
     content: Mapping[str, Any]
@@ -40,27 +58,59 @@ class CaseFile:
 
     @property
     def id(self) -> str:
-        return f"{self.suite}/{self.name}"
+        return f"{self.suite.name}/{self.name}"
 
     @property
     def platforms(self) -> list[Platform]:
         return [platform for platform in PLATFORMS if platform in self.content.get("platforms", [])]
 
-    def resolve(self, platform: Platform) -> Case:
+    def matrix(self, platform: Platform) -> Matrix:
+        """The matrix of the case on ``platform``.
+
+        Raises:
+            UsageError: It is wrong: with file, key and the nearest valid name.
+        """
+        layers = list(self._layers(platform))
+        tables: dict[str, Any] = {"matrix": {}}
+        for layer in layers:
+            tables = merge(tables, {key: layer[key] for key in ("matrix",) if key in layer})
+        for key in ("when", "exclude"):
+            tables[key] = [rule for layer in layers for rule in layer.get(key, [])]
+        try:
+            matrix = Matrix.model_validate(tables)
+        except ValidationError as error:
+            raise self._usage_error(error, Matrix) from None
+        if problem := matrix.problem():
+            raise UsageError(f"{self.path}: {problem}")
+        return matrix
+
+    def merged(self, platform: Platform, variant: Variant = ()) -> dict[str, Any]:
+        """The tables of the case as they are on ``platform``, not yet validated."""
+        result: dict[str, Any] = {}
+        for layer in self._layers(platform):
+            result = merge(result, {key: value for key, value in layer.items() if key not in _NOT_THE_CASE})
+        for overlay in self.matrix(platform).overlays(variant):
+            result = merge(result, dict(overlay))
+        return result
+
+    def resolve(self, platform: Platform, variant: Variant = ()) -> Case:
         """The case as it runs on ``platform``.
 
         Raises:
             UsageError: Unknown key, wrong type, missing baseline: with file, key and the nearest valid name.
         """
-        merged: dict[str, Any] = {}
-        for layer in (self.defaults, self.content):
-            merged = merge(merged, {key: value for key, value in layer.items() if key != "platform"})
-            merged = merge(merged, layer.get("platform", {}).get(platform, {}))
+        merged = self.merged(platform, variant)
         self._validate_roles(merged)
         try:
             return Case.model_validate(merged)
         except ValidationError as error:
             raise self._usage_error(error) from None
+
+    def _layers(self, platform: Platform) -> Iterator[Mapping[str, Any]]:
+        """From the most general to the most special one."""
+        for layer in (self.defaults, self.suite.defaults, self.content):
+            yield layer
+            yield layer.get("platform", {}).get(platform, {})
 
     def _validate_roles(self, merged: dict[str, Any]) -> None:
         serve, roles = merged.get("serve"), merged.get("roles")
@@ -77,20 +127,25 @@ class CaseFile:
     def _usage_error(
         self, error: ValidationError, model: type[BaseModel] = Case, prefix: tuple[str, ...] = ()
     ) -> UsageError:
-        # The first error is enough: the next run shows the next one. An unknown key goes first, because a misspelt
-        # key is often a missing one too.
-        first = min(error.errors(), key=lambda detail: detail["type"] != "extra_forbidden")
-        location = [str(part) for part in first["loc"]]
-        key = ".".join([*prefix, *_without_tags(location)])
-        if first["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(location[-1], _names_beside(model, location), n=1, cutoff=0.5)
-            advice = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(_names_beside(model, location))}"
-            return UsageError(f"{self.path}: {key}: unknown key; {advice}")
-        if first["type"] == "missing":
-            return UsageError(f"{self.path}: {key}: missing; add it to the case file")
-        message = first["msg"].removeprefix("Value error, ")
-        given = "" if first["type"] == "value_error" else f" (it is {first['input']!r})"
-        return UsageError(f"{self.path}: {key + ': ' if key else ''}{message}{given}")
+        return usage_error(self.path, error, model, prefix)
+
+
+def usage_error(path: Path, error: ValidationError, model: type[BaseModel], prefix: tuple[str, ...] = ()) -> UsageError:
+    """One line for a table that does not validate: file, key, and the nearest valid name or the next step."""
+    # The first error is enough: the next run shows the next one. An unknown key goes first, because a misspelt key
+    # is often a missing one too.
+    first = min(error.errors(), key=lambda detail: detail["type"] != "extra_forbidden")
+    location = [str(part) for part in first["loc"]]
+    key = ".".join([*prefix, *_without_tags(location)])
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(location[-1], _names_beside(model, location), n=1, cutoff=0.5)
+        advice = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(_names_beside(model, location))}"
+        return UsageError(f"{path}: {key}: unknown key; {advice}")
+    if first["type"] == "missing":
+        return UsageError(f"{path}: {key}: missing; add it to the case file")
+    message = first["msg"].removeprefix("Value error, ")
+    given = "" if first["type"] == "value_error" else f" (it is {first['input']!r})"
+    return UsageError(f"{path}: {key + ': ' if key else ''}{message}{given}")
 
 
 def _without_tags(location: list[str]) -> list[str]:
@@ -134,17 +189,36 @@ def load(folder: Path) -> list[CaseFile]:
         raise UsageError(f"{folder}: no case folder ({DEFAULTS} is not there); run from the repository or give --cases")
     defaults = read(folder / DEFAULTS)
     found = []
-    for path in sorted(folder.glob("*/*.toml")):
-        suite, name = path.parent.name, path.stem
-        for part in (suite, name):
-            if not _NAME.fullmatch(part):
-                raise UsageError(f"{path}: {part!r} must be lower-case letters, digits and underscores")
-        case_file = CaseFile(suite, name, path, read(path), defaults)
-        _check_platforms(case_file)
-        for platform in case_file.platforms:
-            case_file.resolve(platform)
-        found.append(case_file)
+    for suite_folder in sorted(path for path in folder.iterdir() if path.is_dir() and any(path.glob("*.toml"))):
+        suite = read_suite(suite_folder)
+        for path in sorted(suite_folder.glob("[!_]*.toml")):
+            _check_name(path, path.stem)
+            case_file = CaseFile(suite, path.stem, path, read(path), defaults)
+            _check_platforms(case_file)
+            for platform in case_file.platforms:
+                for variant in case_file.matrix(platform).variants():
+                    case_file.resolve(platform, variant)
+            found.append(case_file)
     return found
+
+
+def read_suite(folder: Path) -> Suite:
+    """A suite from its ``_suite.toml``."""
+    path = folder / SUITE
+    _check_name(folder, folder.name)
+    if not path.is_file():
+        raise UsageError(f'{path}: missing; a suite says there what it shows: title = "…", paths = ["…"]')
+    content = read(path)
+    defaults = content.pop("defaults", {})
+    try:
+        return Suite(folder.name, SuiteTable.model_validate(content), defaults)
+    except ValidationError as error:
+        raise usage_error(path, error, SuiteTable) from None
+
+
+def _check_name(path: Path, name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"{path}: {name!r} must be lower-case letters, digits and underscores")
 
 
 def _check_platforms(case_file: CaseFile) -> None:

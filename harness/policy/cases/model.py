@@ -18,6 +18,15 @@ Role = Literal["server", "prefill", "decode"]
 FlagValue = bool | int | float | str | list[Any] | dict[str, Any]
 
 
+class SuiteTable(Strict):
+    """``_suite.toml`` of a suite's folder; its ``[defaults]`` are a layer below every case of the suite."""
+
+    title: str = Field(min_length=10, description="What the suite shows, in one line: what `nox -l` says.")
+    paths: list[str] = Field(
+        min_length=1, description="Folders and files of the engine's sources whose change should run the suite."
+    )
+
+
 class Engine(Strict):
     """``[engine]``."""
 
@@ -82,6 +91,7 @@ class Serve(Strict):
         description="Name the engine is given for the model; the same for all roles, whatever their checkpoint.",
     )
     tensor_parallel_size: int = Field(ge=1, description="Tensor parallel size of a server.")
+    data_parallel_size: int = Field(ge=1, description="Data parallel size of a server.")
     speculation: Speculation | None = Field(None, description="Speculative decoding; left out: none.")
     kv_transfer: KvTransfer | None = Field(None, description="KV connector; left out: none.")
     flags: dict[str, FlagValue] = Field(
@@ -110,6 +120,9 @@ class Case(Strict):
 
     title: str = Field(min_length=10, description="What the case shows, in one line.")
     platforms: list[Platform] = Field(min_length=1, description="Where the case runs.")
+    expected_seconds: int = Field(
+        ge=1, description="From start to verdict with everything installed: for planning, never judged."
+    )
     engine: Engine
     topology: Topology
     serve: Serve

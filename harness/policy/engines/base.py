@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -62,6 +63,12 @@ def flag_arguments(flags: Mapping[str, FlagValue]) -> list[str]:
             case _:
                 arguments += [flag, str(value)]
     return arguments
+
+
+def shell_line(server: Server) -> str:
+    """The server as a line to paste into a shell, in a folder where its links are."""
+    assignments = [f"{name}={value}" for name, value in sorted(server.env.items())]
+    return shlex.join([*(["env", *assignments] if assignments else []), *server.argv])
 
 
 def numbered(role: str, count: int) -> list[str]:

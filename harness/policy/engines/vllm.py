@@ -52,6 +52,7 @@ def _server(case: Case, place: Place, role: Role, name: str) -> Server:
         "host": "127.0.0.1",
         "port": ports["http"],
         "tensor-parallel-size": serve.tensor_parallel_size,
+        "data-parallel-size": serve.data_parallel_size,
     }
     if serve.speculation:
         flags["speculative-config"] = _speculative_config(serve)

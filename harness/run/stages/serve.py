@@ -9,7 +9,7 @@ from pathlib import Path
 from harness.ground.domain import Server
 from harness.ground.errors import CannotJudge
 from harness.mechanism import files, ports, processes, signals
-from harness.policy.engines.base import EngineSpec, Place
+from harness.policy.engines.base import EngineSpec, Place, shell_line
 from harness.run.context import Context
 from harness.run.rundir import RunningServer, Servers
 
@@ -95,7 +95,5 @@ def _commands(servers: list[Server], work: Path) -> str:
     """One shell line a server, to paste."""
     lines = ["# One line a server; each runs in the foreground."]
     for server in servers:
-        assignments = [f"{name}={value}" for name, value in sorted(server.env.items())]
-        command = shlex.join(["env", *assignments, *server.argv])
-        lines += [f"# {server.name}", f"cd {shlex.quote(str(work / server.name))} && {command}"]
+        lines += [f"# {server.name}", f"cd {shlex.quote(str(work / server.name))} && {shell_line(server)}"]
     return "\n".join(lines) + "\n"

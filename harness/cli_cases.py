@@ -1,0 +1,147 @@
+"""The part of the command line that is about case files and starts nothing."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.ground.errors import EXIT_FAILED, EXIT_PASSED, NothingSelected, UsageError
+
+CASES = Path("baselines")
+CasesOption = Annotated[Path, typer.Option("--cases", help="Folder of the case files.")]
+PlatformOption = Annotated[str | None, typer.Option(help="cpu, cuda or rocm; not needed if the cases run on one only.")]
+
+
+class FormatChoice(StrEnum):
+    TABLE = "table"
+    JSON = "json"
+    GITHUB = "github"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    checkpoints = typer.Typer(no_args_is_help=True, help="Known-answer checkpoints.")
+    checkpoints.command("make")(checkpoints_make)
+    checkpoints.command("list")(checkpoints_list)
+    for command in (plan, show, check, generate):
+        app.command()(command)
+    app.add_typer(checkpoints, name="checkpoints")
+
+
+def plan(
+    case: Annotated[list[str] | None, typer.Argument(metavar="[CASE]...", help="Case ids; all if none.")] = None,
+    suite: Annotated[str | None, typer.Option(help="Only cases of this suite.")] = None,
+    platform: Annotated[str | None, typer.Option(help="cpu, cuda or rocm; all if not given.")] = None,
+    devices: Annotated[int | None, typer.Option(min=0, help="Accelerators of the host; as many as needed.")] = None,
+    shard: Annotated[str | None, typer.Option(metavar="I/N", help="Part I of N of about the same duration.")] = None,
+    changed_files: Annotated[
+        Path | None, typer.Option(help="File with one changed path of the engine's repository a line; - reads stdin.")
+    ] = None,
+    form: Annotated[FormatChoice, typer.Option("--format", help="github: a matrix for GitHub Actions.")] = (
+        FormatChoice.TABLE
+    ),
+    cases: CasesOption = CASES,
+) -> None:
+    """Say what would run, and of everything else why not; starts nothing."""
+    from harness.policy import plan as planning
+    from harness.run.listing import render
+    from harness.run.select import matching
+
+    planned = matching(cases, wanted=case or [], suite=suite, platform=platform)
+    if devices is not None:
+        planned = planning.within(planned, devices)
+    if changed_files is not None:
+        planned = planning.touched(planned, _lines(changed_files))
+    if shard is not None:
+        planned = planning.shard(planned, *_shard(shard))
+    print(render(planned, form.value))
+    if all(each.skip for each in planned) and form is not FormatChoice.TABLE:
+        raise NothingSelected("nothing of this runs here; harness plan --format table says why")
+
+
+def show(
+    case: Annotated[str, typer.Argument(help="Case id, with or without the point of its matrix.")],
+    platform: PlatformOption = None,
+    cases: CasesOption = CASES,
+) -> None:
+    """Print a case as shell lines, with every check and its origin; needs no engine, no device and no network."""
+    from harness.policy.show import show as shown
+    from harness.run.select import select
+
+    print("\n".join(shown(each) for each in select(cases, wanted=[case], suite=None, platform=platform)), end="")
+
+
+def check(
+    workflows: Annotated[Path, typer.Option(help="Folder of the CI workflows.")] = Path(".github/workflows"),
+    engine_checkout: Annotated[
+        Path | None, typer.Option(help="Checkout of the engine, against which the suites' source paths are checked.")
+    ] = None,
+    cases: CasesOption = CASES,
+) -> None:
+    """Prove that no case has fallen out of CI and that no baseline can only pass."""
+    from harness.policy.cases.load import load
+    from harness.policy.plan import everything
+    from harness.policy.rules import problems
+
+    if engine_checkout is not None and not engine_checkout.is_dir():
+        raise UsageError(f"--engine-checkout {engine_checkout}: no such folder")
+    sources = None
+    if engine_checkout is not None:
+        sources = [path.relative_to(engine_checkout).as_posix() for path in engine_checkout.rglob("*")]
+    texts = {str(path): path.read_text() for path in sorted(workflows.glob("*.y*ml"))}
+    planned = everything(load(cases))
+    found = problems(planned, texts, sources)
+    for problem in found:
+        print(problem)
+    print(f"{len(planned)} points of {len({each.case_file.id for each in planned})} cases, {len(found)} problems")
+    sys.exit(EXIT_FAILED if found else EXIT_PASSED)
+
+
+def generate(
+    check: Annotated[bool, typer.Option("--check", help="Change nothing; fail if something is not current.")] = False,
+    cases: CasesOption = CASES,
+) -> None:
+    """Write everything that is generated: expected values of known-answer cases, JSON Schema, tables in the README."""
+    from harness.run.generate import outdated
+
+    stale = outdated(cases, write=not check)
+    for path in stale:
+        print(f"{'not current' if check else 'written'}: {path}")
+    if stale and check:
+        print("run: nox -s generate")
+    sys.exit(EXIT_FAILED if stale and check else EXIT_PASSED)
+
+
+def checkpoints_make(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to; made if missing.")]) -> None:
+    """Write all known-answer checkpoints: the same bytes every time."""
+    from harness.run.checkpoints import make
+
+    for name, digest in make(folder).items():
+        print(f"{digest}  {folder / name}")
+
+
+def checkpoints_list() -> None:
+    """Say what each known-answer checkpoint is."""
+    from harness.policy.known_answer.checkpoints import CHECKPOINTS
+
+    for name, checkpoint in CHECKPOINTS.items():
+        print(f"{name:<20} {checkpoint.purpose}")
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        text = sys.stdin.read() if str(path) == "-" else path.read_text()
+    except OSError as error:
+        raise UsageError(f"--changed-files {path}: cannot be read: {error.strerror}") from None
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _shard(text: str) -> tuple[int, int]:
+    part, _, count = text.partition("/")
+    if not (part.isdigit() and count.isdigit() and 1 <= int(part) <= int(count)):
+        raise UsageError(f"--shard {text}: must be like 2/4, from 1/4 to 4/4")
+    return int(part), int(count)

@@ -1,0 +1,118 @@
+"""What runs: every case on every platform, point by point of its matrix, and why a point does not run."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from harness.policy.cases.load import CaseFile
+from harness.policy.cases.matrix import Variant, label
+from harness.policy.cases.model import Case, Platform
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One case on one platform, at one point of its matrix.
+
+    Attributes:
+        skip: Why it does not run; empty if it does.
+    """
+
+    case_file: CaseFile
+    platform: Platform
+    variant: Variant = ()
+    skip: str = ""
+
+    @cached_property
+    def case(self) -> Case:
+        """Resolved."""
+        return self.case_file.resolve(self.platform, self.variant)
+
+    @property
+    def suite(self) -> str:
+        return self.case_file.suite.name
+
+    @property
+    def name(self) -> str:
+        return self.case_file.name + label(self.variant)
+
+    @property
+    def id(self) -> str:
+        return f"{self.suite}/{self.name}"
+
+    @property
+    def folder(self) -> str:
+        """Name of its run directory."""
+        return f"{self.suite}.{self.case_file.name}" + "".join(f".{axis}={value}" for axis, value in self.variant)
+
+    @property
+    def session(self) -> str:
+        """The Nox session that runs it."""
+        return f"{self.suite}_{self.platform}"
+
+    @property
+    def devices(self) -> int:
+        """Accelerators it needs at the same time: over all servers, tensor parallel times data parallel size."""
+        if self.platform == "cpu":
+            return 0
+        each = ((count, self.case.serve_of(role)) for role, count in self.case.topology.roles.items())
+        return sum(count * serve.tensor_parallel_size * serve.data_parallel_size for count, serve in each)
+
+
+def everything(case_files: Iterable[CaseFile]) -> list[Planned]:
+    """All points of all cases; those that their case excludes have its reason."""
+    return [
+        Planned(case_file, platform, variant, matrix.excluded(variant))
+        for case_file in case_files
+        for platform in case_file.platforms
+        for matrix in [case_file.matrix(platform)]
+        for variant in matrix.variants()
+    ]
+
+
+def within(planned: Iterable[Planned], devices: int) -> list[Planned]:
+    """The same, without what needs more than ``devices`` accelerators: indices are never wrapped around."""
+    return [
+        replace(each, skip=f"needs {each.devices} devices, there are {devices}")
+        if not each.skip and each.devices > devices
+        else each
+        for each in planned
+    ]
+
+
+def touched(planned: Iterable[Planned], changed_files: Iterable[str]) -> list[Planned]:
+    """The same, without the suites whose source paths match none of ``changed_files``.
+
+    Args:
+        planned: What would run.
+        changed_files: Paths relative to the root of the engine's repository.
+    """
+    changed = list(changed_files)
+    return [
+        each
+        if each.skip or any(_below(name, path) for name in changed for path in each.case_file.suite.about.paths)
+        else replace(each, skip="no changed file is below the suite's paths")
+        for each in planned
+    ]
+
+
+def _below(name: str, path: str) -> bool:
+    return name.startswith(path) if path.endswith("/") else name == path
+
+
+def shard(planned: Sequence[Planned], index: int, count: int) -> list[Planned]:
+    """Part ``index`` (from 1) of ``count`` whose expected durations add up to about the same; skipped ones stay.
+
+    Longest first, each to the part with the least to do; ties by id, so that every part is the same everywhere.
+    """
+    loads = [(0, number) for number in range(1, count + 1)]
+    chosen: set[str] = set()
+    running = (each for each in planned if not each.skip)
+    for each in sorted(running, key=lambda one: (-one.case.expected_seconds, one.id, one.platform)):
+        seconds, number = heapq.heappop(loads)
+        heapq.heappush(loads, (seconds + each.case.expected_seconds, number))
+        if number == index:
+            chosen.add(f"{each.id} {each.platform}")
+    return [each for each in planned if each.skip or f"{each.id} {each.platform}" in chosen]

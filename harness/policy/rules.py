@@ -1,0 +1,87 @@
+"""What must hold for all cases together, so that nothing falls out of CI or can only pass: ``harness check``."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+
+from harness.policy.plan import Planned
+
+_AGREEMENT = 0.03  # acceptance length against 1 + the sum over positions
+_FLOOR = 1.05  # an acceptance length of 1 means that no draft was ever accepted
+_TRUE = {"1", "true", "yes", "on"}
+_FALSE = {"0", "false", "no", "off"}
+
+
+def problems(planned: Sequence[Planned], workflows: Mapping[str, str], sources: Sequence[str] | None) -> list[str]:
+    """Every broken rule, one line each, with the file it is about.
+
+    Args:
+        planned: Everything there is.
+        workflows: Text of each CI workflow by path.
+        sources: Paths of all files of an engine's repository; None if no checkout is at hand.
+    """
+    found = [*_not_run(planned, workflows), *_spelt_two_ways(planned)]
+    for each in planned:
+        found += _disagreeing(each)
+        found += _near_the_floor(each)
+    if sources is not None:
+        found += _matching_nothing(planned, sources)
+    return list(dict.fromkeys(found))
+
+
+def _not_run(planned: Sequence[Planned], workflows: Mapping[str, str]) -> Iterator[str]:
+    """Sessions that no workflow names outside its comments, and suites of which nothing runs."""
+    text = "\n".join(re.sub(r"(^|\s)#.*", "", line) for each in workflows.values() for line in each.splitlines())
+    for session in sorted({each.session for each in planned}):
+        if not re.search(rf"\b{session}\b", text):
+            yield f"session {session}: no workflow runs it; there are {', '.join(workflows) or 'none'}"
+    for case_file in {each.case_file.id: each.case_file for each in planned}.values():
+        for platform in case_file.platforms:
+            points = [each for each in planned if each.case_file is case_file and each.platform == platform]
+            if all(each.skip for each in points):
+                yield f"{case_file.path}: every point of its matrix is excluded on {platform}"
+
+
+def _spelt_two_ways(planned: Sequence[Planned]) -> Iterator[str]:
+    """One environment variable with the same truth value in different words: some readers know only one of them."""
+    spellings: dict[tuple[str, bool], dict[str, str]] = defaultdict(dict)
+    for each in planned:
+        for role in each.case.topology.roles:
+            for name, value in each.case.serve_of(role).env.items():
+                if value.lower() in _TRUE | _FALSE:
+                    spellings[name, value.lower() in _TRUE].setdefault(value, each.case_file.id)
+    for (name, _), values in spellings.items():
+        if len(values) > 1:
+            where = ", ".join(f"{value!r} in {case}" for value, case in sorted(values.items()))
+            yield f"serve.env.{name}: one value in two spellings: {where}"
+
+
+def _disagreeing(each: Planned) -> Iterator[str]:
+    length, positions = each.case.checks.acceptance_length, each.case.checks.acceptance_per_position
+    if length and positions:
+        summed = 1 + sum(positions.expected)
+        if abs(length.expected - summed) > _AGREEMENT * length.expected:
+            yield (
+                f"{each.case_file.path}: checks.acceptance_length: expected {length.expected:g} on {each.platform}, "
+                f"but 1 + the sum over positions is {summed:g}"
+            )
+
+
+def _near_the_floor(each: Planned) -> Iterator[str]:
+    """Baselines that a broken engine reaches too: they catch nothing."""
+    checks, where = each.case.checks, each.case_file.path
+    if checks.acceptance_length:
+        length = checks.acceptance_length
+        if length.expected - length.width(length.expected) < _FLOOR:
+            yield f"{where}: checks.acceptance_length: passes at {_FLOOR}, where drafts are hardly ever accepted"
+    if checks.accuracy and checks.accuracy.expected - checks.accuracy.width(checks.accuracy.expected) <= 0:
+        yield f"{where}: checks.accuracy: passes with no right answer at all"
+
+
+def _matching_nothing(planned: Sequence[Planned], sources: Sequence[str]) -> Iterator[str]:
+    for suite in {each.suite: each.case_file.suite for each in planned}.values():
+        for path in suite.about.paths:
+            if not any(name.startswith(path) if path.endswith("/") else name == path for name in sources):
+                yield f"suite {suite.name}: paths: {path!r} matches no file of the engine's checkout"

@@ -1,0 +1,88 @@
+"""A case as a person would type it: every server, the first question, and every check with where it comes from."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator
+from itertools import count
+from typing import Any
+
+from harness.ground.domain import Server
+from harness.policy import protocols
+from harness.policy.cases.model import Case
+from harness.policy.engines import ENGINES
+from harness.policy.engines.base import Place, shell_line
+from harness.policy.plan import Planned
+from harness.policy.requests import completion
+
+_FIRST_PORT = 8000
+_FOLDER = "$CHECKPOINTS"
+
+
+def servers(case: Case) -> list[Server]:
+    """The servers of a case somewhere: ports from 8000 on, checkpoints below ``$CHECKPOINTS``."""
+    ports = count(_FIRST_PORT)
+    checkpoints = {model.known_answer: f"{_FOLDER}/{model.known_answer}" for model in case.models()}
+    return ENGINES[case.engine.name].servers(case, Place("python", checkpoints, lambda: next(ports)))
+
+
+def show(planned: Planned) -> str:
+    """Shell lines and comments; nothing in it depends on the machine."""
+    case = planned.case
+    started = servers(case)
+    lines = [
+        f"# {planned.id} on {planned.platform}: {case.title}",
+        f"# ./nox -s {planned.session} -- --case {shlex.quote(planned.id)}",
+        f"# {_devices(planned.devices)}, about {case.expected_seconds} s",
+    ]
+    if planned.skip:
+        lines.append(f"# does not run: {planned.skip}")
+    lines += ["", "CHECKPOINTS=$PWD/checkpoints", 'harness checkpoints make "$CHECKPOINTS"']
+    for server in started:
+        lines += ["", f"# {server.name}"]
+        lines += [f'ln -sfn "{target}" {name}' for name, target in server.links.items()]
+        probes = ", ".join(f"{probe.what} on port {probe.port}" for probe in server.probes)
+        lines += [f"{shell_line(server)} &", f"# ready: {probes}"]
+    lines += ["", *_evaluation(case, started), "", *_checks(case)]
+    return "\n".join(_in_folders(lines)) + "\n"
+
+
+def _in_folders(lines: list[str]) -> Iterator[str]:
+    """Each server that has links gets a folder of its own: two may give one name to different checkpoints."""
+    for number, line in enumerate(lines):
+        if line.startswith("ln ") and not lines[number - 1].startswith("ln "):
+            name = lines[number - 1].removeprefix("# ")
+            yield f"mkdir -p {name} && cd {name}"
+        yield line
+        if line.endswith(" &") and lines[number - 1].startswith("ln "):
+            yield "cd .."
+
+
+def _devices(count_: int) -> str:
+    return {0: "no device", 1: "1 device"}.get(count_, f"{count_} devices")
+
+
+def _evaluation(case: Case, started: list[Server]) -> list[str]:
+    """What is asked, and its first item as a request."""
+    settings = case.evaluation.model_dump()
+    lines = [f"# evaluation: {', '.join(f'{name} {value}' for name, value in settings.items())}"]
+    lines += [f"# control {name}: the same, sent to {control.send_to}" for name, control in case.controls.items()]
+    entry = started[-1] if case.evaluation.send_to == "entry" else _first(started, case.evaluation.send_to)
+    body = json.dumps(completion(case, protocols.items(case.evaluation)[0]), ensure_ascii=False)
+    return [*lines, f"curl {entry.url}/v1/completions --json {shlex.quote(body)}"]
+
+
+def _first(started: list[Server], role: str) -> Server:
+    return next(server for server in started if server.role == role)
+
+
+def _checks(case: Case) -> list[str]:
+    """Every check: its values, then its origin."""
+    tables: dict[str, dict[str, Any]] = case.checks.model_dump(exclude_none=True)
+    tables |= {f"control[{name}]": control.model_dump(exclude_none=True) for name, control in case.controls.items()}
+    lines = []
+    for name, table in tables.items():
+        values = ", ".join(f"{key} {value}" for key, value in table.items() if key not in ("origin", "send_to"))
+        lines += [f"# check {name}: {values}", f"#   {table['origin']}"]
+    return lines

@@ -1,0 +1,216 @@
+"""From case files to what runs: matrices, devices, shards, changed files; and the rules over all cases."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.ground.errors import NothingSelected, UsageError
+from harness.policy.cases.load import load
+from harness.policy.plan import Planned, everything, shard, touched, within
+from harness.policy.rules import problems
+from harness.policy.show import show
+from harness.run.listing import render
+from harness.run.select import matching, select
+from tests.helpers import BASELINES, REPOSITORY, edited
+
+DISAGG, SINGLE = "disagg/known_answer_eagle3", "eagle3/known_answer"
+TP = {"1": {"serve": {"tensor_parallel_size": 1}}, "4": {"serve": {"tensor_parallel_size": 4}}}
+BACKEND = {name: {"serve": {"flags": {"attention-backend": name}}} for name in ("FLASH_ATTN", "FLASHINFER")}
+EXPERT_PARALLEL = {
+    "match": {"tp": "4"},
+    "reason": "the shape of an FP8 block breaks at tensor parallel size 4 without it",
+    "set": {"serve": {"flags": {"enable-expert-parallel": True}}},
+}
+NO_FLASHINFER = {"match": {"backend": "FLASHINFER"}, "reason": "no attention sinks", "since": "2026-06-02"}
+MATRIX: dict[str, Any] = {
+    "platforms": ["cuda", "cpu"],
+    "platform/cuda/matrix/tp": TP,
+    "platform/cuda/matrix/backend": BACKEND,
+    "platform/cuda/when": [EXPERT_PARALLEL],
+}
+
+
+def points(folder: Path, changes: dict[str, Any], case: str = SINGLE) -> list[Planned]:
+    return everything(load(edited(folder, case, changes)))
+
+
+def excluded(rule: dict[str, Any]) -> dict[str, Any]:
+    """A change with an ``[[exclude]]`` whose date is one."""
+    from datetime import date
+
+    return {"platform/cuda/exclude": [{**rule, "since": date.fromisoformat(rule["since"])}]}
+
+
+def test_a_matrix_is_the_product_of_its_axes_on_the_platform_that_has_them(tmp_path: Path) -> None:
+    found = points(tmp_path, MATRIX)
+    assert [each.id for each in found if each.platform == "cuda"] == [
+        f"{SINGLE}[tp={tp},backend={backend}]" for tp in ("1", "4") for backend in ("FLASH_ATTN", "FLASHINFER")
+    ]
+    assert [each.id for each in found if each.platform == "cpu"] == [SINGLE]
+    last = found[-1] if found[-1].platform == "cuda" else found[-2]
+    assert last.case.serve.tensor_parallel_size == 4
+    assert last.devices == 4
+    assert last.case.serve.flags["attention-backend"] == "FLASHINFER"
+
+
+def test_what_only_some_points_need(tmp_path: Path) -> None:
+    flags = {each.id: each.case.serve.flags for each in points(tmp_path, MATRIX)}
+    with_it = {name for name, found in flags.items() if found.get("enable-expert-parallel")}
+    assert with_it == {name for name in flags if "tp=4" in name}
+
+
+def test_an_excluded_point_is_planned_with_its_reason_and_does_not_run(tmp_path: Path) -> None:
+    folder = edited(tmp_path, SINGLE, MATRIX | excluded(NO_FLASHINFER))
+    found = matching(folder, wanted=[], suite=None, platform="cuda")
+    assert len(found) == 4
+    skipped = [each for each in found if each.skip]
+    assert {each.skip for each in skipped} == {"no attention sinks (since 2026-06-02)"}
+    assert all("FLASHINFER" in each.id for each in skipped)
+    assert len(select(folder, wanted=[SINGLE], suite=None, platform="cuda")) == 2
+    with pytest.raises(NothingSelected, match="is excluded: no attention sinks"):
+        select(folder, wanted=[skipped[0].id], suite=None, platform="cuda")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"platform/cuda/when": [{**EXPERT_PARALLEL, "match": {"tpp": "4"}}]},
+            "when[0].match.tpp: no such axis; did you mean 'tp'?",
+        ),
+        (
+            {"platform/cuda/when": [{**EXPERT_PARALLEL, "match": {"tp": "8"}}]},
+            "when[0].match.tp: no label '8' on this axis",
+        ),
+        ({"platform/cuda/when": [{"match": {"tp": "4"}, "set": {"serve": {}}}]}, "when.0.reason: missing"),
+        (excluded({**NO_FLASHINFER, "match": {"backend": "FLASHINFR"}}), "did you mean 'FLASHINFER'?"),
+        ({"platform/cuda/exclude": [{"match": {"tp": "4"}, "reason": "it crashes there"}]}, "exclude.0.since: missing"),
+        ({"platform/cuda/matrix/tp/2": {"serve": {"tensor_parallel_sise": 2}}}, "tensor_parallel_sise: unknown key"),
+    ],
+    ids=["axis", "label", "reason", "near label", "date", "overlay"],
+)
+def test_a_wrong_matrix_is_one_line(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(words)) as caught:
+        points(tmp_path, MATRIX | changes)
+    assert "known_answer.toml: " in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_suite_has_defaults_of_its_own_below_its_cases(tmp_path: Path) -> None:
+    folder = edited(tmp_path, SINGLE, {})
+    suite = folder / "eagle3" / "_suite.toml"
+    suite.write_text(suite.read_text() + "[defaults.serve.flags]\nseed = 7\nblock-size = 16\n")
+    flags = load(folder)[0].resolve("cpu").serve.flags
+    assert (flags["seed"], flags["block-size"]) == (7, 32)
+    suite.write_text(suite.read_text().replace("paths = [", "pahts = ["))
+    with pytest.raises(UsageError, match=r"_suite\.toml: pahts: unknown key; did you mean 'paths'\?"):
+        load(folder)
+    suite.unlink()
+    with pytest.raises(UsageError, match=r"_suite\.toml: missing"):
+        load(folder)
+
+
+def test_too_few_devices_are_said_with_the_numbers_and_indices_never_wrap(tmp_path: Path) -> None:
+    disagg = {"platforms": ["cuda"], "serve/tensor_parallel_size": 2, "roles/decode/data_parallel_size": 2}
+    (each,) = points(tmp_path, disagg, DISAGG)
+    assert each.devices == 2 + 4
+    assert within([each], 6)[0].skip == ""
+    assert within([each], 5)[0].skip == "needs 6 devices, there are 5"
+
+
+def test_changed_files_select_suites(tmp_path: Path) -> None:
+    found = everything(load(BASELINES))
+    mixin = "vllm/v1/worker/kv_connector_model_runner_mixin.py"
+    assert {each.suite for each in touched(found, [mixin]) if not each.skip} >= {"disagg"}
+    assert {each.suite for each in touched(found, ["vllm/distributed/kv_transfer/x.py"]) if not each.skip} == {"disagg"}
+    assert all(each.skip for each in touched(found, ["docs/index.md", "vllm/v1/spec_decode_not/x.py"]))
+
+
+@given(count=st.integers(1, 5))
+def test_shards_are_disjoint_and_complete(count: int) -> None:
+    found = everything(load(BASELINES))
+    parts = [[each.id for each in shard(found, index, count)] for index in range(1, count + 1)]
+    assert sorted(name for part in parts for name in part) == sorted(each.id for each in found)
+
+
+def test_a_plan_in_all_its_forms(tmp_path: Path) -> None:
+    found = within(points(tmp_path, MATRIX | excluded(NO_FLASHINFER)), 1)
+    entries = json.loads(render(found, "json"))
+    assert [entry["runs"] for entry in entries] == [not each.skip for each in found]
+    assert {entry["reason"] for entry in entries if not entry["runs"]} >= {"needs 4 devices, there are 1"}
+    for entry, each in zip(entries, found, strict=True):
+        assert entry["devices"] == each.devices
+        assert entry["servers"][0]["argv"][:2] == ["python", "-m"]
+    jobs = json.loads(render(found, "github"))["include"]
+    assert [job["case"] for job in jobs] == [each.id for each in found if not each.skip]
+    table = render(found, "table")
+    assert "needs 4 devices, there are 1" in table
+    assert f"{len(jobs)} of {len(found)} run" in table
+
+
+def test_a_case_is_shown_as_lines_for_a_shell() -> None:
+    shown = {each.id: show(each) for each in everything(load(BASELINES))}
+    lines = shown[DISAGG].splitlines()
+    assert sum(line.endswith(" &") for line in lines) == 3
+    assert 'ln -sfn "$CHECKPOINTS/twin_decode" model' in lines
+    assert any(line.startswith("curl http://127.0.0.1:8004/v1/completions --json ") for line in lines)
+    for each in everything(load(BASELINES)):
+        for name, table in each.case.checks.model_dump(exclude_none=True).items():
+            assert f"# check {name}: " in shown[each.id]
+            assert f"#   {table['origin']}" in shown[each.id]
+
+
+WORKFLOWS = {"ci.yml": "session: [disagg_cpu, eagle3_cpu, eagle3_cuda]"}
+BROKEN: list[tuple[str, dict[str, Any], str]] = [
+    (
+        SINGLE,
+        {"checks/acceptance_length/expected": 3.5},
+        "checks.acceptance_length: expected 3.5 on cpu, but 1 + the sum over positions is 3.14439",
+    ),
+    (
+        SINGLE,
+        {"checks/acceptance_length/expected": 1.01, "checks/acceptance_per_position/expected": [0.01, 0.0, 0.0]},
+        "checks.acceptance_length: passes at 1.05",
+    ),
+    (SINGLE, {"checks/accuracy/absolute_tolerance": 0.8}, "checks.accuracy: passes with no right answer at all"),
+    (
+        DISAGG,
+        {"roles/prefill/env": {"A_SWITCH": "1"}, "roles/decode/env": {"A_SWITCH": "True"}},
+        "serve.env.A_SWITCH: one value in two spellings: '1' in disagg/known_answer_eagle3, 'True' in",
+    ),
+    (
+        SINGLE,
+        MATRIX | excluded({**NO_FLASHINFER, "match": {"backend": ["FLASHINFER", "FLASH_ATTN"]}}),
+        "every point of its matrix is excluded on cuda",
+    ),
+]
+
+
+@pytest.mark.parametrize(("case", "changes", "words"), BROKEN, ids=[words[:30] for _, _, words in BROKEN])
+def test_every_rule_finds_what_it_is_for(tmp_path: Path, case: str, changes: dict[str, Any], words: str) -> None:
+    found = problems(everything(load(edited(tmp_path, case, changes))), WORKFLOWS, None)
+    assert any(words in problem for problem in found), found
+
+
+def test_a_session_that_no_workflow_runs_is_found_even_if_a_comment_names_it() -> None:
+    planned = everything(load(BASELINES))
+    texts = {str(path): path.read_text() for path in (REPOSITORY / ".github" / "workflows").glob("*.yml")}
+    assert problems(planned, texts, None) == []
+    # What happened upstream: a sweep moved behind a switch that no step of CI sets, and was gone.
+    gone = {path: re.sub(r"\bdisagg_cpu\b", "", text) + "\n# disagg_cpu" for path, text in texts.items()}
+    assert any("session disagg_cpu: no workflow runs it" in problem for problem in problems(planned, gone, None))
+
+
+def test_a_trigger_path_that_matches_nothing_is_found(tmp_path: Path) -> None:
+    planned = everything(load(edited(tmp_path, SINGLE, {})))
+    paths = planned[0].case_file.suite.about.paths
+    sources = [path + "x.py" if path.endswith("/") else path for path in paths]
+    assert problems(planned, WORKFLOWS, sources) == []
+    assert any(repr(paths[0]) in problem for problem in problems(planned, WORKFLOWS, sources[1:]))
