@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import tomlkit
+from pydantic import ValidationError
 
 from harness.ground.errors import UsageError
 from harness.mechanism import files
@@ -59,7 +60,11 @@ def _expected(case_file: CaseFile, platform: Platform) -> dict[str, dict[str, An
     """Expected values of all variants, which must agree: one file holds one number a check."""
     found: list[dict[str, dict[str, Any]]] = []
     for variant in case_file.matrix(platform).variants():
-        found.append(expected_values(case_file, platform, variant))
+        try:
+            found.append(expected_values(case_file, platform, variant))
+        except ValidationError:
+            case_file.resolve(platform, variant)  # says it with file and key
+            raise
         if found[-1] != found[0]:
             raise UsageError(f"{case_file.path}: matrix: {label(variant)} has other expected values: make it a file")
     return found[0]
