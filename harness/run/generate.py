@@ -16,6 +16,7 @@ from harness.policy.cases.expected import expected_values
 from harness.policy.cases.load import DEFAULTS, CaseFile, load, read, read_suite
 from harness.policy.cases.matrix import label
 from harness.policy.cases.model import Case, Platform
+from harness.policy.plan import everything
 from harness.policy.report.result import Result
 
 _OUTPUT = Path("docs/evidence/disagg_cpu.txt")
@@ -87,15 +88,22 @@ def _replace(text: str, begin: str, name: str, content: str) -> str:
 
 
 def _sessions(found: list[CaseFile]) -> str:
-    """One row a case and platform."""
-    rows = ["| session | case | what it shows | servers |", "| --- | --- | --- | --- |"]
+    """One row a case and platform; what its matrix varies is in the row."""
+    rows = ["| session | case | what it shows | servers | devices | seconds |", "| --- | --- | --- | --- | --- | --- |"]
     for case_file in found:
         for platform in case_file.platforms:
-            case = case_file.resolve(platform)
-            roles = [f"{count} {role}" for role, count in case.topology.roles.items()]
-            servers = ", ".join([*roles, "router"] if case.topology.kind == "disagg" else roles)
-            rows.append(f"| `{case_file.suite.name}_{platform}` | `{case_file.id}` | {case.title} | {servers} |")
+            points = [each for each in everything([case_file]) if each.platform == platform and not each.skip]
+            servers = " or ".join(dict.fromkeys(_servers(each.case) for each in points))
+            devices = " or ".join(dict.fromkeys(str(each.devices or "none") for each in points))
+            seconds = sum(each.case.expected_seconds for each in points)
+            name = f"`{case_file.suite.name}_{platform}` | `{case_file.id}`"
+            rows.append(f"| {name} | {points[0].case.title} | {servers} | {devices} | {seconds} |")
     return "\n".join(rows)
+
+
+def _servers(case: Case) -> str:
+    roles = [f"{count} {role}" for role, count in case.topology.roles.items()]
+    return ", ".join([*roles, "router"] if case.topology.kind == "disagg" else roles)
 
 
 def _schema(schema: dict[str, object], title: str) -> str:

@@ -47,7 +47,11 @@ def test_every_option_and_command_has_a_help_text() -> None:
         (["run", "--cases", "nowhere"], 2, "nowhere: no case folder"),
         (["run", "--runtime", "docker", "--engine-python", "/x"], 2, "not with --runtime docker"),
         (["run", "disagg/known_answer_eagle"], 3, "did you mean 'disagg/known_answer_eagle3'?"),
-        (["run", "--suite", "disag"], 3, "nothing matches suite disag; suites are: disagg, eagle3"),
+        (
+            ["run", "--suite", "disag"],
+            3,
+            "nothing matches suite disag; suites are: disagg, draft_model, eagle3",
+        ),
         (["run", "--platform", "cuda"], 3, "nothing matches platform cuda"),
         (["serve", "nothing/here", "--run-dir", "x"], 3, "no case 'nothing/here'"),
         (["assert", "/nonexistent"], 2, "no run directory"),

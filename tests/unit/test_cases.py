@@ -150,7 +150,7 @@ def test_the_schema_describes_every_key() -> None:
     ("wanted", "suite", "platform", "words"),
     [
         (["eagle3/known_anser"], None, None, "did you mean 'eagle3/known_answer'?"),
-        ([], "eagel3", None, "nothing matches suite eagel3; suites are: disagg, eagle3"),
+        ([], "eagel3", None, "nothing matches suite eagel3; suites are: disagg, draft_model, eagle3, mtp, ngram"),
         ([], None, "rocm", "nothing matches platform rocm"),
         (["eagle3/known_answer"], "disagg", None, "nothing matches suite disagg"),
     ],

@@ -17,8 +17,10 @@ from harness.policy.known_answer.simulate import (
     Counts,
     Request,
     closed_form_acceptance_length,
+    looked_up,
     reads_hidden_state,
     simulate,
+    simulate_lookup,
     total,
 )
 from harness.policy.known_answer.table import CYCLE, SEGMENTS, TABLE, Table
@@ -200,3 +202,33 @@ def test_the_auxiliary_vote_needs_its_blocks_in_order() -> None:
     states = np.concatenate([code, code, 2 * code])
     assert np.abs(right @ states).max() == 5
     assert np.abs(swapped @ states).max() == 3
+
+
+TOKENS = st.lists(st.integers(0, 3), min_size=1, max_size=40)
+
+
+@given(tokens=TOKENS, k=st.integers(1, 5), shortest=st.integers(1, 3), more=st.integers(0, 2))
+def test_a_lookup_follows_the_longest_and_earliest_match(tokens: list[int], k: int, shortest: int, more: int) -> None:
+    def occurs(size: int) -> list[int]:
+        newest = tokens[len(tokens) - size :]
+        return [start for start in range(len(tokens) - size) if tokens[start : start + size] == newest]
+
+    sizes = [size for size in range(shortest, shortest + more + 1) if size < len(tokens) and occurs(size)]
+    wanted: list[int] = []
+    if sizes:
+        after = occurs(max(sizes))[0] + max(sizes)
+        wanted = tokens[after : after + k]
+    assert looked_up(tokens, k, shortest, shortest + more) == wanted
+
+
+@given(k=st.integers(1, 6), limit=st.integers(1, 200))
+def test_lookups_emit_what_greedy_decoding_emits(k: int, limit: int) -> None:
+    request = Request(CYCLE[0], limit, ignore_eos=True)
+    counts = simulate_lookup(request, [CYCLE[0]], k, 1, 3)
+    # One token without a draft, then one a step and the accepted ones; the last step may go past the limit.
+    steps_without_draft = limit - 1 - counts.drafts - counts.accepted
+    assert steps_without_draft >= -k
+    assert counts.drafts <= counts.draft_tokens <= k * counts.drafts
+    # The cycle has 60 different letters: nothing repeats before, and everything afterwards.
+    assert (counts.drafts == 0) == (limit <= len(CYCLE))
+    assert counts.accepted == counts.draft_tokens

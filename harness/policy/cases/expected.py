@@ -6,13 +6,15 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from harness.policy import protocols
 from harness.policy.cases.load import CaseFile
 from harness.policy.cases.matrix import Variant
-from harness.policy.cases.model import Platform, Serve, Topology, merge
+from harness.policy.cases.model import Platform, Serve, Speculation, Topology, merge
 from harness.policy.known_answer import simulate, weights
+from harness.policy.known_answer import vocabulary as v
 from harness.policy.known_answer.checkpoints import CHECKPOINTS
 from harness.policy.known_answer.table import TABLE
-from harness.policy.protocols import Evaluation, known_answer_cycle, known_answer_qa
+from harness.policy.protocols import Evaluation, known_answer_qa
 
 _TWINS = {"prefill": "twin_prefill", "decode": "twin_decode"}
 _TABLE_DRAFTERS = {"eagle3", "draft_model", None}  # None: MTP layers, which follow the table too
@@ -33,7 +35,6 @@ def expected_values(case_file: CaseFile, platform: Platform, variant: Variant = 
         return {}
 
     through = topology.kind == "disagg" and evaluation.send_to == "entry" and _connected(serve["decode"])
-    module = known_answer_qa if isinstance(evaluation, known_answer_qa.Config) else known_answer_cycle
     values: dict[str, dict[str, Any]] = {"parity": {"expected": 1.0, "n": evaluation.items}}
     if isinstance(evaluation, known_answer_qa.Config):
         asked = known_answer_qa.keys(evaluation)
@@ -41,13 +42,11 @@ def expected_values(case_file: CaseFile, platform: Platform, variant: Variant = 
         values["accuracy"] = {"expected": right / len(asked), "n": len(asked)}
     final = serve["decode" if topology.kind == "disagg" else "server"]
     if final.speculation:
-        k = final.speculation.num_speculative_tokens
-        requests = module.requests(evaluation)
-        values |= _speculation(simulate.total(requests, k, disaggregated=through))
+        values |= _speculation(_counts(final.speculation, evaluation, disaggregated=through))
     if through:
         block = final.flags["block-size"]
         assert isinstance(block, int)
-        lengths = [item.prompt_tokens or 0 for item in module.items(evaluation)]
+        lengths = [item.prompt_tokens or 0 for item in protocols.items(evaluation)]
         tokens = sum(-(-length // block) * block for length in lengths)
         values["kv_transfer"] = {"bytes": tokens * weights.kv_bytes_per_token(_kv_layers(final))}
     return values
@@ -65,6 +64,19 @@ def _answers_from_the_table(serve: dict[Any, Serve], evaluation: Evaluation) -> 
 
 def _connected(serve: Serve) -> bool:
     return serve.kv_transfer is not None and serve.kv_transfer.connector != "none"
+
+
+def _counts(speculation: Speculation, evaluation: Evaluation, *, disaggregated: bool) -> simulate.Counts:
+    """Counters over all requests; greedy requests do not influence each other, so order does not matter."""
+    k = speculation.num_speculative_tokens
+    requests = protocols.requests(evaluation)
+    if speculation.method != "ngram":
+        return simulate.total(requests, k, disaggregated=disaggregated)
+    shortest, longest = speculation.prompt_lookup_min or 1, speculation.prompt_lookup_max or 1
+    counts = simulate.Counts(0, (0,) * k)
+    for request, item in zip(requests, protocols.items(evaluation), strict=True):
+        counts += simulate.simulate_lookup(request, v.encode(item.prompt), k, shortest, longest)
+    return counts
 
 
 def _speculation(counts: simulate.Counts) -> dict[str, dict[str, Any]]:

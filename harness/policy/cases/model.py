@@ -61,14 +61,19 @@ class Model(Strict):
 class Speculation(Strict):
     """``[serve.speculation]``."""
 
-    method: Literal["eagle3", "draft_model", "mtp"] = Field(description="Speculative-decoding method.")
-    model: Model | None = Field(None, description="The drafter; none for mtp, whose layers are in the verifier.")
+    method: Literal["eagle3", "draft_model", "mtp", "ngram"] = Field(description="Speculative-decoding method.")
+    model: Model | None = Field(None, description="The drafter; none for mtp (layers of the verifier) and ngram.")
     num_speculative_tokens: int = Field(ge=1, description="Drafted tokens per step (k).")
+    prompt_lookup_min: int | None = Field(None, ge=1, description="Shortest n-gram that is looked up; ngram only.")
+    prompt_lookup_max: int | None = Field(None, ge=1, description="Longest n-gram that is looked up; ngram only.")
 
     @model_validator(mode="after")
-    def _drafter(self) -> Self:
-        if (self.model is None) != (self.method == "mtp"):
-            raise ValueError("model is the drafter: eagle3 and draft_model need one, mtp has none")
+    def _consistent(self) -> Self:
+        if (self.model is None) != (self.method in ("mtp", "ngram")):
+            raise ValueError("model is the drafter: eagle3 and draft_model need one, mtp and ngram have none")
+        for name in ("prompt_lookup_min", "prompt_lookup_max"):
+            if (getattr(self, name) is None) == (self.method == "ngram"):
+                raise ValueError(f"{name}: ngram needs it, the other methods do not know it")
         return self
 
 

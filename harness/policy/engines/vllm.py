@@ -85,10 +85,7 @@ def _server(case: Case, place: Place, role: Role, name: str) -> Server:
 
 def _speculative_config(serve: Serve) -> dict[str, Any]:
     assert serve.speculation is not None
-    config: dict[str, Any] = {
-        "method": serve.speculation.method,
-        "num_speculative_tokens": serve.speculation.num_speculative_tokens,
-    }
+    config: dict[str, Any] = serve.speculation.model_dump(exclude={"model"}, exclude_none=True)
     if serve.speculation.model:
         config["model"] = _DRAFTER
     return config

@@ -6,7 +6,7 @@ tokens. The counters take ``a`` in full in the last step too, although tokens be
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.policy.known_answer import vocabulary as v
@@ -35,10 +35,15 @@ class Request:
 
 @dataclass(frozen=True)
 class Counts:
-    """Speculative-decoding counters: steps that verified drafts, drafted tokens accepted, and accepted by position."""
+    """Speculative-decoding counters: steps that verified drafts, drafted tokens accepted, and accepted by position.
+
+    Attributes:
+        missing: Tokens by which drafts were shorter than the configured length.
+    """
 
     drafts: int
     accepted_per_position: tuple[int, ...]
+    missing: int = 0
 
     @property
     def accepted(self) -> int:
@@ -46,7 +51,7 @@ class Counts:
 
     @property
     def draft_tokens(self) -> int:
-        return self.drafts * len(self.accepted_per_position)
+        return self.drafts * len(self.accepted_per_position) - self.missing
 
     @property
     def acceptance_length(self) -> float:
@@ -60,7 +65,8 @@ class Counts:
 
     def __add__(self, other: Counts) -> Counts:
         positions = zip(self.accepted_per_position, other.accepted_per_position, strict=True)
-        return Counts(self.drafts + other.drafts, tuple(a + b for a, b in positions))
+        summed = tuple(a + b for a, b in positions)
+        return Counts(self.drafts + other.drafts, summed, self.missing + other.missing)
 
 
 def simulate(
@@ -120,6 +126,53 @@ def total(requests: Iterable[Request], k: int, *, disaggregated: bool = False) -
     for request in requests:
         counts += simulate(request, k, disaggregated=disaggregated)[1]
     return counts
+
+
+def looked_up(tokens: Sequence[int], k: int, shortest: int, longest: int) -> list[int]:
+    """What prompt lookup drafts: up to ``k`` tokens that followed an earlier occurrence of the newest n-gram.
+
+    The longest n-gram of ``shortest`` to ``longest`` tokens that occurred before counts; of several occurrences the
+    earliest (vLLM, ``ngram_proposer.py``).
+    """
+    for size in range(min(longest, len(tokens) - 1), shortest - 1, -1):
+        newest = tokens[-size:]
+        for start in range(len(tokens) - size):
+            if tokens[start : start + size] == newest:
+                return list(tokens[start + size : start + size + k])
+    return []
+
+
+def simulate_lookup(request: Request, prompt: Sequence[int], k: int, shortest: int, longest: int) -> Counts:
+    """Counters of one request under n-gram speculation (prompt lookup); the tokens are those of :func:`simulate`.
+
+    Args:
+        request: What is asked.
+        prompt: Its token ids.
+        k: Most tokens drafted in a step.
+        shortest: Length of the shortest n-gram that is looked up.
+        longest: Length of the longest one.
+    """
+    answer = simulate(request, 0)[0]
+    emitted, counts = 1, Counts(0, (0,) * k)
+    while emitted < len(answer):
+        draft = looked_up([*prompt, *answer[:emitted]], k, shortest, longest)
+        truth = _endless(request, answer[emitted - 1])
+        right = 0
+        for drafted in draft:
+            if drafted != next(truth):
+                break
+            right += 1
+        if draft:
+            counts += Counts(1, tuple(int(position < right) for position in range(k)), k - len(draft))
+        emitted += right + 1
+    return counts
+
+
+def _endless(request: Request, newest: int) -> Iterator[int]:
+    """The table's tokens after ``newest``, also past the limit: a draft may reach beyond it."""
+    while True:
+        newest = TABLE.following(newest, request.key)
+        yield newest
 
 
 def reads_hidden_state(previous: int, newest: int, table_says: bool) -> bool:

@@ -12,6 +12,7 @@ from typing import Annotated
 from pydantic import Field
 
 from harness.ground.domain import Item
+from harness.policy.known_answer.simulate import Request
 from harness.policy.protocols import known_answer_cycle, known_answer_qa
 
 Evaluation = Annotated[known_answer_qa.Config | known_answer_cycle.Config, Field(discriminator="protocol")]
@@ -31,6 +32,13 @@ def items(evaluation: Evaluation) -> list[Item]:
     if isinstance(evaluation, known_answer_qa.Config):
         return known_answer_qa.items(evaluation)
     return known_answer_cycle.items(evaluation)
+
+
+def requests(evaluation: Evaluation) -> list[Request]:
+    """The same items as the simulator of the known-answer checkpoints takes them."""
+    if isinstance(evaluation, known_answer_qa.Config):
+        return known_answer_qa.requests(evaluation)
+    return known_answer_cycle.requests(evaluation)
 
 
 def answer(evaluation: Evaluation, text: str) -> str | None:
