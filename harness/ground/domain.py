@@ -83,19 +83,21 @@ class Item:
 
     Attributes:
         id: Unique in the protocol.
-        prompt: Text sent as it is, without added special tokens.
+        prompt: Text or token ids, sent as they are, without added special tokens; of a chat item the user's message.
         body: Further fields of the request.
         expected: The right answer as the protocol extracts it; None if the protocol scores no answers.
         expected_text: The whole text, where it is known beforehand.
         prompt_tokens: Tokens the prompt must have on the server, where known: a second BOS shows here.
+        chat: The engine's chat template has yet to make the prompt.
     """
 
     id: str
-    prompt: str
+    prompt: str | tuple[int, ...]
     body: Mapping[str, int | float | bool | str]
     expected: str | None = None
     expected_text: str | None = None
     prompt_tokens: int | None = None
+    chat: bool = False
 
 
 @dataclass(frozen=True)

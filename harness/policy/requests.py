@@ -17,3 +17,13 @@ def completion(case: Case, item: Item) -> dict[str, Any]:
         "add_special_tokens": False,
         **item.body,
     }
+
+
+def chat_prompt(case: Case, item: Item) -> dict[str, Any]:
+    """Body of a ``/tokenize`` request for the prompt that the engine's chat template makes of a chat item."""
+    return {
+        "model": case.serve.served_as,
+        "messages": [{"role": "user", "content": item.prompt}],
+        "add_generation_prompt": True,
+        "add_special_tokens": False,
+    }

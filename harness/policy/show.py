@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
-from harness.ground.domain import Server
+from harness.ground.domain import Item, Server
 from harness.policy import protocols
 from harness.policy.cases.model import Case
 from harness.policy.engines import ENGINES
@@ -23,7 +23,7 @@ _FOLDER = "$CHECKPOINTS"
 def servers(case: Case) -> list[Server]:
     """The servers of a case somewhere: ports from 8000 on, checkpoints below ``$CHECKPOINTS``."""
     ports = count(_FIRST_PORT)
-    checkpoints = {model.known_answer: f"{_FOLDER}/{model.known_answer}" for model in case.models()}
+    checkpoints = {model.name: f"{_FOLDER}/{model.name}" for model in case.models()}
     return ENGINES[case.engine.name].servers(case, Place("python", checkpoints, lambda: next(ports)))
 
 
@@ -38,7 +38,7 @@ def show(planned: Planned) -> str:
     ]
     if planned.skip:
         lines.append(f"# does not run: {planned.skip}")
-    lines += ["", "CHECKPOINTS=$PWD/checkpoints", 'harness checkpoints make "$CHECKPOINTS"']
+    lines += ["", "CHECKPOINTS=$PWD/checkpoints", *_models(case)]
     for server in started:
         lines += ["", f"# {server.name}"]
         lines += [f'ln -sfn "{target}" {name}' for name, target in server.links.items()]
@@ -46,6 +46,17 @@ def show(planned: Planned) -> str:
         lines += [f"{shell_line(server)} &", f"# ready: {probes}"]
     lines += ["", *_evaluation(case, started), "", *_checks(case)]
     return "\n".join(_in_folders(lines)) + "\n"
+
+
+def _models(case: Case) -> list[str]:
+    """How the models get below ``$CHECKPOINTS``."""
+    repositories = [model for model in case.models() if model.repo]
+    made = ['harness checkpoints make "$CHECKPOINTS"'] if len(repositories) < len(case.models()) else []
+    fetched = [
+        f'hf download {model.repo} --revision {model.revision} --local-dir "{_FOLDER}/{model.repo}"'
+        for model in repositories
+    ]
+    return made + fetched
 
 
 def _in_folders(lines: list[str]) -> Iterator[str]:
@@ -69,7 +80,14 @@ def _evaluation(case: Case, started: list[Server]) -> list[str]:
     lines = [f"# evaluation: {', '.join(f'{name} {value}' for name, value in settings.items())}"]
     lines += [f"# control {name}: the same, sent to {control.send_to}" for name, control in case.controls.items()]
     entry = started[-1] if case.evaluation.send_to == "entry" else _first(started, case.evaluation.send_to)
-    body = json.dumps(completion(case, protocols.items(case.evaluation)[0]), ensure_ascii=False)
+    needed = protocols.datasets(case.evaluation)
+    lines += [f"# data {each.file}, {each.licence}, SHA-256 {each.sha256}: {each.url}" for each in needed]
+    if needed:  # the questions are not ours to print: one of our own has the same form
+        settings = {"max_tokens": case.evaluation.max_tokens}
+        item = Item(id="example", prompt="Which river is the longest?", body=settings)
+    else:
+        item = protocols.items(case.evaluation)[0]
+    body = json.dumps(completion(case, item), ensure_ascii=False)
     return [*lines, f"curl {entry.url}/v1/completions --json {shlex.quote(body)}"]
 
 

@@ -10,9 +10,9 @@ from harness.mechanism import files
 from harness.policy.known_answer.checkpoints import CHECKPOINTS, digest
 
 
-def cache_folder() -> Path:
-    """Where checkpoints are kept between runs: below the user's cache folder."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "inference-harness" / "checkpoints"
+def cache_folder(name: str) -> Path:
+    """Where something is kept between runs: below the user's cache folder."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "inference-harness" / name
 
 
 def _on_disk(folder: Path) -> str:
@@ -23,7 +23,7 @@ def cached(name: str) -> tuple[Path, str]:
     """Folder and SHA-256 of a checkpoint, made if it is missing and made anew if it was changed."""
     content = CHECKPOINTS[name].files()
     wanted = digest(content)
-    folder = cache_folder() / f"{name}-{wanted[:12]}"
+    folder = cache_folder("checkpoints") / f"{name}-{wanted[:12]}"
     if folder.is_dir() and _on_disk(folder) != wanted:
         files.remove_folder(folder)
     if not folder.is_dir():

@@ -74,7 +74,7 @@ class Console:
         """The table of one case."""
         self._clear()
         table = rich.table.Table(
-            box=rich.box.SIMPLE, title=f"{result.case_id} on {result.platform}", title_justify="left"
+            box=rich.box.SIMPLE, title=rich.markup.escape(f"{result.case_id} on {result.platform}"), title_justify="left"
         )
         for name in ("check", "outcome", "measured", "expected", "bound"):
             table.add_column(name, overflow="fold", no_wrap=not self._console.is_terminal)
@@ -89,7 +89,8 @@ class Console:
         for name, message in _problems(result):
             self.line(f"{name}: {message}")
         colour = _COLOURS[result.outcome]
-        self._console.print(f"[bold {colour}]{result.outcome}[/] {result.case_id} ({result.timing.total:.0f} s)")
+        name = rich.markup.escape(result.case_id)
+        self._console.print(f"[bold {colour}]{result.outcome}[/] {name} ({result.timing.total:.0f} s)")
 
 
 def _problems(result: Result) -> list[tuple[str, str]]:

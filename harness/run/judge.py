@@ -44,7 +44,8 @@ def judge(rundir: RunDir) -> Result:
 def _provenance(prepared: Prepared) -> dict[str, str]:
     found = {"harness": __version__, "engine": prepared.case.engine.name, "run_id": prepared.run_id}
     found |= {f"version.{name}": version for name, version in prepared.versions.items()}
-    found |= {f"checkpoint.{name}.sha256": made.sha256 for name, made in prepared.checkpoints.items()}
+    found |= {f"checkpoint.{name}.sha256": made.sha256 for name, made in prepared.checkpoints.items() if made.sha256}
+    found |= {f"model.{name}.revision": made.revision for name, made in prepared.checkpoints.items() if made.revision}
     found |= {f"host.{name}": value for name, value in prepared.host.items()}
     if prepared.runtime:
         found |= {"runtime": prepared.runtime.kind, "runtime.environment": prepared.runtime.environment}

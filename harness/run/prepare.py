@@ -13,10 +13,12 @@ import psutil
 from harness.ground.clock import utc_now
 from harness.ground.domain import Stage
 from harness.ground.errors import CannotJudge
-from harness.mechanism import environments, processes, signals
+from harness.mechanism import environments, hub, processes, signals
+from harness.policy.cases.model import Model
 from harness.policy.diagnosis import tail
 from harness.policy.plan import Planned
-from harness.run import checkpoints, image, runtimes
+from harness.policy.protocols import datasets
+from harness.run import checkpoints, image, questions, runtimes
 from harness.run.context import Context
 from harness.run.rundir import Checkpoint, Owner, Prepared, RunDir, Runtime
 
@@ -67,12 +69,28 @@ def run(context: Context, options: Options) -> None:
         context.progress.note(f"runtime {kind}: {why}")
         made = {}
         for model in context.case.models():
-            context.progress.tick(f"checkpoint {model.known_answer}")
-            folder, sha256 = checkpoints.cached(model.known_answer)
-            made[model.known_answer] = Checkpoint(path=str(folder), sha256=sha256)
-        context.rundir.save(context.prepared.model_copy(update={"checkpoints": made}))
+            context.progress.tick(f"model {model.name}")
+            made[model.name] = _model(model)
+        data = {dataset.file: str(questions.fetch(dataset)) for dataset in datasets(context.case.evaluation)}
+        context.rundir.save(context.prepared.model_copy(update={"checkpoints": made, "data": data}))
         runtime = _local(context, options, why) if kind == "local" else _docker(context, options, why)
         context.rundir.save(context.prepared.model_copy(update={"runtime": runtime}))
+
+
+def _model(model: Model) -> Checkpoint:
+    if model.known_answer:
+        folder, sha256 = checkpoints.cached(model.known_answer)
+        return Checkpoint(path=str(folder), sha256=sha256)
+    repo, revision = model.repo or "", model.revision or ""
+    if revision == "unresolved":
+        raise CannotJudge(f"{repo} has no pinned revision", cause="look its commit up and write it into the case file")
+    try:
+        return Checkpoint(path=str(hub.snapshot(repo, revision)), revision=revision)
+    except hub.Unavailable as error:
+        raise CannotJudge(
+            f"{repo} at {revision[:12]} is neither in the hub's cache nor can it be fetched",
+            cause=f"{error}; where there is a network: hf download {repo} --revision {revision}",
+        ) from error
 
 
 def _local(context: Context, options: Options, why: str) -> Runtime:
@@ -103,7 +121,8 @@ def _docker(context: Context, options: Options, why: str) -> Runtime:
     name, identity = image.ensure(
         engine, prepared.platform, options.build, lambda line: context.progress.tick(line[:140])
     )
-    folders = [Path(made.path) for made in prepared.checkpoints.values()]
+    folders = [made.whole for made in prepared.checkpoints.values()]
+    folders += {Path(path).parent for path in prepared.data.values()}
     with signals.deferred():
         container = runtimes.start_container(context.rundir, name, prepared.run_id, folders)
         runtime = Runtime(

@@ -44,10 +44,18 @@ class Runtime(Document):
 
 
 class Checkpoint(Document):
-    """A checkpoint on disk."""
+    """A model on disk, and the one thing that identifies its content."""
 
     path: str
-    sha256: str
+    sha256: str = ""
+    """Over all files, of a known-answer checkpoint."""
+    revision: str = ""
+    """Commit, of a repository of the model hub."""
+
+    @property
+    def whole(self) -> Path:
+        """The folder that holds everything it links to: a snapshot in the hub's cache points into ``blobs`` beside."""
+        return Path(self.path).parents[1] if self.revision else Path(self.path)
 
 
 class Prepared(Document):
@@ -65,6 +73,8 @@ class Prepared(Document):
     runtime: Runtime | None = None
     """None until the prepare stage has decided."""
     checkpoints: dict[str, Checkpoint] = {}
+    data: dict[str, str] = {}
+    """Path of each data file, whose content was checked."""
     versions: dict[str, str] = {}
     """Distributions of the engine's environment, as it reports them itself."""
     host: dict[str, str] = {}

@@ -75,7 +75,7 @@ def _counts(speculation: Speculation, evaluation: Evaluation, *, disaggregated: 
     shortest, longest = speculation.prompt_lookup_min or 1, speculation.prompt_lookup_max or 1
     counts = simulate.Counts(0, (0,) * k)
     for request, item in zip(requests, protocols.items(evaluation), strict=True):
-        counts += simulate.simulate_lookup(request, v.encode(item.prompt), k, shortest, longest)
+        counts += simulate.simulate_lookup(request, v.encode(str(item.prompt)), k, shortest, longest)
     return counts
 
 
@@ -94,7 +94,7 @@ def _speculation(counts: simulate.Counts) -> dict[str, dict[str, Any]]:
 
 def _kv_layers(serve: Serve) -> int:
     """Attention layers whose KV cache travels: the model's and the drafter's."""
-    layers = CHECKPOINTS[serve.model.known_answer].kv_layers
+    layers = CHECKPOINTS[serve.model.name].kv_layers
     if serve.speculation and serve.speculation.model:
-        layers += CHECKPOINTS[serve.speculation.model.known_answer].kv_layers
+        layers += CHECKPOINTS[serve.speculation.model.name].kv_layers
     return layers

@@ -47,14 +47,31 @@ class Topology(Strict):
 
 
 class Model(Strict):
-    """A model: one of the known-answer checkpoints, made on the spot."""
+    """A model: a known-answer checkpoint, made on the spot, or a repository of the model hub at a pinned commit."""
 
-    known_answer: str = Field(description="Name of a known-answer checkpoint: see `harness checkpoints list`.")
+    known_answer: str | None = Field(
+        None, description="Name of a known-answer checkpoint: see `harness checkpoints list`."
+    )
+    repo: str | None = Field(None, pattern=r"^[\w.-]+/[\w.-]+$", description="Repository on the model hub.")
+    revision: str | None = Field(
+        None,
+        pattern=r"^([0-9a-f]{40}|unresolved)$",
+        description="Commit of the repository. `unresolved`: not looked up yet, and until then the case cannot run.",
+    )
+
+    @property
+    def name(self) -> str:
+        """What the model is called in a run."""
+        return self.known_answer or self.repo or ""
 
     @model_validator(mode="after")
-    def _exists(self) -> Self:
-        if self.known_answer not in CHECKPOINTS:
+    def _one_source(self) -> Self:
+        if (self.known_answer is None) == (self.repo is None):
+            raise ValueError("give either known_answer or repo with its revision")
+        if self.known_answer is not None and self.known_answer not in CHECKPOINTS:
             raise ValueError(f"no known-answer checkpoint {self.known_answer!r}; there are {', '.join(CHECKPOINTS)}")
+        if (self.repo is None) != (self.revision is None):
+            raise ValueError("revision: a repo needs the commit it is pinned to, and nothing else has one")
         return self
 
 
@@ -149,7 +166,7 @@ class Case(Strict):
             drafter = serve.speculation.model if serve.speculation else None
             for model in (serve.model, drafter):
                 if model:
-                    found[model.known_answer] = model
+                    found[model.name] = model
         return list(found.values())
 
     @model_validator(mode="after")

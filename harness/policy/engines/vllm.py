@@ -45,7 +45,7 @@ def _server(case: Case, place: Place, role: Role, name: str) -> Server:
     ports = {"http": place.port()}
     probes = [Probe("http", ports["http"], "/health", path="/health")]
     # The model is named by a relative link, the same on all sides: NIXL's handshake compares the string.
-    links = {serve.served_as: place.checkpoints[serve.model.known_answer]}
+    links = {serve.served_as: place.checkpoints[serve.model.name]}
     env = dict(serve.env)
     flags: dict[str, FlagValue] = {
         "model": serve.served_as,
@@ -57,7 +57,7 @@ def _server(case: Case, place: Place, role: Role, name: str) -> Server:
     if serve.speculation:
         flags["speculative-config"] = _speculative_config(serve)
         if serve.speculation.model:
-            links[_DRAFTER] = place.checkpoints[serve.speculation.model.known_answer]
+            links[_DRAFTER] = place.checkpoints[serve.speculation.model.name]
     if serve.kv_transfer and serve.kv_transfer.connector != "none":
         ports["side_channel"] = place.port()
         probes.append(Probe("zmtp", ports["side_channel"], "KV side channel"))

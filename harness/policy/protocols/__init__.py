@@ -1,25 +1,29 @@
 """Evaluation protocols by id: which items are asked, how an answer is read, what counts as right.
 
-One module a protocol: a ``Config`` (the ``[evaluation]`` table with its ``protocol`` id), ``items`` and ``answer``.
-Two numbers are comparable only under the same id.
+One module a protocol: a ``Config`` (the ``[evaluation]`` table with its ``protocol`` id), ``items`` and ``answer``, and
+``DATASETS`` where it asks from public data. Two numbers are comparable only under the same id.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated
 
 from pydantic import Field
 
 from harness.ground.domain import Item
+from harness.policy.datasets import Dataset
 from harness.policy.known_answer.simulate import Request
-from harness.policy.protocols import known_answer_cycle, known_answer_qa
+from harness.policy.protocols import known_answer_cycle, known_answer_qa, mt_bench_first_turn
 
-Evaluation = Annotated[known_answer_qa.Config | known_answer_cycle.Config, Field(discriminator="protocol")]
+Evaluation = Annotated[
+    known_answer_qa.Config | known_answer_cycle.Config | mt_bench_first_turn.Config, Field(discriminator="protocol")
+]
 
 _ANSWERS: dict[str, Callable[[str], str | None]] = {
     known_answer_qa.ID: known_answer_qa.answer,
     known_answer_cycle.ID: known_answer_cycle.answer,
+    mt_bench_first_turn.ID: mt_bench_first_turn.answer,
 }
 
 
@@ -27,18 +31,33 @@ IDS = frozenset(_ANSWERS)
 """Ids of all protocols."""
 
 
-def items(evaluation: Evaluation) -> list[Item]:
-    """Everything the evaluation asks, in order."""
+def datasets(evaluation: Evaluation) -> tuple[Dataset, ...]:
+    """The data files that the evaluation asks from."""
+    return mt_bench_first_turn.DATASETS if isinstance(evaluation, mt_bench_first_turn.Config) else ()
+
+
+def items(evaluation: Evaluation, data: Mapping[str, str] | None = None) -> list[Item]:
+    """Everything the evaluation asks, in order.
+
+    Args:
+        evaluation: What is asked.
+        data: Text of each of its :func:`datasets` by file name.
+    """
     if isinstance(evaluation, known_answer_qa.Config):
         return known_answer_qa.items(evaluation)
-    return known_answer_cycle.items(evaluation)
+    if isinstance(evaluation, known_answer_cycle.Config):
+        return known_answer_cycle.items(evaluation)
+    texts = [(data or {})[dataset.file] for dataset in datasets(evaluation)]
+    return mt_bench_first_turn.items(evaluation, *texts)
 
 
 def requests(evaluation: Evaluation) -> list[Request]:
-    """The same items as the simulator of the known-answer checkpoints takes them."""
+    """The items as the simulator of the known-answer checkpoints takes them; empty for other protocols."""
     if isinstance(evaluation, known_answer_qa.Config):
         return known_answer_qa.requests(evaluation)
-    return known_answer_cycle.requests(evaluation)
+    if isinstance(evaluation, known_answer_cycle.Config):
+        return known_answer_cycle.requests(evaluation)
+    return []
 
 
 def answer(evaluation: Evaluation, text: str) -> str | None:

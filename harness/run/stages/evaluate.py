@@ -11,9 +11,10 @@ from harness.ground.clock import Deadline
 from harness.ground.domain import Item, Sample
 from harness.ground.errors import CannotJudge
 from harness.mechanism import files, http, load, processes
-from harness.policy import metrics, protocols
+from harness.policy import metrics
 from harness.policy.protocols.base import Destination
 from harness.policy.requests import completion
+from harness.run import questions
 from harness.run.context import Context
 from harness.run.destinations import destination
 from harness.run.measurements import take
@@ -39,11 +40,12 @@ def run(context: Context) -> None:
     evaluation = context.case.evaluation
     samples: list[Sample] = []
     try:
+        items = {item.id: questions.rendered(context.case, servers, item) for item in questions.items(context)}
         _scrape(context, servers, "before")
-        _send(context, servers, "main", evaluation.send_to, samples)
+        _send(context, servers, items, "main", evaluation.send_to, samples)
         _settle(context, servers)
         for name, control in context.case.controls.items():
-            _send(context, servers, name, control.send_to, samples)
+            _send(context, servers, items, name, control.send_to, samples)
     finally:
         context.rundir.write_samples(sorted(samples, key=lambda sample: (sample.run, sample.item)))
     take(context.rundir)
@@ -58,10 +60,14 @@ def run(context: Context) -> None:
 
 
 def _send(
-    context: Context, servers: list[RunningServer], run: str, send_to: Destination, samples: list[Sample]
+    context: Context,
+    servers: list[RunningServer],
+    items: dict[str, Item],
+    run: str,
+    send_to: Destination,
+    samples: list[Sample],
 ) -> None:
     case = context.case
-    items = {item.id: item for item in protocols.items(case.evaluation)}
     done = failed = 0
 
     def collect(reply: load.Reply) -> None:

@@ -9,8 +9,8 @@ import requests
 from harness.ground.domain import Probe
 from harness.ground.errors import CannotJudge
 from harness.mechanism import http, processes, wait
-from harness.policy import protocols
 from harness.policy.requests import completion
+from harness.run import questions
 from harness.run.context import Context
 from harness.run.destinations import destination
 from harness.run.rundir import Ready, RunningServer
@@ -49,7 +49,8 @@ class _Readiness:
         """One short request along the whole way: only an answer proves that a connector shook hands."""
         case = self._context.case
         self.attempts += 1
-        body = completion(case, protocols.items(case.evaluation)[0]) | {"max_tokens": 1}
+        first = questions.rendered(case, self._servers, questions.items(self._context)[0])
+        body = completion(case, first) | {"max_tokens": 1}
         url = destination(self._servers, "entry").url
         try:
             status, reply = http.post(f"{url}/v1/completions", body, _FIRST_TOKEN_TIMEOUT)

@@ -239,7 +239,8 @@ def side_channel(port: int) -> None:
 
 def serve_engine() -> None:
     parser = argparse.ArgumentParser(prog="api_server.py")
-    for name in ("--model", "--host", "--dtype", "--max-model-len", "--block-size", "--tensor-parallel-size"):
+    sizes = ("--max-model-len", "--block-size", "--tensor-parallel-size", "--data-parallel-size")
+    for name in ("--model", "--host", "--dtype", *sizes):
         parser.add_argument(name)
     parser.add_argument("--port", type=int)
     parser.add_argument("--speculative-config", type=json.loads, default={})

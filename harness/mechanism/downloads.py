@@ -1,0 +1,52 @@
+"""Files from public addresses, refused unless their content is the expected one."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import requests
+
+from harness.mechanism import files
+
+_TIMEOUT = 60.0
+
+
+class Refused(Exception):
+    """The file cannot be had, or is another one; the message is one line."""
+
+
+def verified(path: Path, sha256: str) -> Path:
+    """``path``, if its content is the expected one.
+
+    Raises:
+        Refused: It is not, or it cannot be read.
+    """
+    try:
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise Refused(f"{path}: {error.strerror}") from error
+    if found != sha256:
+        raise Refused(f"{path}: SHA-256 is {found}, expected {sha256}; remove the file or put the right one there")
+    return path
+
+
+def fetch(url: str, target: Path, sha256: str) -> Path:
+    """Download to ``target`` unless it is there; either way its content is checked.
+
+    Raises:
+        Refused: No answer, or another content. Nothing is written then.
+    """
+    if target.exists():
+        return verified(target, sha256)
+    try:
+        response = requests.get(url, timeout=_TIMEOUT)
+        response.raise_for_status()
+    except requests.RequestException as error:
+        raise Refused(f"{url}: {' '.join(str(error).split())[:200]}") from error
+    found = hashlib.sha256(response.content).hexdigest()
+    if found != sha256:
+        raise Refused(f"{url}: SHA-256 is {found}, expected {sha256}; its project may have changed it")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    files.write(target, response.content)
+    return target

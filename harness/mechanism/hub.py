@@ -1,0 +1,35 @@
+"""Models from the hub, at a pinned commit: from its cache if they are there, else fetched once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import huggingface_hub
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+
+class Unavailable(Exception):
+    """The model is not in the cache and could not be fetched; the message is one line."""
+
+
+def snapshot(repo: str, revision: str) -> Path:
+    """Folder of a repository's files at a commit.
+
+    Cache, endpoint and token are the hub's own settings: ``HF_HOME``, ``HF_ENDPOINT``, ``HF_TOKEN``,
+    ``HF_HUB_OFFLINE``. The token goes no further than this process.
+
+    Args:
+        repo: ``organisation/name``.
+        revision: Commit.
+
+    Raises:
+        Unavailable: Neither in the cache nor to be had.
+    """
+    try:
+        return Path(huggingface_hub.snapshot_download(repo, revision=revision, local_files_only=True))
+    except LocalEntryNotFoundError:
+        pass
+    try:
+        return Path(huggingface_hub.snapshot_download(repo, revision=revision))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
+        raise Unavailable(" ".join(str(error).split())[:200]) from error
