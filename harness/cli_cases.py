@@ -65,14 +65,14 @@ def plan(
 
 def show(
     case: Annotated[str, typer.Argument(help="Case id, with or without the point of its matrix.")],
-    platform: PlatformOption = None,
+    platform: Annotated[str | None, typer.Option(help="cpu, cuda or rocm; all if not given.")] = None,
     cases: CasesOption = CASES,
 ) -> None:
     """Print a case as shell lines, with every check and its origin; needs no engine, no device and no network."""
     from harness.policy.show import show as shown
-    from harness.run.select import select
+    from harness.run.select import matching
 
-    print("\n".join(shown(each) for each in select(cases, wanted=[case], suite=None, platform=platform)), end="")
+    print("\n".join(shown(each) for each in matching(cases, wanted=[case], suite=None, platform=platform)), end="")
 
 
 def check(

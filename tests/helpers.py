@@ -173,3 +173,15 @@ def wait_for(what: Any, seconds: float = 30.0) -> Any:
         assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
         time.sleep(0.05)
     return found
+
+
+def in_hub_cache(cache: Path, repo: str, commit: str, files: Mapping[str, bytes]) -> None:
+    """Put a model into a folder laid out as the hub's cache: snapshots of links into blobs."""
+    root = cache / f"models--{repo.replace('/', '--')}"
+    snapshot, blobs = root / "snapshots" / commit, root / "blobs"
+    snapshot.mkdir(parents=True)
+    blobs.mkdir()
+    for name, content in files.items():
+        blob = blobs / f"{name}.blob"
+        blob.write_bytes(content)
+        (snapshot / name).symlink_to(Path("..") / ".." / "blobs" / blob.name)

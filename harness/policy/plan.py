@@ -9,7 +9,7 @@ from functools import cached_property
 
 from harness.policy.cases.load import CaseFile
 from harness.policy.cases.matrix import Variant, label
-from harness.policy.cases.model import Case, Platform
+from harness.policy.cases.model import UNRESOLVED, Case, Platform
 
 
 @dataclass(frozen=True)
@@ -62,14 +62,20 @@ class Planned:
 
 
 def everything(case_files: Iterable[CaseFile]) -> list[Planned]:
-    """All points of all cases; those that their case excludes have its reason."""
-    return [
+    """All points of all cases; those that their case excludes, or whose models nobody has pinned, say so."""
+    points = [
         Planned(case_file, platform, variant, matrix.excluded(variant))
         for case_file in case_files
         for platform in case_file.platforms
         for matrix in [case_file.matrix(platform)]
         for variant in matrix.variants()
     ]
+    return [each if each.skip else replace(each, skip=_unpinned(each.case)) for each in points]
+
+
+def _unpinned(case: Case) -> str:
+    unpinned = [model.name for model in case.models() if model.revision == UNRESOLVED]
+    return f"no revision is pinned yet of {', '.join(unpinned)}" if unpinned else ""
 
 
 def within(planned: Iterable[Planned], devices: int) -> list[Planned]:

@@ -39,8 +39,8 @@ def _not_run(planned: Sequence[Planned], workflows: Mapping[str, str]) -> Iterat
             yield f"session {session}: no workflow runs it; there are {', '.join(workflows) or 'none'}"
     for case_file in {each.case_file.id: each.case_file for each in planned}.values():
         for platform in case_file.platforms:
-            points = [each for each in planned if each.case_file is case_file and each.platform == platform]
-            if all(each.skip for each in points):
+            matrix = case_file.matrix(platform)
+            if all(matrix.excluded(variant) for variant in matrix.variants()):
                 yield f"{case_file.path}: every point of its matrix is excluded on {platform}"
 
 

@@ -74,7 +74,9 @@ class Console:
         """The table of one case."""
         self._clear()
         table = rich.table.Table(
-            box=rich.box.SIMPLE, title=rich.markup.escape(f"{result.case_id} on {result.platform}"), title_justify="left"
+            box=rich.box.SIMPLE,
+            title=rich.markup.escape(f"{result.case_id} on {result.platform}"),
+            title_justify="left",
         )
         for name in ("check", "outcome", "measured", "expected", "bound"):
             table.add_column(name, overflow="fold", no_wrap=not self._console.is_terminal)

@@ -92,12 +92,15 @@ def _sessions(found: list[CaseFile]) -> str:
     rows = ["| session | case | what it shows | servers | devices | seconds |", "| --- | --- | --- | --- | --- | --- |"]
     for case_file in found:
         for platform in case_file.platforms:
-            points = [each for each in everything([case_file]) if each.platform == platform and not each.skip]
+            matrix = case_file.matrix(platform)
+            points = [each for each in everything([case_file]) if each.platform == platform]
+            points = [each for each in points if not matrix.excluded(each.variant)]
             servers = " or ".join(dict.fromkeys(_servers(each.case) for each in points))
             devices = " or ".join(dict.fromkeys(str(each.devices or "none") for each in points))
             seconds = sum(each.case.expected_seconds for each in points)
             name = f"`{case_file.suite.name}_{platform}` | `{case_file.id}`"
-            rows.append(f"| {name} | {points[0].case.title} | {servers} | {devices} | {seconds} |")
+            title = points[0].case.title + (f"; does not run: {points[0].skip}" if points[0].skip else "")
+            rows.append(f"| {name} | {title} | {servers} | {devices} | {seconds} |")
     return "\n".join(rows)
 
 

@@ -52,7 +52,7 @@ def select(folder: Path, *, wanted: list[str], suite: str | None, platform: str 
 
     Raises:
         UsageError: A case file is wrong, or the platform is not clear.
-        NothingSelected: Nothing matches, or everything that does is excluded.
+        NothingSelected: Nothing matches, or nothing that does can run.
     """
     found = matching(folder, wanted=wanted, suite=suite, platform=platform)
     platforms = sorted({each.platform for each in found})
@@ -60,5 +60,5 @@ def select(folder: Path, *, wanted: list[str], suite: str | None, platform: str 
         raise UsageError(f"the cases run on {', '.join(platforms)}; choose one with --platform")
     selected = [each for each in found if not each.skip]
     if not selected:
-        raise NothingSelected(f"{found[0].id} is excluded: {found[0].skip}")
+        raise NothingSelected(f"{found[0].id} does not run: {found[0].skip}")
     return selected

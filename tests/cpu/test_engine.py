@@ -14,12 +14,34 @@ from typing import Any
 import psutil
 import pytest
 
-from harness.ground.domain import Measurement
-from harness.policy.known_answer.simulate import Counts, total
+from harness.ground.domain import Measurement, Outcome
+from harness.ground.errors import CannotJudge
+from harness.policy.cases.load import load
+from harness.policy.datasets import MT_BENCH
+from harness.policy.known_answer import vocabulary as v
+from harness.policy.known_answer.checkpoints import CHECKPOINTS
+from harness.policy.known_answer.simulate import Counts, Request, total
+from harness.policy.known_answer.table import CYCLE
+from harness.policy.plan import everything
 from harness.policy.protocols import known_answer_qa
+from harness.policy.report.result import Result
+from harness.run.questions import fetch
 from harness.run.rundir import RunDir
 from tests.cpu.conftest import DISAGG, LOCAL, SINGLE
-from tests.helpers import REPOSITORY, Run, begin, edited, end, environment, left_in, run, validated, wait_for
+from tests.helpers import (
+    BASELINES,
+    REPOSITORY,
+    Run,
+    begin,
+    edited,
+    end,
+    environment,
+    in_hub_cache,
+    left_in,
+    run,
+    validated,
+    wait_for,
+)
 
 
 def measurement(result: Run) -> Measurement:
@@ -73,20 +95,63 @@ def test_eagle3_alone(folder: Path) -> None:
     assert measurement(result).answers["main"].accuracy == 0.75
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"serve/speculation": {"method": "draft_model", "model": {"known_answer": "draft_model"}}},
-        {"serve/speculation": {"method": "mtp"}, "serve/model/known_answer": "mimo"},
-    ],
-    ids=["draft_model", "mtp"],
-)
-def test_other_drafters_count_the_same(folder: Path, changes: dict[str, Any]) -> None:
-    speculation = {**changes["serve/speculation"], "num_speculative_tokens": 3}
-    cases = edited(folder / "cases", SINGLE, {**changes, "serve/speculation": speculation})
-    result = run(folder, "--cases", cases, *LOCAL)
+OTHERS = [each.case_file.id for each in everything(load(BASELINES)) if each.platform == "cpu" and not each.skip]
+
+
+@pytest.mark.parametrize("case", sorted(set(OTHERS) - {DISAGG, SINGLE}))
+def test_every_other_case(folder: Path, case: str) -> None:
+    result = run(folder, case, *LOCAL)
     assert result.code == 0, result.output
-    assert_counters_equal(result, disaggregated=False)
+    verdicts = [Result.model_validate_json(path.read_bytes()) for path in result.runs.glob("*/result.json")]
+    assert len(verdicts) == OTHERS.count(case)
+    assert all(check.outcome is Outcome.PASS for verdict in verdicts for check in verdict.checks)
+
+
+@pytest.mark.parametrize(
+    ("case", "changes"),
+    [
+        ("draft_model/known_answer", {"serve/speculation/model/known_answer": "target"}),
+        ("ngram/known_answer", {"checks/draft_counts/accepted": 3359}),
+    ],
+    ids=["another drafter", "one token"],
+)
+def test_counters_that_differ_fail(folder: Path, case: str, changes: dict[str, Any]) -> None:
+    result = run(folder, "--cases", edited(folder / "cases", case, changes), *LOCAL)
+    assert result.code == 1, result.output
+    assert "draft_counts" in result.problems
+
+
+def test_mt_bench_on_models_from_the_hub(folder: Path) -> None:
+    """Real questions through a chat template, on an EAGLE3 pair in a hub's cache: still known to the unit."""
+    try:
+        fetch(MT_BENCH)
+    except CannotJudge as error:
+        pytest.skip(str(error))
+    commit, models = "0" * 40, {}
+    for name in ("target", "eagle3"):
+        models[name] = {"repo": f"known-answer/{name}", "revision": commit}
+        in_hub_cache(folder / "hub", models[name]["repo"], commit, CHECKPOINTS[name].files())
+    counts = total([Request(CYCLE[0], 64)] * 80, 3)  # the last token of the prompt decides
+    changes = {
+        "serve/model": models["target"],
+        "serve/speculation/model": models["eagle3"],
+        "serve/flags/chat-template": "{{ messages[0]['content'] }}" + v.decode([CYCLE[0]]),
+        "serve/flags/max-model-len": 2048,
+        "evaluation": {"protocol": "mt_bench_first_turn", "items": 80, "max_tokens": 64},
+        "checks/accuracy": None,
+        "checks/parity": None,
+        "checks/acceptance_length/expected": counts.acceptance_length,
+        "checks/acceptance_per_position/expected": list(counts.acceptance_per_position),
+        "checks/draft_counts/drafts": counts.drafts,
+        "checks/draft_counts/draft_tokens": counts.draft_tokens,
+        "checks/draft_counts/accepted": counts.accepted,
+        "checks/draft_counts/accepted_per_position": list(counts.accepted_per_position),
+    }
+    cases = edited(folder / "cases", SINGLE, changes, generate=False)
+    result = run(folder, "--cases", cases, "--platform", "cpu", *LOCAL, env={"HF_HUB_CACHE": str(folder / "hub")})
+    assert result.code == 0, result.output
+    provenance = {each.get("name") for each in validated(result.directory / "junit.xml").iter("property")}
+    assert "provenance.model.known-answer/target.revision" in provenance
 
 
 ORDINARY: dict[str, Any] = {

@@ -52,7 +52,7 @@ def test_every_option_and_command_has_a_help_text() -> None:
             3,
             "nothing matches suite disag; suites are: disagg, draft_model, eagle3",
         ),
-        (["run", "--platform", "cuda"], 3, "nothing matches platform cuda"),
+        (["run", "--suite", "mtp", "--platform", "cuda"], 3, "nothing matches suite mtp, platform cuda"),
         (["serve", "nothing/here", "--run-dir", "x"], 3, "no case 'nothing/here'"),
         (["assert", "/nonexistent"], 2, "no run directory"),
         (["plan", "--shard", "5/4"], 2, "--shard 5/4: must be like 2/4"),

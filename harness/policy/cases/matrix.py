@@ -32,7 +32,7 @@ class _Rule(Strict):
     def matches(self, variant: Variant) -> bool:
         """Whether the rule is about this point of the matrix."""
         point = dict(variant)
-        return all(point[axis] in _labels(wanted) for axis, wanted in self.match.items())
+        return all(point.get(axis) in _labels(wanted) for axis, wanted in self.match.items())
 
 
 class When(_Rule):

@@ -15,6 +15,7 @@ from harness.policy.schema import Strict
 Platform = Literal["cpu", "cuda", "rocm"]
 PLATFORMS: tuple[Platform, ...] = ("cpu", "cuda", "rocm")
 Role = Literal["server", "prefill", "decode"]
+UNRESOLVED = "unresolved"
 FlagValue = bool | int | float | str | list[Any] | dict[str, Any]
 
 
