@@ -17,14 +17,14 @@ import tempfile
 from pathlib import Path
 
 CASES = Path("baselines")
-CASE = "disagg/known_answer_eagle3"
 
 
 def run(folder: Path, multiprocessing: str) -> tuple[float, float, float]:
     """Seconds until ready, in flight for the main run, and in flight for the controls."""
     target = folder / "cases" / "disagg"
     target.mkdir(parents=True)
-    (target / "known_answer_eagle3.toml").write_text((CASES / f"{CASE}.toml").read_text())
+    for name in ("known_answer_eagle3.toml", "_suite.toml"):
+        shutil.copy(CASES / "disagg" / name, target)
     defaults = (CASES / "_defaults.toml").read_text()
     defaults = re.sub(r'(VLLM_ENABLE_V1_MULTIPROCESSING = )"\d"', rf'\1"{multiprocessing}"', defaults)
     (folder / "cases" / "_defaults.toml").write_text(defaults)

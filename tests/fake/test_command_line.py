@@ -45,7 +45,7 @@ def test_every_option_and_command_has_a_help_text() -> None:
         (["run", "--runtime", "podman"], 2, "'podman' is not one of 'auto', 'local', 'docker'"),
         (["run", "--platform", "gpu"], 2, "--platform gpu: must be one of cpu, cuda, rocm"),
         (["run", "--cases", "nowhere"], 2, "nowhere: no case folder"),
-        (["run", "--runtime", "docker", "--engine-python", "/x"], 2, "not with --runtime docker"),
+        (["run", DISAGG, "--runtime", "docker", "--engine-python", "/x"], 2, "not with --runtime docker"),
         (["run", "disagg/known_answer_eagle"], 3, "did you mean 'disagg/known_answer_eagle3'?"),
         (
             ["run", "--suite", "disag"],
@@ -82,7 +82,7 @@ def test_a_misspelt_key_is_one_line_and_leaves_no_run_directory(tmp_path: Path) 
 
 def test_run_directories_are_never_mixed(tmp_path: Path) -> None:
     (tmp_path / "something").write_text("")
-    done = harness("run", "--runs", tmp_path)
+    done = harness("run", DISAGG, "--runs", tmp_path)
     assert done.returncode == 2
     assert "must name a new or empty folder" in done.stderr
 
