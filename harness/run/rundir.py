@@ -153,7 +153,7 @@ class RunDir:
         made = cls(path)
         if made.case_file.exists():
             raise UsageError(f"{path}: already a run directory; give another, or remove it")
-        for folder in (made.path, made.logs, made.metrics, made.work):
+        for folder in (made.path, made.logs, made.metrics, made.cwd):
             folder.mkdir(parents=True, exist_ok=True)
         return made
 
@@ -170,9 +170,9 @@ class RunDir:
         return self.path / "metrics"
 
     @property
-    def work(self) -> Path:
+    def cwd(self) -> Path:
         """Working directories of the servers."""
-        return self.path / "work"
+        return self.path / "cwd"
 
     @property
     def events_file(self) -> Path:

@@ -40,12 +40,12 @@ def run(context: Context) -> None:
     free = iter(ports.free(_PORTS))
     checkpoints = {name: checkpoint.path for name, checkpoint in prepared.checkpoints.items()}
     servers = context.engine.servers(prepared.case, Place(python, checkpoints, lambda: next(free)))
-    files.write(rundir.path / "commands.sh", _commands(servers, rundir.work))
+    files.write(rundir.path / "commands.sh", _commands(servers, rundir.cwd))
     started: list[RunningServer] = []
     rundir.write("servers", Servers, Servers(servers=started))
     for server in servers:
         context.progress.tick(f"starting {server.name}", len(started), len(servers))
-        folder = _working_folder(rundir.work, server)
+        folder = _working_folder(rundir.cwd, server)
         with signals.deferred():
             try:
                 process = processes.start(
@@ -81,8 +81,8 @@ def engine_versions(python: str, engine: EngineSpec) -> dict[str, str]:
     return versions
 
 
-def _working_folder(work: Path, server: Server) -> Path:
-    folder = work / server.name
+def _working_folder(cwd: Path, server: Server) -> Path:
+    folder = cwd / server.name
     folder.mkdir(parents=True, exist_ok=True)
     for name, target in server.links.items():
         link = folder / name
@@ -91,9 +91,9 @@ def _working_folder(work: Path, server: Server) -> Path:
     return folder
 
 
-def _commands(servers: list[Server], work: Path) -> str:
+def _commands(servers: list[Server], cwd: Path) -> str:
     """One shell line a server, to paste."""
     lines = ["# One line a server; each runs in the foreground."]
     for server in servers:
-        lines += [f"# {server.name}", f"cd {shlex.quote(str(work / server.name))} && {shell_line(server)}"]
+        lines += [f"# {server.name}", f"cd {shlex.quote(str(cwd / server.name))} && {shell_line(server)}"]
     return "\n".join(lines) + "\n"
