@@ -63,16 +63,17 @@ def run(session: nox.Session, *command: str) -> None:
 
 def suites() -> Iterator[tuple[str, str, str]]:
     """Suite, platform and title of every session that runs cases: whatever has a file below baselines/."""
-    for about in sorted(Path("baselines").glob("*/_suite.toml")):
-        cases = [read(path) for path in about.parent.glob("[!_]*.toml")]
+    for folder in sorted({path.parent for path in Path("baselines").glob("*/[!_]*.toml")}):
+        title = read(folder / "_suite.toml").get("title", folder.name)
+        cases = [read(path) for path in folder.glob("[!_]*.toml")]
         for platform in sorted({platform for case in cases for platform in case.get("platforms", [])}):
-            yield about.parent.name, platform, f"{read(about).get('title')} ({platform})."
+            yield folder.name, platform, f"{title} ({platform})."
 
 
 def read(path: Path) -> dict[str, Any]:
     """A TOML file. What else may be wrong with it, the harness says."""
     try:
-        return tomllib.loads(path.read_text())
+        return tomllib.loads(path.read_text()) if path.exists() else {}
     except tomllib.TOMLDecodeError as error:
         print(f"{path}: not valid TOML: {error}", file=sys.stderr)
         sys.exit(2)

@@ -22,7 +22,7 @@ def problems(planned: Sequence[Planned], workflows: Mapping[str, str], sources: 
         workflows: Text of each CI workflow by path.
         sources: Paths of all files of an engine's repository; None if no checkout is at hand.
     """
-    found = [*_not_run(planned, workflows), *_spelt_two_ways(planned)]
+    found = [*_not_run(planned, workflows), *_untitled(planned), *_spelt_two_ways(planned)]
     for each in planned:
         found += _disagreeing(each)
         found += _near_the_floor(each)
@@ -42,6 +42,14 @@ def _not_run(planned: Sequence[Planned], workflows: Mapping[str, str]) -> Iterat
             matrix = case_file.matrix(platform)
             if all(matrix.excluded(variant) for variant in matrix.variants()):
                 yield f"{case_file.path}: every point of its matrix is excluded on {platform}"
+
+
+def _untitled(planned: Sequence[Planned]) -> Iterator[str]:
+    """Suites that nobody can read on the menu, or that no change of the engine would run."""
+    for suite in {each.suite: each.case_file.suite for each in planned}.values():
+        for key in ("title", "paths"):
+            if not getattr(suite.about, key):
+                yield f"suite {suite.name}: {key}: missing; add it to {suite.name}/_suite.toml"
 
 
 def _spelt_two_ways(planned: Sequence[Planned]) -> Iterator[str]:

@@ -203,12 +203,10 @@ def load(folder: Path) -> list[CaseFile]:
 
 
 def read_suite(folder: Path) -> Suite:
-    """A suite from its ``_suite.toml``."""
+    """A suite from its ``_suite.toml``; without one it has no title, no paths and no defaults."""
     path = folder / SUITE
     _check_name(folder, folder.name)
-    if not path.is_file():
-        raise UsageError(f'{path}: missing; a suite says there what it shows: title = "…", paths = ["…"]')
-    content = read(path)
+    content = read(path) if path.exists() else {}
     defaults = content.pop("defaults", {})
     try:
         return Suite(folder.name, SuiteTable.model_validate(content), defaults)

@@ -22,9 +22,9 @@ FlagValue = bool | int | float | str | list[Any] | dict[str, Any]
 class SuiteTable(Strict):
     """``_suite.toml`` of a suite's folder; its ``[defaults]`` are a layer below every case of the suite."""
 
-    title: str = Field(min_length=10, description="What the suite shows, in one line: what `nox -l` says.")
+    title: str = Field("", description="What the suite shows, in one line: what `nox -l` says.")
     paths: list[str] = Field(
-        min_length=1, description="Folders and files of the engine's sources whose change should run the suite."
+        [], description="Folders and files of the engine's sources whose change should run the suite."
     )
 
 
