@@ -112,7 +112,10 @@ def serve(
     from harness.run import prepare
     from harness.run.select import select
 
-    chosen = select(cases, wanted=[case], suite=None, platform=platform)[0]
+    chosen, *others = select(cases, wanted=[case], suite=None, platform=platform)
+    if others:
+        names = ", ".join(each.id for each in (chosen, *others))
+        raise UsageError(f"{case} has several points, and a run directory holds one; name one of {names}")
     options = _options(runtime, engine_python, environments, base_image, ca_bundle, build_network)
     with signals.handled():
         rundir = prepare.create(chosen, run_dir)

@@ -54,6 +54,11 @@ def test_every_option_and_command_has_a_help_text() -> None:
         ),
         (["run", "--suite", "mtp", "--platform", "cuda"], 3, "nothing matches suite mtp, platform cuda"),
         (["serve", "nothing/here", "--run-dir", "x"], 3, "no case 'nothing/here'"),
+        (
+            ["serve", "disagg/known_answer_layouts", "--run-dir", "x"],
+            2,
+            "name one of disagg/known_answer_layouts[layout=2P1D]",
+        ),
         (["assert", "/nonexistent"], 2, "no run directory"),
         (["plan", "--shard", "5/4"], 2, "--shard 5/4: must be like 2/4"),
         (["plan", "--changed-files", "/nonexistent"], 2, "--changed-files /nonexistent: cannot be read"),
