@@ -14,8 +14,8 @@ from harness.ground.errors import UsageError
 from harness.mechanism import files
 from harness.policy.cases.expected import expected_values
 from harness.policy.cases.load import DEFAULTS, CaseFile, load, read, read_suite
-from harness.policy.cases.matrix import label
-from harness.policy.cases.model import Case, Platform
+from harness.policy.cases.matrix import Matrix, label
+from harness.policy.cases.model import PLATFORMS, Case, Platform
 from harness.policy.plan import everything
 from harness.policy.report.result import Result
 
@@ -41,7 +41,7 @@ def _generated(cases: Path) -> Iterator[tuple[Path, str]]:
     readme = cases.parent / "README.md"
     if readme.is_file():
         yield readme, _with_parts(readme, cases)
-    yield cases / "case.schema.json", _schema(Case.model_json_schema(), "A case, resolved for one platform")
+    yield cases / "case.schema.json", _schema(_case_file_schema(), "A case file")
     yield cases / "result.schema.json", _schema(Result.model_json_schema(), "result.json")
 
 
@@ -107,6 +107,33 @@ def _sessions(found: list[CaseFile]) -> str:
 def _servers(case: Case) -> str:
     roles = [f"{count} {role}" for role, count in case.topology.roles.items()]
     return ", ".join([*roles, "router"] if case.topology.kind == "disagg" else roles)
+
+
+def _case_file_schema() -> dict[str, Any]:
+    """The schema of a file: of a resolved case, less what other layers may give, with what a file has on top."""
+    schema, matrix = Case.model_json_schema(), Matrix.model_json_schema()
+    schema["$defs"] |= matrix["$defs"]
+    layered = {"additionalProperties": {"$ref": "#/$defs/Layer"}, "propertyNames": {"enum": list(PLATFORMS)}}
+    schema["properties"] |= matrix["properties"]
+    schema["$defs"]["Layer"] = {
+        "type": "object",
+        "properties": dict(schema["properties"]),
+        "additionalProperties": False,
+    }
+    schema["properties"]["platform"] = {
+        "type": "object",
+        "description": "What differs on one platform.",
+        **layered,
+    }
+    _drop_required(schema)
+    return {**schema, "required": ["title", "platforms"]}
+
+
+def _drop_required(schema: Any) -> None:
+    for value in schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ():
+        _drop_required(value)
+    if isinstance(schema, dict) and isinstance(schema.get("required"), list):
+        del schema["required"]
 
 
 def _schema(schema: dict[str, object], title: str) -> str:

@@ -151,7 +151,7 @@ class Case(Strict):
     serve: Serve
     roles: dict[Role, dict[str, Any]] = Field(description="What differs from [serve] for one role.")
     timeouts: Timeouts
-    evaluation: Evaluation
+    evaluation: Evaluation = Field(description="What is asked; its keys depend on the protocol.")
     controls: dict[str, Control] = Field(description="Negative controls: the same questions, another way.")
     checks: Checks
 
