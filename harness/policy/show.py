@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
@@ -40,12 +39,9 @@ def show(planned: Planned) -> str:
         lines.append(f"# does not run: {planned.skip}")
     lines += ["", "CHECKPOINTS=$PWD/checkpoints", *_models(case)]
     for server in started:
-        lines += ["", f"# {server.name}"]
-        lines += [f'ln -sfn "{target}" {name}' for name, target in server.links.items()]
-        probes = ", ".join(f"{probe.what} on port {probe.port}" for probe in server.probes)
-        lines += [f"{shell_line(server)} &", f"# ready: {probes}"]
+        lines += ["", f"# {server.name}", *_server(server)]
     lines += ["", *_evaluation(case, started), "", *_checks(case)]
-    return "\n".join(_in_folders(lines)) + "\n"
+    return "\n".join(lines) + "\n"
 
 
 def _models(case: Case) -> list[str]:
@@ -59,15 +55,12 @@ def _models(case: Case) -> list[str]:
     return made + fetched
 
 
-def _in_folders(lines: list[str]) -> Iterator[str]:
-    """Each server that has links gets a folder of its own: two may give one name to different checkpoints."""
-    for number, line in enumerate(lines):
-        if line.startswith("ln ") and not lines[number - 1].startswith("ln "):
-            name = lines[number - 1].removeprefix("# ")
-            yield f"mkdir -p {name} && cd {name}"
-        yield line
-        if line.endswith(" &") and lines[number - 1].startswith("ln "):
-            yield "cd .."
+def _server(server: Server) -> list[str]:
+    """One with links starts in a folder of its own: two may give one name to different models."""
+    links = [f'ln -sfn "{target}" {name}' for name, target in server.links.items()]
+    probes = ", ".join(f"{probe.what} on port {probe.port}" for probe in server.probes)
+    lines = [f"{shell_line(server)} &", f"# ready: {probes}"]
+    return [f"mkdir -p {server.name} && cd {server.name}", *links, *lines, "cd .."] if links else lines
 
 
 def _devices(count_: int) -> str:

@@ -7,7 +7,8 @@ reports follow.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from pydantic import Field
 
@@ -40,19 +41,18 @@ def judge_all(
     checks: Checks, controls: Mapping[str, accuracy_check.Config], measured: Measurement
 ) -> list[CheckResult]:
     """All results of a case, in the order in which they are reported."""
+    configured: list[tuple[Any, Callable[[Any, Measurement], list[CheckResult]]]] = [
+        (checks.accuracy, accuracy_check.judge),
+        (checks.parity, parity_check.judge),
+        (checks.acceptance_length, acceptance.judge_length),
+        (checks.acceptance_per_position, acceptance.judge_positions),
+        (checks.draft_counts, acceptance.judge_counts),
+        (checks.kv_transfer, kv_transfer_check.judge),
+    ]
     results = validity.judge(measured)
-    if checks.accuracy:
-        results += accuracy_check.judge(checks.accuracy, measured)
-    if checks.parity:
-        results += parity_check.judge(checks.parity, measured)
-    if checks.acceptance_length:
-        results += acceptance.judge_length(checks.acceptance_length, measured)
-    if checks.acceptance_per_position:
-        results += acceptance.judge_positions(checks.acceptance_per_position, measured)
-    if checks.draft_counts:
-        results += acceptance.judge_counts(checks.draft_counts, measured)
-    if checks.kv_transfer:
-        results += kv_transfer_check.judge(checks.kv_transfer, measured)
+    for config, judge in configured:
+        if config is not None:
+            results += judge(config, measured)
     for name, control in controls.items():
         results += accuracy_check.judge(control, measured, run=name)
     return results
