@@ -34,9 +34,10 @@ def test_slow_start_is_waited_for_and_shown(judge: Judge) -> None:
 
 
 def test_unhealthy_for_ever_ends_at_the_deadline(judge: Judge) -> None:
-    run = judge(SINGLE, {"server": {"unhealthy": True}}, {"timeouts/start": 2.0})
+    run = judge(SINGLE, {"server": {"unhealthy": True, "garbage": True}}, {"timeouts/start": 2.0})
     assert run.code == 4
-    assert re.search(r"not ready after 2 s .*server: /health answers 503", run.problems["health-wait"])
+    words = r"not ready after 2 s .*server: /health answers 503; server said last: garbage"
+    assert re.search(words, run.problems["health-wait"])
 
 
 def test_router_that_never_gets_ready_is_named(judge: Judge) -> None:

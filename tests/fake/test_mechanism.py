@@ -75,10 +75,17 @@ def test_a_port_that_accepts_and_stays_silent_is_not_up(listener: socket.socket)
     assert http.ask(Probe("http", port, "/health", "/health"), 0.2) == "/health: ReadTimeout"
 
 
-def test_ports_are_different_and_free() -> None:
-    found = ports.free(20)
-    assert len(set(found)) == 20
+def test_ports_are_different_free_and_never_handed_out_by_the_system() -> None:
+    found = ports.free(64)
+    assert len(set(found)) == 64
     assert all(ports.is_free(port) for port in found)
+    low, high = ports.ephemeral()
+    assert not [port for port in found if low <= port <= high]
+
+
+def test_ports_where_the_system_hands_out_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ports, "ephemeral", lambda: (1024, 65_535))
+    assert len(set(ports.free(64))) == 64
 
 
 def test_a_port_in_use_is_not_free(listener: socket.socket) -> None:

@@ -9,6 +9,7 @@ import requests
 from harness.ground.domain import Probe
 from harness.ground.errors import CannotJudge
 from harness.mechanism import http, processes, wait
+from harness.policy.diagnosis import root_cause, tail
 from harness.policy.requests import completion
 from harness.run import questions
 from harness.run.context import Context
@@ -85,10 +86,7 @@ def run(context: Context) -> None:
             clock=context.clock,
         )
     except wait.TimedOut as late:
-        logs = "\n".join(str(context.rundir.log(running.server.name)) for running in servers)
-        raise CannotJudge(
-            f"not ready after {late.seconds:.0f} s (timeouts.start)", cause=late.missing, details=f"logs:\n{logs}"
-        ) from None
+        raise _too_late(context, servers, late) from None
     ready = Ready(
         seconds=round(seconds, 3),
         answered=readiness.answered,
@@ -97,3 +95,16 @@ def run(context: Context) -> None:
         workers={running.server.name: processes.workers(running.process) for running in servers},
     )
     context.rundir.write("ready", Ready, ready)
+
+
+def _too_late(context: Context, servers: list[RunningServer], late: wait.TimedOut) -> CannotJudge:
+    """With what the logs of those that are missing say: a thread that died may leave its server up and waiting."""
+    names = [running.server.name for running in servers]
+    missing = [name for name in names if f"{name}: " in late.missing] or names
+    logs = {name: context.rundir.log_text(name) for name in missing}
+    said = [f"{name} said last: {root_cause(log, context.engine.echoes)}" for name, log in logs.items() if log]
+    return CannotJudge(
+        f"not ready after {late.seconds:.0f} s (timeouts.start)",
+        cause="; ".join([late.missing, *said[:1]]),
+        details="\n\n".join(f"{context.rundir.log(name)}, last lines:\n{tail(log)}" for name, log in logs.items()),
+    )
