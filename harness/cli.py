@@ -75,6 +75,9 @@ def run(
     build_network: NetworkOption = "default",
     cases: CasesOption = CASES,
     runs: Annotated[Path | None, typer.Option(help="New folder for the run directories; default below runs/.")] = None,
+    devices: Annotated[
+        int | None, typer.Option(min=0, help="Accelerators to use; what needs more is skipped and reported as such.")
+    ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the servers running.")] = False,
 ) -> None:
     """Run cases from start to verdict: serve, health-wait, eval, assert, stop."""
@@ -84,7 +87,8 @@ def run(
     from harness.run.select import select
     from harness.run.supervise import run_all
 
-    chosen = select(cases, wanted=[*(cases_wanted or []), *(case or [])], suite=suite, platform=platform)
+    wanted = [*(cases_wanted or []), *(case or [])]
+    chosen = select(cases, wanted=wanted, suite=suite, platform=platform, devices=devices)
     options = _options(runtime, engine_python, environments, base_image, ca_bundle, build_network)
     folder = runs or _RUNS / utc_now().strftime("%Y%m%dT%H%M%SZ")
     if folder.exists() and any(folder.iterdir()):
@@ -112,7 +116,8 @@ def serve(
     from harness.run import prepare
     from harness.run.select import select
 
-    chosen, *others = select(cases, wanted=[case], suite=None, platform=platform)
+    found = select(cases, wanted=[case], suite=None, platform=platform)
+    chosen, *others = [each for each in found if not each.skip]
     if others:
         names = ", ".join(each.id for each in (chosen, *others))
         raise UsageError(f"{case} has several points, and a run directory holds one; name one of {names}")

@@ -7,6 +7,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
+VISIBLE_DEVICES = {
+    "cuda": ("CUDA_VISIBLE_DEVICES",),
+    "rocm": ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES"),
+}
+"""Environment variables that narrow a process down to some accelerators, by platform; the preferred one first."""
+
 
 class Outcome(StrEnum):
     """How a check, a stage or a case ended."""

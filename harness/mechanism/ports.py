@@ -26,33 +26,34 @@ def ephemeral() -> tuple[int, int]:
     return int(low), int(high)
 
 
-def free(count: int) -> list[int]:
-    """``count`` different free TCP ports on 127.0.0.1, outside the ephemeral range as far as there are any."""
-    low, high = ephemeral()
-    outside = [*range(_LOWEST, low), *range(high + 1, _HIGHEST + 1)]
-    # At random: two harnesses that start at the same moment must not try the same ones.
-    candidates = random.sample(outside, len(outside)) + [0] * count
-    found: list[int] = []
-    held: list[socket.socket] = []  # until all are found, so that none is found twice
-    try:
-        for port in candidates:
-            if len(found) == count:
-                break
-            probe = socket.socket()
-            held.append(probe)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            found.append(int(probe.getsockname()[1]))
-    finally:
-        for probe in held:
-            probe.close()
-    return found
+class Ports:
+    """Hands out ports, none twice."""
+
+    def __init__(self) -> None:
+        low, high = ephemeral()
+        outside = [*range(_LOWEST, low), *range(high + 1, _HIGHEST + 1)]
+        self._candidates: list[int] = outside or list(range(_LOWEST, _HIGHEST + 1))
+        self._given: set[int] = set()
+
+    def take(self, width: int = 1) -> int:
+        """The first of ``width`` consecutive ports that are free on 127.0.0.1.
+
+        Raises:
+            OSError: There are none.
+        """
+        # At random: two harnesses that start at the same moment must not try the same ones.
+        for first in random.sample(self._candidates, len(self._candidates)):
+            block = range(first, first + width)
+            if self._given.isdisjoint(block) and all(map(is_free, block)):
+                self._given.update(block)
+                return first
+        raise OSError(f"no {width} free TCP ports in a row on 127.0.0.1")
 
 
 def is_free(port: int) -> bool:
     """Whether a server could bind the port on 127.0.0.1 now."""
+    if port > _HIGHEST:
+        return False
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a connection in TIME_WAIT blocks nobody
         try:

@@ -33,8 +33,11 @@ LABEL_FOLDER = "INFERENCE_HARNESS_RUN_DIRECTORY"
 _INHERITED = (
     "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "LOGNAME", "PATH", "TMPDIR", "TZ", "USER", "XDG_CACHE_HOME",
     "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "HF_HOME", "HF_HUB_CACHE",
-    "CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES",
+    "TORCH_SYMM_MEM_DISABLE_MULTICAST",
 )  # fmt: skip
+
+# How the host's fabric is to be used is a fact of the host, not of a case.
+_INHERITED_PREFIXES = ("NCCL_", "NVSHMEM_", "RCCL_", "UCX_")
 
 _CLOCK_SLACK = 2.0
 
@@ -58,7 +61,10 @@ class Started:
 
 def environment(extra: Mapping[str, str]) -> dict[str, str]:
     """The allow-listed part of our own environment with ``extra`` on top."""
-    return {name: os.environ[name] for name in _INHERITED if name in os.environ} | dict(extra)
+    kept = {
+        name: value for name, value in os.environ.items() if name in _INHERITED or name.startswith(_INHERITED_PREFIXES)
+    }
+    return kept | dict(extra)
 
 
 def start(

@@ -10,6 +10,7 @@ from functools import cached_property
 from harness.policy.cases.load import CaseFile
 from harness.policy.cases.matrix import Variant, label
 from harness.policy.cases.model import UNRESOLVED, Case, Platform
+from harness.policy.engines import ENGINES
 
 
 @dataclass(frozen=True)
@@ -54,11 +55,16 @@ class Planned:
 
     @property
     def devices(self) -> int:
-        """Accelerators it needs at the same time: over all servers, tensor parallel times data parallel size."""
-        if self.platform == "cpu":
-            return 0
-        each = ((count, self.case.serve_of(role)) for role, count in self.case.topology.roles.items())
-        return sum(count * serve.tensor_parallel_size * serve.data_parallel_size for count, serve in each)
+        """Accelerators it needs at the same time, over all servers."""
+        return devices(self.case, self.platform)
+
+
+def devices(case: Case, platform: Platform) -> int:
+    """Accelerators that a case needs at the same time: no two servers share one."""
+    if platform == "cpu":
+        return 0
+    of_one = ENGINES[case.engine.name].devices
+    return sum(count * of_one(case.serve_of(role)) for role, count in case.topology.roles.items())
 
 
 def everything(case_files: Iterable[CaseFile]) -> list[Planned]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Callable
 from itertools import count
 from typing import Any
 
-from harness.ground.domain import Item, Server
+from harness.ground.domain import VISIBLE_DEVICES, Item, Server
 from harness.policy import protocols
-from harness.policy.cases.model import Case
+from harness.policy.cases.model import Case, Platform
 from harness.policy.engines import ENGINES
 from harness.policy.engines.base import Place, shell_line
 from harness.policy.plan import Planned
@@ -19,17 +20,37 @@ _FIRST_PORT = 8000
 _FOLDER = "$CHECKPOINTS"
 
 
-def servers(case: Case) -> list[Server]:
-    """The servers of a case somewhere: ports from 8000 on, checkpoints below ``$CHECKPOINTS``."""
-    ports = count(_FIRST_PORT)
+def servers(case: Case, platform: Platform) -> list[Server]:
+    """The servers of a case somewhere: ports from 8000 on, devices from 0 on, checkpoints below ``$CHECKPOINTS``."""
     checkpoints = {model.name: f"{_FOLDER}/{model.name}" for model in case.models()}
-    return ENGINES[case.engine.name].servers(case, Place("python", checkpoints, lambda: next(ports)))
+    place = Place("python", checkpoints, _counter(_FIRST_PORT), _named_devices(platform))
+    return ENGINES[case.engine.name].servers(case, place)
+
+
+def _counter(first: int) -> Callable[[int], int]:
+    """Hands out blocks of consecutive numbers: the first of each."""
+    blocks = count(first)
+
+    def take(width: int) -> int:
+        return [next(blocks) for _ in range(width)][0]  # noqa: RUF015 # all of the block are taken
+
+    return take
+
+
+def _named_devices(platform: Platform) -> Callable[[int], dict[str, str]]:
+    take, names = _counter(0), VISIBLE_DEVICES.get(platform, ())
+
+    def apart(number: int) -> dict[str, str]:
+        first = take(number)
+        return {name: ",".join(map(str, range(first, first + number))) for name in names[:1]}
+
+    return apart
 
 
 def show(planned: Planned) -> str:
     """Shell lines and comments; nothing in it depends on the machine."""
     case = planned.case
-    started = servers(case)
+    started = servers(case, planned.platform)
     lines = [
         f"# {planned.id} on {planned.platform}: {case.title}",
         f"# ./nox -s {planned.session} -- --case {shlex.quote(planned.id)}",

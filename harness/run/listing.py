@@ -42,7 +42,7 @@ def _entry(each: Planned) -> dict[str, object]:
         "expected_seconds": each.case.expected_seconds,
         "servers": [
             {"name": server.name, "env": dict(sorted(server.env.items())), "argv": list(server.argv)}
-            for server in servers(each.case)
+            for server in servers(each.case, each.platform)
         ],
     }
 

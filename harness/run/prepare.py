@@ -13,7 +13,8 @@ import psutil
 from harness.ground.clock import utc_now
 from harness.ground.domain import Stage
 from harness.ground.errors import CannotJudge
-from harness.mechanism import environments, hub, processes, signals
+from harness.mechanism import devices, environments, hub, processes, signals
+from harness.policy import plan
 from harness.policy.cases.model import Model
 from harness.policy.diagnosis import tail
 from harness.policy.plan import Planned
@@ -62,11 +63,12 @@ def run(context: Context, options: Options) -> None:
     """The prepare stage: decide on the runtime and get everything ready.
 
     Raises:
-        CannotJudge: A checkpoint, the engine, the image or the container could not be had.
+        CannotJudge: A device, a checkpoint, the engine, the image or the container could not be had.
     """
     with context.progress.stage(Stage.PREPARE):
         kind, why = runtimes.choose("local" if options.engine_python and options.runtime == "auto" else options.runtime)
         context.progress.note(f"runtime {kind}: {why}")
+        found = _devices(context)
         made = {}
         for model in context.case.models():
             context.progress.tick(f"model {model.name}")
@@ -74,7 +76,18 @@ def run(context: Context, options: Options) -> None:
         data = {dataset.file: str(questions.fetch(dataset)) for dataset in datasets(context.case.evaluation)}
         context.rundir.save(context.prepared.model_copy(update={"checkpoints": made, "data": data}))
         runtime = _local(context, options, why) if kind == "local" else _docker(context, options, why)
+        runtime = runtime.model_copy(update={"devices": found})
         context.rundir.save(context.prepared.model_copy(update={"runtime": runtime}))
+
+
+def _devices(context: Context) -> list[str]:
+    """As many accelerators as the case needs, the first that this machine shows; indices never wrap around."""
+    prepared = context.prepared
+    needed = plan.devices(prepared.case, prepared.platform)
+    found = devices.visible(prepared.platform)
+    if len(found) < needed:
+        raise CannotJudge(f"needs {needed} {prepared.platform} devices, there are {len(found)}")
+    return found[:needed]
 
 
 def _model(model: Model) -> Checkpoint:

@@ -8,7 +8,7 @@ from pathlib import Path
 from harness.ground.errors import NothingSelected, UsageError
 from harness.policy.cases.load import load
 from harness.policy.cases.model import PLATFORMS
-from harness.policy.plan import Planned, everything
+from harness.policy.plan import Planned, everything, within
 
 
 def matching(folder: Path, *, wanted: list[str], suite: str | None, platform: str | None) -> list[Planned]:
@@ -47,8 +47,17 @@ def matching(folder: Path, *, wanted: list[str], suite: str | None, platform: st
     return found
 
 
-def select(folder: Path, *, wanted: list[str], suite: str | None, platform: str | None) -> list[Planned]:
-    """What of :func:`matching` runs, on the one platform that is named or that is the only one.
+def select(
+    folder: Path, *, wanted: list[str], suite: str | None, platform: str | None, devices: int | None = None
+) -> list[Planned]:
+    """What of :func:`matching` is on the one platform that is named or that is the only one; at least one point runs.
+
+    Args:
+        folder: Of the case files.
+        wanted: Ids, with or without the point of the matrix; all if empty.
+        suite: Name of a suite; all if None.
+        platform: Needed where the cases run on several.
+        devices: Accelerators that may be used; points that need more are skipped. None: as many as needed.
 
     Raises:
         UsageError: A case file is wrong, or the platform is not clear.
@@ -58,7 +67,8 @@ def select(folder: Path, *, wanted: list[str], suite: str | None, platform: str 
     platforms = sorted({each.platform for each in found})
     if len(platforms) > 1:
         raise UsageError(f"the cases run on {', '.join(platforms)}; choose one with --platform")
-    selected = [each for each in found if not each.skip]
-    if not selected:
+    if devices is not None:
+        found = within(found, devices)
+    if all(each.skip for each in found):
         raise NothingSelected(f"{found[0].id} does not run: {found[0].skip}")
-    return selected
+    return found

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from harness.ground.clock import utc_now
 from harness.ground.domain import Stage
 from harness.ground.errors import CannotJudge, Interrupted
 from harness.mechanism import files, signals
 from harness.policy.plan import Planned
 from harness.policy.report import junit
-from harness.policy.report.result import Result, exit_code
+from harness.policy.report.result import Result, exit_code, skipped
 from harness.run import prepare, runtimes
 from harness.run.console import Console
 from harness.run.context import Context
@@ -25,9 +26,15 @@ _STAGES = (Stage.SERVE, Stage.HEALTH_WAIT, Stage.EVAL)
 def run_all(
     selected: Sequence[Planned], runs: Path, options: prepare.Options, console: Console, *, keep: bool = False
 ) -> int:
-    """Run every case, whatever becomes of the others; write one JUnit file for all and return the exit code."""
+    """Run every case, whatever becomes of the others, and report those that are not to run.
+
+    Writes one JUnit file for all and returns the exit code.
+    """
     results = []
     for each in selected:
+        if each.skip:
+            results.append(_skipped(each, console))
+            continue
         rundir = prepare.create(each, runs / each.folder)
         results.append(run_case(rundir, options, console, keep=keep))
         if results[-1].exit_code == Interrupted.exit_code:
@@ -35,6 +42,12 @@ def run_all(
     files.write(runs / "junit.xml", junit.render(results))
     console.line(f"junit: {runs / 'junit.xml'}")
     return exit_code(results)
+
+
+def _skipped(each: Planned, console: Console) -> Result:
+    console.line(f"skipped {each.id}: {each.skip}")
+    now = utc_now().isoformat()
+    return skipped(suite=each.suite, name=each.name, platform=each.platform, started=now, reason=each.skip)
 
 
 def run_case(rundir: RunDir, options: prepare.Options, console: Console, *, keep: bool = False) -> Result:

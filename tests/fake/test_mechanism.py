@@ -66,7 +66,7 @@ def test_a_zeromq_greeting_is_an_answer_and_nothing_else_is(listener: socket.soc
     assert http.ask(serve_once(listener, b"\xff\x00\x00\x00\x00\x00\x00\x00\x01\x7f"), 2) == ""
     assert http.ask(serve_once(listener, b"HTTP/1.1"), 2) == "KV side channel does not speak ZeroMQ"
     assert http.ask(serve_once(listener, b""), 2) == "KV side channel does not speak ZeroMQ"
-    assert http.ask(Probe("zmtp", ports.free(1)[0], "KV side channel"), 2) == "KV side channel is not up"
+    assert http.ask(Probe("zmtp", ports.Ports().take(), "KV side channel"), 2) == "KV side channel is not up"
 
 
 def test_a_port_that_accepts_and_stays_silent_is_not_up(listener: socket.socket) -> None:
@@ -76,7 +76,8 @@ def test_a_port_that_accepts_and_stays_silent_is_not_up(listener: socket.socket)
 
 
 def test_ports_are_different_free_and_never_handed_out_by_the_system() -> None:
-    found = ports.free(64)
+    source = ports.Ports()
+    found = [source.take() for _ in range(64)]
     assert len(set(found)) == 64
     assert all(ports.is_free(port) for port in found)
     low, high = ports.ephemeral()
@@ -85,7 +86,15 @@ def test_ports_are_different_free_and_never_handed_out_by_the_system() -> None:
 
 def test_ports_where_the_system_hands_out_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ports, "ephemeral", lambda: (1024, 65_535))
-    assert len(set(ports.free(64))) == 64
+    source = ports.Ports()
+    assert len({source.take() for _ in range(64)}) == 64
+
+
+def test_ports_in_a_row_are_free_and_given_once() -> None:
+    source = ports.Ports()
+    blocks = [range(first, first + 4) for first in (source.take(4) for _ in range(16))]
+    assert len({port for block in blocks for port in block}) == 64
+    assert all(ports.is_free(port) for block in blocks for port in block)
 
 
 def test_a_port_in_use_is_not_free(listener: socket.socket) -> None:

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness.ground.domain import Server
+from harness.policy import show
 from harness.policy.cases.load import load
-from harness.policy.engines import ENGINES
-from harness.policy.engines.base import Place, flag_arguments, numbered
+from harness.policy.cases.model import Platform
+from harness.policy.engines.base import flag_arguments, numbered
 from tests.helpers import BASELINES, edited
 
 KV_TRANSFER = (
     '{"kv_buffer_device":"cpu","kv_connector":"NixlConnector","kv_load_failure_policy":"fail","kv_role":"ROLE"}'
 )
-CHECKPOINTS = {name: f"/checkpoints/{name}" for name in ("target", "twin_prefill", "twin_decode", "eagle3", "mimo")}
 
 
-def servers(folder: Path, case: str) -> list[Server]:
-    found = next(each for each in load(folder) if each.id == case).resolve("cpu")
-    ports = count(1001)
-    return ENGINES["vllm"].servers(found, Place("python", CHECKPOINTS, lambda: next(ports)))
+def servers(folder: Path, case: str, platform: Platform = "cpu") -> list[Server]:
+    """Ports from 8000 on, devices from 0 on."""
+    found = next(each for each in load(folder) if each.id == case).resolve(platform)
+    return show.servers(found, platform)
 
 
 def flags(server: Server) -> dict[str, str]:
@@ -36,7 +35,7 @@ def test_prefill_decode_and_router() -> None:
     prefill, decode, router = servers(BASELINES, "disagg/known_answer_eagle3")
     assert prefill.argv == (
         "python", "-m", "vllm.entrypoints.openai.api_server",
-        "--model", "model", "--host", "127.0.0.1", "--port", "1001",
+        "--model", "model", "--host", "127.0.0.1", "--port", "8000",
         "--tensor-parallel-size", "1", "--data-parallel-size", "1",
         "--speculative-config", '{"method":"eagle3","model":"drafter","num_speculative_tokens":3}',
         "--kv-transfer-config",
@@ -47,13 +46,13 @@ def test_prefill_decode_and_router() -> None:
     assert flags(decode)["kv-transfer-config"] == KV_TRANSFER.replace("ROLE", "kv_consumer")
     # NIXL compares the model's name between the sides: the same name, each with its own checkpoint behind it.
     assert flags(prefill)["model"] == flags(decode)["model"]
-    assert prefill.links == {"model": "/checkpoints/twin_prefill", "drafter": "/checkpoints/eagle3"}
-    assert decode.links == {"model": "/checkpoints/twin_decode", "drafter": "/checkpoints/eagle3"}
+    assert prefill.links == {"model": "$CHECKPOINTS/twin_prefill", "drafter": "$CHECKPOINTS/eagle3"}
+    assert decode.links == {"model": "$CHECKPOINTS/twin_decode", "drafter": "$CHECKPOINTS/eagle3"}
     assert router.argv == (
         "python", "-m", "vllm_router.launch_router",
-        "--vllm-pd-disaggregation", "--policy", "round_robin", "--host", "127.0.0.1", "--port", "1005",
-        "--prometheus-port", "1006", "--worker-startup-check-interval", "1", "--disable-retries",
-        "--disable-circuit-breaker", "--prefill", "http://127.0.0.1:1001", "--decode", "http://127.0.0.1:1003",
+        "--vllm-pd-disaggregation", "--policy", "round_robin", "--host", "127.0.0.1", "--port", "8004",
+        "--prometheus-port", "8005", "--worker-startup-check-interval", "1", "--disable-retries",
+        "--disable-circuit-breaker", "--prefill", "http://127.0.0.1:8000", "--decode", "http://127.0.0.1:8002",
     )  # fmt: skip
 
 
@@ -90,6 +89,27 @@ def test_several_servers_of_a_role(tmp_path: Path) -> None:
     assert started[-1].argv.count("--decode") == 2
 
 
+def test_every_server_has_devices_of_its_own(tmp_path: Path) -> None:
+    case = "disagg/known_answer_eagle3"
+    changes = {
+        "platforms": ["cuda", "rocm"],
+        "serve/tensor_parallel_size": 2,
+        "roles/decode/tensor_parallel_size": 1,
+        "roles/decode/data_parallel_size": 2,
+    }
+    folder = edited(tmp_path, case, changes, generate=False)
+    variables: dict[Platform, str] = {"cuda": "CUDA_VISIBLE_DEVICES", "rocm": "HIP_VISIBLE_DEVICES"}
+    for platform, variable in variables.items():
+        prefill, decode, router = servers(folder, case, platform)
+        assert [prefill.env[variable], decode.env[variable]] == ["0,1", "2,3"]
+        assert variable not in router.env
+        # A rank of data parallel has a side channel of its own, one port further on.
+        channel = int(decode.env["VLLM_NIXL_SIDE_CHANNEL_PORT"])
+        assert [probe.port for probe in decode.probes[1:]] == [channel, channel + 1]
+        assert {channel, channel + 1} <= set(decode.ports.values())
+    assert not any("VISIBLE" in name for server in servers(BASELINES, case) for name in server.env)
+
+
 def test_mtp_needs_no_drafter(tmp_path: Path) -> None:
     case = "eagle3/known_answer"
     changes = {
@@ -98,7 +118,7 @@ def test_mtp_needs_no_drafter(tmp_path: Path) -> None:
     }
     (server,) = servers(edited(tmp_path, case, changes), case)
     assert flags(server)["speculative-config"] == '{"method":"mtp","num_speculative_tokens":3}'
-    assert server.links == {"model": "/checkpoints/mimo"}
+    assert server.links == {"model": "$CHECKPOINTS/mimo"}
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from harness.ground.domain import Server
-from harness.policy.cases.model import Case, FlagValue
+from harness.policy.cases.model import Case, FlagValue, Serve
 from harness.policy.metrics import Metric
 
 
@@ -19,12 +19,14 @@ class Place:
     Attributes:
         python: Interpreter of the environment that holds the engine.
         checkpoints: Directory of each checkpoint, by name.
-        port: Returns a free port, a new one on every call.
+        port: Returns the first of that many consecutive free ports, others on every call.
+        devices: Sets apart that many accelerators, others on every call, and returns the environment that says so.
     """
 
     python: str
     checkpoints: Mapping[str, str]
-    port: Callable[[], int]
+    port: Callable[[int], int]
+    devices: Callable[[int], Mapping[str, str]]
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class EngineSpec:
         name: As cases name it.
         distributions: Python distributions whose versions are recorded; of alternatives the installed one counts.
         servers: All servers of a case, in the order in which they are started, the router last.
+        devices: Accelerators that one server takes.
         metrics: The counters it exports.
         echoes: Parts of error lines that only repeat that something above went wrong.
     """
@@ -42,6 +45,7 @@ class EngineSpec:
     name: str
     distributions: tuple[str, ...]
     servers: Callable[[Case, Place], list[Server]]
+    devices: Callable[[Serve], int]
     metrics: tuple[Metric, ...]
     echoes: tuple[str, ...]
 

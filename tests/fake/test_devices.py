@@ -1,0 +1,74 @@
+"""Accelerators: each server gets its own, and points that need more than there are do not vanish."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.mechanism import devices
+from harness.run.rundir import Servers
+from tests.fake.conftest import DISAGG, QUICK, SMALL
+from tests.fake_engine.install import install
+from tests.helpers import Run, edited, left_in, run, validated
+
+ON_GPU: dict[str, Any] = {"platforms": ["cuda"], "serve/tensor_parallel_size": 2}
+
+
+def run_with(folder: Path, changes: dict[str, Any], visible: str, *arguments: str) -> Run:
+    cases = edited(folder / "cases", DISAGG, SMALL[DISAGG] | QUICK | ON_GPU | changes)
+    python = install(folder / "engine", {})
+    done = run(folder, "--cases", cases, "--engine-python", python, *arguments, env={"CUDA_VISIBLE_DEVICES": visible})
+    assert left_in(folder) == []
+    return done
+
+
+def test_visible_devices_are_shared_out_and_never_used_twice(tmp_path: Path) -> None:
+    done = run_with(tmp_path, {}, "7,3,GPU-1,0,5")
+    assert done.code == 0, done.output
+    servers = Servers.model_validate_json((done.directory / "servers.json").read_bytes()).servers
+    given = {each.server.name: each.server.env.get("CUDA_VISIBLE_DEVICES") for each in servers}
+    assert given == {"prefill": "7,3", "decode": "GPU-1,0", "router": None}
+
+
+def test_too_few_devices_are_an_error_with_both_numbers(tmp_path: Path) -> None:
+    done = run_with(tmp_path, {}, "0,1,2")
+    assert done.code == 4
+    assert done.problems == {"prepare": "needs 4 cuda devices, there are 3"}
+    assert not (done.directory / "servers.json").exists()
+
+
+def test_points_that_need_more_than_allowed_are_skipped_and_reported(tmp_path: Path) -> None:
+    axis = {"1": {"serve": {"tensor_parallel_size": 1}}, "4": {"serve": {"tensor_parallel_size": 4}}}
+    done = run_with(tmp_path, {"matrix": {"tp": axis}}, "0,1", "--devices", "2")
+    assert done.code == 0, done.output
+    document = validated(done.runs / "junit.xml")
+    skipped = {case.get("classname"): case.find("skipped") for case in document.iter("testcase")}
+    reasons = {name: found.get("message") for name, found in skipped.items() if found is not None}
+    assert reasons == {"disagg.cuda.known_answer_eagle3[tp=4]": "needs 8 devices, there are 2"}
+    assert [path.parent.name for path in done.runs.glob("*/case.json")] == ["disagg.known_answer_eagle3.tp=1"]
+
+
+def test_the_first_variable_that_is_set_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES"):
+        monkeypatch.delenv(name, raising=False)
+    assert devices.variable("rocm") == "HIP_VISIBLE_DEVICES"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5")
+    monkeypatch.setenv("ROCR_VISIBLE_DEVICES", "2, 4")
+    assert devices.variable("rocm") == "ROCR_VISIBLE_DEVICES"
+    assert devices.visible("rocm") == ["2", "4"]
+    assert devices.visible("cuda") == ["5"]
+    assert devices.visible("cpu") == []
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert devices.visible("cuda") == []
+
+
+def test_amd_devices_are_nodes_with_compute_units(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for node, count in enumerate((0, 304, 304)):
+        (tmp_path / str(node)).mkdir()
+        (tmp_path / str(node) / "properties").write_text(f"cpu_cores_count {8 * (count == 0)}\nsimd_count {count}\n")
+    for name in ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(devices, "_KFD_NODES", tmp_path)
+    assert devices.visible("rocm") == ["0", "1"]
