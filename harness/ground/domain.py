@@ -225,6 +225,7 @@ class Measurement:
         kv: None without a KV connector.
         finished: Requests of the main run that the engine itself says it finished.
         restarted: Servers whose counters went down: they restarted during the evaluation.
+        rearrangements: How often experts were moved, as the logs say; None where the case does not ask.
     """
 
     answers: Mapping[str, Answers]
@@ -232,6 +233,7 @@ class Measurement:
     kv: KvLedger | Unmeasured | None
     finished: int | Unmeasured
     restarted: tuple[str, ...] = ()
+    rearrangements: int | None = None
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ def measure(
     before: Mapping[str, metrics.Counters],
     after: Mapping[str, metrics.Counters],
     roles: Mapping[str, str],
+    rearrangements: int | None = None,
 ) -> Measurement:
     """Put together what was observed.
 
@@ -29,6 +30,7 @@ def measure(
         before: Counters of each server before the main run.
         after: The same after it, once they had settled.
         roles: Role of each server.
+        rearrangements: How often the logs say that experts were moved; None if nobody looked.
     """
     by_run: dict[str, list[Sample]] = {"main": [], **{name: [] for name in case.controls}}
     for sample in samples:
@@ -42,6 +44,7 @@ def measure(
         acceptance=_acceptance(counted) if case.serve_of(answering).speculation else None,
         kv=_ledger(counted) if case.topology.kind == "disagg" else None,
         finished=_missing(asked, ["finished_requests"]) or int(asked["finished_requests"]),
+        rearrangements=rearrangements,
         restarted=tuple(name for name in before if metrics.went_down(before[name], after.get(name, {}))),
     )
 

@@ -36,6 +36,13 @@ class Tolerance(Strict):
         return abs(expected) * (self.relative_tolerance or 0.0)
 
 
+class Past(Strict):
+    """Another figure for the same value: an older or a later one. It judges nothing; to use it, move it up."""
+
+    expected: float
+    origin: Origin
+
+
 class Baseline(Tolerance):
     """An expected value, how far from it is too far, and where it came from."""
 
@@ -43,3 +50,4 @@ class Baseline(Tolerance):
     direction: Direction
     n: int = Field(ge=1, description="Observations behind the expected value.")
     origin: Origin
+    history: list[Past] = Field([], description="Other figures there were or are for it, each with where it came from.")

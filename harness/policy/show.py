@@ -18,6 +18,7 @@ from harness.policy.requests import completion
 
 _FIRST_PORT = 8000
 _FOLDER = "$CHECKPOINTS"
+_NOT_VALUES = ("origin", "send_to", "history")
 
 
 def servers(case: Case, platform: Platform) -> list[Server]:
@@ -115,6 +116,7 @@ def _checks(case: Case) -> list[str]:
     tables |= {f"control[{name}]": control.model_dump(exclude_none=True) for name, control in case.controls.items()}
     lines = []
     for name, table in tables.items():
-        values = ", ".join(f"{key} {value}" for key, value in table.items() if key not in ("origin", "send_to"))
+        values = ", ".join(f"{key} {value}" for key, value in table.items() if key not in _NOT_VALUES)
         lines += [f"# check {name}: {values}", f"#   {table['origin']}"]
+        lines += [f"#   not used: {past['expected']:g}, {past['origin']}" for past in table.get("history", [])]
     return lines

@@ -18,15 +18,17 @@ def take(rundir: RunDir) -> Measurement | None:
     if samples is None or servers is None:
         return None
     roles = {running.server.name: running.server.role for running in servers.servers if running.server.has_metrics}
-    wanted = ENGINES[prepared.case.engine.name].metrics
+    engine = ENGINES[prepared.case.engine.name]
 
     def read(when: Literal["before", "after"]) -> dict[str, metrics.Counters]:
         paths = {name: rundir.metrics_file(when, name) for name in roles}
-        return {name: metrics.read(path.read_text(), wanted) for name, path in paths.items() if path.exists()}
+        return {name: metrics.read(path.read_text(), engine.metrics) for name, path in paths.items() if path.exists()}
 
     before, after = read("before"), read("after")
     if before.keys() != roles.keys() or after.keys() != roles.keys():
         return None  # interrupted before the counters were read: the stage's own error says so
-    measurement = measure(prepared.case, samples, before, after, roles)
+    asked = prepared.case.checks.rearrangements is not None
+    moved = sum(engine.rearrangements(rundir.log_text(name)) for name in roles) if asked else None
+    measurement = measure(prepared.case, samples, before, after, roles, moved)
     rundir.write("measurements", Measurement, measurement)
     return measurement

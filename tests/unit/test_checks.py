@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from harness.ground.domain import Acceptance, Answers, CheckResult, KvLedger, Measurement, Outcome, Unmeasured
-from harness.policy.checks import acceptance, accuracy, kv_transfer, parity, validity
+from harness.policy.checks import acceptance, accuracy, kv_transfer, parity, rearrangements, validity
+from harness.policy.engines import ENGINES
 from harness.policy.schema import Tolerance
 
 ANSWERS = Answers(
@@ -203,3 +204,25 @@ def test_tolerance_is_of_the_value_itself_or_a_share_of_it() -> None:
     assert Tolerance(absolute_tolerance=0.1, relative_tolerance=None).width(-2.0) == 0.1
     with pytest.raises(ValueError, match="either"):
         Tolerance(relative_tolerance=None, absolute_tolerance=None)
+
+
+@pytest.mark.parametrize(
+    ("found", "outcome"), [(2, Outcome.PASS), (1, Outcome.FAIL), (0, Outcome.FAIL), (None, Outcome.ERROR)]
+)
+def test_experts_must_have_been_moved(found: int | None, outcome: Outcome) -> None:
+    config = rearrangements.Config(at_least=2, origin=ORIGIN)
+    assert only(rearrangements.judge(config, measured(rearrangements=found))).outcome is outcome
+
+
+@pytest.mark.parametrize(
+    ("log", "count"),
+    [
+        ("", 0),
+        ("INFO Rearranging experts (async mode) (profile)...\nINFO Rearranging experts (async mode) ...\n", 1),
+        ("Rearranging experts sync mode ...\nRearranged experts   in 0.10 s.\nRearranging experts sync mode ...\n", 2),
+        ("Rearranging experts (profile)...\nRearranging experts...\n", 1),  # versions before asynchronous ones
+        ("Rearranging experts sync mode ...\n[EPLB] Skip rearrange: imbalance 1.01 -> 1.00 (no material gain)\n", 0),
+    ],
+)
+def test_rearrangements_are_read_from_the_log_of_vllm(log: str, count: int) -> None:
+    assert ENGINES["vllm"].rearrangements(log) == count

@@ -17,6 +17,7 @@ from harness.policy.checks import acceptance, validity
 from harness.policy.checks import accuracy as accuracy_check
 from harness.policy.checks import kv_transfer as kv_transfer_check
 from harness.policy.checks import parity as parity_check
+from harness.policy.checks import rearrangements as rearrangements_check
 from harness.policy.schema import Strict
 
 
@@ -34,6 +35,9 @@ class Checks(Strict):
     kv_transfer: kv_transfer_check.Config | None = Field(
         None, description="The ledger of prompt tokens on the decode side."
     )
+    rearrangements: rearrangements_check.Config | None = Field(
+        None, description="Expert load balancing: how often experts were moved."
+    )
     parity: parity_check.Config | None = Field(None, description="Texts equal to those known beforehand.")
 
 
@@ -48,6 +52,7 @@ def judge_all(
         (checks.acceptance_per_position, acceptance.judge_positions),
         (checks.draft_counts, acceptance.judge_counts),
         (checks.kv_transfer, kv_transfer_check.judge),
+        (checks.rearrangements, rearrangements_check.judge),
     ]
     results = validity.judge(measured)
     for config, judge in configured:

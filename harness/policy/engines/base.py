@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -39,6 +40,8 @@ class EngineSpec:
         servers: All servers of a case, in the order in which they are started, the router last.
         devices: Accelerators that one server takes.
         metrics: The counters it exports.
+        rearranged: Pattern of the log line that says that experts are moved, or were.
+        kept: Pattern of the line that follows where moving them was not worth it.
         echoes: Parts of error lines that only repeat that something above went wrong.
     """
 
@@ -48,6 +51,12 @@ class EngineSpec:
     devices: Callable[[Serve], int]
     metrics: tuple[Metric, ...]
     echoes: tuple[str, ...]
+    rearranged: str
+    kept: str
+
+    def rearrangements(self, log: str) -> int:
+        """How often a server's log says that experts were moved."""
+        return len(re.findall(self.rearranged, log)) - len(re.findall(self.kept, log))
 
 
 def flag_arguments(flags: Mapping[str, FlagValue]) -> list[str]:
