@@ -22,7 +22,7 @@ def problems(planned: Sequence[Planned], workflows: Mapping[str, str], sources: 
         workflows: Text of each CI workflow by path.
         sources: Paths of all files of an engine's repository; None if no checkout is at hand.
     """
-    found = [*_not_run(planned, workflows), *_untitled(planned), *_spelt_two_ways(planned)]
+    found = [*_not_run(planned, workflows), *_untitled(planned), *_spelt_two_ways(planned), *_without_twin(planned)]
     for each in planned:
         found += _disagreeing(each)
         found += _near_the_floor(each)
@@ -50,6 +50,16 @@ def _untitled(planned: Sequence[Planned]) -> Iterator[str]:
         for key in ("title", "paths"):
             if not getattr(suite.about, key):
                 yield f"suite {suite.name}: {key}: missing; add it to {suite.name}/_suite.toml"
+
+
+def _without_twin(planned: Sequence[Planned]) -> Iterator[str]:
+    """Kinds of case that a machine without an accelerator does not see, and nobody says why."""
+    on_cpu = {each.case_file.id for each in planned if each.platform == "cpu"}
+    for each in planned:
+        twin = each.case.cpu_twin
+        if each.case_file.id not in on_cpu and twin not in on_cpu and not twin.startswith("none: "):
+            wrong = f"{twin!r} is no case that runs on cpu" if twin else "missing"
+            yield f"{each.case_file.path}: cpu_twin: {wrong}; name one, or write `none: ` and why there is none"
 
 
 def _spelt_two_ways(planned: Sequence[Planned]) -> Iterator[str]:

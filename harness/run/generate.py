@@ -16,10 +16,11 @@ from harness.policy.cases.expected import expected_values
 from harness.policy.cases.load import DEFAULTS, CaseFile, load, read, read_suite
 from harness.policy.cases.matrix import Matrix, label
 from harness.policy.cases.model import PLATFORMS, Case, Platform
-from harness.policy.plan import everything
 from harness.policy.report.result import Result
+from harness.run import tables
 
 _OUTPUT = Path("docs/evidence/disagg_cpu.txt")
+_OVERVIEW = Path("docs/cases.md")
 
 
 def outdated(cases: Path, *, write: bool) -> list[Path]:
@@ -38,9 +39,12 @@ def _generated(cases: Path) -> Iterator[tuple[Path, str]]:
     for path in sorted(cases.glob("*/[!_]*.toml")):
         case_file = CaseFile(read_suite(path.parent), path.stem, path, read(path), defaults)
         yield path, _with_expected_values(case_file)
-    readme = cases.parent / "README.md"
+    readme, overview = cases.parent / "README.md", cases.parent / _OVERVIEW
     if readme.is_file():
-        yield readme, _with_parts(readme, cases)
+        found = load(cases)
+        yield readme, _readme(readme, found)
+        text = overview.read_text()
+        yield overview, _replace(overview, text, "cases: generated from the cases", "cases", tables.cases(found))
     yield cases / "case.schema.json", _schema(_case_file_schema(), "A case file")
     yield cases / "result.schema.json", _schema(Result.model_json_schema(), "result.json")
 
@@ -71,42 +75,20 @@ def _expected(case_file: CaseFile, platform: Platform) -> dict[str, dict[str, An
     return found[0]
 
 
-def _with_parts(readme: Path, cases: Path) -> str:
+def _readme(path: Path, found: list[CaseFile]) -> str:
     """The README with its table of sessions and the output of a recorded run."""
-    text = _replace(readme.read_text(), "sessions: generated from the cases", "sessions", _sessions(load(cases)))
-    output = (readme.parent / _OUTPUT).read_text().rstrip()
-    return _replace(text, f"output: generated from {_OUTPUT}", "output", f"```text\n{output}\n```")
+    text = _replace(path, path.read_text(), "sessions: generated from the cases", "sessions", tables.sessions(found))
+    output = (path.parent / _OUTPUT).read_text().rstrip()
+    return _replace(path, text, f"output: generated from {_OUTPUT}", "output", f"```text\n{output}\n```")
 
 
-def _replace(text: str, begin: str, name: str, content: str) -> str:
+def _replace(path: Path, text: str, begin: str, name: str, content: str) -> str:
     """What stands between two HTML comments, replaced."""
     head, _, rest = text.partition(f"<!-- {begin} -->\n")
     _, end, tail = rest.partition(f"<!-- end of {name} -->")
     if not end:
-        raise UsageError(f"README.md: the comments around the {name} are gone: <!-- {begin} --> <!-- end of {name} -->")
+        raise UsageError(f"{path}: the comments around the {name} are gone: <!-- {begin} --> <!-- end of {name} -->")
     return f"{head}<!-- {begin} -->\n{content}\n{end}{tail}"
-
-
-def _sessions(found: list[CaseFile]) -> str:
-    """One row a case and platform; what its matrix varies is in the row."""
-    rows = ["| session | case | what it shows | servers | devices | seconds |", "| --- | --- | --- | --- | --- | --- |"]
-    for case_file in found:
-        for platform in case_file.platforms:
-            matrix = case_file.matrix(platform)
-            points = [each for each in everything([case_file]) if each.platform == platform]
-            points = [each for each in points if not matrix.excluded(each.variant)]
-            servers = " or ".join(dict.fromkeys(_servers(each.case) for each in points))
-            devices = " or ".join(dict.fromkeys(str(each.devices or "none") for each in points))
-            seconds = sum(each.case.expected_seconds for each in points)
-            name = f"`{case_file.suite.name}_{platform}` | `{case_file.id}`"
-            title = points[0].case.title + (f"; does not run: {points[0].skip}" if points[0].skip else "")
-            rows.append(f"| {name} | {title} | {servers} | {devices} | {seconds} |")
-    return "\n".join(rows)
-
-
-def _servers(case: Case) -> str:
-    roles = [f"{count} {role}" for role, count in case.topology.roles.items()]
-    return ", ".join([*roles, "router"] if case.topology.kind == "disagg" else roles)
 
 
 def _case_file_schema() -> dict[str, Any]:

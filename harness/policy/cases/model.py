@@ -146,6 +146,12 @@ class Case(Strict):
     expected_seconds: int = Field(
         ge=1, description="From start to verdict with everything installed: for planning, never judged."
     )
+    cpu_twin: str = Field(
+        "",
+        pattern=r"^(|[a-z0-9_]+/[a-z0-9_]+|none: .{10,})$",
+        description="Of a case that does not run on a CPU: the one that does and shows the same kind, or `none: ` and "
+        "why a CPU cannot show it.",
+    )
     engine: Engine
     topology: Topology
     serve: Serve
