@@ -14,11 +14,26 @@ from pydantic import Field
 from harness.ground.domain import Item
 from harness.policy.datasets import Dataset
 from harness.policy.known_answer.simulate import Request
-from harness.policy.protocols import known_answer_cycle, known_answer_qa, mt_bench_first_turn
+from harness.policy.protocols import (
+    gsm8k_lm_eval_strict,
+    gsm8k_sglang_few_shot,
+    gsm8k_sglang_run_eval,
+    gsm8k_vllm,
+    known_answer_cycle,
+    known_answer_qa,
+    mt_bench_first_turn,
+)
 from harness.policy.protocols.base import EvaluationBase
 
 Evaluation = Annotated[
-    known_answer_qa.Config | known_answer_cycle.Config | mt_bench_first_turn.Config, Field(discriminator="protocol")
+    gsm8k_lm_eval_strict.Config
+    | gsm8k_sglang_few_shot.Config
+    | gsm8k_sglang_run_eval.Config
+    | gsm8k_vllm.Config
+    | known_answer_cycle.Config
+    | known_answer_qa.Config
+    | mt_bench_first_turn.Config,
+    Field(discriminator="protocol"),
 ]
 
 PROTOCOLS: dict[str, type[EvaluationBase]] = {
