@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from harness.ground.errors import EXIT_FAILED, EXIT_PASSED, NothingSelected, UsageError
+from harness.ground.errors import EXIT_FAILED, EXIT_PASSED, CannotJudge, NothingSelected, UsageError
 
 CASES = Path("baselines")
 CasesOption = Annotated[Path, typer.Option("--cases", help="Folder of the case files.")]
@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
     checkpoints = typer.Typer(no_args_is_help=True, help="Known-answer checkpoints.")
     checkpoints.command("make")(checkpoints_make)
     checkpoints.command("list")(checkpoints_list)
-    for command in (plan, show, check, generate):
+    for command in (plan, show, check, generate, pin):
         app.command()(command)
     app.add_typer(checkpoints, name="checkpoints")
 
@@ -114,6 +114,18 @@ def generate(
     if stale and check:
         print("run: nox -s generate")
     sys.exit(EXIT_FAILED if stale and check else EXIT_PASSED)
+
+
+def pin(cases: CasesOption = CASES) -> None:
+    """Look up the commits of models that are still unresolved and write them into the case files."""
+    from harness.run.pin import pin as pin_all
+
+    found = list(pin_all(cases))
+    for each in found:
+        print(f"{each.repo}: {each.commit or each.problem}")
+    if not found:
+        print("every model is pinned")
+    sys.exit(EXIT_PASSED if all(each.commit for each in found) else CannotJudge.exit_code)
 
 
 def checkpoints_make(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to; made if missing.")]) -> None:

@@ -12,6 +12,21 @@ class Unavailable(Exception):
     """The model is not in the cache and could not be fetched; the message is one line."""
 
 
+def head(repo: str) -> str:
+    """The commit that a repository's default branch is at now.
+
+    Raises:
+        Unavailable: The hub does not say.
+    """
+    try:
+        found = huggingface_hub.HfApi().model_info(repo).sha
+    except (HfHubHTTPError, OfflineModeIsEnabled, OSError) as error:
+        raise Unavailable(_one_line(error)) from error
+    if not found:
+        raise Unavailable(f"the hub names no commit of {repo}")
+    return found
+
+
 def snapshot(repo: str, revision: str) -> Path:
     """Folder of a repository's files at a commit.
 
@@ -32,4 +47,8 @@ def snapshot(repo: str, revision: str) -> Path:
     try:
         return Path(huggingface_hub.snapshot_download(repo, revision=revision))
     except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
-        raise Unavailable(" ".join(str(error).split())[:200]) from error
+        raise Unavailable(_one_line(error)) from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -81,7 +81,7 @@ def everything(case_files: Iterable[CaseFile]) -> list[Planned]:
 
 def _unpinned(case: Case) -> str:
     unpinned = [model.name for model in case.models() if model.revision == UNRESOLVED]
-    return f"no revision is pinned yet of {', '.join(unpinned)}" if unpinned else ""
+    return f"no revision is pinned yet of {', '.join(unpinned)}: harness pin" if unpinned else ""
 
 
 def within(planned: Iterable[Planned], devices: int) -> list[Planned]:
