@@ -68,6 +68,6 @@ def test_what_the_hub_does_not_know_stays_unresolved_and_is_said(tmp_path: Path,
     before = (cases / f"{SINGLE}.toml").read_text()
     done = harness("pin", "--cases", cases, env=hub)
     assert done.returncode == 4
-    assert done.stdout.startswith("some/unknown: 404")
+    assert done.stdout.startswith("some/unknown: Client error '404 Not Found'")
     assert len(done.stdout.splitlines()) == 1
     assert (cases / f"{SINGLE}.toml").read_text() == before

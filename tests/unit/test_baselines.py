@@ -59,8 +59,9 @@ def test_one_file_has_the_figures_of_both_platforms(
 
 # vllm-project/vllm 42677 and the EAGLE3 test that it sweeps with.
 def test_eagle3_under_disaggregation() -> None:
-    for platform, backend in (("cuda", "FLASH_ATTN"), ("rocm", "TRITON_ATTN")):
-        found = points("spec_disagg/eagle3_llama3_8b", platform)  # type: ignore[arg-type] # both are
+    backends: dict[Platform, str] = {"cuda": "FLASH_ATTN", "rocm": "TRITON_ATTN"}
+    for platform, backend in backends.items():
+        found = points("spec_disagg/eagle3_llama3_8b", platform)
         transfers = [each.case.serve.kv_transfer for each in found]
         assert [transfer.buffer_device for transfer in transfers if transfer] == ["cuda", "cpu"]
         for each in found:
@@ -92,8 +93,7 @@ def test_mtp_under_disaggregation() -> None:
 
 def test_asynchronous_eplb() -> None:
     """vllm-project/vllm 40168."""
-    for platform in ("cuda", "rocm"):
-        (each,) = points("eplb/qwen3_30b_dp4_async", platform)  # type: ignore[arg-type] # both are
+    for each in points("eplb/qwen3_30b_dp4_async") + points("eplb/qwen3_30b_dp4_async", "rocm"):
         serve, accuracy = each.case.serve, checks(each)["accuracy"]
         assert each.devices == 4
         assert (serve.model.repo, serve.data_parallel_size) == ("Qwen/Qwen3-30B-A3B-FP8", 4)
@@ -107,5 +107,5 @@ def test_asynchronous_eplb() -> None:
         assert (accuracy["expected"], accuracy["absolute_tolerance"], accuracy["direction"]) == (0.8, 0.0, "at-least")
         assert (each.case.evaluation.protocol, each.case.evaluation.items) == ("gsm8k_vllm", 1319)
         assert checks(each)["rearrangements"]["at_least"] == 2
-        assert ("VLLM_ROCM_MOE_PADDING" in serve.env) == (platform == "rocm")
+        assert ("VLLM_ROCM_MOE_PADDING" in serve.env) == (each.platform == "rocm")
         assert "rearrangements: at_least 2" in show(each)

@@ -131,7 +131,10 @@ def test_changed_files_select_suites(tmp_path: Path) -> None:
     found = everything(load(BASELINES))
     mixin = "vllm/v1/worker/kv_connector_model_runner_mixin.py"
     assert {each.suite for each in touched(found, [mixin]) if not each.skip} >= {"disagg"}
-    assert {each.suite for each in touched(found, ["vllm/distributed/kv_transfer/x.py"]) if not each.skip} == {"disagg"}
+    assert {each.suite for each in touched(found, ["vllm/distributed/kv_transfer/x.py"]) if not each.skip} == {
+        "disagg",
+        "spec_disagg",
+    }
     assert all(each.skip for each in touched(found, ["docs/index.md", "vllm/v1/spec_decode_not/x.py"]))
 
 
