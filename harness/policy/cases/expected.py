@@ -13,8 +13,9 @@ from harness.policy.cases.model import Platform, Serve, Speculation, Topology, m
 from harness.policy.known_answer import simulate, weights
 from harness.policy.known_answer import vocabulary as v
 from harness.policy.known_answer.checkpoints import CHECKPOINTS
+from harness.policy.known_answer.prefix_cache import Ask, sources
 from harness.policy.known_answer.table import TABLE
-from harness.policy.protocols import Evaluation, known_answer_qa
+from harness.policy.protocols import Evaluation, known_answer_edges, known_answer_qa
 
 _TWINS = {"prefill": "twin_prefill", "decode": "twin_decode"}
 _TABLE_DRAFTERS = {"eagle3", "draft_model", None}  # None: MTP layers, which follow the table too
@@ -36,19 +37,30 @@ def expected_values(case_file: CaseFile, platform: Platform, variant: Variant = 
 
     through = topology.kind == "disagg" and evaluation.send_to == "entry" and _connected(serve["decode"])
     values: dict[str, dict[str, Any]] = {"parity": {"expected": 1.0, "n": evaluation.items}}
-    if isinstance(evaluation, known_answer_qa.Config):
-        asked = known_answer_qa.keys(evaluation)
+    if isinstance(evaluation, known_answer_qa.Config | known_answer_edges.Config):
+        asked = range(evaluation.first_key, evaluation.first_key + evaluation.items)
         right = sum(TABLE.gold[key] == TABLE.said[key] for key in asked)
         values["accuracy"] = {"expected": right / len(asked), "n": len(asked)}
     final = serve["decode" if topology.kind == "disagg" else "server"]
     if final.speculation:
         values |= _speculation(_counts(final.speculation, evaluation, disaggregated=through))
     if through:
-        block = final.flags["block-size"]
-        assert isinstance(block, int)
-        lengths = [item.prompt_tokens or 0 for item in protocols.items(evaluation)]
-        tokens = sum(-(-length // block) * block for length in lengths)
-        values["kv_transfer"] = {"bytes": tokens * weights.kv_bytes_per_token(_kv_layers(final))}
+        values["kv_transfer"] = _ledger(final, evaluation)
+    return values
+
+
+def _ledger(serve: Serve, evaluation: Evaluation) -> dict[str, Any]:
+    """Bytes that move and, where a prefix cache answers for a part, prompt tokens by source."""
+    block, caching = serve.flags["block-size"], serve.flags.get("enable-prefix-caching", True) is True
+    assert isinstance(block, int)
+    if isinstance(evaluation, known_answer_edges.Config):
+        asks = known_answer_edges.asks(evaluation)
+    else:
+        asks = [Ask(v.encode(str(item.prompt)), routed=True) for item in protocols.items(evaluation)]
+    found = sources(asks, block, caching=caching)
+    values = {"bytes": found.moved * weights.kv_bytes_per_token(_kv_layers(serve))}
+    if caching:
+        values |= {name: getattr(found, name) for name in ("external", "local_cache_hit", "local_compute")}
     return values
 
 

@@ -14,15 +14,28 @@ from pydantic import Field
 from harness.ground.domain import Item
 from harness.policy.datasets import Dataset
 from harness.policy.known_answer.simulate import Request
-from harness.policy.protocols import known_answer_cycle, known_answer_qa, mt_bench_first_turn
+from harness.policy.protocols import (
+    known_answer_cycle,
+    known_answer_edges,
+    known_answer_qa,
+    mt_bench_first_turn,
+    prefix_edge_cases,
+)
 
 Evaluation = Annotated[
-    known_answer_qa.Config | known_answer_cycle.Config | mt_bench_first_turn.Config, Field(discriminator="protocol")
+    known_answer_qa.Config
+    | known_answer_cycle.Config
+    | known_answer_edges.Config
+    | mt_bench_first_turn.Config
+    | prefix_edge_cases.Config,
+    Field(discriminator="protocol"),
 ]
 
 _ANSWERS: dict[str, Callable[[str], str | None]] = {
     known_answer_qa.ID: known_answer_qa.answer,
     known_answer_cycle.ID: known_answer_cycle.answer,
+    known_answer_edges.ID: known_answer_edges.answer,
+    prefix_edge_cases.ID: prefix_edge_cases.answer,
     mt_bench_first_turn.ID: mt_bench_first_turn.answer,
 }
 
@@ -47,6 +60,10 @@ def items(evaluation: Evaluation, data: Mapping[str, str] | None = None) -> list
         return known_answer_qa.items(evaluation)
     if isinstance(evaluation, known_answer_cycle.Config):
         return known_answer_cycle.items(evaluation)
+    if isinstance(evaluation, known_answer_edges.Config):
+        return known_answer_edges.items(evaluation)
+    if isinstance(evaluation, prefix_edge_cases.Config):
+        return prefix_edge_cases.items(evaluation)
     texts = [(data or {})[dataset.file] for dataset in datasets(evaluation)]
     return mt_bench_first_turn.items(evaluation, *texts)
 
@@ -57,6 +74,8 @@ def requests(evaluation: Evaluation) -> list[Request]:
         return known_answer_qa.requests(evaluation)
     if isinstance(evaluation, known_answer_cycle.Config):
         return known_answer_cycle.requests(evaluation)
+    if isinstance(evaluation, known_answer_edges.Config):
+        return known_answer_edges.requests(evaluation)
     return []
 
 
