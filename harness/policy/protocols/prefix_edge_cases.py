@@ -7,6 +7,7 @@ ahead of a partial hit more than two.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import Field
@@ -64,6 +65,29 @@ class Config(PrefixCacheBase):
     protocol: Literal["prefix_edge_cases"]
     items: int = Field(ge=3, le=24, description="How many items are asked; short, full and partial take turns.")
 
+    def questions(self, data: Mapping[str, str]) -> list[Item]:  # noqa: ARG002 # asks from no data
+        """Items without a right answer."""
+        made = []
+        for index in range(self.items):
+            kind = EDGE_CASES[index % len(EDGE_CASES)]
+            prompt, ahead = _OPENINGS[index // len(EDGE_CASES)], ""
+            if kind != "short":
+                prompt = _story(index, 4 * self.block_size)
+                # The last word of what goes ahead may join what follows into one token, so more than two blocks.
+                ahead = prompt if kind == "full" else _story(index, 2 * self.block_size + 1)
+            item = Item(
+                id=f"{kind}-{index // len(EDGE_CASES)}",
+                prompt=prompt,
+                body={"max_tokens": self.max_tokens},
+                prime=Prime("decode", ahead) if ahead else None,
+            )
+            made.append(item)
+        return made
+
+    def answer(self, text: str) -> str | None:  # noqa: ARG002 # nothing is scored here
+        """None."""
+        return None
+
 
 def _sentence(item: int, index: int) -> str:
     """One of ten words. The list of an item differs from any other's in its first sentence."""
@@ -76,28 +100,3 @@ def _story(item: int, words: int) -> str:
     """Sentences with at least ``words`` words together."""
     count = -(-words // len(_sentence(item, 0).split()))
     return " ".join(_sentence(item, index) for index in range(count))
-
-
-def items(config: Config) -> list[Item]:
-    """Items without a right answer."""
-    made = []
-    for index in range(config.items):
-        kind = EDGE_CASES[index % len(EDGE_CASES)]
-        prompt, ahead = _OPENINGS[index // len(EDGE_CASES)], ""
-        if kind != "short":
-            prompt = _story(index, 4 * config.block_size)
-            # The last word of what goes ahead may join what follows into one token, so one more than two blocks.
-            ahead = prompt if kind == "full" else _story(index, 2 * config.block_size + 1)
-        item = Item(
-            id=f"{kind}-{index // len(EDGE_CASES)}",
-            prompt=prompt,
-            body={"max_tokens": config.max_tokens},
-            prime=Prime("decode", ahead) if ahead else None,
-        )
-        made.append(item)
-    return made
-
-
-def answer(_text: str) -> str | None:
-    """Nothing is scored here."""
-    return None
