@@ -218,7 +218,7 @@ class Case(Strict):
             raise ValueError(f"roles: {min(unknown)!r} is no role of a {self.topology.kind} topology")
         final = self.serve_of("decode" if self.topology.kind == "disagg" else "server")
         checks = self.checks
-        if checks.accuracy is None and checks.acceptance_length is None:
+        if checks.accuracy is None and checks.acceptance_length is None and not self.comparisons:
             raise ValueError("checks: a case without a baseline proves nothing; add [checks.accuracy] with its origin")
         if final.speculation and checks.acceptance_length is None:
             raise ValueError("checks: speculation is configured; add [checks.acceptance_length] with its origin")

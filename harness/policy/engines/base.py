@@ -36,6 +36,8 @@ class EngineSpec:
         distributions: Python distributions whose versions are recorded; of alternatives the installed one counts.
         servers: All servers of a case, in the order in which they are started, the router last.
         metrics: The counters it exports.
+        block_size: Flag that says how many tokens a KV block has.
+        no_prefix_cache: Flag and value that turn prefix caching off.
         echoes: Parts of error lines that only repeat that something above went wrong.
     """
 
@@ -43,6 +45,8 @@ class EngineSpec:
     distributions: tuple[str, ...]
     servers: Callable[[Case, Place], list[Server]]
     metrics: tuple[Metric, ...]
+    block_size: str
+    no_prefix_cache: tuple[str, FlagValue]
     echoes: tuple[str, ...]
 
 

