@@ -84,6 +84,19 @@ class Server:
 
 
 @dataclass(frozen=True)
+class Prime:
+    """A request that goes ahead of an item and leaves its prompt in a cache; what comes back is not judged.
+
+    Attributes:
+        role: ``prefill`` or ``decode``: the first server of that role gets it, past the router.
+        prompt: As that of an item.
+    """
+
+    role: Literal["prefill", "decode"]
+    prompt: str
+
+
+@dataclass(frozen=True)
 class Item:
     """One thing to ask.
 
@@ -98,6 +111,7 @@ class Item:
         earlier: Of a chat item, what was said before: by the user, then by the assistant, and so on.
         special_tokens: The engine puts its special tokens around the text, as it does for its users by default: one
             BOS, where the tokenizer has one. Nothing of ours may hold one already.
+        prime: What goes ahead of it, in the main run only.
     """
 
     id: str
@@ -109,6 +123,12 @@ class Item:
     chat: bool = False
     earlier: tuple[str, ...] = ()
     special_tokens: bool = False
+    prime: Prime | None = None
+
+    @property
+    def primed_run(self) -> str:
+        """Run under which the sample of its :class:`Prime` is kept."""
+        return f"prime_{self.prime.role}" if self.prime else ""
 
 
 @dataclass(frozen=True)
@@ -116,7 +136,7 @@ class Sample:
     """What came back for one item; one line of ``samples.jsonl``.
 
     Attributes:
-        run: ``main``, or the name of a control.
+        run: ``main``, the name of a control or a comparison, or ``prime_ROLE`` for what went ahead of an item.
         status: HTTP status, 0 when there was no response.
         error: Why there is no usable response; empty when there is one.
         started: Seconds since the evaluation began.
@@ -175,6 +195,46 @@ class Answers:
 
 
 @dataclass(frozen=True)
+class Primed:
+    """Requests that went ahead of items to the servers whose counters are read."""
+
+    planned: int = 0
+    answered: int = 0
+    prompt_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One item of which a comparison says something else.
+
+    Attributes:
+        at: Characters that are equal before the texts part.
+        main: What the main run says from there on, cut short.
+        other: What the comparison says from there on.
+    """
+
+    item: str
+    at: int
+    main: str
+    other: str
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Texts of a comparison next to those of the main run.
+
+    Attributes:
+        compared: Items that both runs answered.
+        equal: Those with the same text, to the character.
+        differing: The first of the others, in the order of their ids.
+    """
+
+    compared: int
+    equal: int
+    differing: tuple[Difference, ...] = ()
+
+
+@dataclass(frozen=True)
 class Unmeasured:
     """A measurement that the case needs and that could not be taken."""
 
@@ -227,12 +287,14 @@ class Measurement:
     """Everything the checks look at.
 
     Attributes:
-        answers: Of the main run and of each control.
+        answers: Of the main run, of each control and of each comparison.
         acceptance: None without speculation.
         kv: None without a KV connector.
         finished: Requests of the main run that the engine itself says it finished.
         restarted: Servers whose counters went down: they restarted during the evaluation.
         rearrangements: How often experts were moved, as the logs say; None where the case does not ask.
+        agreement: Of each comparison.
+        primed: What the same servers were asked besides the main run.
     """
 
     answers: Mapping[str, Answers]
@@ -241,6 +303,8 @@ class Measurement:
     finished: int | Unmeasured
     restarted: tuple[str, ...] = ()
     rearrangements: int | None = None
+    agreement: Mapping[str, Agreement] = field(default_factory=dict)
+    primed: Primed = Primed()
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,12 @@ class Call:
 
     Attributes:
         key: Names it in the result.
+        url: Where to.
         body: JSON body.
     """
 
     key: str
+    url: str
     body: Mapping[str, Any]
 
 
@@ -53,7 +55,6 @@ class Aborted(Exception):
 
 
 def send(
-    url: str,
     calls: Sequence[Call],
     *,
     concurrency: int,
@@ -68,7 +69,6 @@ def send(
     Replies that came before a signal or an abort are thus never lost.
 
     Args:
-        url: Where to.
         calls: What to send, in order.
         concurrency: Requests in flight at once.
         timeout: Seconds for one request, from sending to the last byte.
@@ -81,11 +81,10 @@ def send(
         Aborted: ``watch`` said so.
         Interrupted: A signal arrived.
     """
-    asyncio.run(_send(url, calls, concurrency, aiohttp.ClientTimeout(total=timeout), watch, on_reply, on_tick, clock))
+    asyncio.run(_send(calls, concurrency, aiohttp.ClientTimeout(total=timeout), watch, on_reply, on_tick, clock))
 
 
 async def _send(
-    url: str,
     calls: Sequence[Call],
     concurrency: int,
     limit: aiohttp.ClientTimeout,
@@ -100,7 +99,7 @@ async def _send(
     async def one(session: aiohttp.ClientSession, call: Call) -> None:
         async with places:
             started = clock.monotonic()
-            status, body, error = await _post(session, url, call, limit)
+            status, body, error = await _post(session, call, limit)
             on_reply(Reply(call.key, status, body, error, started - began, clock.monotonic() - started))
 
     async def everything() -> None:
@@ -135,11 +134,9 @@ async def _send(
     work.result()
 
 
-async def _post(
-    session: aiohttp.ClientSession, url: str, call: Call, limit: aiohttp.ClientTimeout
-) -> tuple[int, Any, str]:
+async def _post(session: aiohttp.ClientSession, call: Call, limit: aiohttp.ClientTimeout) -> tuple[int, Any, str]:
     try:
-        async with session.post(url, json=dict(call.body), timeout=limit) as response:
+        async with session.post(call.url, json=dict(call.body), timeout=limit) as response:
             text = await response.text(errors="replace")
             if response.status != 200:
                 return response.status, None, f"status {response.status}: {' '.join(text.split())[:300]}"

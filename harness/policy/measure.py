@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from harness.ground.domain import Acceptance, Answers, KvLedger, Measurement, Sample, Unmeasured
+from harness.ground.domain import (
+    Acceptance,
+    Agreement,
+    Answers,
+    Difference,
+    KvLedger,
+    Measurement,
+    Primed,
+    Sample,
+    Unmeasured,
+)
 from harness.policy import metrics, protocols
 from harness.policy.cases.model import Case, Role
 from harness.policy.protocols import Evaluation
@@ -12,6 +22,8 @@ from harness.policy.protocols import Evaluation
 _SOURCES = ("prompt_tokens.external_kv_transfer", "prompt_tokens.local_compute", "prompt_tokens.local_cache_hit")
 _TRANSFERS = ("transfers", "transfer_bytes", "failed_transfers", "failed_notifications", "expired_requests")
 _FAILURES = _TRANSFERS[2:]
+_SHOWN = 5  # differing items of a comparison that are kept, and characters of each: enough to look into it
+_EXCERPT = 60
 
 
 def measure(
@@ -26,15 +38,16 @@ def measure(
 
     Args:
         case: The case that was run.
-        samples: Of the main run and the controls.
+        samples: Of the main run, the controls and the comparisons, and of what went ahead of items.
         before: Counters of each server before the main run.
         after: The same after it, once they had settled.
         roles: Role of each server.
         rearrangements: How often the logs say that experts were moved; None if nobody looked.
     """
-    by_run: dict[str, list[Sample]] = {"main": [], **{name: [] for name in case.controls}}
+    by_run: dict[str, list[Sample]] = {name: [] for name in ("main", *case.controls, *case.comparisons)}
+    priming: dict[str, list[Sample]] = {}
     for sample in samples:
-        by_run.setdefault(sample.run, []).append(sample)
+        (by_run if sample.run in by_run else priming).setdefault(sample.run, []).append(sample)
     answering: Role = "decode" if case.topology.kind == "disagg" else "server"
     counted = _delta(before, after, [name for name, role in roles.items() if role == answering])
     sent_to = answering if case.evaluation.send_to == "entry" else case.evaluation.send_to
@@ -46,6 +59,34 @@ def measure(
         finished=_missing(asked, ["finished_requests"]) or int(asked["finished_requests"]),
         rearrangements=rearrangements,
         restarted=tuple(name for name in before if metrics.went_down(before[name], after.get(name, {}))),
+        agreement={name: agree(by_run["main"], by_run[name]) for name in case.comparisons},
+        primed=_primed(case.evaluation, f"prime_{answering}", priming),
+    )
+
+
+def agree(main: list[Sample], other: list[Sample]) -> Agreement:
+    """Compare two runs item by item."""
+    said = {sample.item: sample.text for sample in main if not sample.error}
+    both = sorted((each.item, said[each.item], each.text) for each in other if not each.error and each.item in said)
+    differing = [_difference(*each) for each in both if each[1] != each[2]]
+    return Agreement(len(both), len(both) - len(differing), tuple(differing[:_SHOWN]))
+
+
+def _difference(item: str, main: str, other: str) -> Difference:
+    at = next((index for index, pair in enumerate(zip(main, other, strict=False)) if len(set(pair)) > 1), None)
+    at = min(len(main), len(other)) if at is None else at
+    return Difference(item, at, main[at : at + _EXCERPT], other[at : at + _EXCERPT])
+
+
+def _primed(evaluation: Evaluation, run: str, priming: Mapping[str, list[Sample]]) -> Primed:
+    """What went ahead of items to the servers whose counters are read."""
+    answered = [sample for sample in priming.get(run, []) if not sample.error]
+    # No protocol that asks from a data file primes.
+    items = [] if protocols.datasets(evaluation) else protocols.items(evaluation)
+    return Primed(
+        planned=sum(item.primed_run == run for item in items),
+        answered=len(answered),
+        prompt_tokens=sum(sample.prompt_tokens for sample in answered),
     )
 
 

@@ -22,6 +22,11 @@ def completion(case: Case, item: Item) -> dict[str, Any]:
     }
 
 
+def priming(case: Case, prompt: str) -> dict[str, Any]:
+    """Body of a request that leaves ``prompt`` in a cache: one token is enough for that."""
+    return completion(case, Item(id="", prompt=prompt, body={"max_tokens": 1}))
+
+
 def chat_prompt(case: Case, item: Item) -> dict[str, Any]:
     """Body of a ``/tokenize`` request for the prompt that the engine's chat template makes of a chat item."""
     turns = [*item.earlier, item.prompt]

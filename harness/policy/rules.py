@@ -6,7 +6,9 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
+from harness.policy.engines import ENGINES
 from harness.policy.plan import Planned
+from harness.policy.protocols.base import PrefixCacheBase
 
 _AGREEMENT = 0.03  # acceptance length against 1 + the sum over positions
 _FLOOR = 1.05  # an acceptance length of 1 means that no draft was ever accepted
@@ -26,6 +28,8 @@ def problems(planned: Sequence[Planned], workflows: Mapping[str, str], sources: 
     for each in planned:
         found += _disagreeing(each)
         found += _near_the_floor(each)
+        found += _made_for_another_block(each)
+        found += _answered_from_a_transfer(each)
     if sources is not None:
         found += _matching_nothing(planned, sources)
     return list(dict.fromkeys(found))
@@ -96,6 +100,28 @@ def _near_the_floor(each: Planned) -> Iterator[str]:
             yield f"{where}: checks.acceptance_length: passes at {_FLOOR}, where drafts are hardly ever accepted"
     if checks.accuracy and checks.accuracy.expected - checks.accuracy.width(checks.accuracy.expected) <= 0:
         yield f"{where}: checks.accuracy: passes with no right answer at all"
+
+
+def _made_for_another_block(each: Planned) -> Iterator[str]:
+    """Prompts that are made for blocks of a size which the engine does not have."""
+    evaluation, flag = each.case.evaluation, ENGINES[each.case.engine.name].block_size
+    size = each.case.serve.flags.get(flag)
+    if isinstance(evaluation, PrefixCacheBase) and evaluation.block_size != size:
+        yield (
+            f"{each.case_file.path}: evaluation.block_size: is {evaluation.block_size} on {each.platform}, "
+            f"serve.flags.{flag} is {'missing' if size is None else size}; they must be the same"
+        )
+
+
+def _answered_from_a_transfer(each: Planned) -> Iterator[str]:
+    """Comparisons with a decode side that may say what it received, and not what it computed."""
+    flag, off = ENGINES[each.case.engine.name].no_prefix_cache
+    for name, comparison in each.case.comparisons.items():
+        if comparison.send_to == "decode" and each.case.serve_of("decode").flags.get(flag) != off:
+            yield (
+                f"{each.case_file.path}: comparisons.{name}: the prefix cache of the decode side answers it with what "
+                f"was transferred; set serve.flags.{flag} to {str(off).lower()} or send_to to 'prefill'"
+            )
 
 
 def _matching_nothing(planned: Sequence[Planned], sources: Sequence[str]) -> Iterator[str]:

@@ -94,6 +94,7 @@ def _evaluation(case: Case, started: list[Server]) -> list[str]:
     settings = case.evaluation.model_dump()
     lines = [f"# evaluation: {', '.join(f'{name} {value}' for name, value in settings.items())}"]
     lines += [f"# control {name}: the same, sent to {control.send_to}" for name, control in case.controls.items()]
+    lines += [f"# comparison {name}: the same, sent to {other.send_to}" for name, other in case.comparisons.items()]
     entry = started[-1] if case.evaluation.send_to == "entry" else _first(started, case.evaluation.send_to)
     needed = protocols.datasets(case.evaluation)
     lines += [f"# data {each.file}, {each.licence}, SHA-256 {each.sha256}: {each.url}" for each in needed]
@@ -114,6 +115,7 @@ def _checks(case: Case) -> list[str]:
     """Every check: its values, then its origin."""
     tables: dict[str, dict[str, Any]] = case.checks.model_dump(exclude_none=True)
     tables |= {f"control[{name}]": control.model_dump(exclude_none=True) for name, control in case.controls.items()}
+    tables |= {f"parity[{name}]": other.model_dump(exclude_none=True) for name, other in case.comparisons.items()}
     lines = []
     for name, table in tables.items():
         values = ", ".join(f"{key} {value}" for key, value in table.items() if key not in _NOT_VALUES)

@@ -107,15 +107,19 @@ def _case_file_schema() -> dict[str, Any]:
         "description": "What differs on one platform.",
         **layered,
     }
-    _drop_required(schema)
+    _loosen(schema)
     return {**schema, "required": ["title", "platforms"]}
 
 
-def _drop_required(schema: Any) -> None:
+def _loosen(schema: Any) -> None:
+    """Require nothing, since another layer may give it; one of several tables may then be any of them."""
     for value in schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ():
-        _drop_required(value)
+        _loosen(value)
     if isinstance(schema, dict) and isinstance(schema.get("required"), list):
         del schema["required"]
+    if isinstance(schema, dict) and isinstance(schema.get("oneOf"), list):
+        schema["anyOf"] = schema.pop("oneOf")
+        schema.pop("discriminator", None)
 
 
 def _schema(schema: dict[str, object], title: str) -> str:

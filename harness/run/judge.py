@@ -20,7 +20,7 @@ def judge(rundir: RunDir) -> Result:
     prepared, stages = rundir.prepared(), rundir.stages()
     measured = take(rundir)
     if measured is not None:
-        checks = judge_all(prepared.case.checks, prepared.case.controls, measured)
+        checks = judge_all(prepared.case.checks, prepared.case.controls, prepared.case.comparisons, measured)
     elif all(record.outcome is Outcome.PASS for record in stages):
         checks = [compare.unmeasured("validity", "nothing was measured; run `harness eval` first")]
     else:

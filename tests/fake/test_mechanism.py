@@ -162,10 +162,10 @@ def test_output_of_a_program_and_its_last_line() -> None:
 
 def test_load_stops_at_once_when_the_watch_says_so(listener: socket.socket) -> None:
     replies: list[load.Reply] = []
-    calls = [load.Call(str(number), {}) for number in range(10)]
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1/completions"
+    calls = [load.Call(str(number), url, {}) for number in range(10)]
     with pytest.raises(load.Aborted, match="the server died"):
         load.send(
-            f"http://127.0.0.1:{listener.getsockname()[1]}/v1/completions",
             calls,
             concurrency=2,
             timeout=600,
@@ -178,7 +178,7 @@ def test_load_stops_at_once_when_the_watch_says_so(listener: socket.socket) -> N
 def test_a_request_without_an_answer_ends_at_its_deadline(listener: socket.socket) -> None:
     replies: list[load.Reply] = []
     url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
-    calls = [load.Call(str(number), {}) for number in range(3)]
-    load.send(url, calls, concurrency=3, timeout=0.3, watch=lambda: "", on_reply=replies.append)
+    calls = [load.Call(str(number), url, {}) for number in range(3)]
+    load.send(calls, concurrency=3, timeout=0.3, watch=lambda: "", on_reply=replies.append)
     assert {reply.error for reply in replies} == {"no answer within 0.3 s"}
     assert {reply.status for reply in replies} == {0}

@@ -109,3 +109,42 @@ def test_asynchronous_eplb() -> None:
         assert checks(each)["rearrangements"]["at_least"] == 2
         assert ("VLLM_ROCM_MOE_PADDING" in serve.env) == (each.platform == "rocm")
         assert "rearrangements: at_least 2" in show(each)
+
+
+# The sweep of vllm-project/vllm 40623: model, prefill x decode sizes, exact match that is expected.
+DISAGGREGATED: list[tuple[str, Platform, list[str], float]] = [
+    ("accuracy_qwen3_0_6b", "cuda", ["2x2", "1x2", "2x1"], 0.41),
+    ("accuracy_qwen3_0_6b", "rocm", ["2x2", "1x2", "2x1"], 0.41),
+    ("accuracy_deepseek_vl2_tiny", "cuda", ["1x1", "1x2", "2x1"], 0.19),
+    ("accuracy_deepseek_vl2_tiny", "rocm", ["1x1", "1x2", "2x1"], 0.19),
+    ("accuracy_dp_ep", "cuda", ["1x1", "2x1"], 0.19),
+    ("hybrid_granite", "cuda", ["1x1", "2x2"], 0.77),
+    ("hybrid_qwen3_5", "cuda", ["1x1", "1x2"], 0.33),
+    ("hybrid_qwen3_5_mtp", "cuda", ["1x1"], 0.33),
+    ("hybrid_jamba", "cuda", ["1x1"], 0.74),
+    ("sliding_window_gemma3", "cuda", ["1x1", "1x2", "2x1"], 0.74),
+    ("sliding_window_gemma4", "cuda", ["1x1"], 0.485),
+    ("multi_connector", "cuda", ["1x1"], 0.41),
+    ("multi_connector_ngram", "cuda", ["1x1"], 0.41),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "platform", "sizes", "value"), DISAGGREGATED, ids=[f"{a}-{b}" for a, b, *_ in DISAGGREGATED]
+)
+def test_accuracy_under_disaggregation(name: str, platform: Platform, sizes: list[str], value: float) -> None:
+    found = points(f"disagg/{name}", platform)
+    for each in found:
+        accuracy = checks(each)["accuracy"]
+        assert (accuracy["expected"], accuracy["absolute_tolerance"]) == (value, 0.05)
+        assert (each.case.evaluation.protocol, each.case.evaluation.items) == ("gsm8k_lm_eval_strict", 1319)
+        assert "kv_transfer" in checks(each)
+    roles = [[each.case.serve_of(role).tensor_parallel_size for role in ("prefill", "decode")] for each in found]
+    assert {f"{prefill}x{decode}" for prefill, decode in roles} == set(sizes)
+
+
+def test_gemma_3_is_not_lost_because_one_backend_cannot_run_it() -> None:
+    found = points("disagg/sliding_window_gemma3")
+    assert len(found) == 6
+    assert sorted("FlashInfer" in each.skip for each in found) == [False] * 3 + [True] * 3
+    assert all("flashinfer" in each.id for each in found if each.skip)

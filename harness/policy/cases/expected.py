@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from harness.ground.domain import Item
 from harness.policy import protocols
 from harness.policy.cases.load import CaseFile
 from harness.policy.cases.matrix import Variant
@@ -13,6 +14,7 @@ from harness.policy.cases.model import Platform, Serve, Speculation, Topology, m
 from harness.policy.known_answer import simulate, weights
 from harness.policy.known_answer import vocabulary as v
 from harness.policy.known_answer.checkpoints import CHECKPOINTS
+from harness.policy.known_answer.prefix_cache import Ask, sources
 from harness.policy.known_answer.table import TABLE, Table
 from harness.policy.protocols import Evaluation
 
@@ -44,11 +46,27 @@ def expected_values(case_file: CaseFile, platform: Platform, variant: Variant = 
     if final.speculation:
         values |= _speculation(_counts(final.speculation, evaluation, table, disaggregated=through))
     if through:
-        block = final.flags["block-size"]
-        assert isinstance(block, int)
-        tokens = sum(-(-(item.prompt_tokens or 0) // block) * block for item in items)
-        values["kv_transfer"] = {"bytes": tokens * weights.kv_bytes_per_token(_kv_layers(final))}
+        values |= _ledger(final, evaluation, items)
     return values
+
+
+def _ledger(serve: Serve, evaluation: Evaluation, items: list[Item]) -> dict[str, dict[str, Any]]:
+    """Bytes that move and, where a prefix cache answers for a part, prompt tokens by source."""
+    block, caching = serve.flags["block-size"], serve.flags.get("enable-prefix-caching", True) is True
+    assert isinstance(block, int)
+    if caching and evaluation.concurrency > 1:
+        return {}  # what is found in the cache depends on who comes first
+    # The first item is also asked while the servers start.
+    asks = [Ask(v.encode(str(items[0].prompt)), routed=True, counted=False)]
+    for item in items:
+        if item.prime and item.prime.role == "decode":
+            asks.append(Ask(v.encode(item.prime.prompt), routed=False))
+        asks.append(Ask(v.encode(str(item.prompt)), routed=True))
+    found = sources(asks, block, caching=caching)
+    values = {"bytes": found.moved * weights.kv_bytes_per_token(_kv_layers(serve))}
+    if caching:
+        values |= {name: getattr(found, name) for name in ("external", "local_cache_hit", "local_compute")}
+    return {"kv_transfer": values}
 
 
 def _answers_from(serve: dict[Any, Serve], evaluation: Evaluation) -> Table | None:

@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from harness.policy.checks import Checks, accuracy
+from harness.policy.checks import Checks, accuracy, parity
 from harness.policy.known_answer.checkpoints import CHECKPOINTS
 from harness.policy.protocols import Evaluation
 from harness.policy.protocols.base import Destination
@@ -98,11 +98,36 @@ class Speculation(Strict):
 class KvTransfer(Strict):
     """``[serve.kv_transfer]``."""
 
-    connector: Literal["none", "NixlConnector"] = Field(description="KV connector; none starts the role without.")
+    connector: Literal["none", "NixlConnector", "MultiConnector"] = Field(
+        description="KV connector; none starts the role without. MultiConnector joins those of `connectors`: it loads "
+        "from the first that has something, and saves to all."
+    )
+    connectors: list[str] = Field(
+        [], description="Connectors of the MultiConnector, in order, by the engine's own names; NixlConnector is one."
+    )
+    extra: dict[str, dict[str, FlagValue]] = Field(
+        {}, description="Settings of a connector by its name, as the engine calls them: `kv_connector_extra_config`."
+    )
     buffer_device: Literal["cpu", "cuda"] = Field(description="Where the connector keeps its buffers.")
     load_failure_policy: Literal["fail", "recompute"] = Field(
         description="What a failed load does. `recompute` hides it: only `fail` proves a transfer."
     )
+
+    @property
+    def parts(self) -> list[str]:
+        """The connectors that do the work, by name; empty for none."""
+        return {"none": [], "MultiConnector": self.connectors}.get(self.connector, [self.connector])
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.connector == "MultiConnector" and "NixlConnector" not in self.connectors:
+            raise ValueError("connectors: a MultiConnector needs NixlConnector among them, which moves the KV cache")
+        if self.connector == "NixlConnector" and self.connectors:
+            raise ValueError("connectors: only a MultiConnector joins others; set connector to MultiConnector")
+        unknown = set(self.extra) - set(self.parts)
+        if self.connector != "none" and unknown:
+            raise ValueError(f"extra: {min(unknown)!r} is none of the connectors: {', '.join(self.parts)}")
+        return self
 
 
 class Serve(Strict):
@@ -138,6 +163,19 @@ class Control(accuracy.Config):
     send_to: Destination = Field(description="Where this control's requests go.")
 
 
+class Comparison(parity.ComparisonConfig):
+    """``[comparisons.NAME]``: the same questions sent elsewhere, where the texts must be those of the main run.
+
+    Sent past the router, one server does prefill and decode itself: that is the stand-alone answer.
+    """
+
+    send_to: Destination = Field(
+        description="Where this comparison's requests go. `decode` compares with a stand-alone answer only if nothing "
+        "there still holds the KV cache that the main run transferred: prefix caching off and no connector that "
+        "stores. `prefill` computed every block it may find in its cache itself, so it may go there with both."
+    )
+
+
 class Case(Strict):
     """A whole case file."""
 
@@ -159,6 +197,9 @@ class Case(Strict):
     timeouts: Timeouts
     evaluation: Evaluation = Field(description="What is asked; its keys depend on the protocol.")
     controls: dict[str, Control] = Field(description="Negative controls: the same questions, another way.")
+    comparisons: dict[str, Comparison] = Field(
+        description="The same questions, another way, where the same texts must come back."
+    )
     checks: Checks
 
     def serve_of(self, role: Role) -> Serve:
@@ -183,7 +224,7 @@ class Case(Strict):
             raise ValueError(f"roles: {min(unknown)!r} is no role of a {self.topology.kind} topology")
         final = self.serve_of("decode" if self.topology.kind == "disagg" else "server")
         checks = self.checks
-        if checks.accuracy is None and checks.acceptance_length is None:
+        if checks.accuracy is None and checks.acceptance_length is None and not self.comparisons:
             raise ValueError("checks: a case without a baseline proves nothing; add [checks.accuracy] with its origin")
         if final.speculation and checks.acceptance_length is None:
             raise ValueError("checks: speculation is configured; add [checks.acceptance_length] with its origin")
@@ -197,6 +238,22 @@ class Case(Strict):
                 raise ValueError(f"{name}: n is {baseline.n}, the evaluation asks {self.evaluation.items} items")
         if self.topology.kind == "single" and self.evaluation.send_to != "entry":
             raise ValueError("evaluation.send_to: a single topology has only its entry")
+        return self
+
+    @model_validator(mode="after")
+    def _comparable(self) -> Self:
+        for name, comparison in self.comparisons.items():
+            where, items = f"comparisons.{name}", self.evaluation.items
+            if comparison.n != items:
+                raise ValueError(f"{where}: n is {comparison.n}, the evaluation asks {items} items")
+            if comparison.send_to == self.evaluation.send_to:
+                raise ValueError(f"{where}.send_to: the main run goes there too; name another destination")
+            if self.topology.kind == "single":
+                raise ValueError(f"{where}: a single topology has only its entry, nothing to compare with")
+        runs = ["main", "prime_prefill", "prime_decode", *self.controls, *self.comparisons]
+        twice = [name for name in runs if runs.count(name) > 1]
+        if twice:
+            raise ValueError(f"comparisons: {twice[0]!r} is the name of another run, or of a control; choose another")
         return self
 
 

@@ -42,7 +42,10 @@ class Checks(Strict):
 
 
 def judge_all(
-    checks: Checks, controls: Mapping[str, accuracy_check.Config], measured: Measurement
+    checks: Checks,
+    controls: Mapping[str, accuracy_check.Config],
+    comparisons: Mapping[str, parity_check.ComparisonConfig],
+    measured: Measurement,
 ) -> list[CheckResult]:
     """All results of a case, in the order in which they are reported."""
     configured: list[tuple[Any, Callable[[Any, Measurement], list[CheckResult]]]] = [
@@ -60,4 +63,5 @@ def judge_all(
             results += judge(config, measured)
     for name, control in controls.items():
         results += accuracy_check.judge(control, measured, run=name)
+    results += [parity_check.judge_comparison(name, config, measured) for name, config in comparisons.items()]
     return results

@@ -1,8 +1,10 @@
-"""Texts equal, to the character, to those known before the engine ran."""
+"""Texts equal, to the character: to those known before the engine ran, or to those of the main run."""
 
 from __future__ import annotations
 
-from harness.ground.domain import CheckResult, Measurement
+from dataclasses import replace
+
+from harness.ground.domain import CheckResult, Difference, Measurement, Outcome
 from harness.policy.checks import compare
 from harness.policy.schema import Baseline
 
@@ -11,9 +13,29 @@ class Config(Baseline):
     """``[checks.parity]``: ``expected`` is the share of equal texts, ``n`` the number of items."""
 
 
+class ComparisonConfig(Baseline):
+    """``[comparisons.NAME]``: ``expected`` is the share of items with the main run's text, ``n`` their number."""
+
+
 def judge(config: Config, measured: Measurement) -> list[CheckResult]:
     """One result, ``parity``."""
     answers = measured.answers["main"]
     if answers.compared != answers.planned:
         return [compare.unmeasured("parity", f"{answers.compared} of {answers.planned} texts could be compared")]
     return [compare.baseline("parity", answers.equal / answers.compared, answers.compared, config)]
+
+
+def judge_comparison(name: str, config: ComparisonConfig, measured: Measurement) -> CheckResult:
+    """``parity[NAME]``: the texts of a comparison against those of the main run, all of which must be there."""
+    title, found, planned = f"parity[{name}]", measured.agreement[name], measured.answers["main"].planned
+    if found.compared != planned:
+        return compare.unmeasured(title, f"{found.compared} of {planned} items were answered in both runs")
+    result = compare.baseline(title, found.equal / found.compared, found.compared, config)
+    if result.outcome is Outcome.PASS:
+        return result
+    return replace(result, details="\n".join(map(_told, found.differing)))
+
+
+def _told(difference: Difference) -> str:
+    where = f"{difference.item}: equal for {difference.at} characters"
+    return f"{where}, then main {difference.main!r}, comparison {difference.other!r}"

@@ -27,10 +27,7 @@ def judge(measured: Measurement) -> list[CheckResult]:
                 f"{prefix}{answers.unexpected_prompt_tokens} prompts arrived with another number of tokens than was "
                 "sent (a second BOS?)"
             )
-    if isinstance(measured.finished, Unmeasured):
-        broken.append(measured.finished.reason)
-    elif measured.finished != main.answered and not measured.restarted:
-        broken.append(f"the engine counted {measured.finished} finished requests for {main.answered} answers")
+    broken += _miscounted(measured)
     if measured.restarted:
         broken.append(f"counters of {', '.join(measured.restarted)} went down: restarted during the evaluation")
     if isinstance(measured.acceptance, Acceptance) and measured.acceptance.drafts == 0:
@@ -47,3 +44,16 @@ def judge(measured: Measurement) -> list[CheckResult]:
             message="; ".join(broken + false),
         )
     ]
+
+
+def _miscounted(measured: Measurement) -> list[str]:
+    """Requests that were sent and those that the engine says it finished, where they differ."""
+    answered, primed, wrong = measured.answers["main"].answered, measured.primed, []
+    if primed.answered != primed.planned:
+        wrong.append(f"{primed.answered} of {primed.planned} priming requests answered")
+    if isinstance(measured.finished, Unmeasured):
+        wrong.append(measured.finished.reason)
+    elif measured.finished != answered + primed.answered and not measured.restarted:
+        ahead = f" and {primed.answered} priming requests" if primed.answered else ""
+        wrong.append(f"the engine counted {measured.finished} finished requests for {answered} answers{ahead}")
+    return wrong

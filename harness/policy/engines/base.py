@@ -42,6 +42,8 @@ class EngineSpec:
         metrics: The counters it exports.
         rearranged: Pattern of the log line that says that experts are moved, or were.
         kept: Pattern of the line that follows where moving them was not worth it.
+        block_size: Flag that says how many tokens a KV block has.
+        no_prefix_cache: Flag and value that turn prefix caching off.
         echoes: Parts of error lines that only repeat that something above went wrong.
     """
 
@@ -50,6 +52,8 @@ class EngineSpec:
     servers: Callable[[Case, Place], list[Server]]
     devices: Callable[[Serve], int]
     metrics: tuple[Metric, ...]
+    block_size: str
+    no_prefix_cache: tuple[str, FlagValue]
     echoes: tuple[str, ...]
     rearranged: str
     kept: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness.ground.domain import Probe, Server
-from harness.policy.cases.model import Case, FlagValue, Role, Serve
+from harness.policy.cases.model import Case, FlagValue, KvTransfer, Role, Serve
 from harness.policy.engines.base import EngineSpec, Place, flag_arguments, numbered
 from harness.policy.metrics import Metric
 
@@ -73,12 +73,7 @@ def _server(case: Case, place: Place, role: Role, name: str) -> Server:
             "VLLM_NIXL_SIDE_CHANNEL_HOST": "127.0.0.1",
             "VLLM_NIXL_SIDE_CHANNEL_PORT": str(first),
         }
-        flags["kv-transfer-config"] = {
-            "kv_connector": serve.kv_transfer.connector,
-            "kv_role": _KV_ROLE[role],
-            "kv_buffer_device": serve.kv_transfer.buffer_device,
-            "kv_load_failure_policy": serve.kv_transfer.load_failure_policy,
-        }
+        flags["kv-transfer-config"] = _kv_transfer_config(serve.kv_transfer, _KV_ROLE[role])
     return Server(
         name=name,
         role=role,
@@ -89,6 +84,23 @@ def _server(case: Case, place: Place, role: Role, name: str) -> Server:
         links=links,
         has_metrics=True,
     )
+
+
+def _kv_transfer_config(transfer: KvTransfer, role: str) -> dict[str, Any]:
+    def one(connector: str, kv_role: str, extra: dict[str, Any]) -> dict[str, Any]:
+        config = {
+            "kv_connector": connector,
+            "kv_role": kv_role,
+            "kv_buffer_device": transfer.buffer_device,
+            "kv_load_failure_policy": transfer.load_failure_policy,
+        }
+        return config | ({"kv_connector_extra_config": extra} if extra else {})
+
+    if transfer.connector != "MultiConnector":
+        return one(transfer.connector, role, transfer.extra.get(transfer.connector, {}))
+    # A store behind NIXL saves and loads on both sides, so both parts of it.
+    parts = [one(name, "kv_both", transfer.extra.get(name, {})) for name in transfer.connectors]
+    return one(transfer.connector, "kv_both", {"connectors": parts})
 
 
 def _speculative_config(serve: Serve) -> dict[str, Any]:
@@ -134,6 +146,8 @@ SPEC = EngineSpec(
     # may then find the gain too small.
     rearranged=r"Rearranging experts(?![^\n]*\(profile\))",
     kept=r"\[EPLB\] Skip rearrange",
+    block_size="block-size",
+    no_prefix_cache=("enable-prefix-caching", False),
     echoes=(
         "See root cause above",
         "Engine core initialization failed",

@@ -20,8 +20,10 @@ from harness.policy.protocols import (
     gsm8k_sglang_run_eval,
     gsm8k_vllm,
     known_answer_cycle,
+    known_answer_edges,
     known_answer_qa,
     mt_bench_first_turn,
+    prefix_edge_cases,
 )
 from harness.policy.protocols.base import EvaluationBase
 
@@ -31,8 +33,10 @@ Evaluation = Annotated[
     | gsm8k_sglang_run_eval.Config
     | gsm8k_vllm.Config
     | known_answer_cycle.Config
+    | known_answer_edges.Config
     | known_answer_qa.Config
-    | mt_bench_first_turn.Config,
+    | mt_bench_first_turn.Config
+    | prefix_edge_cases.Config,
     Field(discriminator="protocol"),
 ]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from harness.ground.domain import Item
 from harness.policy.datasets import Dataset
@@ -49,3 +49,21 @@ class EvaluationBase(Strict, ABC):
     def requests(self, data: Mapping[str, str]) -> list[Request]:  # noqa: ARG002 # for those that ask from data
         """The items as the simulator of the known-answer checkpoints takes them; empty for other protocols."""
         return []
+
+
+class PrefixCacheBase(EvaluationBase):
+    """Settings of a protocol that fills the decode side's prefix cache ahead of its items, so the order counts."""
+
+    block_size: int = Field(ge=16, description="Tokens of a KV block: that of the engine, which prompts are made for.")
+
+    @model_validator(mode="after")
+    def _one_at_a_time(self) -> Self:
+        if self.concurrency != 1:
+            raise ValueError("concurrency: must be 1, or one item finds what another left in the cache")
+        return self
+
+
+EdgeCase = Literal["short", "full", "partial"]
+EDGE_CASES: tuple[EdgeCase, ...] = ("short", "full", "partial")
+"""Items take turns: a prompt shorter than a block; one whose every full block the decode side has cached, and the
+prefill side has not; one of which it has cached the first two blocks."""

@@ -58,8 +58,13 @@ class Config(EvaluationBase):
 
     def answer(self, text: str) -> str | None:
         """The number after ``####``."""
-        match = _ANSWER.search(text)
-        return match[1] if match else None
+        return read(text)
+
+
+def read(text: str) -> str | None:
+    """The number after ``####``, None if there is none."""
+    match = _ANSWER.search(text)
+    return match[1] if match else None
 
 
 def question(key: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Literal
 
 import requests
@@ -13,7 +14,7 @@ from harness.ground.errors import CannotJudge
 from harness.mechanism import files, http, load, processes
 from harness.policy import metrics
 from harness.policy.protocols.base import Destination
-from harness.policy.requests import completion
+from harness.policy.requests import completion, priming
 from harness.run import questions
 from harness.run.context import Context
 from harness.run.destinations import destination
@@ -29,7 +30,7 @@ _DEATH_WAIT = 2.0
 
 
 def run(context: Context) -> None:
-    """Send the main run, then the controls; write ``metrics/``, ``samples.jsonl`` and ``measurements.json``.
+    """Send the main run, then controls and comparisons; write metrics, samples and ``measurements.json``.
 
     Whatever ends the stage, the samples that came back are written.
 
@@ -44,8 +45,8 @@ def run(context: Context) -> None:
         _scrape(context, servers, "before")
         _send(context, servers, items, "main", evaluation.send_to, samples)
         _settle(context, servers)
-        for name, control in context.case.controls.items():
-            _send(context, servers, items, name, control.send_to, samples)
+        for name, other in (context.case.controls | context.case.comparisons).items():
+            _send(context, servers, items, name, other.send_to, samples)
     finally:
         context.rundir.write_samples(sorted(samples, key=lambda sample: (sample.run, sample.item)))
     take(context.rundir)
@@ -69,25 +70,37 @@ def _send(
 ) -> None:
     case = context.case
     done = failed = 0
+    asked: dict[str, tuple[str, Item]] = {}
+    calls: list[load.Call] = []
+
+    def call(name: str, item: Item, to: Destination, body: dict[str, Any]) -> None:
+        key = item.id if name == run else f"{name} {item.id}"
+        asked[key] = name, item
+        calls.append(load.Call(key, f"{destination(servers, to).url}/v1/completions", body))
 
     def collect(reply: load.Reply) -> None:
         nonlocal done, failed
-        sample = _sample(run, items[reply.key], reply)
+        sample = _sample(*asked[reply.key], reply)
         samples.append(sample)
         done += 1
         failed += bool(sample.error)
-        context.progress.tick(f"{run}: {reply.key} answered", done, len(items))
+        context.progress.tick(f"{run}: {reply.key} answered", done, len(calls))
+
+    for item in items.values():
+        if item.prime and run == "main":
+            ahead = replace(item, expected=None, expected_text=None, prompt_tokens=None)
+            call(item.primed_run, ahead, item.prime.role, priming(case, item.prime.prompt))
+        call(run, item, send_to, completion(case, item))
 
     watch = _watch(servers)
     try:
         load.send(
-            f"{destination(servers, send_to).url}/v1/completions",
-            [load.Call(item.id, completion(case, item)) for item in items.values()],
+            calls,
             concurrency=case.evaluation.concurrency,
             timeout=case.timeouts.request,
             watch=watch,
             on_reply=collect,
-            on_tick=lambda: context.progress.tick(f"{run}: waiting for answers", done, len(items)),
+            on_tick=lambda: context.progress.tick(f"{run}: waiting for answers", done, len(calls)),
             clock=context.clock,
         )
         found = _after_failures(context, watch) if failed else ""
@@ -95,7 +108,7 @@ def _send(
         found = str(aborted)
     if found:
         server, _, what = found.partition(" ")
-        raise context.blame(server, f"{what} after {done - failed} of {len(items)} answers")
+        raise context.blame(server, f"{what} after {done - failed} of {len(calls)} answers")
 
 
 def _after_failures(context: Context, watch: Callable[[], str]) -> str:
