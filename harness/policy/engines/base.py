@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from harness.ground.domain import Server
 from harness.policy.cases.model import Case, FlagValue
+from harness.policy.engines.capabilities import Rename
 from harness.policy.metrics import Metric
 
 
@@ -37,6 +38,9 @@ class EngineSpec:
         servers: All servers of a case, in the order in which they are started, the router last.
         metrics: The counters it exports.
         echoes: Parts of error lines that only repeat that something above went wrong.
+        prefixes: What the names of its own environment variables begin with.
+        probe: Program that its interpreter runs to say what its server knows.
+        renames: What older builds spell in another way.
     """
 
     name: str
@@ -44,6 +48,9 @@ class EngineSpec:
     servers: Callable[[Case, Place], list[Server]]
     metrics: tuple[Metric, ...]
     echoes: tuple[str, ...]
+    prefixes: tuple[str, ...]
+    probe: str
+    renames: tuple[Rename, ...]
 
 
 def flag_arguments(flags: Mapping[str, FlagValue]) -> list[str]:
