@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.ground.errors import EXIT_FAILED, EXIT_PASSED, CannotJudge, NothingSelected, UsageError
 
+if TYPE_CHECKING:
+    from harness.policy.rules import Checkout
+
 CASES = Path("baselines")
+_SOURCES = {".c", ".cc", ".cpp", ".cu", ".cuh", ".h", ".hip", ".hpp", ".py", ".rs"}
 CasesOption = Annotated[Path, typer.Option("--cases", help="Folder of the case files.")]
 PlatformOption = Annotated[str | None, typer.Option(help="cpu, cuda or rocm; not needed if the cases run on one only.")]
 
@@ -78,27 +83,36 @@ def show(
 def check(
     workflows: Annotated[Path, typer.Option(help="Folder of the CI workflows.")] = Path(".github/workflows"),
     engine_checkout: Annotated[
-        Path | None, typer.Option(help="Checkout of the engine, against which the suites' source paths are checked.")
+        Path | None,
+        typer.Option(help="Checkout of the engine, against which source paths and environment variables are checked."),
     ] = None,
     cases: CasesOption = CASES,
 ) -> None:
-    """Prove that no case has fallen out of CI and that no baseline can only pass."""
+    """Prove that no case has fallen out of CI, no baseline can only pass and no key is read by nobody."""
     from harness.policy.cases.load import load
     from harness.policy.plan import everything
     from harness.policy.rules import problems
 
     if engine_checkout is not None and not engine_checkout.is_dir():
         raise UsageError(f"--engine-checkout {engine_checkout}: no such folder")
-    sources = None
-    if engine_checkout is not None:
-        sources = [path.relative_to(engine_checkout).as_posix() for path in engine_checkout.rglob("*")]
+    checkout = _checkout(engine_checkout) if engine_checkout else None
     texts = {str(path): path.read_text() for path in sorted(workflows.glob("*.y*ml"))}
     planned = everything(load(cases))
-    found = problems(planned, texts, sources)
+    found = problems(planned, texts, checkout)
     for problem in found:
         print(problem)
     print(f"{len(planned)} points of {len({each.case_file.id for each in planned})} cases, {len(found)} problems")
     sys.exit(EXIT_FAILED if found else EXIT_PASSED)
+
+
+def _checkout(root: Path) -> Checkout:
+    from harness.policy.rules import Checkout
+
+    words: set[str] = set()
+    for path in root.rglob("*"):
+        if path.suffix in _SOURCES and path.is_file():
+            words.update(re.findall(r"[A-Z][A-Z0-9]*_[A-Z0-9_]+", path.read_text(errors="replace")))
+    return Checkout([path.relative_to(root).as_posix() for path in root.rglob("*")], words)
 
 
 def generate(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from harness.policy.engines import ENGINES
+from harness.policy.overlays import idle
 from harness.policy.plan import Planned
 from harness.policy.protocols.base import PrefixCacheBase
 
@@ -16,22 +18,51 @@ _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off"}
 
 
-def problems(planned: Sequence[Planned], workflows: Mapping[str, str], sources: Sequence[str] | None) -> list[str]:
+# What the names of environment variables begin with that engines' libraries and programs read.
+_LIBRARIES = (
+    "CUDA_", "CUBLAS_", "CUDNN_", "FLASHINFER_", "GLOO_", "GOMP_", "HF_", "HIP_", "HSA_", "KMP_", "LD_", "MALLOC_",
+    "MC_", "MIOPEN_", "MKL_", "MOONCAKE_", "NCCL_", "NIXL_", "NVIDIA_", "NVSHMEM_", "OMP_", "OPENBLAS_", "OTEL_",
+    "PYTHON", "PYTORCH_", "RAY_", "RCCL_", "ROCM_", "ROCR_", "ROCSHMEM_", "TOKENIZERS_", "TORCHINDUCTOR_", "TORCH_",
+    "TRANSFORMERS_", "TRITON_", "UCX_",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """An engine's repository.
+
+    Attributes:
+        paths: Of all its files, relative to its root.
+        words: Everything in its sources that could be the name of an environment variable.
+    """
+
+    paths: Sequence[str]
+    words: Collection[str]
+
+    def lacks(self, engine: str, word: str) -> bool:
+        """Whether it is a checkout of ``engine``, and ``word`` is not in it."""
+        return word not in self.words and any(f"/{engine}/" in f"/{path}" for path in self.paths)
+
+
+def problems(planned: Sequence[Planned], workflows: Mapping[str, str], checkout: Checkout | None) -> list[str]:
     """Every broken rule, one line each, with the file it is about.
 
     Args:
         planned: Everything there is.
         workflows: Text of each CI workflow by path.
-        sources: Paths of all files of an engine's repository; None if no checkout is at hand.
+        checkout: Of the engine; None if none is at hand.
     """
     found = [*_not_run(planned, workflows), *_untitled(planned), *_spelt_two_ways(planned), *_without_twin(planned)]
+    found += [*_read_by_nobody(planned, checkout)]
+    found += [*idle(list({each.case_file.id: each.case_file for each in planned}.values()))]
     for each in planned:
         found += _disagreeing(each)
         found += _near_the_floor(each)
         found += _made_for_another_block(each)
         found += _answered_from_a_transfer(each)
-    if sources is not None:
-        found += _matching_nothing(planned, sources)
+        found += _balanced_unseen(each)
+    if checkout is not None:
+        found += _matching_nothing(planned, checkout.paths)
     return list(dict.fromkeys(found))
 
 
@@ -80,6 +111,19 @@ def _spelt_two_ways(planned: Sequence[Planned]) -> Iterator[str]:
             yield f"serve.env.{name}: one value in two spellings: {where}"
 
 
+def _read_by_nobody(planned: Sequence[Planned], checkout: Checkout | None) -> Iterator[str]:
+    """Environment variables that neither the engine nor a library reads: a switch with nothing behind it."""
+    for each in planned:
+        engine = ENGINES[each.case.engine.name]
+        for role in each.case.topology.roles:
+            for name in each.case.serve_of(role).env:
+                where = f"{each.case_file.path}: serve.env.{name}"
+                if not name.startswith((*engine.prefixes, *_LIBRARIES)):
+                    yield f"{where}: neither {engine.name} nor a library it uses has names like this: nothing reads it"
+                elif name.startswith(engine.prefixes) and checkout is not None and checkout.lacks(engine.name, name):
+                    yield f"{where}: occurs nowhere in the checkout of {engine.name}"
+
+
 def _disagreeing(each: Planned) -> Iterator[str]:
     length, positions = each.case.checks.acceptance_length, each.case.checks.acceptance_per_position
     if length and positions:
@@ -122,6 +166,13 @@ def _answered_from_a_transfer(each: Planned) -> Iterator[str]:
                 f"{each.case_file.path}: comparisons.{name}: the prefix cache of the decode side answers it with what "
                 f"was transferred; set serve.flags.{flag} to {str(off).lower()} or send_to to 'prefill'"
             )
+
+
+def _balanced_unseen(each: Planned) -> Iterator[str]:
+    """Expert load balancing that is on, and nothing asks whether it ever did anything."""
+    on = any(each.case.serve_of(role).flags.get("enable-eplb") for role in each.case.topology.roles)
+    if on and each.case.checks.rearrangements is None:
+        yield f"{each.case_file.path}: checks.rearrangements: missing though enable-eplb is set; add it with its origin"
 
 
 def _matching_nothing(planned: Sequence[Planned], sources: Sequence[str]) -> Iterator[str]:

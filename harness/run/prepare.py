@@ -19,7 +19,7 @@ from harness.policy.cases.model import Model
 from harness.policy.diagnosis import tail
 from harness.policy.plan import Planned
 from harness.policy.protocols import datasets
-from harness.run import checkpoints, image, questions, runtimes
+from harness.run import checkpoints, engine, image, questions, runtimes
 from harness.run.context import Context
 from harness.run.rundir import Checkpoint, Owner, Prepared, RunDir, Runtime
 
@@ -78,6 +78,7 @@ def run(context: Context, options: Options) -> None:
         runtime = _local(context, options, why) if kind == "local" else _docker(context, options, why)
         runtime = runtime.model_copy(update={"devices": found})
         context.rundir.save(context.prepared.model_copy(update={"runtime": runtime}))
+        engine.ask(context)
 
 
 def _devices(context: Context) -> list[str]:
@@ -110,27 +111,26 @@ def _local(context: Context, options: Options, why: str) -> Runtime:
         python = options.engine_python.absolute()
         return Runtime(kind="local", why=why, engine_python=str(python), environment="given")
     prepared = context.prepared
-    engine, root = prepared.case.engine.name, image.source_root()
-    folder = (options.environments / f"engine-{engine}-{prepared.platform}").absolute()
+    name, root = prepared.case.engine.name, image.source_root()
+    folder = (options.environments / f"engine-{name}-{prepared.platform}").absolute()
     try:
         python, lock = environments.ensure(
             folder,
             root / "docker" / "install-engine.sh",
-            image.requirements(engine, prepared.platform),
-            lambda line: context.progress.tick(f"installing {engine} into {folder.name} (first run only): {line[:60]}"),
+            image.requirements(name, prepared.platform),
+            lambda line: context.progress.tick(f"installing {name} into {folder.name} (first run only): {line[:60]}"),
         )
     except environments.InstallFailed as error:
         context.rundir.log("install").write_text(error.output)
         last = error.output.strip().splitlines()[-1:] or [f"status {error.status}"]
-        raise CannotJudge(f"{engine} could not be installed", cause=last[0], details=tail(error.output, 40)) from error
+        raise CannotJudge(f"{name} could not be installed", cause=last[0], details=tail(error.output, 40)) from error
     return Runtime(kind="local", why=why, engine_python=str(python), environment=lock)
 
 
 def _docker(context: Context, options: Options, why: str) -> Runtime:
     prepared = context.prepared
-    engine = prepared.case.engine.name
     name, identity = image.ensure(
-        engine, prepared.platform, options.build, lambda line: context.progress.tick(line[:140])
+        prepared.case.engine.name, prepared.platform, options.build, lambda line: context.progress.tick(line[:140])
     )
     folders = [made.whole for made in prepared.checkpoints.values()]
     folders += {Path(path).parent for path in prepared.data.values()}

@@ -176,11 +176,17 @@ def test_kv_transfer_fails_though_every_answer_is_right(folder: Path, changes: d
     assert "1944 of 1944 prompt tokens did not come over the wire" in result.problems["kv_transfer"]
 
 
-def test_a_bad_flag_is_reported_in_the_engines_own_words(folder: Path) -> None:
-    cases = edited(folder / "cases", SINGLE, {"serve/flags/no-such-flag": 1})
-    result = run(folder, "--cases", cases, *LOCAL)
-    assert result.code == 4
-    assert "error: unrecognized arguments: --no-such-flag" in result.problems["health-wait"]
+def test_an_engine_is_asked_once_what_it_knows_and_a_misspelt_flag_starts_nothing(folder: Path) -> None:
+    cases = edited(folder / "cases", SINGLE, {"serve/flags/max-model-lenn": 1, "serve/env/VLLM_HOST_PI": "127.0.0.1"})
+    for name, asks in (("first", True), ("second", False)):
+        result = run(folder / name, "--cases", cases, *LOCAL, env={"XDG_CACHE_HOME": str(folder / "cache")})
+        assert result.code == 4
+        assert ("asking vllm for its flags" in result.output) == asks
+        (problem,) = result.problems.values()
+        assert "serve.flags.max-model-lenn: no --max-model-lenn, the nearest it knows is --max-model-len" in problem
+        assert "serve.env.VLLM_HOST_PI: no VLLM_HOST_PI, the nearest it knows is VLLM_HOST_IP" in problem
+        assert not (result.directory / "servers.json").exists()
+    assert sum(record.seconds for record in result.result.stages) < 2.0
 
 
 def test_an_impossible_setting_is_reported_with_the_workers_root_cause(folder: Path) -> None:

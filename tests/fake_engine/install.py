@@ -18,6 +18,7 @@ def install(folder: Path, faults: dict[str, dict[str, Any]]) -> Path:
     Args:
         folder: Where to.
         faults: What goes wrong, by role (``server``, ``prefill``, ``decode``, ``router``); see ``fake_engine.Script``.
+            ``build`` says which flags it has; see ``fake_engine.Build``.
     """
     folder.mkdir(parents=True, exist_ok=True)
     script = folder / "faults.json"

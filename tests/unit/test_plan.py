@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from harness.ground.errors import NothingSelected, UsageError
 from harness.policy.cases.load import load
 from harness.policy.plan import Planned, everything, shard, touched, within
-from harness.policy.rules import problems
+from harness.policy.rules import Checkout, problems
 from harness.policy.show import show
 from harness.run.listing import render
 from harness.run.select import matching, select
@@ -191,14 +191,17 @@ BROKEN: list[tuple[str, dict[str, Any], str]] = [
     (SINGLE, {"checks/accuracy/absolute_tolerance": 0.8}, "checks.accuracy: passes with no right answer at all"),
     (
         DISAGG,
-        {"roles/prefill/env": {"A_SWITCH": "1"}, "roles/decode/env": {"A_SWITCH": "True"}},
-        "serve.env.A_SWITCH: one value in two spellings: '1' in disagg/known_answer_eagle3, 'True' in",
+        {"roles/prefill/env": {"UCX_SWITCH": "1"}, "roles/decode/env": {"UCX_SWITCH": "True"}},
+        "serve.env.UCX_SWITCH: one value in two spellings: '1' in disagg/known_answer_eagle3, 'True' in",
     ),
     (
         SINGLE,
         MATRIX | excluded({**NO_FLASHINFER, "match": {"backend": ["FLASHINFER", "FLASH_ATTN"]}}),
         "every point of its matrix is excluded on cuda",
     ),
+    (SINGLE, {"platforms": ["cuda"]}, "cpu_twin: missing; name one, or write"),
+    (SINGLE, {"platforms": ["cuda"], "cpu_twin": "mtp/nothing"}, "cpu_twin: 'mtp/nothing' is no case that runs on cpu"),
+    (SINGLE, {"serve/flags/enable-eplb": True}, "checks.rearrangements: missing though enable-eplb is set"),
 ]
 
 
@@ -221,8 +224,9 @@ def test_a_trigger_path_that_matches_nothing_is_found(tmp_path: Path) -> None:
     planned = everything(load(edited(tmp_path, SINGLE, {})))
     paths = planned[0].case_file.suite.about.paths
     sources = [path + "x.py" if path.endswith("/") else path for path in paths]
-    assert problems(planned, WORKFLOWS, sources) == []
-    assert any(repr(paths[0]) in problem for problem in problems(planned, WORKFLOWS, sources[1:]))
+    words = planned[0].case.serve.env
+    assert problems(planned, WORKFLOWS, Checkout(sources, words)) == []
+    assert any(repr(paths[0]) in problem for problem in problems(planned, WORKFLOWS, Checkout(sources[1:], words)))
 
 
 def test_a_case_whose_model_nobody_has_pinned_is_planned_and_does_not_run(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from harness.policy.cases.model import PLATFORMS, Case, Platform, Serve, SuiteTa
 
 DEFAULTS = "_defaults.toml"
 SUITE = "_suite.toml"
-_NOT_THE_CASE = ("platform", *Matrix.model_fields)
+NOT_THE_CASE = ("platform", *Matrix.model_fields)
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -70,7 +70,7 @@ class CaseFile:
         Raises:
             UsageError: It is wrong: with file, key and the nearest valid name.
         """
-        layers = list(self._layers(platform))
+        layers = [layer for _, layer in self.layers(platform)]
         tables: dict[str, Any] = {"matrix": {}}
         for layer in layers:
             tables = merge(tables, {key: layer[key] for key in ("matrix",) if key in layer})
@@ -87,8 +87,8 @@ class CaseFile:
     def merged(self, platform: Platform, variant: Variant = ()) -> dict[str, Any]:
         """The tables of the case as they are on ``platform``, not yet validated."""
         result: dict[str, Any] = {}
-        for layer in self._layers(platform):
-            result = merge(result, {key: value for key, value in layer.items() if key not in _NOT_THE_CASE})
+        for _, layer in self.layers(platform):
+            result = merge(result, {key: value for key, value in layer.items() if key not in NOT_THE_CASE})
         for overlay in self.matrix(platform).overlays(variant):
             result = merge(result, dict(overlay))
         return result
@@ -106,11 +106,13 @@ class CaseFile:
         except ValidationError as error:
             raise self._usage_error(error) from None
 
-    def _layers(self, platform: Platform) -> Iterator[Mapping[str, Any]]:
-        """From the most general to the most special one."""
-        for layer in (self.defaults, self.suite.defaults, self.content):
-            yield layer
-            yield layer.get("platform", {}).get(platform, {})
+    def layers(self, platform: Platform) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Tables from the most general to the most special one, each with where it stands."""
+        files = ((DEFAULTS, self.defaults), (f"{self.suite.name}/{SUITE}", self.suite.defaults))
+        for where, layer in (*files, (str(self.path), self.content)):
+            yield where, layer
+            inside = "defaults.platform" if where.endswith(SUITE) else "platform"
+            yield f"{where}: {inside}.{platform}", layer.get("platform", {}).get(platform, {})
 
     def _validate_roles(self, merged: dict[str, Any]) -> None:
         serve, roles = merged.get("serve"), merged.get("roles")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from harness.ground.domain import Server
 from harness.policy.cases.model import Case, FlagValue, Serve
+from harness.policy.engines.capabilities import Rename
 from harness.policy.metrics import Metric
 
 
@@ -45,6 +46,9 @@ class EngineSpec:
         block_size: Flag that says how many tokens a KV block has.
         no_prefix_cache: Flag and value that turn prefix caching off.
         echoes: Parts of error lines that only repeat that something above went wrong.
+        prefixes: What the names of its own environment variables begin with.
+        probe: Program that its interpreter runs to say what its server knows.
+        renames: What older builds spell in another way.
     """
 
     name: str
@@ -55,6 +59,9 @@ class EngineSpec:
     block_size: str
     no_prefix_cache: tuple[str, FlagValue]
     echoes: tuple[str, ...]
+    prefixes: tuple[str, ...]
+    probe: str
+    renames: tuple[Rename, ...]
     rearranged: str
     kept: str
 

@@ -7,11 +7,39 @@ from typing import Any
 from harness.ground.domain import Probe, Server
 from harness.policy.cases.model import Case, FlagValue, KvTransfer, Role, Serve
 from harness.policy.engines.base import EngineSpec, Place, flag_arguments, numbered
+from harness.policy.engines.capabilities import Rename
+from harness.policy.engines.probing import HEAD
 from harness.policy.metrics import Metric
 
 # NixlConnector treats both sides alike, but vLLM insists on a role.
 _KV_ROLE = {"server": "kv_both", "prefill": "kv_producer", "decode": "kv_consumer"}
 _DRAFTER = "drafter"
+
+# Written from the sources of vLLM 0.10.0, 0.11.0, 0.26.0 and 0.32.0.
+_PROBE = (
+    HEAD
+    + r"""
+parser = first("vllm.utils.argparse_utils:FlexibleArgumentParser", "vllm.utils:FlexibleArgumentParser")()
+make = first("vllm.entrypoints.launchers.cli_args:make_arg_parser", "vllm.entrypoints.openai.cli_args:make_arg_parser")
+options = options_of(make(parser))
+options |= {"--" + option[2:].replace("-", "_") for option in options if option.startswith("--")}  # both are taken
+report(options, {*first("vllm.envs:environment_variables"), *read_directly("vllm")})
+"""
+)
+
+_RENAMES = (
+    Rename("--attention-backend", "VLLM_ATTENTION_BACKEND"),
+    Rename("--all2all-backend", "VLLM_ALL2ALL_BACKEND"),
+    Rename(
+        "--eplb-config",
+        {
+            "window_size": "--eplb-window-size",
+            "step_interval": "--eplb-step-interval",
+            "num_redundant_experts": "--num-redundant-experts",
+            "log_balancedness": "--eplb-log-balancedness",
+        },
+    ),
+)
 
 METRICS = (
     Metric("drafts", "vllm:spec_decode_num_drafts_total"),
@@ -156,4 +184,7 @@ SPEC = EngineSpec(
         "resource_tracker",
         "Failed core proc(s)",
     ),
+    prefixes=("VLLM_",),
+    probe=_PROBE,
+    renames=_RENAMES,
 )

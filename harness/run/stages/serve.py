@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,36 +9,24 @@ from pathlib import Path
 from harness.ground.domain import Server
 from harness.ground.errors import CannotJudge
 from harness.mechanism import devices, files, ports, processes, signals
-from harness.policy.engines.base import EngineSpec, Place, shell_line
+from harness.policy.engines.base import Place, shell_line
+from harness.run import engine
 from harness.run.context import Context
 from harness.run.rundir import RunningServer, Servers
-
-# Asks the engine's own interpreter, without importing the engine: importing vLLM takes seconds.
-_VERSIONS = """
-import importlib.metadata as metadata, json, platform, sys
-found = {"python": platform.python_version()}
-for name in sys.argv[1:]:
-    try:
-        found[name] = metadata.version(name)
-    except metadata.PackageNotFoundError:
-        pass
-print(json.dumps(found))
-"""
 
 
 def run(context: Context) -> None:
     """Start the servers and write ``servers.json`` and ``commands.sh``.
 
     Raises:
-        CannotJudge: The engine is not there, or a server could not be started.
+        CannotJudge: The engine does not know what the case sets, or a server could not be started.
     """
     prepared, rundir = context.prepared, context.rundir
     python = context.runtime.engine_python
-    rundir.save(prepared.model_copy(update={"versions": engine_versions(python, context.engine)}))
-
     checkpoints = {name: checkpoint.path for name, checkpoint in prepared.checkpoints.items()}
     apart = _Apart(prepared.platform, context.runtime.devices)
     servers = context.engine.servers(prepared.case, Place(python, checkpoints, ports.Ports().take, apart))
+    servers = engine.spelt(context, servers)
     files.write(rundir.path / "commands.sh", _commands(servers, rundir.cwd))
     started: list[RunningServer] = []
     rundir.write("servers", Servers, Servers(servers=started))
@@ -74,24 +61,6 @@ class _Apart:
             return {}  # of a platform without devices
         mine, self._left = self._left[:count], self._left[count:]
         return {devices.variable(self._platform): ",".join(mine)}
-
-
-def engine_versions(python: str, engine: EngineSpec) -> dict[str, str]:
-    """Versions of the engine and of what it runs on, as its own environment reports them.
-
-    Raises:
-        CannotJudge: The interpreter does not run, or the engine is not in its environment.
-    """
-    try:
-        status, output = processes.run([python, "-c", _VERSIONS, *engine.distributions])
-    except OSError as error:
-        raise CannotJudge(f"{python} cannot be run", cause=str(error)) from error
-    if status != 0:
-        raise CannotJudge(f"{python} does not run Python", cause=output.strip().splitlines()[-1] if output else "")
-    versions: dict[str, str] = json.loads(output.splitlines()[-1])
-    if not any(name.startswith(engine.name) and not name.endswith("router") for name in versions):
-        raise CannotJudge(f"{python} has no {engine.name}; give another with --engine-python")
-    return versions
 
 
 def _working_folder(cwd: Path, server: Server) -> Path:

@@ -75,6 +75,37 @@ class Script:
     latency: float = 0.01
 
 
+@dataclass
+class Build:
+    """What kind of build is asked for its flags.
+
+    Attributes:
+        options: It has on top of those that are always there.
+        variables: Of the environment that it knows.
+        broken: Being asked, print this as the last line of a traceback and exit with 1.
+        asked_for: Seconds that asking takes.
+    """
+
+    options: list[str] = field(default_factory=lambda: ["--attention-backend"])
+    variables: list[str] = field(
+        default_factory=lambda: [
+            "VLLM_CPU_KVCACHE_SPACE",
+            "VLLM_CPU_OMP_THREADS_BIND",
+            "VLLM_ENABLE_V1_MULTIPROCESSING",
+            "VLLM_HOST_IP",
+            "VLLM_NIXL_SIDE_CHANNEL_HOST",
+            "VLLM_NIXL_SIDE_CHANNEL_PORT",
+            "VLLM_NO_USAGE_STATS",
+        ]
+    )
+    broken: str = ""
+    asked_for: float = 0.0
+
+
+def build() -> Build:
+    return Build(**json.loads(Path(os.environ["FAKE_ENGINE_SCRIPT"]).read_text()).get("build", {}))
+
+
 def script_for(role: str) -> Script:
     script = Script(**json.loads(Path(os.environ["FAKE_ENGINE_SCRIPT"]).read_text()).get(role, {}))
     if script.garbage:
@@ -237,17 +268,20 @@ def side_channel(port: int) -> None:
         connection.close()
 
 
-def serve_engine() -> None:
-    parser = argparse.ArgumentParser(prog="api_server.py")
+def make_arg_parser(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     sizes = ("--max-model-len", "--block-size", "--tensor-parallel-size", "--data-parallel-size")
-    for name in ("--model", "--host", "--dtype", *sizes):
+    for name in ("--model", "--host", "--dtype", *sizes, *build().options):
         parser.add_argument(name)
     parser.add_argument("--port", type=int)
     parser.add_argument("--speculative-config", type=json.loads, default={})
     parser.add_argument("--kv-transfer-config", type=json.loads, default={})
     parser.add_argument("--enforce-eager", action="store_true")
     parser.add_argument("--enable-prefix-caching", action=argparse.BooleanOptionalAction)
-    arguments = parser.parse_args()
+    return parser
+
+
+def serve_engine() -> None:
+    arguments = make_arg_parser(argparse.ArgumentParser(prog="api_server.py")).parse_args()
     role = {"kv_producer": "prefill", "kv_consumer": "decode"}.get(arguments.kv_transfer_config.get("kv_role"), "")
     role = role or ("server" if Path.cwd().name == "server" else Path.cwd().name.split("-")[0])
     script = script_for(role)

@@ -1,0 +1,162 @@
+"""The engine, asked: what its environment has, which flags and variables its server knows, and whether a case fits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from harness.ground.clock import Deadline
+from harness.ground.domain import Server
+from harness.ground.errors import CannotJudge, UsageError
+from harness.mechanism import containers, files, processes
+from harness.policy.diagnosis import root_cause, tail
+from harness.policy.engines.capabilities import Capabilities, adapt, unknown
+from harness.run.checkpoints import cache_folder
+from harness.run.context import Context
+from harness.run.rundir import Runtime
+
+# Does not import the engine, which takes seconds. The sources count, not only versions: a checkout that is installed
+# in place changes without another version.
+_ENVIRONMENT = """
+import importlib.metadata as metadata, importlib.util, json, pathlib, platform, sys
+versions = {"python": platform.python_version()}
+for name in sys.argv[2:]:
+    try:
+        versions[name] = metadata.version(name)
+    except metadata.PackageNotFoundError:
+        pass
+package = importlib.util.find_spec(sys.argv[1])
+folders = package.submodule_search_locations or [] if package else []
+times = sorted(path.stat().st_mtime_ns for folder in folders for path in pathlib.Path(folder).rglob("*.py"))
+print(json.dumps({"versions": versions, "sources": [len(times), *times[-1:]]}))
+"""
+_KEPT = 100
+_CAPABILITIES = TypeAdapter(Capabilities)
+
+
+def ask(context: Context) -> None:
+    """Ask once per build: write the versions into ``case.json`` and what the build knows into ``capabilities.json``.
+
+    Raises:
+        CannotJudge: The engine is not there or does not answer.
+    """
+    engine, runtime = context.engine, context.runtime
+    versions, state = _environment(context)
+    context.rundir.save(context.prepared.model_copy(update={"versions": versions}))
+    where = runtime.environment if runtime.container else runtime.engine_python
+    kept = cache_folder("capabilities") / f"{files.digest_text(engine.probe, where, state)}.json"
+    found = _read(kept)
+    if found is None:
+        context.progress.note(f"asking {engine.name} for its flags, which takes seconds; the next run knows")
+        status, output = _run(context, [engine.probe])
+        found = _parsed(output) if status == 0 else None
+        if found is None:
+            raise CannotJudge(
+                f"{engine.name} cannot be asked for its flags",
+                cause=root_cause(output, engine.echoes),
+                details=tail(output, 40),
+            )
+        _keep(kept, found)
+    context.rundir.write("capabilities", Capabilities, found)
+
+
+def spelt(context: Context, servers: Sequence[Server]) -> list[Server]:
+    """``servers`` with old spellings where the build lacks the newest one. The router is no engine: it stays as it is.
+
+    Raises:
+        CannotJudge: The build does not know what the case sets. That is no wrong input: the case may be right for a
+            newer build, and who runs it on several finds in the JUnit file of which build it is not.
+    """
+    prepared, engine = context.prepared, context.engine
+    known = context.rundir.read("capabilities", Capabilities)
+    if known is None:
+        raise UsageError(f"{context.rundir.path}: nothing is prepared; start again with `harness serve`")
+    roles = prepared.case.topology.roles
+    found = [adapt(each, known, engine.renames) if each.role in roles else (each, []) for each in servers]
+    for server, translated in found:
+        for new, old in translated:
+            context.progress.note(f"{server.name}: {new} is {old} in this build")
+    adapted = [server for server, _ in found]
+    own = [server for server in adapted if server.role in roles]
+    if wrong := unknown(prepared.case, own, known, engine.renames, engine.prefixes):
+        build = next(f"{name} {prepared.versions[name]}" for name in engine.distributions if name in prepared.versions)
+        raise CannotJudge(f"{prepared.suite}/{prepared.name} does not fit {build}", cause="; ".join(wrong))
+    return adapted
+
+
+def _environment(context: Context) -> tuple[dict[str, str], str]:
+    """Versions of the engine and of what it runs on, and all that changes when the build does, as text."""
+    engine, python = context.engine, context.runtime.engine_python
+    status, output = _run(context, [_ENVIRONMENT, engine.name, *engine.distributions])
+    if status != 0:
+        raise CannotJudge(f"{python} does not run Python", cause=root_cause(output, engine.echoes))
+    state = output.splitlines()[-1]
+    versions: dict[str, str] = json.loads(state)["versions"]
+    if not any(name.startswith(engine.name) and not name.endswith("router") for name in versions):
+        raise CannotJudge(f"{python} has no {engine.name}; give another with --engine-python")
+    return versions, state
+
+
+def _run(context: Context, arguments: Sequence[str]) -> tuple[int, str]:
+    """Run a program with the engine's interpreter, where the engine is, and return exit status and output."""
+    runtime, prepared = context.runtime, context.prepared
+    argv = [runtime.engine_python, "-c", *arguments]
+    deadline = Deadline(context.case.timeouts.start, context.clock)
+
+    def on_tick(*_: Any) -> None:
+        if deadline.passed:
+            raise CannotJudge(f"{runtime.engine_python} did not answer within {context.case.timeouts.start:g} s")
+
+    if runtime.container:
+        return _in_container(context, runtime, argv, on_tick)
+    # Labelled like a server, so that `harness reap` finds it after a killed harness.
+    marks = {processes.LABEL: prepared.run_id, processes.LABEL_FOLDER: str(context.rundir.path)}
+    try:
+        return processes.run(argv, env=processes.environment(marks), on_tick=on_tick)
+    except OSError as error:
+        raise CannotJudge(f"{runtime.engine_python} cannot be run", cause=str(error)) from error
+
+
+def _in_container(context: Context, runtime: Runtime, argv: Sequence[str], on_tick: Any) -> tuple[int, str]:
+    """The container shares nothing but the run directory, so the output comes back as a log in it."""
+    log = context.rundir.log("engine-asked")
+    command = ["sh", "-c", 'log=$1; shift; exec "$@" >"$log" 2>&1', "sh", str(log), *argv]
+    try:
+        return containers.execute(runtime.container, command, on_tick), log.read_text(errors="replace")
+    except (containers.ContainerFailed, OSError) as error:
+        raise CannotJudge(f"{runtime.engine_python} cannot be run in the container", cause=str(error)) from error
+
+
+def _read(path: Path) -> Capabilities | None:
+    """A kept answer; one that cannot be read is thrown away."""
+    try:
+        return _CAPABILITIES.validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (ValidationError, OSError):
+        path.unlink(missing_ok=True)
+        return None
+
+
+def _keep(path: Path, found: Capabilities) -> None:
+    """Keep an answer, and of all answers only the newest: every rebuild of an engine adds one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write(path, _CAPABILITIES.dump_json(found))
+    by_age = sorted(path.parent.glob("*.json"), key=lambda each: each.stat().st_mtime, reverse=True)
+    for old in by_age[_KEPT:]:
+        old.unlink(missing_ok=True)
+
+
+def _parsed(output: str) -> Capabilities | None:
+    """The last line that is an answer: engines write warnings before and after it."""
+    for line in reversed(output.splitlines()):
+        if line.startswith("{"):
+            try:
+                return _CAPABILITIES.validate_json(line)
+            except ValidationError:
+                continue
+    return None

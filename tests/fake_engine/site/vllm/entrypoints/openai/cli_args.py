@@ -1,0 +1,3 @@
+from fake_engine import make_arg_parser
+
+__all__ = ["make_arg_parser"]
