@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from harness.ground.domain import Measurement, Outcome
+from harness.ground.domain import KvLedger, Measurement, Outcome
 from harness.ground.errors import CannotJudge
 from harness.policy import protocols
 from harness.policy.cases.load import load
@@ -187,6 +187,63 @@ def test_an_engine_is_asked_once_what_it_knows_and_a_misspelt_flag_starts_nothin
         assert "serve.env.VLLM_HOST_PI: no VLLM_HOST_PI, the nearest it knows is VLLM_HOST_IP" in problem
         assert not (result.directory / "servers.json").exists()
     assert sum(record.seconds for record in result.result.stages) < 2.0
+
+
+@pytest.mark.parametrize(
+    ("case", "changes", "check", "words"),
+    [
+        (
+            "disagg/known_answer_parity",
+            {"roles/decode/model/known_answer": "twin_decode"},
+            "parity[direct]",
+            "parity[direct] is 0, expected 1",
+        ),
+        (
+            "disagg/known_answer_edges",
+            {"matrix": None, "serve/flags/enable-prefix-caching": False},
+            "kv_transfer",
+            "0 prompt tokens found in the own cache, 960 expected",
+        ),
+        (
+            "disagg/known_answer_multi",
+            {"serve/kv_transfer/connectors": ["NixlConnector"], "serve/kv_transfer/extra": {}},
+            "parity[kept]",
+            "parity[kept] is 0, expected 1",
+        ),
+    ],
+    ids=["another model", "no prefix cache", "no second connector"],
+)
+def test_what_is_taken_away_is_missed_by_its_check_and_no_other(
+    folder: Path, case: str, changes: dict[str, Any], check: str, words: str
+) -> None:
+    result = run(folder, "--cases", edited(folder / "cases", case, changes, generate=False), *LOCAL)
+    assert result.code == 1, result.output
+    assert list(result.problems) == [check]
+    assert words in result.problems[check]
+
+
+def test_edge_cases_in_plain_text(folder: Path) -> None:
+    """The protocol of real models, whose tokenizer only bounds what the ledger must show."""
+    case = "disagg/known_answer_edges"
+    comparison = {"send_to": "prefill", "expected": 1.0, "direction": "two-sided", "absolute_tolerance": 0.0, "n": 12}
+    changes = {
+        **{f"roles/{role}/model/known_answer": "target" for role in ("prefill", "decode")},
+        "controls": {},
+        "matrix": None,
+        "evaluation": {
+            "protocol": "prefix_edge_cases", "items": 12, "max_tokens": 16, "block_size": 32, "concurrency": 1
+        },
+        "comparisons/direct": comparison | {"origin": "known-answer tables: greedy decoding has one possible text"},
+        "checks/accuracy": None,
+        "checks/parity": None,
+        "checks/kv_transfer": {"local_tokens_per_request": 0, "min_local_cache_hit": 640, "origin": "block arithmetic"},
+    }  # fmt: skip
+    result = run(folder, "--cases", edited(folder / "cases", case, changes, generate=False), *LOCAL)
+    assert result.code == 0, result.output
+    found = measurement(result)
+    assert isinstance(found.kv, KvLedger)
+    assert found.kv.local_compute == found.primed.prompt_tokens
+    assert found.agreement["direct"].equal == 12
 
 
 def test_an_impossible_setting_is_reported_with_the_workers_root_cause(folder: Path) -> None:

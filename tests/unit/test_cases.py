@@ -49,6 +49,14 @@ def test_the_defaults_alone_decide_what_is_not_in_the_case(tmp_path: Path) -> No
     assert error_of(cases).endswith("known_answer.toml: timeouts.stop: missing; add it to the case file")
 
 
+COMPARISON = {
+    "send_to": "decode",
+    "expected": 1.0,
+    "direction": "two-sided",
+    "absolute_tolerance": 0.0,
+    "n": 24,
+    "origin": "made up for this test",
+}
 BROKEN: list[tuple[dict[str, Any], str]] = [
     ({"checks/accuracy/tolerence": 0.1}, "checks.accuracy.tolerence: unknown key; did you mean 'relative_tolerance'?"),
     ({"evaluation/concurency": 2}, "evaluation.concurency: unknown key; did you mean 'concurrency'?"),
@@ -71,6 +79,13 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
     ({"checks/acceptance_per_position/expected": [0.5]}, "expected needs one share per speculative token"),
     ({"checks/acceptance_per_position/expected": [0.1, 0.5, 0.2]}, "never rise from position to position"),
     ({"evaluation/first_key": 90}, "evaluation: first_key + items must not exceed the 100 keys there are"),
+    ({"serve/kv_transfer/connector": "MultiConnector"}, "serve.kv_transfer: connectors: a MultiConnector needs Nixl"),
+    ({"serve/kv_transfer/connectors": ["NixlConnector"]}, "serve.kv_transfer: connectors: only a MultiConnector joins"),
+    ({"serve/kv_transfer/extra/Other/key": 1}, "serve.kv_transfer: extra: 'Other' is none of the connectors: Nixl"),
+    ({"comparisons/direct": COMPARISON | {"n": 7}}, "comparisons.direct: n is 7, the evaluation asks 24 items"),
+    ({"comparisons/direct": COMPARISON | {"send_to": "entry"}}, "comparisons.direct.send_to: the main run goes there"),
+    ({"comparisons/decode_alone": COMPARISON}, "comparisons: 'decode_alone' is the name of another run"),
+    ({"comparisons/main": COMPARISON}, "comparisons: 'main' is the name of another run"),
     ({"serve/speculation/method": "mtp"}, "serve.speculation: model is the drafter: eagle3 and draft_model need one"),
 ]
 

@@ -6,7 +6,18 @@ from typing import Any
 
 import pytest
 
-from harness.ground.domain import Acceptance, Answers, CheckResult, KvLedger, Measurement, Outcome, Unmeasured
+from harness.ground.domain import (
+    Acceptance,
+    Agreement,
+    Answers,
+    CheckResult,
+    Difference,
+    KvLedger,
+    Measurement,
+    Outcome,
+    Primed,
+    Unmeasured,
+)
 from harness.policy.checks import acceptance, accuracy, kv_transfer, parity, rearrangements, validity
 from harness.policy.engines import ENGINES
 from harness.policy.schema import Tolerance
@@ -147,10 +158,32 @@ def test_parity_counts_whole_texts() -> None:
     assert only(parity.judge(config, measured(answers={"main": answers(compared=0)}))).outcome is Outcome.ERROR
 
 
+def test_a_comparison_names_the_items_that_differ_and_where() -> None:
+    fields = {"expected": 1.0, "direction": "two-sided", "absolute_tolerance": 0.0, "n": 10, "origin": ORIGIN}
+    config = parity.ComparisonConfig.model_validate(fields)
+
+    def judged(agreement: Agreement) -> CheckResult:
+        return parity.judge_comparison("direct", config, measured(agreement={"direct": agreement}))
+
+    assert (judged(Agreement(10, 10)).name, judged(Agreement(10, 10)).outcome) == ("parity[direct]", Outcome.PASS)
+    one_off = judged(Agreement(10, 9, (Difference("K07", 4, "apples", "pears"),)))
+    assert (one_off.outcome, one_off.message) == (
+        Outcome.FAIL,
+        "parity[direct] is 0.9, expected 1 (exactly 1, n = 10)",
+    )
+    assert one_off.details == "K07: equal for 4 characters, then main 'apples', comparison 'pears'"
+    missing = judged(Agreement(9, 9))
+    assert missing.outcome is Outcome.ERROR
+    assert "9 of 10 items were answered in both runs" in missing.message
+
+
 @pytest.mark.parametrize(
     ("changes", "outcome", "words"),
     [
         ({}, Outcome.PASS, ""),
+        ({"primed": Primed(4, 4, 300), "finished": 14}, Outcome.PASS, ""),
+        ({"primed": Primed(4, 4, 300)}, Outcome.ERROR, "10 finished requests for 10 answers and 4 priming requests"),
+        ({"primed": Primed(4, 3, 200), "finished": 13}, Outcome.ERROR, "3 of 4 priming requests answered"),
         ({"answers": {"main": answers(answered=9, failed=1)}, "finished": 9}, Outcome.ERROR, "1 of 10 requests failed"),
         ({"answers": {"main": answers(answered=9)}, "finished": 9}, Outcome.ERROR, "10 items planned, 9 accounted for"),
         ({"answers": {"main": answers(empty=2)}}, Outcome.FAIL, "2 of 10 answers have no token"),
@@ -191,6 +224,56 @@ def test_kv_transfer(found: KvLedger | Unmeasured | None, outcome: Outcome, word
     result = only(kv_transfer.judge(config, measured(kv=found)))
     assert result.outcome is outcome
     assert words in result.message
+
+
+# 810 prompt tokens of items, and 200 of what went ahead of them.
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (ledger(external=600, local_cache_hit=210, local_compute=200), ""),
+        (ledger(external=610, local_cache_hit=200, local_compute=200), "610 prompt tokens came over the wire, 600 exp"),
+        (ledger(external=600, local_cache_hit=209, local_compute=201), "201 prompt tokens computed on the decode side"),
+        (ledger(external=600, local_cache_hit=210, local_compute=0), "do not add up to the 1010 of the requests"),
+    ],
+)
+def test_tokens_by_source_are_exact_where_they_are_known(found: KvLedger, words: str) -> None:
+    config = kv_transfer.Config(external=600, local_cache_hit=210, local_compute=200, bytes=5000, origin=ORIGIN)
+    result = only(kv_transfer.judge(config, measured(kv=found, primed=Primed(4, 4, 200))))
+    assert (result.outcome is Outcome.PASS) == (not words)
+    assert words in result.message
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (ledger(external=600, local_cache_hit=210, local_compute=200), ""),
+        (
+            ledger(external=711, local_cache_hit=99, local_compute=200),
+            "99 prompt tokens found in the own cache, at least 100",
+        ),
+        (ledger(external=599, local_cache_hit=210, local_compute=201), "computed 201, own cache 210; allowed 200"),
+    ],
+)
+def test_cache_hits_are_wanted_where_a_least_number_is_given(found: KvLedger, words: str) -> None:
+    config = kv_transfer.Config(local_tokens_per_request=0, min_local_cache_hit=100, origin=ORIGIN)
+    result = only(kv_transfer.judge(config, measured(kv=found, primed=Primed(4, 4, 200))))
+    assert (result.outcome is Outcome.PASS) == (not words)
+    assert words in result.message
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"external": 1, "local_compute": 1},
+        {"local_tokens_per_request": 0, "external": 1, "local_compute": 1, "local_cache_hit": 1},
+        {"local_tokens_per_request": 0, "external": 1},
+        {"min_local_cache_hit": 5, "external": 1, "local_compute": 1, "local_cache_hit": 1},
+    ],
+)
+def test_a_ledger_is_bounded_or_exact(fields: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="local_tokens_per_request"):
+        kv_transfer.Config.model_validate({**fields, "origin": ORIGIN})
 
 
 def test_without_known_bytes_some_must_move() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,17 @@ def test_a_role_without_connector(tmp_path: Path) -> None:
     prefill, decode, _ = servers(edited(tmp_path, case, changes, generate=False), case)
     assert "kv-transfer-config" in flags(prefill)
     assert "kv-transfer-config" not in flags(decode)
+
+
+def test_a_multi_connector_names_its_parts_and_what_each_is_told() -> None:
+    prefill, decode, _ = servers(BASELINES, "disagg/known_answer_multi")
+    config = json.loads(flags(decode)["kv-transfer-config"])
+    every = {"kv_role": "kv_both", "kv_buffer_device": "cpu", "kv_load_failure_policy": "fail"}
+    store = {"kv_connector": "ExampleConnector", "kv_connector_extra_config": {"shared_storage_path": "kv_store"}}
+    parts = [{"kv_connector": "NixlConnector"} | every, store | every]
+    assert config == every | {"kv_connector": "MultiConnector", "kv_connector_extra_config": {"connectors": parts}}
+    assert flags(prefill)["kv-transfer-config"] == flags(decode)["kv-transfer-config"]
+    assert decode.env["VLLM_NIXL_SIDE_CHANNEL_PORT"] == str(decode.ports["side_channel"])
 
 
 def test_several_servers_of_a_role(tmp_path: Path) -> None:

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from harness.ground.domain import KvLedger, Sample, Unmeasured
+from harness.ground.domain import Agreement, Difference, KvLedger, Primed, Sample, Unmeasured
 from harness.policy import metrics
 from harness.policy.cases.load import load
 from harness.policy.engines.vllm import METRICS
-from harness.policy.measure import count, measure
+from harness.policy.measure import agree, count, measure
 from tests.helpers import BASELINES
 
 CASE = next(case for case in load(BASELINES) if case.id == "disagg/known_answer_eagle3").resolve("cpu")
@@ -122,3 +122,20 @@ def test_a_restarted_server_is_named() -> None:
         {"prefill": {"drafts": 1.0}, "decode": {"drafts": 2.0}}, ROLES,
     )  # fmt: skip
     assert found.restarted == ("decode",)
+
+
+def test_texts_of_two_runs_are_compared_item_by_item() -> None:
+    main = [sample("K61", text="one two"), sample("K60", text="abc"), sample("K62"), sample("K63", error="status 500")]
+    other = [sample("K60", text="abcd"), sample("K61", text="one three"), sample("K62"), sample("K63")]
+    differing = (Difference("K60", 3, "", "d"), Difference("K61", 5, "wo", "hree"))
+    assert agree(main, other) == Agreement(compared=3, equal=1, differing=differing)
+
+
+def test_what_goes_ahead_of_items_is_counted_apart() -> None:
+    case = next(each for each in load(BASELINES) if each.id == "disagg/known_answer_edges").resolve("cpu")
+    samples = [sample("K66"), sample("K67", run="prime_decode", prompt_tokens=128), sample("K67")]
+    samples += [sample("K68", run="prime_decode", error="status 500", prompt_tokens=0)]
+    found = measure(case, samples, {"prefill": {}, "decode": {}}, {"prefill": {}, "decode": {}}, ROLES)
+    assert found.primed == Primed(planned=12, answered=1, prompt_tokens=128)
+    assert found.answers["main"].answered == 2
+    assert set(found.answers) == {"main", "prefill_alone", "decode_alone"}

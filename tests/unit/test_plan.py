@@ -171,6 +171,8 @@ def test_a_case_is_shown_as_lines_for_a_shell() -> None:
         for name, table in each.case.checks.model_dump(exclude_none=True).items():
             assert f"# check {name}: " in shown[each.id]
             assert f"#   {table['origin']}" in shown[each.id]
+        for name in each.case.comparisons:
+            assert f"# check parity[{name}]: " in shown[each.id]
 
 
 WORKFLOWS = {"ci.yml": "session: [disagg_cpu, draft_model_cpu, draft_model_cuda]"}
@@ -193,6 +195,16 @@ BROKEN: list[tuple[str, dict[str, Any], str]] = [
         DISAGG,
         {"roles/prefill/env": {"UCX_SWITCH": "1"}, "roles/decode/env": {"UCX_SWITCH": "True"}},
         "serve.env.UCX_SWITCH: one value in two spellings: '1' in disagg/known_answer_eagle3, 'True' in",
+    ),
+    (
+        "disagg/known_answer_edges",
+        {"serve/flags/block-size": 64},
+        "evaluation.block_size: is 32 on cpu, serve.flags.block-size is 64",
+    ),
+    (
+        "disagg/known_answer_parity",
+        {"serve/flags/enable-prefix-caching": None},
+        "comparisons.direct: the prefix cache of the decode side answers it with what was transferred",
     ),
     (
         SINGLE,
