@@ -15,8 +15,8 @@ from harness.ground.errors import CannotJudge, UsageError
 from harness.mechanism import containers, files, processes
 from harness.policy.diagnosis import root_cause, tail
 from harness.policy.engines.capabilities import Capabilities, adapt, unknown
-from harness.run.checkpoints import cache_folder
 from harness.run.context import Context
+from harness.run.data import cache_folder
 from harness.run.rundir import Runtime
 
 # Does not import the engine, which takes seconds. The sources count, not only versions: a checkout that is installed
