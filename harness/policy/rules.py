@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
+from harness.policy.engines import ENGINES
 from harness.policy.plan import Planned
 
 _AGREEMENT = 0.03  # acceptance length against 1 + the sum over positions
@@ -89,7 +90,10 @@ def _near_the_floor(each: Planned) -> Iterator[str]:
 
 
 def _matching_nothing(planned: Sequence[Planned], sources: Sequence[str]) -> Iterator[str]:
-    for suite in {each.suite: each.case_file.suite for each in planned}.values():
+    # A checkout is of one engine: what belongs to another cannot be looked for in it.
+    held = {name: any(path.startswith(spec.sources) for path in sources) for name, spec in ENGINES.items()}
+    asked = [each for each in planned if held[each.case.engine.name]]
+    for suite in {each.suite: each.case_file.suite for each in asked}.values():
         for path in suite.about.paths:
             if not any(name.startswith(path) if path.endswith("/") else name == path for name in sources):
                 yield f"suite {suite.name}: paths: {path!r} matches no file of the engine's checkout"

@@ -36,6 +36,13 @@ class Tolerance(Strict):
         return abs(expected) * (self.relative_tolerance or 0.0)
 
 
+class Past(Strict):
+    """A value that was expected elsewhere or earlier; never judged."""
+
+    expected: float
+    origin: Origin
+
+
 class Baseline(Tolerance):
     """An expected value, how far from it is too far, and where it came from."""
 
@@ -43,3 +50,4 @@ class Baseline(Tolerance):
     direction: Direction
     n: int = Field(ge=1, description="Observations behind the expected value.")
     origin: Origin
+    history: list[Past] = Field([], description="Other values it has had, and where they came from.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Literal
 
 from harness.ground.domain import Measurement
@@ -27,6 +28,8 @@ def take(rundir: RunDir) -> Measurement | None:
     before, after = read("before"), read("after")
     if before.keys() != roles.keys() or after.keys() != roles.keys():
         return None  # interrupted before the counters were read: the stage's own error says so
-    measurement = measure(prepared.case, samples, before, after, roles)
+    infos = {name: rundir.info_file(name) for name in roles}
+    info = {name: json.loads(path.read_text()) for name, path in infos.items() if path.exists()}
+    measurement = measure(prepared.case, samples, before, after, roles, info)
     rundir.write("measurements", Measurement, measurement)
     return measurement

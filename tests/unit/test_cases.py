@@ -58,7 +58,7 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
     ({"roles/decoder/served_as": "x"}, "roles.decoder.[key]: Input should be 'server', 'prefill' or 'decode'"),
     ({"titel": "what is this"}, "titel: unknown key; did you mean 'title'?"),
     ({"serve/model/known_answer": "targt"}, "serve.model: no known-answer checkpoint 'targt'; there are target"),
-    ({"engine/name": "vlm"}, "engine.name: Input should be 'vllm' (it is 'vlm')"),
+    ({"engine/name": "vlm"}, "engine.name: Input should be 'vllm' or 'sglang' (it is 'vlm')"),
     ({"platforms": ["cpuu"]}, "platforms: 'cpuu' is none of cpu, cuda, rocm"),
     ({"platforms": None}, 'platforms: missing; list where the case runs, as in ["cpu"]'),
     ({"platform": {"rocm": {"title": "x"}}}, "platform.rocm: the case does not run on rocm; add it to platforms"),
@@ -72,7 +72,7 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
     ({"checks/acceptance_per_position/expected": [0.5]}, "expected needs one share per speculative token"),
     ({"checks/acceptance_per_position/expected": [0.1, 0.5, 0.2]}, "never rise from position to position"),
     ({"evaluation/first_key": 90}, "evaluation: first_key + items must not exceed the 100 keys there are"),
-    ({"serve/speculation/method": "mtp"}, "serve.speculation: model is the drafter: eagle3 and draft_model need one"),
+    ({"serve/speculation/method": "mtp"}, "serve.speculation.model: mtp on vllm does not know it; known: num_spec"),
 ]
 
 

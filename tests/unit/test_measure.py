@@ -91,7 +91,7 @@ COUNTED = {
 def taken(decode: dict[str, float]) -> Any:
     before = {"prefill": {"drafts": 7.0}, "decode": dict.fromkeys(decode, 1.0)}
     after = {"prefill": {"drafts": 9.0}, "decode": {name: value + 1.0 for name, value in decode.items()}}
-    return measure(CASE, [sample()], before, after, ROLES)
+    return measure(CASE, [sample()], before, after, ROLES, {})
 
 
 def test_a_measurement_is_a_delta_of_the_decode_side() -> None:
@@ -119,6 +119,6 @@ def test_a_missing_transfer_counter_matters_only_where_something_arrived() -> No
 def test_a_restarted_server_is_named() -> None:
     found = measure(
         CASE, [], {"prefill": {"drafts": 1.0}, "decode": {"drafts": 9.0}},
-        {"prefill": {"drafts": 1.0}, "decode": {"drafts": 2.0}}, ROLES,
+        {"prefill": {"drafts": 1.0}, "decode": {"drafts": 2.0}}, ROLES, {},
     )  # fmt: skip
     assert found.restarted == ("decode",)

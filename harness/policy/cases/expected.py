@@ -9,7 +9,8 @@ from pydantic import TypeAdapter
 from harness.policy import protocols
 from harness.policy.cases.load import CaseFile
 from harness.policy.cases.matrix import Variant
-from harness.policy.cases.model import Platform, Serve, Speculation, Topology, merge
+from harness.policy.cases.model import Engine, Platform, Serve, Speculation, Topology, merge
+from harness.policy.engines import ENGINES
 from harness.policy.known_answer import simulate, weights
 from harness.policy.known_answer import vocabulary as v
 from harness.policy.known_answer.checkpoints import CHECKPOINTS
@@ -27,6 +28,7 @@ def expected_values(case_file: CaseFile, platform: Platform, variant: Variant = 
     """
     merged = case_file.merged(platform, variant)
     evaluation: Evaluation = TypeAdapter(Evaluation).validate_python(merged["evaluation"])
+    engine = ENGINES[Engine.model_validate(merged["engine"]).name]
     topology = Topology.model_validate(merged["topology"])
     serve = {
         role: Serve.model_validate(merge(merged["serve"], merged["roles"].get(role, {}))) for role in topology.roles
@@ -42,9 +44,12 @@ def expected_values(case_file: CaseFile, platform: Platform, variant: Variant = 
         values["accuracy"] = {"expected": right / len(asked), "n": len(asked)}
     final = serve["decode" if topology.kind == "disagg" else "server"]
     if final.speculation:
-        values |= _speculation(_counts(final.speculation, evaluation, disaggregated=through))
+        # vLLM alone pads the first step of a request whose prompt arrived.
+        padded = through and engine.counts("drafts")
+        counts = _counts(final.speculation, evaluation, disaggregated=padded)
+        values |= _speculation(counts) if engine.counts("drafts") else _verifications(counts, evaluation)
     if through:
-        block = final.flags["block-size"]
+        block = final.flags[engine.block_flag]
         assert isinstance(block, int)
         lengths = [item.prompt_tokens or 0 for item in protocols.items(evaluation)]
         tokens = sum(-(-length // block) * block for length in lengths)
@@ -68,7 +73,7 @@ def _connected(serve: Serve) -> bool:
 
 def _counts(speculation: Speculation, evaluation: Evaluation, *, disaggregated: bool) -> simulate.Counts:
     """Counters over all requests; greedy requests do not influence each other, so order does not matter."""
-    k = speculation.num_speculative_tokens
+    k = speculation.drafted
     requests = protocols.requests(evaluation)
     if speculation.method != "ngram":
         return simulate.total(requests, k, disaggregated=disaggregated)
@@ -77,6 +82,12 @@ def _counts(speculation: Speculation, evaluation: Evaluation, *, disaggregated: 
     for request, item in zip(requests, protocols.items(evaluation), strict=True):
         counts += simulate.simulate_lookup(request, v.encode(str(item.prompt)), k, shortest, longest)
     return counts
+
+
+def _verifications(counts: simulate.Counts, evaluation: Evaluation) -> dict[str, dict[str, Any]]:
+    """Of an engine that counts what verifications emitted: the whole answer but its first token."""
+    emitted = sum(len(simulate.simulate(request, 0)[0]) - 1 for request in protocols.requests(evaluation))
+    return {"acceptance_length": {"expected": emitted / counts.drafts, "n": counts.drafts}}
 
 
 def _speculation(counts: simulate.Counts) -> dict[str, dict[str, Any]]:

