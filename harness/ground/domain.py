@@ -83,21 +83,26 @@ class Item:
 
     Attributes:
         id: Unique in the protocol.
-        prompt: Text or token ids, sent as they are, without added special tokens; of a chat item the user's message.
+        prompt: Text or token ids, sent as they are; of a chat item the user's message.
         body: Further fields of the request.
         expected: The right answer as the protocol extracts it; None if the protocol scores no answers.
         expected_text: The whole text, where it is known beforehand.
         prompt_tokens: Tokens the prompt must have on the server, where known: a second BOS shows here.
         chat: The engine's chat template has yet to make the prompt.
+        earlier: Of a chat item, what was said before: by the user, then by the assistant, and so on.
+        special_tokens: The engine puts its special tokens around the text, as it does for its users by default: one
+            BOS, where the tokenizer has one. Nothing of ours may hold one already.
     """
 
     id: str
     prompt: str | tuple[int, ...]
-    body: Mapping[str, int | float | bool | str]
+    body: Mapping[str, int | float | bool | str | list[str]]
     expected: str | None = None
     expected_text: str | None = None
     prompt_tokens: int | None = None
     chat: bool = False
+    earlier: tuple[str, ...] = ()
+    special_tokens: bool = False
 
 
 @dataclass(frozen=True)
@@ -138,6 +143,7 @@ class Answers:
         empty: Answers without a single token.
         scored: Answers with a known right answer.
         correct: Scored answers that are right.
+        invalid: Scored answers from which the protocol could read no answer; they are wrong too.
         compared: Answers whose whole text is known beforehand.
         equal: Compared answers whose text is exactly that.
         prompt_tokens: Sum over the answers, as the server counted them.
@@ -154,6 +160,7 @@ class Answers:
     equal: int
     prompt_tokens: int
     unexpected_prompt_tokens: int
+    invalid: int = 0
 
     @property
     def accuracy(self) -> float:

@@ -28,3 +28,18 @@ MT_BENCH = Dataset(
     sha256="119565adbab82227089cefdb44c8d7e2cf04dc0a0ec233634c82e7d4e2a944f7",
     licence="Apache-2.0",
 )
+
+_GSM8K = "https://raw.githubusercontent.com/openai/grade-school-math/3101c7d5072418e28b9008a6636bde82a006892c"
+
+GSM8K_TRAIN = Dataset(
+    file="gsm8k-train.jsonl",
+    url=f"{_GSM8K}/grade_school_math/data/train.jsonl",
+    sha256="17f347dc51477c50d4efb83959dbb7c56297aba886e5544ee2aaed3024813465",
+    licence="MIT",
+)
+GSM8K_TEST = Dataset(
+    file="gsm8k-test.jsonl",
+    url=f"{_GSM8K}/grade_school_math/data/test.jsonl",
+    sha256="3730d312f6e3440559ace48831e51066acaca737f6eabec99bccb9e4b3c39d14",
+    licence="MIT",
+)

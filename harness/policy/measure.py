@@ -68,6 +68,7 @@ def count(evaluation: Evaluation, samples: list[Sample]) -> Answers:
     """Score one run. A failed request is counted as failed and never scored."""
     answered = [sample for sample in samples if not sample.error]
     scored = [sample for sample in answered if sample.expected is not None]
+    read = [protocols.answer(evaluation, sample.text) for sample in scored]
     compared = [sample for sample in answered if sample.expected_text is not None]
     return Answers(
         planned=evaluation.items,
@@ -75,13 +76,14 @@ def count(evaluation: Evaluation, samples: list[Sample]) -> Answers:
         failed=len(samples) - len(answered),
         empty=sum(sample.completion_tokens == 0 for sample in answered),
         scored=len(scored),
-        correct=sum(protocols.answer(evaluation, sample.text) == sample.expected for sample in scored),
+        correct=sum(found == sample.expected for found, sample in zip(read, scored, strict=True)),
         compared=len(compared),
         equal=sum(sample.text == sample.expected_text for sample in compared),
         prompt_tokens=sum(sample.prompt_tokens for sample in answered),
         unexpected_prompt_tokens=sum(
             sample.expected_prompt_tokens not in (None, sample.prompt_tokens) for sample in answered
         ),
+        invalid=sum(found is None for found in read),
     )
 
 

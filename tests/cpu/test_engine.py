@@ -16,6 +16,7 @@ import pytest
 
 from harness.ground.domain import Measurement, Outcome
 from harness.ground.errors import CannotJudge
+from harness.policy import protocols
 from harness.policy.cases.load import load
 from harness.policy.datasets import MT_BENCH
 from harness.policy.known_answer import vocabulary as v
@@ -23,7 +24,6 @@ from harness.policy.known_answer.checkpoints import CHECKPOINTS
 from harness.policy.known_answer.simulate import Counts, Request, total
 from harness.policy.known_answer.table import CYCLE
 from harness.policy.plan import everything
-from harness.policy.protocols import known_answer_qa
 from harness.policy.report.result import Result
 from harness.run.questions import fetch
 from harness.run.rundir import RunDir
@@ -52,10 +52,9 @@ def measurement(result: Run) -> Measurement:
 
 def simulated(result: Run, *, disaggregated: bool) -> Counts:
     case = RunDir(result.directory).prepared().case
-    assert isinstance(case.evaluation, known_answer_qa.Config)
     speculation = case.serve.speculation
     assert speculation is not None
-    requests = known_answer_qa.requests(case.evaluation)
+    requests = protocols.requests(case.evaluation)
     return total(requests, speculation.drafted, disaggregated=disaggregated)
 
 

@@ -14,11 +14,10 @@ from harness.policy.engines import ENGINES
 from harness.policy.known_answer import simulate, weights
 from harness.policy.known_answer import vocabulary as v
 from harness.policy.known_answer.checkpoints import CHECKPOINTS
-from harness.policy.known_answer.table import TABLE
-from harness.policy.protocols import Evaluation, known_answer_qa
+from harness.policy.known_answer.table import TABLE, Table
+from harness.policy.protocols import Evaluation
 
 _TWINS = {"prefill": "twin_prefill", "decode": "twin_decode"}
-_TABLE_DRAFTERS = {"eagle3", "draft_model", None}  # None: MTP layers, which follow the table too
 
 
 def expected_values(case_file: CaseFile, platform: Platform, variant: Variant = ()) -> dict[str, dict[str, Any]]:
@@ -33,60 +32,65 @@ def expected_values(case_file: CaseFile, platform: Platform, variant: Variant = 
     serve = {
         role: Serve.model_validate(merge(merged["serve"], merged["roles"].get(role, {}))) for role in topology.roles
     }
-    if not _answers_from_the_table(serve, evaluation):
+    table = _answers_from(serve, evaluation)
+    if table is None:
         return {}
 
     through = topology.kind == "disagg" and evaluation.send_to == "entry" and _connected(serve["decode"])
     values: dict[str, dict[str, Any]] = {"parity": {"expected": 1.0, "n": evaluation.items}}
-    if isinstance(evaluation, known_answer_qa.Config):
-        asked = known_answer_qa.keys(evaluation)
-        right = sum(TABLE.gold[key] == TABLE.said[key] for key in asked)
-        values["accuracy"] = {"expected": right / len(asked), "n": len(asked)}
+    items = protocols.items(evaluation)
+    if all(item.expected is not None for item in items):
+        right = sum(evaluation.answer(item.expected_text or "") == item.expected for item in items)
+        values["accuracy"] = {"expected": right / len(items), "n": len(items)}
     final = serve["decode" if topology.kind == "disagg" else "server"]
     if final.speculation:
         # vLLM alone pads the first step of a request whose prompt arrived.
         padded = through and engine.counts("drafts")
-        counts = _counts(final.speculation, evaluation, disaggregated=padded)
-        values |= _speculation(counts) if engine.counts("drafts") else _verifications(counts, evaluation)
+        counts = _counts(final.speculation, evaluation, table, disaggregated=padded)
+        values |= _speculation(counts) if engine.counts("drafts") else _verifications(counts, evaluation, table)
     if through:
         block = final.flags[engine.block_flag]
         assert isinstance(block, int)
-        lengths = [item.prompt_tokens or 0 for item in protocols.items(evaluation)]
-        tokens = sum(-(-length // block) * block for length in lengths)
+        tokens = sum(-(-(item.prompt_tokens or 0) // block) * block for item in items)
         values["kv_transfer"] = {"bytes": tokens * weights.kv_bytes_per_token(_kv_layers(final))}
     return values
 
 
-def _answers_from_the_table(serve: dict[Any, Serve], evaluation: Evaluation) -> bool:
-    """Whether every answer comes from the table: from ordinary checkpoints, or from twins that hear of each other."""
+def _answers_from(serve: dict[Any, Serve], evaluation: Evaluation) -> Table | None:
+    """The table that every answer comes from: of ordinary checkpoints, or of twins that hear of each other."""
+    table = evaluation.ANSWERS
+    if table is None:
+        return None
     models = {role: settings.model.known_answer for role, settings in serve.items()}
-    twins = models == _TWINS and evaluation.send_to == "entry" and _connected(serve["decode"])
-    ordinary = set(models.values()) <= {"target", "mimo"}
+    twins = models == _TWINS and table is TABLE and evaluation.send_to == "entry" and _connected(serve["decode"])
+    ordinary = all(name and CHECKPOINTS[name].answers is table for name in models.values())
     speculation = [settings.speculation for settings in serve.values() if settings.speculation]
-    drafters = {each.model.known_answer if each.model else None for each in speculation}
-    return (twins or ordinary) and drafters <= _TABLE_DRAFTERS
+    drafters = [each.model.known_answer for each in speculation if each.model]
+    follow = all(name and CHECKPOINTS[name].drafts is table for name in drafters)
+    return table if (twins or ordinary) and follow else None
 
 
 def _connected(serve: Serve) -> bool:
     return serve.kv_transfer is not None and serve.kv_transfer.connector != "none"
 
 
-def _counts(speculation: Speculation, evaluation: Evaluation, *, disaggregated: bool) -> simulate.Counts:
+def _counts(speculation: Speculation, evaluation: Evaluation, table: Table, *, disaggregated: bool) -> simulate.Counts:
     """Counters over all requests; greedy requests do not influence each other, so order does not matter."""
     k = speculation.drafted
     requests = protocols.requests(evaluation)
     if speculation.method != "ngram":
-        return simulate.total(requests, k, disaggregated=disaggregated)
+        return simulate.total(requests, k, disaggregated=disaggregated, table=table)
     shortest, longest = speculation.prompt_lookup_min or 1, speculation.prompt_lookup_max or 1
     counts = simulate.Counts(0, (0,) * k)
     for request, item in zip(requests, protocols.items(evaluation), strict=True):
-        counts += simulate.simulate_lookup(request, v.encode(str(item.prompt)), k, shortest, longest)
+        counts += simulate.simulate_lookup(request, v.encode(str(item.prompt)), k, shortest, longest, table=table)
     return counts
 
 
-def _verifications(counts: simulate.Counts, evaluation: Evaluation) -> dict[str, dict[str, Any]]:
-    """Of an engine that counts what verifications emitted: the whole answer but its first token."""
-    emitted = sum(len(simulate.simulate(request, 0)[0]) - 1 for request in protocols.requests(evaluation))
+def _verifications(counts: simulate.Counts, evaluation: Evaluation, table: Table) -> dict[str, dict[str, Any]]:
+    """Of an engine that counts what verifications emitted: every answer but its first token."""
+    requests = protocols.requests(evaluation)
+    emitted = sum(len(simulate.simulate(request, 0, table=table)[0]) - 1 for request in requests)
     return {"acceptance_length": {"expected": emitted / counts.drafts, "n": counts.drafts}}
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from harness.policy.known_answer import vocabulary as v
 from harness.policy.known_answer import weights
-from harness.policy.known_answer.table import TABLE
+from harness.policy.known_answer.table import TABLE, Table
 
 Files = dict[str, bytes]
 
@@ -100,15 +100,25 @@ def _target(blind: weights.Blind | None = None) -> Files:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """One checkpoint: what it is for, how many attention layers keep a KV cache, and its files."""
+    """One checkpoint.
+
+    Attributes:
+        purpose: What it is for.
+        kv_layers: How many of its attention layers keep a KV cache.
+        files: Makes its files.
+        answers: The table it answers from; None if it cannot on its own, or is a drafter.
+        drafts: The table it drafts from; None if it is no drafter, or needs more than the newest token.
+    """
 
     purpose: str
     kv_layers: int
     files: Callable[[], Files]
+    answers: Table | None = None
+    drafts: Table | None = None
 
 
 CHECKPOINTS: dict[str, Checkpoint] = {
-    "target": Checkpoint("answers from the table, retrieves keys", weights.LAYERS, _target),
+    "target": Checkpoint("answers from the table, retrieves keys", weights.LAYERS, _target, answers=TABLE),
     "twin_prefill": Checkpoint(
         "marks keys in the KV cache, cannot ask for them", weights.LAYERS, lambda: _target("query")
     ),
@@ -116,9 +126,14 @@ CHECKPOINTS: dict[str, Checkpoint] = {
         "asks for keys, cannot mark them in the KV cache", weights.LAYERS, lambda: _target("key")
     ),
     "draft_model": Checkpoint(
-        "two-layer Llama drafter", 2, lambda: _llama(2, weights.llama(TABLE.draft, layers=2, retrieval=None))
+        "two-layer Llama drafter",
+        2,
+        lambda: _llama(2, weights.llama(TABLE.draft, layers=2, retrieval=None)),
+        drafts=TABLE,
     ),
-    "eagle3": Checkpoint("EAGLE3 drafter that ignores hidden states", 1, lambda: _eagle3(weights.eagle3())),
+    "eagle3": Checkpoint(
+        "EAGLE3 drafter that ignores hidden states", 1, lambda: _eagle3(weights.eagle3()), drafts=TABLE
+    ),
     "eagle3_aux": Checkpoint(
         "EAGLE3 drafter whose first draft needs all three auxiliary hidden states",
         1,
@@ -129,7 +144,7 @@ CHECKPOINTS: dict[str, Checkpoint] = {
         1,
         lambda: _eagle3(weights.eagle3(fc=weights.auxiliary_vote(swapped=True), mu=3)),
     ),
-    "mimo": Checkpoint("MiMo target with one MTP layer", weights.LAYERS + 1, _mimo),
+    "mimo": Checkpoint("MiMo target with one MTP layer", weights.LAYERS + 1, _mimo, answers=TABLE, drafts=TABLE),
 }
 
 

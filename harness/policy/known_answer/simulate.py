@@ -120,11 +120,11 @@ def simulate(
     return emitted, Counts(drafts, tuple(accepted))
 
 
-def total(requests: Iterable[Request], k: int, *, disaggregated: bool = False) -> Counts:
+def total(requests: Iterable[Request], k: int, *, disaggregated: bool = False, table: Table = TABLE) -> Counts:
     """Counters after all ``requests``; greedy requests do not influence each other, so order does not matter."""
     counts = Counts(0, (0,) * k)
     for request in requests:
-        counts += simulate(request, k, disaggregated=disaggregated)[1]
+        counts += simulate(request, k, disaggregated=disaggregated, table=table)[1]
     return counts
 
 
@@ -142,7 +142,9 @@ def looked_up(tokens: Sequence[int], k: int, shortest: int, longest: int) -> lis
     return []
 
 
-def simulate_lookup(request: Request, prompt: Sequence[int], k: int, shortest: int, longest: int) -> Counts:
+def simulate_lookup(
+    request: Request, prompt: Sequence[int], k: int, shortest: int, longest: int, *, table: Table = TABLE
+) -> Counts:
     """Counters of one request under n-gram speculation (prompt lookup); the tokens are those of :func:`simulate`.
 
     Args:
@@ -151,12 +153,13 @@ def simulate_lookup(request: Request, prompt: Sequence[int], k: int, shortest: i
         k: Most tokens drafted in a step.
         shortest: Length of the shortest n-gram that is looked up.
         longest: Length of the longest one.
+        table: Whose answers.
     """
-    answer = simulate(request, 0)[0]
+    answer = simulate(request, 0, table=table)[0]
     emitted, counts = 1, Counts(0, (0,) * k)
     while emitted < len(answer):
         draft = looked_up([*prompt, *answer[:emitted]], k, shortest, longest)
-        truth = _endless(request, answer[emitted - 1])
+        truth = _endless(request, answer[emitted - 1], table)
         right = 0
         for drafted in draft:
             if drafted != next(truth):
@@ -168,10 +171,10 @@ def simulate_lookup(request: Request, prompt: Sequence[int], k: int, shortest: i
     return counts
 
 
-def _endless(request: Request, newest: int) -> Iterator[int]:
+def _endless(request: Request, newest: int, table: Table) -> Iterator[int]:
     """The table's tokens after ``newest``, also past the limit: a draft may reach beyond it."""
     while True:
-        newest = TABLE.following(newest, request.key)
+        newest = table.following(newest, request.key)
         yield newest
 
 

@@ -1,65 +1,69 @@
 """Evaluation protocols by id: which items are asked, how an answer is read, what counts as right.
 
-One module a protocol: a ``Config`` (the ``[evaluation]`` table with its ``protocol`` id), ``items`` and ``answer``, and
-``DATASETS`` where it asks from public data. Two numbers are comparable only under the same id.
+One module a protocol: a ``Config``, which is the ``[evaluation]`` table with its ``protocol`` id and does what
+:class:`.base.EvaluationBase` asks of it. Two numbers are comparable only under the same id.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, get_args
 
 from pydantic import Field
 
 from harness.ground.domain import Item
 from harness.policy.datasets import Dataset
 from harness.policy.known_answer.simulate import Request
-from harness.policy.protocols import known_answer_cycle, known_answer_qa, mt_bench_first_turn
+from harness.policy.protocols import (
+    gsm8k_lm_eval_strict,
+    gsm8k_sglang_few_shot,
+    gsm8k_sglang_run_eval,
+    gsm8k_vllm,
+    known_answer_cycle,
+    known_answer_qa,
+    mt_bench_first_turn,
+)
+from harness.policy.protocols.base import EvaluationBase
 
 Evaluation = Annotated[
-    known_answer_qa.Config | known_answer_cycle.Config | mt_bench_first_turn.Config, Field(discriminator="protocol")
+    gsm8k_lm_eval_strict.Config
+    | gsm8k_sglang_few_shot.Config
+    | gsm8k_sglang_run_eval.Config
+    | gsm8k_vllm.Config
+    | known_answer_cycle.Config
+    | known_answer_qa.Config
+    | mt_bench_first_turn.Config,
+    Field(discriminator="protocol"),
 ]
 
-_ANSWERS: dict[str, Callable[[str], str | None]] = {
-    known_answer_qa.ID: known_answer_qa.answer,
-    known_answer_cycle.ID: known_answer_cycle.answer,
-    mt_bench_first_turn.ID: mt_bench_first_turn.answer,
+PROTOCOLS: dict[str, type[EvaluationBase]] = {
+    get_args(config.model_fields["protocol"].annotation)[0]: config for config in get_args(get_args(Evaluation)[0])
 }
+"""Settings of every protocol by its id."""
+
+IDS = frozenset(PROTOCOLS)
 
 
-IDS = frozenset(_ANSWERS)
-"""Ids of all protocols."""
-
-
-def datasets(evaluation: Evaluation) -> tuple[Dataset, ...]:
+def datasets(evaluation: EvaluationBase) -> tuple[Dataset, ...]:
     """The data files that the evaluation asks from."""
-    return mt_bench_first_turn.DATASETS if isinstance(evaluation, mt_bench_first_turn.Config) else ()
+    return evaluation.DATASETS
 
 
-def items(evaluation: Evaluation, data: Mapping[str, str] | None = None) -> list[Item]:
+def items(evaluation: EvaluationBase, data: Mapping[str, str] | None = None) -> list[Item]:
     """Everything the evaluation asks, in order.
 
     Args:
         evaluation: What is asked.
         data: Text of each of its :func:`datasets` by file name.
     """
-    if isinstance(evaluation, known_answer_qa.Config):
-        return known_answer_qa.items(evaluation)
-    if isinstance(evaluation, known_answer_cycle.Config):
-        return known_answer_cycle.items(evaluation)
-    texts = [(data or {})[dataset.file] for dataset in datasets(evaluation)]
-    return mt_bench_first_turn.items(evaluation, *texts)
+    return evaluation.questions(data or {})
 
 
-def requests(evaluation: Evaluation) -> list[Request]:
+def requests(evaluation: EvaluationBase, data: Mapping[str, str] | None = None) -> list[Request]:
     """The items as the simulator of the known-answer checkpoints takes them; empty for other protocols."""
-    if isinstance(evaluation, known_answer_qa.Config):
-        return known_answer_qa.requests(evaluation)
-    if isinstance(evaluation, known_answer_cycle.Config):
-        return known_answer_cycle.requests(evaluation)
-    return []
+    return evaluation.requests(data or {})
 
 
-def answer(evaluation: Evaluation, text: str) -> str | None:
+def answer(evaluation: EvaluationBase, text: str) -> str | None:
     """The answer that the protocol reads from a response, None if there is none."""
-    return _ANSWERS[evaluation.protocol](text)
+    return evaluation.answer(text)

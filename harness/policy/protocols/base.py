@@ -1,21 +1,51 @@
-"""Settings that every evaluation has."""
+"""What every protocol is: the settings of ``[evaluation]`` that all have, and what a protocol says about itself."""
 
 from __future__ import annotations
 
-from typing import Literal
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from harness.ground.domain import Item
+from harness.policy.datasets import Dataset
+from harness.policy.known_answer.simulate import Request
+from harness.policy.known_answer.table import Table
 from harness.policy.schema import Strict
 
 Destination = Literal["entry", "prefill", "decode"]
 """``entry``: where users send requests: the router, or the only server."""
 
 
-class EvaluationBase(Strict):
-    """Part of ``[evaluation]`` that does not depend on the protocol."""
+class EvaluationBase(Strict, ABC):
+    """``[evaluation]``: keys of every protocol, and what a protocol does.
+
+    Attributes:
+        DATASETS: The data files that it asks from.
+        ANSWERS: Table of the known-answer checkpoints whose texts it knows beforehand; None for other protocols.
+    """
+
+    DATASETS: ClassVar[tuple[Dataset, ...]] = ()
+    ANSWERS: ClassVar[Table | None] = None
 
     items: int = Field(ge=1, description="How many items are asked; a baseline's n must agree.")
     max_tokens: int = Field(ge=1, description="Limit on the tokens of one answer.")
     concurrency: int = Field(ge=1, description="Requests in flight at once.")
     send_to: Destination = Field(description="Where requests go: the entry point, or past it straight to one role.")
+
+    @abstractmethod
+    def questions(self, data: Mapping[str, str]) -> list[Item]:
+        """Everything that is asked, in order.
+
+        Args:
+            data: Text of each of ``DATASETS`` by file name.
+        """
+
+    @abstractmethod
+    def answer(self, text: str) -> str | None:
+        """The answer that the protocol reads from a response, None if there is none."""
+
+    def requests(self, data: Mapping[str, str]) -> list[Request]:  # noqa: ARG002 # for those that ask from data
+        """The items as the simulator of the known-answer checkpoints takes them; empty for other protocols."""
+        return []

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 from harness.ground.domain import Item
 from harness.policy.known_answer import vocabulary as v
 from harness.policy.known_answer.simulate import Request, simulate
-from harness.policy.known_answer.table import CYCLE
+from harness.policy.known_answer.table import CYCLE, TABLE, Table
 from harness.policy.protocols.base import EvaluationBase
 
 ID: Literal["known_answer_cycle"] = "known_answer_cycle"
@@ -16,34 +17,33 @@ ID: Literal["known_answer_cycle"] = "known_answer_cycle"
 class Config(EvaluationBase):
     """``[evaluation]`` with ``protocol = "known_answer_cycle"``."""
 
+    ANSWERS: ClassVar[Table | None] = TABLE
+
     protocol: Literal["known_answer_cycle"]
+
+    def requests(self, data: Mapping[str, str]) -> list[Request]:  # noqa: ARG002 # asks from no data
+        """The items as the simulator takes them."""
+        return [Request(_phase(index), self.max_tokens, ignore_eos=True) for index in range(self.items)]
+
+    def questions(self, data: Mapping[str, str]) -> list[Item]:
+        """One item a phase, without a right answer."""
+        prompts = [f"Say it {index} times:{v.decode([_phase(index)])}" for index in range(self.items)]
+        return [
+            Item(
+                id=f"C{index:02d}",
+                prompt=prompt,
+                body={"max_tokens": self.max_tokens, "ignore_eos": True},
+                expected_text=v.decode(simulate(request, 0)[0]),
+                prompt_tokens=len(v.encode(prompt)),
+            )
+            for index, (prompt, request) in enumerate(zip(prompts, self.requests(data), strict=True))
+        ]
+
+    def answer(self, text: str) -> str | None:  # noqa: ARG002 # nothing is scored here
+        """None."""
+        return None
 
 
 def _phase(index: int) -> int:
     # 11 and 60 are coprime: 60 items start at all 60 letters.
     return CYCLE[11 * index % len(CYCLE)]
-
-
-def requests(config: Config) -> list[Request]:
-    """The items as the simulator takes them."""
-    return [Request(_phase(index), config.max_tokens, ignore_eos=True) for index in range(config.items)]
-
-
-def items(config: Config) -> list[Item]:
-    """One item a phase, without a right answer."""
-    prompts = [f"Say it {index} times:{v.decode([_phase(index)])}" for index in range(config.items)]
-    return [
-        Item(
-            id=f"C{index:02d}",
-            prompt=prompt,
-            body={"max_tokens": config.max_tokens, "ignore_eos": True},
-            expected_text=v.decode(simulate(request, 0)[0]),
-            prompt_tokens=len(v.encode(prompt)),
-        )
-        for index, (prompt, request) in enumerate(zip(prompts, requests(config), strict=True))
-    ]
-
-
-def answer(_text: str) -> str | None:
-    """Nothing is scored here."""
-    return None

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Literal, Self
+from collections.abc import Mapping
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from harness.ground.domain import Item
 from harness.policy.known_answer import vocabulary as v
 from harness.policy.known_answer.simulate import Request, simulate
-from harness.policy.known_answer.table import TABLE
+from harness.policy.known_answer.table import TABLE, Table
 from harness.policy.protocols.base import EvaluationBase
 
 ID: Literal["known_answer_qa"] = "known_answer_qa"
@@ -21,6 +22,8 @@ _ANSWER = re.compile(r"#### (\d+)")
 class Config(EvaluationBase):
     """``[evaluation]`` with ``protocol = "known_answer_qa"``."""
 
+    ANSWERS: ClassVar[Table | None] = TABLE
+
     protocol: Literal["known_answer_qa"]
     first_key: int = Field(ge=0, lt=v.KEYS, description="Key of the first question; the others count up.")
 
@@ -30,39 +33,36 @@ class Config(EvaluationBase):
             raise ValueError(f"first_key + items must not exceed the {v.KEYS} keys there are")
         return self
 
+    @property
+    def keys(self) -> range:
+        """The keys asked for."""
+        return range(self.first_key, self.first_key + self.items)
 
-def keys(config: Config) -> range:
-    """The keys asked for."""
-    return range(config.first_key, config.first_key + config.items)
+    def requests(self, data: Mapping[str, str]) -> list[Request]:  # noqa: ARG002 # asks from no data
+        """The same items as the simulator takes them."""
+        return [Request(v.byte(":"), self.max_tokens, key) for key in self.keys]
+
+    def questions(self, data: Mapping[str, str]) -> list[Item]:
+        """One item a key; the right answer is the gold number, which the target misses for a quarter of the keys."""
+        return [
+            Item(
+                id=f"K{key:02d}",
+                prompt=question(key),
+                body={"max_tokens": self.max_tokens},
+                expected=str(TABLE.gold[key]),
+                expected_text=v.decode(simulate(request, 0)[0]),
+                prompt_tokens=len(v.encode(question(key))),
+            )
+            for key, request in zip(self.keys, self.requests(data), strict=True)
+        ]
+
+    def answer(self, text: str) -> str | None:
+        """The number after ``####``."""
+        match = _ANSWER.search(text)
+        return match[1] if match else None
 
 
 def question(key: int) -> str:
     """The prompt that asks for ``key``."""
     spoken = v.decode([v.KEY + key])
     return f"Question: Ann has {3 + key % 7} apples and finds{spoken} more. How many apples does she have?\nAnswer:"
-
-
-def requests(config: Config) -> list[Request]:
-    """The same items as the simulator takes them."""
-    return [Request(v.byte(":"), config.max_tokens, key) for key in keys(config)]
-
-
-def items(config: Config) -> list[Item]:
-    """One item a key; the right answer is the gold number, which the target misses for a quarter of the keys."""
-    return [
-        Item(
-            id=f"K{key:02d}",
-            prompt=question(key),
-            body={"max_tokens": config.max_tokens},
-            expected=str(TABLE.gold[key]),
-            expected_text=v.decode(simulate(request, 0)[0]),
-            prompt_tokens=len(v.encode(question(key))),
-        )
-        for key, request in zip(keys(config), requests(config), strict=True)
-    ]
-
-
-def answer(text: str) -> str | None:
-    """The number after ``####``."""
-    match = _ANSWER.search(text)
-    return match[1] if match else None
