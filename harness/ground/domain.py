@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
 VISIBLE_DEVICES = {
     "cuda": ("CUDA_VISIBLE_DEVICES",),
@@ -262,6 +262,40 @@ class Acceptance:
 
 
 @dataclass(frozen=True)
+class Verifications:
+    """Speculative decoding by an engine that counts verifications and tokens, but not what was accepted where.
+
+    Attributes:
+        drafts: Verifications, each of one set of drafts, as deltas over the evaluation, summed over engines and ranks.
+        emitted: Tokens of the answers that came from them: accepted ones and one more each, less those cut off where
+            an answer ended.
+    """
+
+    drafts: int
+    emitted: int
+
+    @property
+    def length(self) -> float:
+        """Acceptance length: tokens per verification."""
+        return self.emitted / self.drafts
+
+
+@dataclass(frozen=True)
+class KvTransfers:
+    """Transfers of an engine that does not count prompt tokens by source, as deltas summed over servers and ranks.
+
+    Attributes:
+        transfers: Requests whose KV cache was sent.
+        bytes: Bytes sent.
+        failures: Requests whose transfer failed or could not begin.
+    """
+
+    transfers: int
+    bytes: int
+    failures: int
+
+
+@dataclass(frozen=True)
 class KvLedger:
     """Where the decode side's prompt tokens came from, as deltas summed over decode servers, engines and ranks.
 
@@ -295,16 +329,18 @@ class Measurement:
         rearrangements: How often experts were moved, as the logs say; None where the case does not ask.
         agreement: Of each comparison.
         primed: What the same servers were asked besides the main run.
+        config: Of each server, the values it says are in force, by dotted path; what it does not say is not in it.
     """
 
     answers: Mapping[str, Answers]
-    acceptance: Acceptance | Unmeasured | None
-    kv: KvLedger | Unmeasured | None
+    acceptance: Acceptance | Verifications | Unmeasured | None
+    kv: KvLedger | KvTransfers | Unmeasured | None
     finished: int | Unmeasured
     restarted: tuple[str, ...] = ()
     rearrangements: int | None = None
     agreement: Mapping[str, Agreement] = field(default_factory=dict)
     primed: Primed = Primed()
+    config: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

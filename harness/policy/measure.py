@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from harness.ground.domain import (
     Acceptance,
@@ -10,18 +11,22 @@ from harness.ground.domain import (
     Answers,
     Difference,
     KvLedger,
+    KvTransfers,
     Measurement,
     Primed,
     Sample,
     Unmeasured,
+    Verifications,
 )
 from harness.policy import metrics, protocols
 from harness.policy.cases.model import Case, Role
+from harness.policy.checks import server_config
+from harness.policy.engines import ENGINES
 from harness.policy.protocols import Evaluation
 
 _SOURCES = ("prompt_tokens.external_kv_transfer", "prompt_tokens.local_compute", "prompt_tokens.local_cache_hit")
 _TRANSFERS = ("transfers", "transfer_bytes", "failed_transfers", "failed_notifications", "expired_requests")
-_FAILURES = _TRANSFERS[2:]
+_FAILURES = (*_TRANSFERS[2:], "failed_bootstraps")
 _SHOWN = 5  # differing items of a comparison that are kept, and characters of each: enough to look into it
 _EXCERPT = 60
 
@@ -32,6 +37,7 @@ def measure(
     before: Mapping[str, metrics.Counters],
     after: Mapping[str, metrics.Counters],
     roles: Mapping[str, str],
+    info: Mapping[str, Any],
     rearrangements: int | None = None,
 ) -> Measurement:
     """Put together what was observed.
@@ -42,6 +48,7 @@ def measure(
         before: Counters of each server before the main run.
         after: The same after it, once they had settled.
         roles: Role of each server.
+        info: What each server says about its configuration, where the engine says it.
         rearrangements: How often the logs say that experts were moved; None if nobody looked.
     """
     by_run: dict[str, list[Sample]] = {name: [] for name in ("main", *case.controls, *case.comparisons)}
@@ -52,15 +59,19 @@ def measure(
     counted = _delta(before, after, [name for name, role in roles.items() if role == answering])
     sent_to = answering if case.evaluation.send_to == "entry" else case.evaluation.send_to
     asked = _delta(before, after, [name for name, role in roles.items() if role == sent_to])
+    engine, wanted = ENGINES[case.engine.name], case.checks.server_config
+    acceptance = _acceptance if engine.counts("drafts") else _verifications
+    kv = _ledger(counted) if engine.counts("prompt_tokens") else _transfers(_delta(before, after, list(roles)))
     return Measurement(
         answers={run: count(case.evaluation, found) for run, found in by_run.items()},
-        acceptance=_acceptance(counted) if case.serve_of(answering).speculation else None,
-        kv=_ledger(counted) if case.topology.kind == "disagg" else None,
+        acceptance=acceptance(counted) if case.serve_of(answering).speculation else None,
+        kv=kv if case.topology.kind == "disagg" else None,
         finished=_missing(asked, ["finished_requests"]) or int(asked["finished_requests"]),
         rearrangements=rearrangements,
         restarted=tuple(name for name in before if metrics.went_down(before[name], after.get(name, {}))),
         agreement={name: agree(by_run["main"], by_run[name]) for name in case.comparisons},
         primed=_primed(case.evaluation, f"prime_{answering}", priming),
+        config={name: server_config.chosen(wanted, said) for name, said in info.items()} if wanted else {},
     )
 
 
@@ -140,6 +151,28 @@ def _acceptance(counted: metrics.Counters) -> Acceptance | Unmeasured:
     )
 
 
+def _verifications(counted: metrics.Counters) -> Verifications | Unmeasured:
+    """The first token of every answer is the prefill's."""
+    missing = _missing(counted, ("verifications", "generated_tokens", "finished_requests"))
+    return missing or Verifications(
+        drafts=int(counted["verifications"]),
+        emitted=int(counted["generated_tokens"] - counted["finished_requests"]),
+    )
+
+
+def _transfers(counted: metrics.Counters) -> KvTransfers:
+    """Counted by the side that sends. Without a series nothing was sent, or nothing failed."""
+    return KvTransfers(
+        transfers=int(counted.get("transfers", 0)),
+        bytes=round(counted.get("transfer_bytes", 0)),
+        failures=_failures(counted),
+    )
+
+
+def _failures(counted: metrics.Counters) -> int:
+    return int(sum(counted.get(name, 0) for name in _FAILURES))
+
+
 def _ledger(counted: metrics.Counters) -> KvLedger | Unmeasured:
     missing = _missing(counted, _SOURCES)
     external, computed, cached = (int(counted.get(name, 0)) for name in _SOURCES)
@@ -154,5 +187,5 @@ def _ledger(counted: metrics.Counters) -> KvLedger | Unmeasured:
         local_cache_hit=cached,
         transfers=int(counted.get("transfers", 0)),
         bytes=int(counted.get("transfer_bytes", 0)),
-        failures=int(sum(counted.get(name, 0) for name in _FAILURES)),
+        failures=_failures(counted),
     )

@@ -18,11 +18,13 @@ class Metric:
         name: The harness's name; one per label value, as ``NAME.VALUE``, if ``by`` is set.
         sample: Sample name on ``/metrics``, ``_total`` or ``_sum`` included, so that ``_created`` never matches.
         by: Label whose values are kept apart. All other labels (engine, rank, model) are summed over.
+        scale: What one unit of the engine's is in ours.
     """
 
     name: str
     sample: str
     by: str = ""
+    scale: float = 1.0
 
 
 def read(text: str, metrics: tuple[Metric, ...]) -> dict[str, float]:
@@ -39,7 +41,7 @@ def read(text: str, metrics: tuple[Metric, ...]) -> dict[str, float]:
             if metric is None:
                 continue
             name = f"{metric.name}.{sample.labels[metric.by]}" if metric.by in sample.labels else metric.name
-            counters[name] = counters.get(name, 0.0) + sample.value
+            counters[name] = counters.get(name, 0.0) + sample.value * metric.scale
     return counters
 
 

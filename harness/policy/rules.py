@@ -148,7 +148,7 @@ def _near_the_floor(each: Planned) -> Iterator[str]:
 
 def _made_for_another_block(each: Planned) -> Iterator[str]:
     """Prompts that are made for blocks of a size which the engine does not have."""
-    evaluation, flag = each.case.evaluation, ENGINES[each.case.engine.name].block_size
+    evaluation, flag = each.case.evaluation, ENGINES[each.case.engine.name].block_flag
     size = each.case.serve.flags.get(flag)
     if isinstance(evaluation, PrefixCacheBase) and evaluation.block_size != size:
         yield (
@@ -176,7 +176,10 @@ def _balanced_unseen(each: Planned) -> Iterator[str]:
 
 
 def _matching_nothing(planned: Sequence[Planned], sources: Sequence[str]) -> Iterator[str]:
-    for suite in {each.suite: each.case_file.suite for each in planned}.values():
+    # A checkout is of one engine: what belongs to another cannot be looked for in it.
+    held = {name: any(path.startswith(spec.sources) for path in sources) for name, spec in ENGINES.items()}
+    asked = [each for each in planned if held[each.case.engine.name]]
+    for suite in {each.suite: each.case_file.suite for each in asked}.values():
         for path in suite.about.paths:
             if not any(name.startswith(path) if path.endswith("/") else name == path for name in sources):
                 yield f"suite {suite.name}: paths: {path!r} matches no file of the engine's checkout"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Literal
 
 from harness.ground.domain import Measurement
@@ -27,8 +28,10 @@ def take(rundir: RunDir) -> Measurement | None:
     before, after = read("before"), read("after")
     if before.keys() != roles.keys() or after.keys() != roles.keys():
         return None  # interrupted before the counters were read: the stage's own error says so
+    infos = {name: rundir.info_file(name) for name in roles}
+    info = {name: json.loads(path.read_text()) for name, path in infos.items() if path.exists()}
     asked = prepared.case.checks.rearrangements is not None
     moved = sum(engine.rearrangements(rundir.log_text(name)) for name in roles) if asked else None
-    measurement = measure(prepared.case, samples, before, after, roles, moved)
+    measurement = measure(prepared.case, samples, before, after, roles, info, moved)
     rundir.write("measurements", Measurement, measurement)
     return measurement

@@ -195,6 +195,10 @@ class RunDir:
     def metrics_file(self, when: Literal["before", "after"], server: str) -> Path:
         return self.metrics / f"{when}-{server}.prom"
 
+    def info_file(self, server: str) -> Path:
+        """What a server says about its configuration."""
+        return self.metrics / f"info-{server}.json"
+
     def write(self, name: str, kind: type[T], document: T) -> None:
         """Write ``NAME.json``."""
         files.write(self.path / f"{name}.json", TypeAdapter(kind).dump_json(document, indent=2) + b"\n")

@@ -55,7 +55,7 @@ def simulated(result: Run, *, disaggregated: bool) -> Counts:
     speculation = case.serve.speculation
     assert speculation is not None
     requests = protocols.requests(case.evaluation)
-    return total(requests, speculation.num_speculative_tokens, disaggregated=disaggregated)
+    return total(requests, speculation.drafted, disaggregated=disaggregated)
 
 
 def assert_counters_equal(result: Run, *, disaggregated: bool) -> None:

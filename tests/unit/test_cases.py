@@ -65,7 +65,7 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
     ({"roles/decoder/served_as": "x"}, "roles.decoder.[key]: Input should be 'server', 'prefill' or 'decode'"),
     ({"titel": "what is this"}, "titel: unknown key; did you mean 'title'?"),
     ({"serve/model/known_answer": "targt"}, "serve.model: no known-answer checkpoint 'targt'; there are target"),
-    ({"engine/name": "vlm"}, "engine.name: Input should be 'vllm' (it is 'vlm')"),
+    ({"engine/name": "vlm"}, "engine.name: Input should be 'vllm' or 'sglang' (it is 'vlm')"),
     ({"platforms": ["cpuu"]}, "platforms: 'cpuu' is none of cpu, cuda, rocm"),
     ({"platforms": None}, 'platforms: missing; list where the case runs, as in ["cpu"]'),
     ({"platform": {"rocm": {"title": "x"}}}, "platform.rocm: the case does not run on rocm; add it to platforms"),
@@ -80,13 +80,20 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
     ({"checks/acceptance_per_position/expected": [0.1, 0.5, 0.2]}, "never rise from position to position"),
     ({"evaluation/first_key": 90}, "evaluation: first_key + items must not exceed the 100 keys there are"),
     ({"serve/kv_transfer/connector": "MultiConnector"}, "serve.kv_transfer: connectors: a MultiConnector needs Nixl"),
-    ({"serve/kv_transfer/connectors": ["NixlConnector"]}, "serve.kv_transfer: connectors: only a MultiConnector joins"),
+    (
+        {"serve/kv_transfer/connectors": ["NixlConnector"]},
+        "serve.kv_transfer.connectors: NixlConnector on vllm",
+    ),
     ({"serve/kv_transfer/extra/Other/key": 1}, "serve.kv_transfer: extra: 'Other' is none of the connectors: Nixl"),
     ({"comparisons/direct": COMPARISON | {"n": 7}}, "comparisons.direct: n is 7, the evaluation asks 24 items"),
     ({"comparisons/direct": COMPARISON | {"send_to": "entry"}}, "comparisons.direct.send_to: the main run goes there"),
     ({"comparisons/decode_alone": COMPARISON}, "comparisons: 'decode_alone' is the name of another run"),
     ({"comparisons/main": COMPARISON}, "comparisons: 'main' is the name of another run"),
-    ({"serve/speculation/method": "mtp"}, "serve.speculation: model is the drafter: eagle3 and draft_model need one"),
+    (
+        {"checks/kv_transfer/local_tokens_per_request": None},
+        "checks.kv_transfer.local_tokens_per_request: vllm counts prompt tokens by source; add it",
+    ),
+    ({"serve/speculation/method": "mtp"}, "serve.speculation.model: mtp on vllm does not know it; known: num_spec"),
 ]
 
 

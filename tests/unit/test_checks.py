@@ -290,7 +290,6 @@ def test_cache_hits_are_wanted_where_a_least_number_is_given(found: KvLedger, wo
 @pytest.mark.parametrize(
     "fields",
     [
-        {},
         {"external": 1, "local_compute": 1},
         {"local_tokens_per_request": 0, "external": 1, "local_compute": 1, "local_cache_hit": 1},
         {"local_tokens_per_request": 0, "external": 1},

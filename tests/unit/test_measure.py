@@ -91,7 +91,7 @@ COUNTED = {
 def taken(decode: dict[str, float]) -> Any:
     before = {"prefill": {"drafts": 7.0}, "decode": dict.fromkeys(decode, 1.0)}
     after = {"prefill": {"drafts": 9.0}, "decode": {name: value + 1.0 for name, value in decode.items()}}
-    return measure(CASE, [sample()], before, after, ROLES)
+    return measure(CASE, [sample()], before, after, ROLES, {})
 
 
 def test_a_measurement_is_a_delta_of_the_decode_side() -> None:
@@ -119,7 +119,7 @@ def test_a_missing_transfer_counter_matters_only_where_something_arrived() -> No
 def test_a_restarted_server_is_named() -> None:
     found = measure(
         CASE, [], {"prefill": {"drafts": 1.0}, "decode": {"drafts": 9.0}},
-        {"prefill": {"drafts": 1.0}, "decode": {"drafts": 2.0}}, ROLES,
+        {"prefill": {"drafts": 1.0}, "decode": {"drafts": 2.0}}, ROLES, {},
     )  # fmt: skip
     assert found.restarted == ("decode",)
 
@@ -135,7 +135,7 @@ def test_what_goes_ahead_of_items_is_counted_apart() -> None:
     case = next(each for each in load(BASELINES) if each.id == "disagg/known_answer_edges").resolve("cpu")
     samples = [sample("K66"), sample("K67", run="prime_decode", prompt_tokens=128), sample("K67")]
     samples += [sample("K68", run="prime_decode", error="status 500", prompt_tokens=0)]
-    found = measure(case, samples, {"prefill": {}, "decode": {}}, {"prefill": {}, "decode": {}}, ROLES)
+    found = measure(case, samples, {"prefill": {}, "decode": {}}, {"prefill": {}, "decode": {}}, ROLES, {})
     assert found.primed == Primed(planned=12, answered=1, prompt_tokens=128)
     assert found.answers["main"].answered == 2
     assert set(found.answers) == {"main", "prefill_alone", "decode_alone"}

@@ -11,8 +11,10 @@ from harness.ground.domain import Item
 from harness.policy import protocols
 from harness.policy.cases.load import CaseFile
 from harness.policy.cases.matrix import Variant
-from harness.policy.cases.model import Platform, Serve, Speculation, Topology, merge
+from harness.policy.cases.model import Engine, Platform, Serve, Speculation, Topology, merge
 from harness.policy.datasets import Dataset
+from harness.policy.engines import ENGINES
+from harness.policy.engines.base import EngineSpec
 from harness.policy.known_answer import simulate, weights
 from harness.policy.known_answer import vocabulary as v
 from harness.policy.known_answer.checkpoints import CHECKPOINTS
@@ -45,6 +47,7 @@ def expected_values(
     """
     merged = case_file.merged(platform, variant)
     evaluation: Evaluation = TypeAdapter(Evaluation).validate_python(merged["evaluation"])
+    engine = ENGINES[Engine.model_validate(merged["engine"]).name]
     topology = Topology.model_validate(merged["topology"])
     serve = {
         role: Serve.model_validate(merge(merged["serve"], merged["roles"].get(role, {}))) for role in topology.roles
@@ -61,16 +64,22 @@ def expected_values(
         values["accuracy"] = {"expected": right / len(items), "n": len(items)}
     final = serve["decode" if topology.kind == "disagg" else "server"]
     if final.speculation:
-        values |= _speculation(_counts(final.speculation, evaluation, table, data, disaggregated=through))
+        # vLLM alone pads the first step of a request whose prompt arrived.
+        padded = through and engine.counts("drafts")
+        counts = _counts(final.speculation, evaluation, table, data, disaggregated=padded)
+        values |= _speculation(counts) if engine.counts("drafts") else _verifications(counts, evaluation, table, data)
     if through:
-        values |= _ledger(final, evaluation, items)
+        values |= _ledger(engine, final, evaluation, items)
     return values
 
 
-def _ledger(serve: Serve, evaluation: Evaluation, items: list[Item]) -> dict[str, dict[str, Any]]:
+def _ledger(engine: EngineSpec, serve: Serve, evaluation: Evaluation, items: list[Item]) -> dict[str, dict[str, Any]]:
     """Bytes that move and, where a prefix cache answers for a part, prompt tokens by source."""
-    block, caching = serve.flags["block-size"], serve.flags.get("enable-prefix-caching", True) is True
+    block = serve.flags[engine.block_flag]
     assert isinstance(block, int)
+    flag, off = engine.no_prefix_cache
+    # An engine that does not count by source sends whole prompts, whatever is cached on either side.
+    caching = engine.counts("prompt_tokens") and serve.flags.get(flag, not off) != off
     if caching and evaluation.concurrency > 1:
         return {}  # what is found in the cache depends on who comes first
     # The first item is also asked while the servers start.
@@ -113,7 +122,7 @@ def _counts(
     disaggregated: bool,
 ) -> simulate.Counts:
     """Counters over all requests; greedy requests do not influence each other, so order does not matter."""
-    k = speculation.num_speculative_tokens
+    k = speculation.drafted
     requests = protocols.requests(evaluation, data)
     if speculation.method != "ngram":
         return simulate.total(requests, k, disaggregated=disaggregated, table=table)
@@ -122,6 +131,15 @@ def _counts(
     for request, item in zip(requests, protocols.items(evaluation, data), strict=True):
         counts += simulate.simulate_lookup(request, v.encode(str(item.prompt)), k, shortest, longest, table=table)
     return counts
+
+
+def _verifications(
+    counts: simulate.Counts, evaluation: Evaluation, table: Table, data: Mapping[str, str] | None
+) -> dict[str, dict[str, Any]]:
+    """Of an engine that counts what verifications emitted: every answer but its first token."""
+    requests = protocols.requests(evaluation, data)
+    emitted = sum(len(simulate.simulate(request, 0, table=table)[0]) - 1 for request in requests)
+    return {"acceptance_length": {"expected": emitted / counts.drafts, "n": counts.drafts}}
 
 
 def _speculation(counts: simulate.Counts) -> dict[str, dict[str, Any]]:

@@ -16,6 +16,7 @@ from harness.ground.errors import UsageError
 from harness.policy import protocols
 from harness.policy.cases.matrix import Matrix, Variant
 from harness.policy.cases.model import PLATFORMS, Case, Platform, Serve, SuiteTable, merge
+from harness.policy.engines import ENGINES
 
 DEFAULTS = "_defaults.toml"
 SUITE = "_suite.toml"
@@ -102,9 +103,12 @@ class CaseFile:
         merged = self.merged(platform, variant)
         self._validate_roles(merged)
         try:
-            return Case.model_validate(merged)
+            case = Case.model_validate(merged)
         except ValidationError as error:
             raise self._usage_error(error) from None
+        if problem := ENGINES[case.engine.name].problem(case):
+            raise UsageError(f"{self.path}: {problem}")
+        return case
 
     def layers(self, platform: Platform) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """Tables from the most general to the most special one, each with where it stands."""

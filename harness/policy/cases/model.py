@@ -31,7 +31,7 @@ class SuiteTable(Strict):
 class Engine(Strict):
     """``[engine]``."""
 
-    name: Literal["vllm"] = Field(description="The engine under test.")
+    name: Literal["vllm", "sglang"] = Field(description="The engine under test.")
 
 
 class Topology(Strict):
@@ -77,30 +77,31 @@ class Model(Strict):
 
 
 class Speculation(Strict):
-    """``[serve.speculation]``."""
+    """``[serve.speculation]``. Which keys a method needs, its engine says: see ``EngineSpec.speculation``."""
 
     method: Literal["eagle3", "draft_model", "mtp", "ngram"] = Field(description="Speculative-decoding method.")
-    model: Model | None = Field(None, description="The drafter; none for mtp (layers of the verifier) and ngram.")
-    num_speculative_tokens: int = Field(ge=1, description="Drafted tokens per step (k).")
+    model: Model | None = Field(None, description="The drafter, where it is no part of the verifier.")
+    num_speculative_tokens: int | None = Field(None, ge=1, description="vLLM: drafted tokens per step (k).")
+    num_steps: int | None = Field(None, ge=1, description="SGLang: steps of the drafter per verification.")
+    topk: int | None = Field(None, ge=1, description="SGLang: branches per drafter step; 1 drafts a chain.")
+    num_draft_tokens: int | None = Field(
+        None, ge=2, description="SGLang: tokens per verification: the nodes of the tree, the newest token included."
+    )
     prompt_lookup_min: int | None = Field(None, ge=1, description="Shortest n-gram that is looked up; ngram only.")
     prompt_lookup_max: int | None = Field(None, ge=1, description="Longest n-gram that is looked up; ngram only.")
 
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if (self.model is None) != (self.method in ("mtp", "ngram")):
-            raise ValueError("model is the drafter: eagle3 and draft_model need one, mtp and ngram have none")
-        for name in ("prompt_lookup_min", "prompt_lookup_max"):
-            if (getattr(self, name) is None) == (self.method == "ngram"):
-                raise ValueError(f"{name}: ngram needs it, the other methods do not know it")
-        return self
+    @property
+    def drafted(self) -> int:
+        """Tokens drafted per step; without branches, the most that can be accepted."""
+        return self.num_speculative_tokens or (self.num_draft_tokens or 1) - 1
 
 
 class KvTransfer(Strict):
-    """``[serve.kv_transfer]``."""
+    """``[serve.kv_transfer]``. Which keys a connector needs, its engine says: see ``EngineSpec.kv_transfer``."""
 
-    connector: Literal["none", "NixlConnector", "MultiConnector"] = Field(
-        description="KV connector; none starts the role without. MultiConnector joins those of `connectors`: it loads "
-        "from the first that has something, and saves to all."
+    connector: Literal["none", "NixlConnector", "MultiConnector", "mooncake", "nixl"] = Field(
+        description="vLLM: NixlConnector, or a MultiConnector, which joins those of `connectors` (it loads from the "
+        "first that has something, and saves to all), or none, which starts the role without. SGLang: mooncake or nixl."
     )
     connectors: list[str] = Field(
         [], description="Connectors of the MultiConnector, in order, by the engine's own names; NixlConnector is one."
@@ -108,9 +109,9 @@ class KvTransfer(Strict):
     extra: dict[str, dict[str, FlagValue]] = Field(
         {}, description="Settings of a connector by its name, as the engine calls them: `kv_connector_extra_config`."
     )
-    buffer_device: Literal["cpu", "cuda"] = Field(description="Where the connector keeps its buffers.")
-    load_failure_policy: Literal["fail", "recompute"] = Field(
-        description="What a failed load does. `recompute` hides it: only `fail` proves a transfer."
+    buffer_device: Literal["cpu", "cuda"] | None = Field(None, description="Where the connector keeps its buffers.")
+    load_failure_policy: Literal["fail", "recompute"] | None = Field(
+        None, description="What a failed load does. `recompute` hides it: only `fail` proves a transfer."
     )
 
     @property
@@ -122,8 +123,6 @@ class KvTransfer(Strict):
     def _consistent(self) -> Self:
         if self.connector == "MultiConnector" and "NixlConnector" not in self.connectors:
             raise ValueError("connectors: a MultiConnector needs NixlConnector among them, which moves the KV cache")
-        if self.connector == "NixlConnector" and self.connectors:
-            raise ValueError("connectors: only a MultiConnector joins others; set connector to MultiConnector")
         unknown = set(self.extra) - set(self.parts)
         if self.connector != "none" and unknown:
             raise ValueError(f"extra: {min(unknown)!r} is none of the connectors: {', '.join(self.parts)}")
@@ -231,7 +230,7 @@ class Case(Strict):
         if self.topology.kind == "disagg" and checks.kv_transfer is None:
             raise ValueError("checks: prefill and decode are apart; add [checks.kv_transfer] with its origin")
         positions = checks.acceptance_per_position
-        if positions and final.speculation and len(positions.expected) != final.speculation.num_speculative_tokens:
+        if positions and final.speculation and len(positions.expected) != final.speculation.drafted:
             raise ValueError("checks.acceptance_per_position: expected needs one share per speculative token")
         for name, baseline in (("checks.accuracy", checks.accuracy), ("checks.parity", checks.parity)):
             if baseline and baseline.n != self.evaluation.items:

@@ -18,6 +18,7 @@ from harness.policy.checks import accuracy as accuracy_check
 from harness.policy.checks import kv_transfer as kv_transfer_check
 from harness.policy.checks import parity as parity_check
 from harness.policy.checks import rearrangements as rearrangements_check
+from harness.policy.checks import server_config as server_config_check
 from harness.policy.schema import Strict
 
 
@@ -39,6 +40,9 @@ class Checks(Strict):
         None, description="Expert load balancing: how often experts were moved."
     )
     parity: parity_check.Config | None = Field(None, description="Texts equal to those known beforehand.")
+    server_config: server_config_check.Config | None = Field(
+        None, description="Values of the configuration that the servers say is in force."
+    )
 
 
 def judge_all(
@@ -56,6 +60,7 @@ def judge_all(
         (checks.draft_counts, acceptance.judge_counts),
         (checks.kv_transfer, kv_transfer_check.judge),
         (checks.rearrangements, rearrangements_check.judge),
+        (checks.server_config, server_config_check.judge),
     ]
     results = validity.judge(measured)
     for config, judge in configured:

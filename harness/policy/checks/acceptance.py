@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from harness.ground.domain import Acceptance, CheckResult, Measurement, Outcome
+from harness.ground.domain import Acceptance, CheckResult, Measurement, Outcome, Unmeasured, Verifications
 from harness.policy.checks import compare
 from harness.policy.schema import Baseline, Direction, Origin, Strict, Tolerance
 
@@ -55,7 +55,7 @@ def judge_length(config: LengthConfig, measured: Measurement) -> list[CheckResul
 def judge_positions(config: PositionsConfig, measured: Measurement) -> list[CheckResult]:
     """One result a position, ``acceptance_per_position[0]`` first."""
     names = [f"acceptance_per_position[{position}]" for position in range(len(config.expected))]
-    counters = _counters(measured)
+    counters = _accepted(measured)
     if not isinstance(counters, str) and len(counters.accepted_per_position) != len(names):
         counters = f"the engine counted {len(counters.accepted_per_position)} positions, the baseline has {len(names)}"
     if isinstance(counters, str):
@@ -71,7 +71,7 @@ def judge_positions(config: PositionsConfig, measured: Measurement) -> list[Chec
 def judge_counts(config: CountsConfig, measured: Measurement) -> list[CheckResult]:
     """One result, ``draft_counts``: drafts, drafted tokens, accepted tokens and each position, all equal."""
     name = "draft_counts"
-    counters = _counters(measured)
+    counters = _accepted(measured)
     if isinstance(counters, str):
         return [compare.unmeasured(name, counters)]
     expected = Acceptance(config.drafts, config.draft_tokens, config.accepted, tuple(config.accepted_per_position))
@@ -89,12 +89,18 @@ def judge_counts(config: CountsConfig, measured: Measurement) -> list[CheckResul
     ]
 
 
-def _counters(measured: Measurement) -> Acceptance | str:
+def _counters(measured: Measurement) -> Acceptance | Verifications | str:
     """The counters, or why there are none."""
     counters = measured.acceptance
     if counters is None:
         return "the case configures no speculation"
-    return counters if isinstance(counters, Acceptance) else counters.reason
+    return counters.reason if isinstance(counters, Unmeasured) else counters
+
+
+def _accepted(measured: Measurement) -> Acceptance | str:
+    """The same, of an engine that counts accepted tokens by position."""
+    counters = _counters(measured)
+    return "the engine counts no accepted tokens" if isinstance(counters, Verifications) else counters
 
 
 def _nothing_drafted(name: str, expected: str) -> CheckResult:

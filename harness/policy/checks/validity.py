@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.ground.domain import Acceptance, CheckResult, Measurement, Outcome, Unmeasured
+from harness.ground.domain import CheckResult, Measurement, Outcome, Unmeasured
 
 
 def judge(measured: Measurement) -> list[CheckResult]:
@@ -30,7 +30,8 @@ def judge(measured: Measurement) -> list[CheckResult]:
     broken += _miscounted(measured)
     if measured.restarted:
         broken.append(f"counters of {', '.join(measured.restarted)} went down: restarted during the evaluation")
-    if isinstance(measured.acceptance, Acceptance) and measured.acceptance.drafts == 0:
+    speculation = measured.acceptance
+    if speculation and not isinstance(speculation, Unmeasured) and speculation.drafts == 0:
         false.append("speculation is configured and the engine drafted nothing")
     outcome = Outcome.ERROR if broken else Outcome.FAIL if false else Outcome.PASS
     return [

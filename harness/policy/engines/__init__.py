@@ -5,7 +5,7 @@ One module an engine; nothing else in the harness knows an engine's flags, metri
 
 from __future__ import annotations
 
-from harness.policy.engines import vllm
+from harness.policy.engines import sglang, vllm
 from harness.policy.engines.base import EngineSpec
 
-ENGINES: dict[str, EngineSpec] = {"vllm": vllm.SPEC}
+ENGINES: dict[str, EngineSpec] = {spec.name: spec for spec in (vllm.SPEC, sglang.SPEC)}

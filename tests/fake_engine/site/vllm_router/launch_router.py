@@ -1,4 +1,4 @@
-from fake_engine import serve_router
+from fake_router import serve_router
 
 if __name__ == "__main__":
     serve_router()

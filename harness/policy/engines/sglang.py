@@ -1,0 +1,153 @@
+"""SGLang: servers, router, metrics. Checked against the sources of SGLang 0.5.17 and 0.5.23 and sglang-router 0.3.2."""
+
+from __future__ import annotations
+
+from harness.ground.domain import Probe, Server
+from harness.policy.cases.model import Case, FlagValue, Role, Serve
+from harness.policy.engines import sglang_probe
+from harness.policy.engines.base import EngineSpec, Keys, Place, flag_arguments, numbered
+from harness.policy.metrics import Metric
+
+_ALGORITHMS = {"eagle3": "EAGLE3", "mtp": "NEXTN"}
+_DRAFTER = "drafter"
+
+# A counter with labels is not there before its first event, so a failure that never happened has no series. Tokens and
+# requests are counted when a request finishes. Health probes, which generate a token, are counted by neither.
+METRICS = (
+    Metric("verifications", "sglang:spec_verify_calls_total"),
+    Metric("generated_tokens", "sglang:generation_tokens_total"),
+    Metric("finished_requests", "sglang:num_requests_total"),
+    Metric("transfers", "sglang:kv_transfer_total_mb_count"),
+    Metric("transfer_bytes", "sglang:kv_transfer_total_mb_sum", scale=1024 * 1024),
+    Metric("failed_transfers", "sglang:num_transfer_failed_reqs_total"),
+    Metric("failed_bootstraps", "sglang:num_bootstrap_failed_reqs_total"),
+)
+
+
+def servers(case: Case, place: Place) -> list[Server]:
+    """Servers of every role, then, for a disaggregated topology, the router in front of them."""
+    started = [
+        _server(case, place, role, name)
+        for role, count in case.topology.roles.items()
+        for name in numbered(role, count)
+    ]
+    if case.topology.kind == "disagg":
+        started.append(_router(place, started))
+    return started
+
+
+def devices(serve: Serve) -> int:
+    """Accelerators of one server: with data parallel attention, its ranks are inside the tensor parallel group."""
+    inside = serve.flags.get("enable-dp-attention") is True
+    return serve.tensor_parallel_size * (1 if inside else serve.data_parallel_size)
+
+
+def _server(case: Case, place: Place, role: Role, name: str) -> Server:
+    serve = case.serve_of(role)
+    # Without a port of its own for torch.distributed, a server takes one that its neighbour may take too.
+    ports = {"http": place.port(1), "nccl": place.port(1)}
+    probes = [Probe("http", ports["http"], "/health", path="/health")]
+    links = {serve.served_as: place.checkpoints[serve.model.name]}
+    flags: dict[str, FlagValue] = {
+        "model-path": serve.served_as,
+        "served-model-name": serve.served_as,
+        "host": "127.0.0.1",
+        "port": ports["http"],
+        "nccl-port": ports["nccl"],
+        "tp-size": serve.tensor_parallel_size,
+        "dp-size": serve.data_parallel_size,
+        "enable-metrics": True,
+    }
+    if serve.speculation:
+        flags |= _speculation(serve)
+        if serve.speculation.model:
+            links[_DRAFTER] = place.checkpoints[serve.speculation.model.name]
+    if role != "server":
+        flags["disaggregation-mode"] = role
+    if serve.kv_transfer:
+        flags["disaggregation-transfer-backend"] = serve.kv_transfer.connector
+    if role == "prefill":
+        ports["bootstrap"] = place.port(1)
+        probes.append(Probe("http", ports["bootstrap"], "KV bootstrap", path="/health"))
+        flags["disaggregation-bootstrap-port"] = ports["bootstrap"]
+    return Server(
+        name=name,
+        role=role,
+        argv=(place.python, "-m", "sglang.launch_server", *flag_arguments(flags | serve.flags)),
+        ports=ports,
+        probes=tuple(probes),
+        # Where the KV side channels listen.
+        env={"SGLANG_HOST_IP": "127.0.0.1", **serve.env, **place.devices(devices(serve))},
+        links=links,
+        has_metrics=True,
+    )
+
+
+def _speculation(serve: Serve) -> dict[str, FlagValue]:
+    assert serve.speculation is not None
+    chosen = serve.speculation
+    flags: dict[str, FlagValue | None] = {
+        "speculative-algorithm": _ALGORITHMS[chosen.method],
+        "speculative-draft-model-path": _DRAFTER if chosen.model else None,
+        "speculative-num-steps": chosen.num_steps,
+        "speculative-eagle-topk": chosen.topk,
+        "speculative-num-draft-tokens": chosen.num_draft_tokens,
+    }
+    return {name: value for name, value in flags.items() if value is not None}
+
+
+def _router(place: Place, behind: list[Server]) -> Server:
+    """sglang-router as the small balancer of SGLang's own tests: it picks at random and does not retry."""
+    ports = {"http": place.port(1)}
+    flags: dict[str, FlagValue] = {
+        "pd-disaggregation": True,
+        "mini-lb": True,
+        "host": "127.0.0.1",
+        "port": ports["http"],
+    }
+    arguments = flag_arguments(flags)
+    for server in behind:
+        bootstrap = [str(server.ports["bootstrap"])] if "bootstrap" in server.ports else []
+        arguments += [f"--{server.role}", server.url, *bootstrap]
+    return Server(
+        name="router",
+        role="router",
+        argv=(place.python, "-m", "sglang_router.launch_router", *arguments),
+        ports=ports,
+        probes=(Probe("http", ports["http"], "/health", path="/health"),),
+    )
+
+
+_TREE = ("num_steps", "topk", "num_draft_tokens")
+
+SPEC = EngineSpec(
+    name="sglang",
+    sources="python/sglang/",
+    distributions=(
+        "sglang",
+        "sglang-kernel",
+        "sgl-kernel",
+        "torch",
+        "transformers",
+        "flashinfer-python",
+        "mooncake-transfer-engine",
+        "nixl",
+        "sglang-router",
+    ),
+    servers=servers,
+    devices=devices,
+    speculation={"eagle3": Keys(("model", *_TREE)), "mtp": Keys(_TREE, ("model",))},
+    kv_transfer={"mooncake": Keys(()), "nixl": Keys(())},
+    metrics=METRICS,
+    block_flag="page-size",
+    no_prefix_cache=("disable-radix-cache", True),
+    prefixes=("SGLANG_",),
+    probe=sglang_probe.PROBE,
+    renames=(),
+    # sglang/srt/eplb/eplb_manager.py.
+    rearranged=r"\[EPLBManager\] rebalance end",
+    echoes=("Received sigquit from a child process", "scheduler died during initialization"),
+    # Refused while a request runs or waits; with a timeout it waits for that. Resets the prefix cache too.
+    reset="/flush_cache?timeout=10",
+    info="/server_info",
+)
