@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -107,7 +106,7 @@ def _run(context: Context, arguments: Sequence[str]) -> tuple[int, str]:
     argv = [runtime.engine_python, "-c", *arguments]
     deadline = Deadline(context.case.timeouts.start, context.clock)
 
-    def on_tick(*_: Any) -> None:
+    def on_tick(_line: str = "") -> None:
         if deadline.passed:
             raise CannotJudge(f"{runtime.engine_python} did not answer within {context.case.timeouts.start:g} s")
 
@@ -121,7 +120,9 @@ def _run(context: Context, arguments: Sequence[str]) -> tuple[int, str]:
         raise CannotJudge(f"{runtime.engine_python} cannot be run", cause=str(error)) from error
 
 
-def _in_container(context: Context, runtime: Runtime, argv: Sequence[str], on_tick: Any) -> tuple[int, str]:
+def _in_container(
+    context: Context, runtime: Runtime, argv: Sequence[str], on_tick: Callable[[], None]
+) -> tuple[int, str]:
     """The container shares nothing but the run directory, so the output comes back as a log in it."""
     log = context.rundir.log("engine-asked")
     command = ["sh", "-c", 'log=$1; shift; exec "$@" >"$log" 2>&1', "sh", str(log), *argv]

@@ -151,8 +151,9 @@ def _names(case: Case, server: Server, prefixes: Sequence[str]) -> Iterator[tupl
 
 def _key(case: Case, server: Server, table: str, names: Sequence[str]) -> str:
     """Where the case sets one of ``names``; what no case sets comes from the engine's module."""
-    for where, settings in ((f"roles.{server.role}", case.roles.get(server.role)), ("serve", case.serve.model_dump())):  # type: ignore[call-overload]
+    roles = [(f"roles.{role}", settings) for role, settings in case.roles.items() if role == server.role]
+    for where, settings in (*roles, ("serve", case.serve.model_dump())):
         for name in names:
-            if settings and name in settings.get(table, {}):
+            if name in settings.get(table, {}):
                 return f"{where}.{table}.{name}"
     return f"set by the harness for {server.name}"
