@@ -38,9 +38,11 @@ def last_number(pattern: re.Pattern[str], text: str) -> str | None:
 
     None if there is no match, or if Python reads no number from it: so a whole number may not begin with zeros.
     """
-    found = pattern.findall(text.replace(",", ""))
+    numbers = pattern.findall(text.replace(",", ""))
+    if not numbers:
+        return None
     try:
-        value = ast.literal_eval(found[-1]) if found else None
+        value = ast.literal_eval(numbers[-1])
     except (SyntaxError, ValueError):
         return None
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else None if value is None else str(value)
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

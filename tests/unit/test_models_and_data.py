@@ -72,7 +72,7 @@ def test_a_download_is_kept_only_if_it_is_the_right_one(tmp_path: Path, monkeypa
 
 def test_mt_bench_asks_the_first_turns_as_chat() -> None:
     config = mt_bench_first_turn.Config(
-        protocol=mt_bench_first_turn.ID, items=2, max_tokens=256, concurrency=80, send_to="entry"
+        protocol="mt_bench_first_turn", items=2, max_tokens=256, concurrency=80, send_to="entry"
     )
     found = items(config, {MT_BENCH.file: CONTENT.decode()})
     assert [(item.id, item.prompt, item.chat) for item in found] == [("M81", "Who?", True), ("M82", "Where?", True)]
@@ -83,7 +83,7 @@ def test_mt_bench_asks_the_first_turns_as_chat() -> None:
 def test_the_real_mt_bench() -> None:
     text = data.fetch(MT_BENCH).read_text(encoding="utf-8")
     config = mt_bench_first_turn.Config(
-        protocol=mt_bench_first_turn.ID, items=80, max_tokens=256, concurrency=80, send_to="entry"
+        protocol="mt_bench_first_turn", items=80, max_tokens=256, concurrency=80, send_to="entry"
     )
     found = items(config, {MT_BENCH.file: text})
     assert (len(found), found[0].id, found[-1].id) == (80, "M81", "M160")

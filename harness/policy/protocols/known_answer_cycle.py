@@ -11,8 +11,6 @@ from harness.policy.known_answer.simulate import Request, simulate
 from harness.policy.known_answer.table import CYCLE, TABLE, Table
 from harness.policy.protocols.base import EvaluationBase
 
-ID: Literal["known_answer_cycle"] = "known_answer_cycle"
-
 
 class Config(EvaluationBase):
     """``[evaluation]`` with ``protocol = "known_answer_cycle"``."""

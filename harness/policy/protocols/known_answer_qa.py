@@ -14,8 +14,6 @@ from harness.policy.known_answer.simulate import Request, simulate
 from harness.policy.known_answer.table import TABLE, Table
 from harness.policy.protocols.base import EvaluationBase
 
-ID: Literal["known_answer_qa"] = "known_answer_qa"
-
 _ANSWER = re.compile(r"#### (\d+)")
 
 

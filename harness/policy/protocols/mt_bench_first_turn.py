@@ -17,8 +17,6 @@ from harness.ground.domain import Item
 from harness.policy.datasets import MT_BENCH, Dataset
 from harness.policy.protocols.base import EvaluationBase
 
-ID: Literal["mt_bench_first_turn"] = "mt_bench_first_turn"
-
 
 class Config(EvaluationBase):
     """``[evaluation]`` with ``protocol = "mt_bench_first_turn"``."""
