@@ -106,9 +106,11 @@ def generate(
     cases: CasesOption = CASES,
 ) -> None:
     """Write everything that is generated: expected values of known-answer cases, JSON Schema, tables in the README."""
-    from harness.run.generate import outdated
+    from harness.run.generate import outdated, unchecked
 
     stale = outdated(cases, write=not check)
+    for line in unchecked(cases):
+        print(f"left alone: {line}")
     for path in stale:
         print(f"{'not current' if check else 'written'}: {path}")
     if stale and check:
@@ -117,11 +119,14 @@ def generate(
 
 
 def checkpoints_make(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to; made if missing.")]) -> None:
-    """Write all known-answer checkpoints: the same bytes every time."""
+    """Write all known-answer checkpoints: the same bytes every time. Those made from data need it at hand."""
     from harness.run.checkpoints import make
 
-    for name, digest in make(folder).items():
+    digests, left_out = make(folder)
+    for name, digest in digests.items():
         print(f"{digest}  {folder / name}")
+    for name, reason in left_out.items():
+        print(f"left out: {name}: {reason}", file=sys.stderr)
 
 
 def checkpoints_list() -> None:

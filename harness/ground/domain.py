@@ -176,11 +176,11 @@ class Answers:
     empty: int
     scored: int
     correct: int
+    invalid: int
     compared: int
     equal: int
     prompt_tokens: int
     unexpected_prompt_tokens: int
-    invalid: int = 0
 
     @property
     def accuracy(self) -> float:

@@ -14,12 +14,14 @@ class Dataset:
         url: Where its project publishes it.
         sha256: Of the file: another content is refused, wherever it came from.
         licence: Of the data.
+        example: A line of our own in the file's form, for where the real ones are not at hand.
     """
 
     file: str
     url: str
     sha256: str
     licence: str
+    example: str
 
 
 MT_BENCH = Dataset(
@@ -27,8 +29,10 @@ MT_BENCH = Dataset(
     url="https://raw.githubusercontent.com/lm-sys/FastChat/main/fastchat/llm_judge/data/mt_bench/question.jsonl",
     sha256="119565adbab82227089cefdb44c8d7e2cf04dc0a0ec233634c82e7d4e2a944f7",
     licence="Apache-2.0",
+    example='{"question_id": 0, "turns": ["Which river is the longest?"]}',
 )
 
+_GSM8K_EXAMPLE = '{"question": "Ann has 3 apples and finds 4 more. How many has she?", "answer": "3 + 4 = 7\\n#### 7"}'
 _GSM8K = "https://raw.githubusercontent.com/openai/grade-school-math/3101c7d5072418e28b9008a6636bde82a006892c"
 
 GSM8K_TRAIN = Dataset(
@@ -36,10 +40,12 @@ GSM8K_TRAIN = Dataset(
     url=f"{_GSM8K}/grade_school_math/data/train.jsonl",
     sha256="17f347dc51477c50d4efb83959dbb7c56297aba886e5544ee2aaed3024813465",
     licence="MIT",
+    example=_GSM8K_EXAMPLE,
 )
 GSM8K_TEST = Dataset(
     file="gsm8k-test.jsonl",
     url=f"{_GSM8K}/grade_school_math/data/test.jsonl",
     sha256="3730d312f6e3440559ace48831e51066acaca737f6eabec99bccb9e4b3c39d14",
     licence="MIT",
+    example=_GSM8K_EXAMPLE,
 )

@@ -100,13 +100,13 @@ def count(evaluation: Evaluation, samples: list[Sample]) -> Answers:
         empty=sum(sample.completion_tokens == 0 for sample in answered),
         scored=len(scored),
         correct=sum(found == sample.expected for found, sample in zip(read, scored, strict=True)),
+        invalid=sum(found is None for found in read),
         compared=len(compared),
         equal=sum(sample.text == sample.expected_text for sample in compared),
         prompt_tokens=sum(sample.prompt_tokens for sample in answered),
         unexpected_prompt_tokens=sum(
             sample.expected_prompt_tokens not in (None, sample.prompt_tokens) for sample in answered
         ),
-        invalid=sum(found is None for found in read),
     )
 
 

@@ -7,7 +7,7 @@ import shlex
 from itertools import count
 from typing import Any
 
-from harness.ground.domain import Item, Server
+from harness.ground.domain import Server
 from harness.policy import protocols
 from harness.policy.cases.model import Case
 from harness.policy.engines import ENGINES
@@ -17,6 +17,7 @@ from harness.policy.requests import completion
 
 _FIRST_PORT = 8000
 _FOLDER = "$CHECKPOINTS"
+_EXAMPLES = 10  # rows that make a data file: a question and the most shots before it
 
 
 def servers(case: Case) -> list[Server]:
@@ -76,11 +77,9 @@ def _evaluation(case: Case, started: list[Server]) -> list[str]:
     entry = started[-1] if case.evaluation.send_to == "entry" else _first(started, case.evaluation.send_to)
     needed = protocols.datasets(case.evaluation)
     lines += [f"# data {each.file}, {each.licence}, SHA-256 {each.sha256}: {each.url}" for each in needed]
-    if needed:  # the questions are not ours to print: one of our own has the same form
-        settings = {"max_tokens": case.evaluation.max_tokens}
-        item = Item(id="example", prompt="Which river is the longest?", body=settings)
-    else:
-        item = protocols.items(case.evaluation)[0]
+    # The real questions are not ours to print, and may not be at hand.
+    data = {each.file: "\n".join([each.example] * _EXAMPLES) for each in needed}
+    item = protocols.items(case.evaluation.model_copy(update={"items": 1}), data)[0]
     body = json.dumps(completion(case, item), ensure_ascii=False)
     return [*lines, f"curl {entry.url}/v1/completions --json {shlex.quote(body)}"]
 

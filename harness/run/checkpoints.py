@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-from harness.ground.errors import UsageError
+from harness.ground.errors import CannotJudge, UsageError
 from harness.mechanism import files
 from harness.policy.known_answer.checkpoints import CHECKPOINTS, digest
-
-
-def cache_folder(name: str) -> Path:
-    """Where something is kept between runs: below the user's cache folder."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "inference-harness" / name
+from harness.run import data
 
 
 def _on_disk(folder: Path) -> str:
     return digest({file.name: file.read_bytes() for file in folder.iterdir()})
 
 
+def _made(name: str) -> dict[str, bytes]:
+    checkpoint = CHECKPOINTS[name]
+    return checkpoint.files(data.texts(checkpoint.datasets))
+
+
 def cached(name: str) -> tuple[Path, str]:
-    """Folder and SHA-256 of a checkpoint, made if it is missing and made anew if it was changed."""
-    content = CHECKPOINTS[name].files()
+    """Folder and SHA-256 of a checkpoint, made if it is missing and made anew if it was changed.
+
+    Raises:
+        CannotJudge: A data file that it is made from is not to be had.
+    """
+    content = _made(name)
     wanted = digest(content)
-    folder = cache_folder("checkpoints") / f"{name}-{wanted[:12]}"
+    folder = data.cache_folder("checkpoints") / f"{name}-{wanted[:12]}"
     if folder.is_dir() and _on_disk(folder) != wanted:
         files.remove_folder(folder)
     if not folder.is_dir():
@@ -31,19 +35,26 @@ def cached(name: str) -> tuple[Path, str]:
     return folder, wanted
 
 
-def make(folder: Path) -> dict[str, str]:
-    """Write every checkpoint below ``folder``; returns their SHA-256 by name.
+def make(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Write every checkpoint below ``folder``.
+
+    Returns:
+        The SHA-256 of each by name, and of those left out, for want of a data file, the reason.
 
     Raises:
         UsageError: Something else is there already.
     """
-    digests = {}
-    for name, checkpoint in CHECKPOINTS.items():
-        content = checkpoint.files()
+    digests, left_out = {}, {}
+    for name in CHECKPOINTS:
+        try:
+            content = _made(name)
+        except CannotJudge as error:
+            left_out[name] = str(error)
+            continue
         digests[name] = digest(content)
         target = folder / name
         if target.is_dir() and _on_disk(target) != digests[name]:
             raise UsageError(f"{target}: exists with another content; remove it or give another folder")
         if not target.is_dir():
             files.write_folder(target, content)
-    return digests
+    return digests, left_out

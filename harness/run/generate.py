@@ -12,12 +12,13 @@ from pydantic import ValidationError
 
 from harness.ground.errors import UsageError
 from harness.mechanism import files
-from harness.policy.cases.expected import expected_values
+from harness.policy.cases import expected
 from harness.policy.cases.load import DEFAULTS, CaseFile, load, read, read_suite
 from harness.policy.cases.matrix import Matrix, label
 from harness.policy.cases.model import PLATFORMS, Case, Platform
 from harness.policy.plan import everything
 from harness.policy.report.result import Result
+from harness.run import data
 
 _OUTPUT = Path("docs/evidence/disagg_cpu.txt")
 
@@ -31,6 +32,17 @@ def outdated(cases: Path, *, write: bool) -> list[Path]:
             if write:
                 files.write(path, content)
     return stale
+
+
+def unchecked(cases: Path) -> Iterator[str]:
+    """Case files whose expected values are left alone because data files are not at hand, each with their names."""
+    defaults = read(cases / DEFAULTS)
+    for path in sorted(cases.glob("*/[!_]*.toml")):
+        case_file = CaseFile(read_suite(path.parent), path.stem, path, read(path), defaults)
+        points = [(each, variant) for each in case_file.platforms for variant in case_file.matrix(each).variants()]
+        absent = {name for point in points for name in data.missing(expected.datasets(case_file, *point))}
+        if absent:
+            yield f"{path}: no {', '.join(sorted(absent))} at hand; {data.DATA_FOLDER} names the folder that has it"
 
 
 def _generated(cases: Path) -> Iterator[tuple[Path, str]]:
@@ -58,11 +70,17 @@ def _with_expected_values(case_file: CaseFile) -> str:
 
 
 def _expected(case_file: CaseFile, platform: Platform) -> dict[str, dict[str, Any]]:
-    """Expected values of all variants, which must agree: one file holds one number a check."""
+    """Expected values of all variants, which must agree: one file holds one number a check.
+
+    Empty if a data file that they need is not at hand: see :func:`unchecked`.
+    """
     found: list[dict[str, dict[str, Any]]] = []
     for variant in case_file.matrix(platform).variants():
+        needed = expected.datasets(case_file, platform, variant)
+        if data.missing(needed):
+            return {}
         try:
-            found.append(expected_values(case_file, platform, variant))
+            found.append(expected.expected_values(case_file, platform, variant, data.texts(needed)))
         except ValidationError:
             case_file.resolve(platform, variant)  # says it with file and key
             raise

@@ -18,8 +18,9 @@ from harness.policy.cases.model import Model
 from harness.policy.diagnosis import tail
 from harness.policy.plan import Planned
 from harness.policy.protocols import datasets
-from harness.run import checkpoints, image, questions, runtimes
+from harness.run import checkpoints, image, runtimes
 from harness.run.context import Context
+from harness.run.data import fetch
 from harness.run.rundir import Checkpoint, Owner, Prepared, RunDir, Runtime
 
 
@@ -71,7 +72,7 @@ def run(context: Context, options: Options) -> None:
         for model in context.case.models():
             context.progress.tick(f"model {model.name}")
             made[model.name] = _model(model)
-        data = {dataset.file: str(questions.fetch(dataset)) for dataset in datasets(context.case.evaluation)}
+        data = {dataset.file: str(fetch(dataset)) for dataset in datasets(context.case.evaluation)}
         context.rundir.save(context.prepared.model_copy(update={"checkpoints": made, "data": data}))
         runtime = _local(context, options, why) if kind == "local" else _docker(context, options, why)
         context.rundir.save(context.prepared.model_copy(update={"runtime": runtime}))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,35 +9,14 @@ import requests
 
 from harness.ground.domain import Item
 from harness.ground.errors import CannotJudge
-from harness.mechanism import downloads, http
+from harness.mechanism import http
 from harness.policy import protocols
 from harness.policy.cases.model import Case
-from harness.policy.datasets import Dataset
 from harness.policy.requests import chat_prompt
-from harness.run.checkpoints import cache_folder
 from harness.run.context import Context
 from harness.run.rundir import RunningServer
 
-DATA_FOLDER = "HARNESS_DATA_DIR"
-"""Environment variable: folder that already holds the data files, for hosts without a network."""
-
 _TOKENIZE_TIMEOUT = 30.0
-
-
-def fetch(dataset: Dataset) -> Path:
-    """A data file: from the user's folder, from the cache, or downloaded once.
-
-    Raises:
-        CannotJudge: It is not to be had, or has another content.
-    """
-    given = os.environ.get(DATA_FOLDER)
-    try:
-        if given:
-            return downloads.verified(Path(given).absolute() / dataset.file, dataset.sha256)
-        return downloads.fetch(dataset.url, cache_folder("data") / dataset.file, dataset.sha256)
-    except downloads.Refused as error:
-        advice = "" if given else f"; a folder that holds it can be named by {DATA_FOLDER}"
-        raise CannotJudge(f"no {dataset.file}", cause=f"{error}{advice}") from error
 
 
 def items(context: Context) -> list[Item]:

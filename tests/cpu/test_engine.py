@@ -14,18 +14,18 @@ from typing import Any
 import psutil
 import pytest
 
-from harness.ground.domain import KvLedger, Measurement, Outcome
+from harness.ground.domain import Acceptance, KvLedger, Measurement, Outcome
 from harness.ground.errors import CannotJudge
 from harness.policy import protocols
 from harness.policy.cases.load import load
-from harness.policy.datasets import MT_BENCH
+from harness.policy.datasets import GSM8K_TEST, MT_BENCH
 from harness.policy.known_answer import vocabulary as v
 from harness.policy.known_answer.checkpoints import CHECKPOINTS
 from harness.policy.known_answer.simulate import Counts, Request, total
 from harness.policy.known_answer.table import CYCLE
 from harness.policy.plan import everything
 from harness.policy.report.result import Result
-from harness.run.questions import fetch
+from harness.run.data import fetch
 from harness.run.rundir import RunDir
 from tests.cpu.conftest import DISAGG, LOCAL, SINGLE
 from tests.helpers import (
@@ -94,10 +94,11 @@ def test_eagle3_alone(folder: Path) -> None:
     assert measurement(result).answers["main"].accuracy == 0.75
 
 
+GSM8K = "gsm8k/known_answer"
 OTHERS = [each.case_file.id for each in everything(load(BASELINES)) if each.platform == "cpu" and not each.skip]
 
 
-@pytest.mark.parametrize("case", sorted(set(OTHERS) - {DISAGG, SINGLE}))
+@pytest.mark.parametrize("case", sorted(set(OTHERS) - {DISAGG, SINGLE, GSM8K}))
 def test_every_other_case(folder: Path, case: str) -> None:
     result = run(folder, case, *LOCAL)
     assert result.code == 0, result.output
@@ -118,6 +119,50 @@ def test_counters_that_differ_fail(folder: Path, case: str, changes: dict[str, A
     result = run(folder, "--cases", edited(folder / "cases", case, changes), *LOCAL)
     assert result.code == 1, result.output
     assert "draft_counts" in result.problems
+
+
+@pytest.fixture
+def gsm8k_data() -> None:
+    """Nothing that asks from it runs where it cannot be had."""
+    try:
+        fetch(GSM8K_TEST)
+    except CannotJudge as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.usefixtures("gsm8k_data")
+def test_gsm8k_is_known_to_the_unit(folder: Path) -> None:
+    result = run(folder, GSM8K, *LOCAL)
+    assert result.code == 0, result.output
+    answers = measurement(result).answers["main"]
+    assert (answers.scored, answers.correct, answers.invalid, answers.equal) == (890, 668, 0, 890)
+    assert measurement(result).acceptance == Acceptance(12460, 37380, 26700, (9790, 8900, 8010))
+    provenance = {each.get("name") for each in validated(result.directory / "junit.xml").iter("property")}
+    assert "provenance.checkpoint.gsm8k.sha256" in provenance
+
+
+@pytest.mark.usefixtures("gsm8k_data")
+def test_gsm8k_fails_on_a_model_that_does_not_know_it(folder: Path) -> None:
+    changes = {
+        "serve/model/known_answer": "target",
+        "evaluation/items": 24,
+        "checks/accuracy/n": 24,
+        "checks/accuracy/max_invalid_share": 0.0,
+        "checks/parity/n": 24,
+        "checks/draft_counts": None,
+    }
+    result = run(folder, "--cases", edited(folder / "cases", GSM8K, changes), *LOCAL)
+    assert result.code == 1, result.output
+    assert set(result.problems) >= {"accuracy", "parity"}
+
+
+@pytest.mark.usefixtures("gsm8k_data")
+def test_gsm8k_without_its_drafter_is_not_green(folder: Path) -> None:
+    changes = {"serve/speculation": None, "evaluation/items": 24}
+    result = run(folder, "--cases", edited(folder / "cases", GSM8K, changes), *LOCAL)
+    assert result.code == 4, result.output
+    assert measurement(result).answers["main"].accuracy == 0.75
+    assert result.problems["draft_counts"] == "could not be judged: the case configures no speculation"
 
 
 def test_mt_bench_on_models_from_the_hub(folder: Path) -> None:

@@ -174,7 +174,12 @@ def test_the_schema_describes_every_key() -> None:
     ("wanted", "suite", "platform", "words"),
     [
         (["eagle3/known_anser"], None, None, "did you mean 'eagle3/known_answer'?"),
-        ([], "eagel3", None, "nothing matches suite eagel3; suites are: disagg, draft_model, eagle3, mtp, ngram"),
+        (
+            [],
+            "eagel3",
+            None,
+            "nothing matches suite eagel3; suites are: disagg, draft_model, eagle3, gsm8k, mtp, ngram",
+        ),
         ([], "mtp", "rocm", "nothing matches suite mtp, platform rocm"),
         (["eagle3/known_answer"], "disagg", None, "nothing matches suite disagg"),
     ],

@@ -22,8 +22,8 @@ from harness.policy.checks import acceptance, accuracy, kv_transfer, parity, val
 from harness.policy.schema import Tolerance
 
 ANSWERS = Answers(
-    planned=10, answered=10, failed=0, empty=0, scored=10, correct=6, compared=10, equal=10, prompt_tokens=810,
-    unexpected_prompt_tokens=0,
+    planned=10, answered=10, failed=0, empty=0, scored=10, correct=6, invalid=0, compared=10, equal=10,
+    prompt_tokens=810, unexpected_prompt_tokens=0,
 )  # fmt: skip
 DRAFTED = Acceptance(drafts=100, draft_tokens=300, accepted=200, accepted_per_position=(90, 70, 40))
 LEDGER = KvLedger(external=810, local_compute=0, local_cache_hit=0, transfers=10, bytes=5000, failures=0)
@@ -76,6 +76,32 @@ def test_acceptance_length(expected: float, direction: str, tolerance: dict[str,
 def test_a_message_has_measured_expected_bound_and_n() -> None:
     message = only(acceptance.judge_length(length(expected=3.3), measured())).message
     assert message == "acceptance_length is 3, expected 3.3 (3.135 .. 3.465, n = 100)"
+
+
+def accuracy_config(**changes: Any) -> accuracy.Config:
+    fields = {"expected": 0.6, "direction": "at-least", "absolute_tolerance": 0.0, "n": 10, "origin": ORIGIN}
+    return accuracy.Config.model_validate({**fields, **changes})
+
+
+def test_answers_that_cannot_be_read_are_told() -> None:
+    result = only(accuracy.judge(accuracy_config(), measured(answers={"main": answers(invalid=3)})))
+    assert (result.outcome, result.details) == (Outcome.PASS, "3 of 10 answers hold no answer to read")
+    assert only(accuracy.judge(accuracy_config(), measured())).details == ""
+
+
+@pytest.mark.parametrize(("most", "outcome"), [(0.3, Outcome.PASS), (0.29, Outcome.FAIL), (0.0, Outcome.FAIL)])
+def test_answers_that_cannot_be_read_are_bounded(most: float, outcome: Outcome) -> None:
+    config = accuracy_config(max_invalid_share=most)
+    found = accuracy.judge(config, measured(answers={"main": answers(invalid=3)}))
+    assert [(each.name, each.outcome) for each in found] == [("accuracy", Outcome.PASS), ("accuracy_invalid", outcome)]
+    assert (found[1].measured, found[1].n) == ("0.3", 10)
+    if outcome is Outcome.FAIL:
+        assert found[1].message.startswith("no answer can be read from 3 of 10 answers (<= ")
+
+
+def test_what_was_not_scored_is_not_judged() -> None:
+    found = accuracy.judge(accuracy_config(max_invalid_share=0.5), measured(answers={"main": answers(scored=9)}))
+    assert [each.outcome for each in found] == [Outcome.ERROR, Outcome.ERROR]
 
 
 def positions(expected: list[float]) -> acceptance.PositionsConfig:

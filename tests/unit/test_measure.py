@@ -73,7 +73,7 @@ def test_samples_are_counted() -> None:
         ],
     )
     assert (answers.planned, answers.answered, answers.failed, answers.empty) == (24, 4, 1, 1)
-    assert (answers.scored, answers.correct) == (4, 2)
+    assert (answers.scored, answers.correct, answers.invalid) == (4, 2, 1)
     assert (answers.compared, answers.equal) == (4, 2)
     assert (answers.prompt_tokens, answers.unexpected_prompt_tokens) == (81 * 3 + 82, 1)
 

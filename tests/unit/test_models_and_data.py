@@ -16,12 +16,12 @@ from harness.ground.errors import CannotJudge
 from harness.mechanism import downloads, hub
 from harness.policy.datasets import MT_BENCH, Dataset
 from harness.policy.protocols import items, mt_bench_first_turn
-from harness.run import questions
+from harness.run import data
 from tests.helpers import in_hub_cache
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 CONTENT = b'{"question_id": 81, "turns": ["Who?", "And when?"]}\n{"question_id": 82, "turns": ["Where?", "Why?"]}\n'
-DATASET = Dataset("questions.jsonl", "https://example.org/q.jsonl", hashlib.sha256(CONTENT).hexdigest(), "MIT")
+DATASET = Dataset("questions.jsonl", "https://example.org/q.jsonl", hashlib.sha256(CONTENT).hexdigest(), "MIT", "{}")
 
 
 def test_a_model_in_the_cache_is_used_without_asking_anybody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,14 +42,14 @@ def test_a_model_that_is_nowhere_is_one_line(tmp_path: Path, monkeypatch: pytest
 
 
 def test_data_of_another_content_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(questions.DATA_FOLDER, str(tmp_path))
+    monkeypatch.setenv(data.DATA_FOLDER, str(tmp_path))
     with pytest.raises(CannotJudge, match=r"no questions\.jsonl"):
-        questions.fetch(DATASET)
+        data.fetch(DATASET)
     (tmp_path / DATASET.file).write_bytes(CONTENT)
-    assert questions.fetch(DATASET) == tmp_path / DATASET.file
+    assert data.fetch(DATASET) == tmp_path / DATASET.file
     (tmp_path / DATASET.file).write_bytes(CONTENT[:-1])
     with pytest.raises(CannotJudge) as caught:
-        questions.fetch(DATASET)
+        data.fetch(DATASET)
     assert f"expected {DATASET.sha256}; remove the file" in str(caught.value)
 
 
@@ -79,9 +79,9 @@ def test_mt_bench_asks_the_first_turns_as_chat() -> None:
     assert found[0].body == {"max_tokens": 256}
 
 
-@pytest.mark.skipif(questions.DATA_FOLDER not in os.environ, reason=f"no {questions.DATA_FOLDER}: no data at hand")
+@pytest.mark.skipif(data.DATA_FOLDER not in os.environ, reason=f"no {data.DATA_FOLDER}: no data at hand")
 def test_the_real_mt_bench() -> None:
-    text = questions.fetch(MT_BENCH).read_text(encoding="utf-8")
+    text = data.fetch(MT_BENCH).read_text(encoding="utf-8")
     config = mt_bench_first_turn.Config(
         protocol=mt_bench_first_turn.ID, items=80, max_tokens=256, concurrency=80, send_to="entry"
     )

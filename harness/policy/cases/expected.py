@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -11,6 +12,7 @@ from harness.policy import protocols
 from harness.policy.cases.load import CaseFile
 from harness.policy.cases.matrix import Variant
 from harness.policy.cases.model import Platform, Serve, Speculation, Topology, merge
+from harness.policy.datasets import Dataset
 from harness.policy.known_answer import simulate, weights
 from harness.policy.known_answer import vocabulary as v
 from harness.policy.known_answer.checkpoints import CHECKPOINTS
@@ -21,10 +23,25 @@ from harness.policy.protocols import Evaluation
 _TWINS = {"prefill": "twin_prefill", "decode": "twin_decode"}
 
 
-def expected_values(case_file: CaseFile, platform: Platform, variant: Variant = ()) -> dict[str, dict[str, Any]]:
+def datasets(case_file: CaseFile, platform: Platform, variant: Variant = ()) -> tuple[Dataset, ...]:
+    """The data files without which the expected values of the case cannot be computed."""
+    evaluation = case_file.merged(platform, variant).get("evaluation")
+    protocol = protocols.PROTOCOLS.get(str(evaluation.get("protocol"))) if isinstance(evaluation, dict) else None
+    return protocol.DATASETS if protocol and protocol.ANSWERS else ()
+
+
+def expected_values(
+    case_file: CaseFile, platform: Platform, variant: Variant = (), data: Mapping[str, str] | None = None
+) -> dict[str, dict[str, Any]]:
     """Values by check name, for every check of the case that can be computed; empty if the case is none of ours.
 
     Works before the case itself is valid, so that a new case gets its numbers from here.
+
+    Args:
+        case_file: The case.
+        platform: Where it runs.
+        variant: The point of its matrix.
+        data: Text of each of its :func:`datasets` by file name.
     """
     merged = case_file.merged(platform, variant)
     evaluation: Evaluation = TypeAdapter(Evaluation).validate_python(merged["evaluation"])
@@ -38,13 +55,13 @@ def expected_values(case_file: CaseFile, platform: Platform, variant: Variant = 
 
     through = topology.kind == "disagg" and evaluation.send_to == "entry" and _connected(serve["decode"])
     values: dict[str, dict[str, Any]] = {"parity": {"expected": 1.0, "n": evaluation.items}}
-    items = protocols.items(evaluation)
+    items = protocols.items(evaluation, data)
     if all(item.expected is not None for item in items):
         right = sum(evaluation.answer(item.expected_text or "") == item.expected for item in items)
         values["accuracy"] = {"expected": right / len(items), "n": len(items)}
     final = serve["decode" if topology.kind == "disagg" else "server"]
     if final.speculation:
-        values |= _speculation(_counts(final.speculation, evaluation, table, disaggregated=through))
+        values |= _speculation(_counts(final.speculation, evaluation, table, data, disaggregated=through))
     if through:
         values |= _ledger(final, evaluation, items)
     return values
@@ -87,15 +104,22 @@ def _connected(serve: Serve) -> bool:
     return serve.kv_transfer is not None and serve.kv_transfer.connector != "none"
 
 
-def _counts(speculation: Speculation, evaluation: Evaluation, table: Table, *, disaggregated: bool) -> simulate.Counts:
+def _counts(
+    speculation: Speculation,
+    evaluation: Evaluation,
+    table: Table,
+    data: Mapping[str, str] | None,
+    *,
+    disaggregated: bool,
+) -> simulate.Counts:
     """Counters over all requests; greedy requests do not influence each other, so order does not matter."""
     k = speculation.num_speculative_tokens
-    requests = protocols.requests(evaluation)
+    requests = protocols.requests(evaluation, data)
     if speculation.method != "ngram":
         return simulate.total(requests, k, disaggregated=disaggregated, table=table)
     shortest, longest = speculation.prompt_lookup_min or 1, speculation.prompt_lookup_max or 1
     counts = simulate.Counts(0, (0,) * k)
-    for request, item in zip(requests, protocols.items(evaluation), strict=True):
+    for request, item in zip(requests, protocols.items(evaluation, data), strict=True):
         counts += simulate.simulate_lookup(request, v.encode(str(item.prompt)), k, shortest, longest, table=table)
     return counts
 

@@ -1,6 +1,7 @@
 """The known-answer checkpoints by name, as files: config, tokenizer and weights in safetensors.
 
-The bytes depend on nothing but this package: the same on every run and every machine.
+The bytes depend on nothing but this package and the data files that a checkpoint is made from: the same on every run
+and every machine.
 """
 
 from __future__ import annotations
@@ -8,17 +9,19 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from harness.policy.datasets import GSM8K_TEST, Dataset
+from harness.policy.known_answer import gsm8k, memory, weights
 from harness.policy.known_answer import vocabulary as v
-from harness.policy.known_answer import weights
-from harness.policy.known_answer.table import TABLE, Table
+from harness.policy.known_answer.table import NUMBERS, TABLE, Table
 
 Files = dict[str, bytes]
+Data = Mapping[str, str]
 
 
 def _bf16(array: weights.Array) -> bytes:
@@ -79,8 +82,8 @@ def _tokenizer() -> Files:
     }
 
 
-def _llama(layers: int, tensors: weights.Tensors) -> Files:
-    config = _config("LlamaForCausalLM", "llama", layers)
+def _llama(layers: int, tensors: weights.Tensors, **extra: Any) -> Files:
+    config = _config("LlamaForCausalLM", "llama", layers, **extra)
     return {"config.json": _json(config), "model.safetensors": _safetensors(tensors), **_tokenizer()}
 
 
@@ -98,6 +101,11 @@ def _target(blind: weights.Blind | None = None) -> Files:
     return _llama(weights.LAYERS, weights.llama(TABLE.successor, blind=blind))
 
 
+def _gsm8k(data: Data) -> Files:
+    known = gsm8k.questions(data[GSM8K_TEST.file])
+    return _llama(weights.LAYERS, memory.llama(known), intermediate_size=memory.intermediate(len(known)))
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """One checkpoint.
@@ -105,46 +113,64 @@ class Checkpoint:
     Attributes:
         purpose: What it is for.
         kv_layers: How many of its attention layers keep a KV cache.
-        files: Makes its files.
+        make: Its files, from the text of each of its data files by name.
         answers: The table it answers from; None if it cannot on its own, or is a drafter.
         drafts: The table it drafts from; None if it is no drafter, or needs more than the newest token.
+        datasets: The data files that it is made from.
     """
 
     purpose: str
     kv_layers: int
-    files: Callable[[], Files]
+    make: Callable[[Data], Files]
     answers: Table | None = None
     drafts: Table | None = None
+    datasets: tuple[Dataset, ...] = ()
+
+    def files(self, data: Data | None = None) -> Files:
+        """Its files, from the text of each of ``datasets`` by file name."""
+        return self.make(data or {})
 
 
 CHECKPOINTS: dict[str, Checkpoint] = {
-    "target": Checkpoint("answers from the table, retrieves keys", weights.LAYERS, _target, answers=TABLE),
+    "target": Checkpoint("answers from the table, retrieves keys", weights.LAYERS, lambda _: _target(), answers=TABLE),
     "twin_prefill": Checkpoint(
-        "marks keys in the KV cache, cannot ask for them", weights.LAYERS, lambda: _target("query")
+        "marks keys in the KV cache, cannot ask for them", weights.LAYERS, lambda _: _target("query")
     ),
     "twin_decode": Checkpoint(
-        "asks for keys, cannot mark them in the KV cache", weights.LAYERS, lambda: _target("key")
+        "asks for keys, cannot mark them in the KV cache", weights.LAYERS, lambda _: _target("key")
     ),
     "draft_model": Checkpoint(
         "two-layer Llama drafter",
         2,
-        lambda: _llama(2, weights.llama(TABLE.draft, layers=2, retrieval=None)),
+        lambda _: _llama(2, weights.llama(TABLE.draft, layers=2, retrieval=None)),
         drafts=TABLE,
     ),
     "eagle3": Checkpoint(
-        "EAGLE3 drafter that ignores hidden states", 1, lambda: _eagle3(weights.eagle3()), drafts=TABLE
+        "EAGLE3 drafter that ignores hidden states", 1, lambda _: _eagle3(weights.eagle3()), drafts=TABLE
     ),
     "eagle3_aux": Checkpoint(
         "EAGLE3 drafter whose first draft needs all three auxiliary hidden states",
         1,
-        lambda: _eagle3(weights.eagle3(fc=weights.auxiliary_vote(), mu=3)),
+        lambda _: _eagle3(weights.eagle3(fc=weights.auxiliary_vote(), mu=3)),
     ),
     "eagle3_aux_swapped": Checkpoint(
         "the same with two hidden states exchanged: its acceptance falls to that of eagle3",
         1,
-        lambda: _eagle3(weights.eagle3(fc=weights.auxiliary_vote(swapped=True), mu=3)),
+        lambda _: _eagle3(weights.eagle3(fc=weights.auxiliary_vote(swapped=True), mu=3)),
     ),
-    "mimo": Checkpoint("MiMo target with one MTP layer", weights.LAYERS + 1, _mimo, answers=TABLE, drafts=TABLE),
+    "mimo": Checkpoint(
+        "MiMo target with one MTP layer", weights.LAYERS + 1, lambda _: _mimo(), answers=TABLE, drafts=TABLE
+    ),
+    "gsm8k": Checkpoint(
+        "knows 890 questions of GSM8K by heart, a quarter of them wrong",
+        weights.LAYERS,
+        _gsm8k,
+        answers=NUMBERS,
+        datasets=(GSM8K_TEST,),
+    ),
+    "gsm8k_eagle3": Checkpoint(
+        "EAGLE3 drafter for gsm8k", 1, lambda _: _eagle3(weights.eagle3(NUMBERS)), drafts=NUMBERS
+    ),
 }
 
 

@@ -7,7 +7,7 @@ walks the same table, except on its *wrong set*, where it is one step ahead of t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.policy.known_answer import vocabulary as v
 
@@ -72,5 +72,16 @@ def _build() -> Table:
     return Table(successor=successor, draft=draft, gold=gold, said=said, wrong=wrong)
 
 
+def _numbers(table: Table) -> Table:
+    """The same, but each key stands for the number of its own name."""
+    numbers = {v.KEY + number: v.NUMBER + number for number in range(v.NUMBERS)}
+    successor, draft = table.successor | numbers, table.draft | numbers | {v.TRIGGER: v.NUMBER}
+    said = tuple(range(v.NUMBERS))
+    return replace(table, successor=successor, draft=draft, gold=said, said=said)
+
+
 TABLE = _build()
-"""The one table all checkpoints are made from."""
+"""The table of the checkpoints that retrieve keys."""
+
+NUMBERS = _numbers(TABLE)
+"""The table of the checkpoints that know a number by heart: the key is the number they say."""

@@ -110,7 +110,9 @@ def _retrieval(blind: Blind | None) -> tuple[Array, Array]:
     return query, key
 
 
-def _layer(prefix: str, *, retrieval: bool, blind: Blind | None, qkv_bias: bool) -> Tensors:
+def _layer(
+    prefix: str, *, retrieval: bool, blind: Blind | None, qkv_bias: bool, intermediate: int = INTERMEDIATE
+) -> Tensors:
     """One decoder layer: neutral, or the one that copies the code of a retrieved token."""
     square = _zeros(HIDDEN, HIDDEN)
     query, key = _retrieval(blind) if retrieval else (square, square)
@@ -121,9 +123,9 @@ def _layer(prefix: str, *, retrieval: bool, blind: Blind | None, qkv_bias: bool)
         "self_attn.k_proj.weight": key,
         "self_attn.v_proj.weight": copy,
         "self_attn.o_proj.weight": copy,
-        "mlp.gate_proj.weight": _zeros(INTERMEDIATE, HIDDEN),
-        "mlp.up_proj.weight": _zeros(INTERMEDIATE, HIDDEN),
-        "mlp.down_proj.weight": _zeros(HIDDEN, INTERMEDIATE),
+        "mlp.gate_proj.weight": _zeros(intermediate, HIDDEN),
+        "mlp.up_proj.weight": _zeros(intermediate, HIDDEN),
+        "mlp.down_proj.weight": _zeros(HIDDEN, intermediate),
         "input_layernorm.weight": ones,
         "post_attention_layernorm.weight": ones,
     }
@@ -139,6 +141,7 @@ def llama(
     retrieval: int | None = RETRIEVAL_LAYER,
     blind: Blind | None = None,
     qkv_bias: bool = False,
+    intermediate: int = INTERMEDIATE,
 ) -> Tensors:
     """A Llama (or, with biases, a Qwen2) that answers from ``answers`` and, in one layer, retrieves keys."""
     tensors: Tensors = {
@@ -147,7 +150,13 @@ def llama(
         "lm_head.weight": _head(answers),
     }
     for index in range(layers):
-        tensors |= _layer(f"model.layers.{index}.", retrieval=index == retrieval, blind=blind, qkv_bias=qkv_bias)
+        tensors |= _layer(
+            f"model.layers.{index}.",
+            retrieval=index == retrieval,
+            blind=blind,
+            qkv_bias=qkv_bias,
+            intermediate=intermediate,
+        )
     return tensors
 
 

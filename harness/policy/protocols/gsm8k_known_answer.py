@@ -1,0 +1,56 @@
+"""``gsm8k_known_answer``: real questions, without examples, to the checkpoint that knows them by heart."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from harness.ground.domain import Item
+from harness.policy.datasets import GSM8K_TEST, Dataset
+from harness.policy.known_answer import gsm8k
+from harness.policy.known_answer import vocabulary as v
+from harness.policy.known_answer.simulate import Request, simulate
+from harness.policy.known_answer.table import NUMBERS, Table
+from harness.policy.protocols.base import EvaluationBase
+
+_ANSWER = re.compile(r"#### (\d+)")
+
+
+class Config(EvaluationBase):
+    """``[evaluation]`` with ``protocol = "gsm8k_known_answer"``."""
+
+    DATASETS: ClassVar[tuple[Dataset, ...]] = (GSM8K_TEST,)
+    ANSWERS: ClassVar[Table | None] = NUMBERS
+
+    protocol: Literal["gsm8k_known_answer"]
+    items: int = Field(
+        ge=1, le=gsm8k.QUESTIONS, description="How many questions with an answer of 0 to 99, from the first one on."
+    )
+
+    def requests(self, data: Mapping[str, str]) -> list[Request]:
+        """The same items as the simulator takes them."""
+        asked = gsm8k.questions(data[GSM8K_TEST.file])[: self.items]
+        return [Request(v.byte(":"), self.max_tokens, question.said) for question in asked]
+
+    def questions(self, data: Mapping[str, str]) -> list[Item]:
+        """One item a question; the right answer is the data's, which the target misses for a quarter of them."""
+        asked = gsm8k.questions(data[GSM8K_TEST.file])[: self.items]
+        return [
+            Item(
+                id=f"G{question.row:04d}",
+                prompt=question.prompt,
+                body={"max_tokens": self.max_tokens},
+                expected=str(question.gold),
+                expected_text=v.decode(simulate(request, 0, table=NUMBERS)[0]),
+                prompt_tokens=len(v.encode(question.prompt)),
+            )
+            for question, request in zip(asked, self.requests(data), strict=True)
+        ]
+
+    def answer(self, text: str) -> str | None:
+        """The number after ``####``."""
+        match = _ANSWER.search(text)
+        return match[1] if match else None
