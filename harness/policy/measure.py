@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from harness.ground.agreement import Agreement, Difference
 from harness.ground.domain import (
     Acceptance,
-    Agreement,
     Answers,
-    Difference,
     KvLedger,
     Measurement,
     Primed,
