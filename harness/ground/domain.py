@@ -13,6 +13,8 @@ VISIBLE_DEVICES = {
 }
 """Environment variables that narrow a process down to some accelerators, by platform; the preferred one first."""
 
+from harness.ground.agreement import Agreement
+
 
 class Outcome(StrEnum):
     """How a check, a stage or a case ended."""
@@ -201,37 +203,6 @@ class Primed:
     planned: int = 0
     answered: int = 0
     prompt_tokens: int = 0
-
-
-@dataclass(frozen=True)
-class Difference:
-    """One item of which a comparison says something else.
-
-    Attributes:
-        at: Characters that are equal before the texts part.
-        main: What the main run says from there on, cut short.
-        other: What the comparison says from there on.
-    """
-
-    item: str
-    at: int
-    main: str
-    other: str
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """Texts of a comparison next to those of the main run.
-
-    Attributes:
-        compared: Items that both runs answered.
-        equal: Those with the same text, to the character.
-        differing: The first of the others, in the order of their ids.
-    """
-
-    compared: int
-    equal: int
-    differing: tuple[Difference, ...] = ()
 
 
 @dataclass(frozen=True)

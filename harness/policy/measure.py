@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from harness.ground.agreement import Agreement, Difference
 from harness.ground.domain import (
     Acceptance,
-    Agreement,
     Answers,
-    Difference,
     KvLedger,
     KvTransfers,
     Measurement,

@@ -144,6 +144,9 @@ def _near_the_floor(each: Planned) -> Iterator[str]:
             yield f"{where}: checks.acceptance_length: passes at {_FLOOR}, where drafts are hardly ever accepted"
     if checks.accuracy and checks.accuracy.expected - checks.accuracy.width(checks.accuracy.expected) <= 0:
         yield f"{where}: checks.accuracy: passes with no right answer at all"
+    for name, comparison in each.case.comparisons.items():
+        if comparison.expected - comparison.width(comparison.expected) <= 0:
+            yield f"{where}: comparisons.{name}: passes with no equal text at all"
 
 
 def _made_for_another_block(each: Planned) -> Iterator[str]:

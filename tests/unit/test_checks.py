@@ -6,12 +6,11 @@ from typing import Any
 
 import pytest
 
+from harness.ground.agreement import Agreement, Difference
 from harness.ground.domain import (
     Acceptance,
-    Agreement,
     Answers,
     CheckResult,
-    Difference,
     KvLedger,
     Measurement,
     Outcome,

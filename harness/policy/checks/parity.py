@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from harness.ground.domain import CheckResult, Difference, Measurement, Outcome
+from harness.ground.agreement import Difference
+from harness.ground.domain import CheckResult, Measurement, Outcome
 from harness.policy.checks import compare
 from harness.policy.schema import Baseline
 
