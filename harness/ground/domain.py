@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Literal
 
 VISIBLE_DEVICES = {
     "cuda": ("CUDA_VISIBLE_DEVICES",),
     "rocm": ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES"),
 }
 """Environment variables that narrow a process down to some accelerators, by platform; the preferred one first."""
-
-from harness.ground.agreement import Agreement
 
 
 class Outcome(StrEnum):
@@ -158,160 +156,6 @@ class Sample:
     expected: str | None = None
     expected_text: str | None = None
     expected_prompt_tokens: int | None = None
-
-
-@dataclass(frozen=True)
-class Answers:
-    """Samples of one run, counted.
-
-    Attributes:
-        planned: Items the case asks for.
-        answered: Responses with status 200.
-        failed: Requests without a usable response: errors, never wrong answers.
-        empty: Answers without a single token.
-        scored: Answers with a known right answer.
-        correct: Scored answers that are right.
-        invalid: Scored answers from which the protocol could read no answer; they are wrong too.
-        compared: Answers whose whole text is known beforehand.
-        equal: Compared answers whose text is exactly that.
-        prompt_tokens: Sum over the answers, as the server counted them.
-        unexpected_prompt_tokens: Answers whose prompt has another number of tokens than was sent.
-    """
-
-    planned: int
-    answered: int
-    failed: int
-    empty: int
-    scored: int
-    correct: int
-    invalid: int
-    compared: int
-    equal: int
-    prompt_tokens: int
-    unexpected_prompt_tokens: int
-
-    @property
-    def accuracy(self) -> float:
-        """Share of scored answers that are right."""
-        return self.correct / self.scored
-
-
-@dataclass(frozen=True)
-class Primed:
-    """Requests that went ahead of items to the servers whose counters are read."""
-
-    planned: int = 0
-    answered: int = 0
-    prompt_tokens: int = 0
-
-
-@dataclass(frozen=True)
-class Unmeasured:
-    """A measurement that the case needs and that could not be taken."""
-
-    reason: str
-
-
-@dataclass(frozen=True)
-class Acceptance:
-    """Speculative-decoding counters, as deltas over the evaluation, summed over engines and ranks."""
-
-    drafts: int
-    draft_tokens: int
-    accepted: int
-    accepted_per_position: tuple[int, ...]
-
-    @property
-    def length(self) -> float:
-        """Acceptance length: 1 + accepted / drafts."""
-        return 1 + self.accepted / self.drafts
-
-    @property
-    def per_position(self) -> tuple[float, ...]:
-        """Share of drafts whose token at each position was accepted."""
-        return tuple(accepted / self.drafts for accepted in self.accepted_per_position)
-
-
-@dataclass(frozen=True)
-class Verifications:
-    """Speculative decoding by an engine that counts verifications and tokens, but not what was accepted where.
-
-    Attributes:
-        drafts: Verifications, each of one set of drafts, as deltas over the evaluation, summed over engines and ranks.
-        emitted: Tokens of the answers that came from them: accepted ones and one more each, less those cut off where
-            an answer ended.
-    """
-
-    drafts: int
-    emitted: int
-
-    @property
-    def length(self) -> float:
-        """Acceptance length: tokens per verification."""
-        return self.emitted / self.drafts
-
-
-@dataclass(frozen=True)
-class KvTransfers:
-    """Transfers of an engine that does not count prompt tokens by source, as deltas summed over servers and ranks.
-
-    Attributes:
-        transfers: Requests whose KV cache was sent.
-        bytes: Bytes sent.
-        failures: Requests whose transfer failed or could not begin.
-    """
-
-    transfers: int
-    bytes: int
-    failures: int
-
-
-@dataclass(frozen=True)
-class KvLedger:
-    """Where the decode side's prompt tokens came from, as deltas summed over decode servers, engines and ranks.
-
-    Attributes:
-        external: Prompt tokens that arrived over the KV connector.
-        local_compute: Prompt tokens the decode side computed itself.
-        local_cache_hit: Prompt tokens found in its own prefix cache.
-        transfers: Completed transfers.
-        bytes: Bytes moved.
-        failures: Failed transfers and notifications, and requests whose KV expired.
-    """
-
-    external: int
-    local_compute: int
-    local_cache_hit: int
-    transfers: int
-    bytes: int
-    failures: int
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """Everything the checks look at.
-
-    Attributes:
-        answers: Of the main run, of each control and of each comparison.
-        acceptance: None without speculation.
-        kv: None without a KV connector.
-        finished: Requests of the main run that the engine itself says it finished.
-        restarted: Servers whose counters went down: they restarted during the evaluation.
-        rearrangements: How often experts were moved, as the logs say; None where the case does not ask.
-        agreement: Of each comparison.
-        primed: What the same servers were asked besides the main run.
-        config: Of each server, the values it says are in force, by dotted path; what it does not say is not in it.
-    """
-
-    answers: Mapping[str, Answers]
-    acceptance: Acceptance | Verifications | Unmeasured | None
-    kv: KvLedger | KvTransfers | Unmeasured | None
-    finished: int | Unmeasured
-    restarted: tuple[str, ...] = ()
-    rearrangements: int | None = None
-    agreement: Mapping[str, Agreement] = field(default_factory=dict)
-    primed: Primed = Primed()
-    config: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from harness.ground.agreement import Agreement, Difference
-from harness.ground.domain import (
+from harness.ground.domain import Sample
+from harness.ground.measurement import (
     Acceptance,
+    Agreement,
     Answers,
+    Difference,
     KvLedger,
     KvTransfers,
     Measurement,
     Primed,
-    Sample,
     Unmeasured,
     Verifications,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Literal
 
-from harness.ground.domain import Measurement
+from harness.ground.measurement import Measurement
 from harness.policy import metrics
 from harness.policy.engines import ENGINES
 from harness.policy.measure import measure

@@ -14,8 +14,9 @@ from typing import Any
 import psutil
 import pytest
 
-from harness.ground.domain import Acceptance, KvLedger, Measurement, Outcome
+from harness.ground.domain import Outcome
 from harness.ground.errors import CannotJudge
+from harness.ground.measurement import Acceptance, KvLedger, Measurement
 from harness.policy import protocols
 from harness.policy.cases.load import load
 from harness.policy.datasets import GSM8K_TEST, MT_BENCH

@@ -13,8 +13,10 @@ from tests.helpers import Run, busy_ports, edited, left_in, run
 
 SINGLE = "eagle3/known_answer"
 DISAGG = "disagg/known_answer_eagle3"
-SMALL = {
+SGLANG = "sglang_eagle3/known_answer"
+SMALL: dict[str, dict[str, Any]] = {
     SINGLE: {"evaluation/items": 8},
+    SGLANG: {"evaluation/items": 8, "platforms": ["cpu"]},
     DISAGG: {
         "evaluation/items": 8,
         "controls/prefill_alone/n": 8,

@@ -161,3 +161,12 @@ def test_other_renames(rename: Rename, env: dict[str, str], argv: tuple[str, ...
     given = Server("server", "server", ("python", "-m", "engine", *before), {}, (), {"A_NEW": "0.3"})
     spelt, _ = adapt(given, Capabilities(("--flag-old",), ("A_OLD",)), [rename])
     assert (dict(spelt.env), spelt.argv[3:]) == (env, argv)
+
+
+def test_a_switch_that_newer_builds_do_without_is_left_out(tmp_path: Path) -> None:
+    _, started = server(tmp_path, {"serve/env/SOME_SWITCH": "0"})
+    renames = [Rename("", "SOME_SWITCH")]
+    old, notes = adapt(started, Capabilities((), ("SOME_SWITCH",)), renames)
+    assert (old.env["SOME_SWITCH"], notes) == ("0", [])
+    new, notes = adapt(started, Capabilities((), ()), renames)
+    assert ("SOME_SWITCH" in new.env, notes) == (False, [("SOME_SWITCH", "left out")])

@@ -6,18 +6,18 @@ from typing import Any
 
 import pytest
 
-from harness.ground.agreement import Agreement, Difference
-from harness.ground.domain import (
+from harness.ground.domain import CheckResult, Outcome
+from harness.ground.measurement import (
     Acceptance,
+    Agreement,
     Answers,
-    CheckResult,
+    Difference,
     KvLedger,
     Measurement,
-    Outcome,
     Primed,
     Unmeasured,
 )
-from harness.policy.checks import acceptance, accuracy, kv_transfer, parity, rearrangements, validity
+from harness.policy.checks import acceptance, accuracy, kv_transfer, parity, rearrangements, server_config, validity
 from harness.policy.engines import ENGINES
 from harness.policy.schema import Tolerance
 
@@ -333,3 +333,52 @@ def test_experts_must_have_been_moved(found: int | None, outcome: Outcome) -> No
 )
 def test_rearrangements_are_read_from_the_log_of_vllm(log: str, count: int) -> None:
     assert ENGINES["vllm"].rearrangements(log) == count
+
+
+def config_check(**asked: dict[str, Any]) -> server_config.Config:
+    return server_config.Config.model_validate({**asked, "origin": ORIGIN})
+
+
+TOLD = {"topk": 1, "off": False, "graph": {"decode": {"backend": "full"}}, "states": [{"mode": "null"}]}
+
+
+@pytest.mark.parametrize(
+    ("asked", "outcome", "words"),
+    [
+        ({"equal": {"topk": 1}}, Outcome.PASS, ""),
+        ({"equal": {"off": False}}, Outcome.PASS, ""),
+        ({"equal": {"states.0.mode": "null"}}, Outcome.PASS, ""),
+        ({"not_equal": {"graph.decode.backend": "disabled"}}, Outcome.PASS, ""),
+        ({"equal": {"topk": 3}}, Outcome.FAIL, "topk of decode is 1, topk of prefill is 1, expected 3"),
+        ({"equal": {"topk": True}}, Outcome.FAIL, "topk of decode is 1, topk of prefill is 1, expected True"),
+        ({"not_equal": {"graph.decode.backend": "full"}}, Outcome.FAIL, "is full, expected not full"),
+        (
+            {"equal": {"graph.prefill.backend": "full"}},
+            Outcome.ERROR,
+            "decode, prefill does not say graph.prefill.back",
+        ),
+        ({"not_equal": {"states.1.mode": "null"}}, Outcome.ERROR, "does not say states.1.mode"),
+    ],
+)
+def test_the_configuration_in_force(asked: dict[str, Any], outcome: Outcome, words: str) -> None:
+    config = config_check(**asked)
+    found = {name: server_config.chosen(config, TOLD) for name in ("decode", "prefill")}
+    result = only(server_config.judge(config, measured(config=found)))
+    assert result.outcome is outcome
+    assert words in result.message
+    assert result.name == f"server_config[{next(iter(next(iter(asked.values()))))}]"
+
+
+def test_one_server_that_is_silent_or_other_than_the_rest() -> None:
+    config = config_check(equal={"topk": 1})
+    silent = only(server_config.judge(config, measured(config={"decode": {"topk": 1}, "prefill": {}})))
+    assert (silent.outcome, silent.message) == (Outcome.ERROR, "could not be judged: prefill does not say topk")
+    other = only(server_config.judge(config, measured(config={"decode": {"topk": 1}, "prefill": {"topk": 3}})))
+    assert (other.outcome, other.message) == (Outcome.FAIL, "topk of prefill is 3, expected 1")
+    assert only(server_config.judge(config, measured())).outcome is Outcome.ERROR
+
+
+@pytest.mark.parametrize("asked", [{}, {"equal": {"a": 1}, "not_equal": {"a": 2}}])
+def test_a_question_about_the_configuration_asks_something_once(asked: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"give equal or not_equal|in equal and in not_equal"):
+        config_check(**asked)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from harness.ground.agreement import Agreement, Difference
-from harness.ground.domain import KvLedger, Primed, Sample, Unmeasured
+from harness.ground.domain import Sample
+from harness.ground.measurement import Agreement, Difference, KvLedger, Primed, Unmeasured
 from harness.policy import metrics
 from harness.policy.cases.load import load
 from harness.policy.engines.vllm import METRICS

@@ -12,7 +12,8 @@ from typing import Any
 
 from pydantic import Field
 
-from harness.ground.domain import CheckResult, Measurement
+from harness.ground.domain import CheckResult
+from harness.ground.measurement import Measurement
 from harness.policy.checks import acceptance, validity
 from harness.policy.checks import accuracy as accuracy_check
 from harness.policy.checks import kv_transfer as kv_transfer_check

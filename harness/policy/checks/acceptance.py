@@ -6,7 +6,8 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from harness.ground.domain import Acceptance, CheckResult, Measurement, Outcome, Unmeasured, Verifications
+from harness.ground.domain import CheckResult, Outcome
+from harness.ground.measurement import Acceptance, Measurement, Unmeasured, Verifications
 from harness.policy.checks import compare
 from harness.policy.schema import Baseline, Direction, Origin, Strict, Tolerance
 

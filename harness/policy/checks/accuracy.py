@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from pydantic import Field
 
-from harness.ground.domain import Answers, CheckResult, Measurement, Outcome
+from harness.ground.domain import CheckResult, Outcome
+from harness.ground.measurement import Answers, Measurement
 from harness.policy.checks import compare
 from harness.policy.schema import Baseline
 

@@ -6,7 +6,8 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from harness.ground.domain import CheckResult, KvLedger, Measurement, Outcome, Unmeasured
+from harness.ground.domain import CheckResult, Outcome
+from harness.ground.measurement import KvLedger, Measurement, Unmeasured
 from harness.policy.checks import compare
 from harness.policy.schema import Origin, Strict
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from harness.ground.agreement import Difference
-from harness.ground.domain import CheckResult, Measurement, Outcome
+from harness.ground.domain import CheckResult, Outcome
+from harness.ground.measurement import Difference, Measurement
 from harness.policy.checks import compare
 from harness.policy.schema import Baseline
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from harness.ground.domain import CheckResult, Measurement, Outcome
+from harness.ground.domain import CheckResult, Outcome
+from harness.ground.measurement import Measurement
 from harness.policy.checks import compare
 from harness.policy.schema import Origin, Strict
 

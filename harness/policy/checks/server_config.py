@@ -7,7 +7,8 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from harness.ground.domain import CheckResult, Measurement, Outcome
+from harness.ground.domain import CheckResult, Outcome
+from harness.ground.measurement import Measurement
 from harness.policy.checks import compare
 from harness.policy.schema import Origin, Strict
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from harness.ground.domain import CheckResult, Measurement, Outcome, Unmeasured
+from harness.ground.domain import CheckResult, Outcome
+from harness.ground.measurement import Measurement, Unmeasured
 
 
 def judge(measured: Measurement) -> list[CheckResult]:

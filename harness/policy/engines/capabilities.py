@@ -49,7 +49,7 @@ class Rename:
     """One setting, spelt in two ways. Options begin with ``--``; anything else is an environment variable.
 
     Attributes:
-        new: The newest spelling.
+        new: The newest spelling; empty for a switch that newer builds do without.
         old: What older builds call it; of an option whose value is a table, the options that they have for its keys.
     """
 
@@ -67,6 +67,11 @@ def adapt(
     program, options = _split(server.argv)
     env, done = dict(server.env), list[tuple[str, str]]()
     for rename in renames:
+        if not rename.new:
+            if isinstance(rename.old, str) and not capabilities.knows(rename.old) and rename.old in env:
+                del env[rename.old]
+                done.append((rename.old, "left out"))
+            continue
         if capabilities.knows(rename.new):
             continue
         spelt = _respelt(rename, env, options)
@@ -124,7 +129,7 @@ def unknown(
         renames: Of the engine.
         prefixes: What names of the engine's own environment variables begin with; no others are looked at.
     """
-    replaced = {old: rename.new for rename in renames for old in _olds(rename)}
+    replaced = {old: rename.new for rename in renames for old in _olds(rename) if rename.new}
     found = []
     for server in servers:
         for key, name in _names(case, server, prefixes):

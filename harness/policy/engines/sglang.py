@@ -6,6 +6,7 @@ from harness.ground.domain import Probe, Server
 from harness.policy.cases.model import Case, FlagValue, Role, Serve
 from harness.policy.engines import sglang_probe
 from harness.policy.engines.base import EngineSpec, Keys, Place, flag_arguments, numbered
+from harness.policy.engines.capabilities import Rename
 from harness.policy.metrics import Metric
 
 _ALGORITHMS = {"eagle3": "EAGLE3", "mtp": "NEXTN"}
@@ -143,7 +144,11 @@ SPEC = EngineSpec(
     no_prefix_cache=("disable-radix-cache", True),
     prefixes=("SGLANG_",),
     probe=sglang_probe.PROBE,
-    renames=(),
+    renames=(
+        # Chose between two implementations of speculation, of which the newer one is left.
+        Rename("", "SGLANG_ENABLE_SPEC_V2"),
+        Rename("SGLANG_TEST_DISAGG_FAILURE_PROB", "DISAGGREGATION_TEST_FAILURE_PROB"),
+    ),
     # sglang/srt/eplb/eplb_manager.py.
     rearranged=r"\[EPLBManager\] rebalance end",
     echoes=("Received sigquit from a child process", "scheduler died during initialization"),

@@ -32,7 +32,8 @@ def serve() -> None:
     parser = argparse.ArgumentParser(prog="launch_server.py")
     for name in ("model-path", "served-model-name", "host", "dtype", "attention-backend"):
         parser.add_argument(f"--{name}")
-    for name in ("port", "nccl-port", "tp-size", "dp-size", "page-size", "context-length"):
+    numbers = ("tp-size", "dp-size", "page-size", "context-length", "max-running-requests", "max-total-tokens")
+    for name in ("port", "nccl-port", *numbers):
         parser.add_argument(f"--{name}", type=int)
     for name in ("num-steps", "eagle-topk", "num-draft-tokens"):
         parser.add_argument(f"--speculative-{name}", type=int)
