@@ -246,6 +246,15 @@ def test_a_trigger_path_that_matches_nothing_is_found(tmp_path: Path) -> None:
     assert any(repr(paths[0]) in problem for problem in problems(planned, WORKFLOWS, Checkout(sources[1:], words)))
 
 
+def test_a_checkout_of_one_engine_says_nothing_about_the_suites_of_another(tmp_path: Path) -> None:
+    planned = everything(load(edited(tmp_path, "sglang_eagle3/known_answer", {})))
+    about_paths = [
+        [each for each in problems(planned, WORKFLOWS, [name]) if "matches no file" in each]
+        for name in ("vllm/x.py", "python/sglang/x.py")
+    ]
+    assert [bool(found) for found in about_paths] == [False, True]
+
+
 def test_a_case_whose_model_nobody_has_pinned_is_planned_and_does_not_run(tmp_path: Path) -> None:
     pinned = {"repo": "some/drafter", "revision": "0" * 40}
     model = {"serve/speculation/model": pinned}
