@@ -88,7 +88,7 @@ def run(
     from harness.run.supervise import run_all
 
     wanted = [*(cases_wanted or []), *(case or [])]
-    chosen = select(cases, wanted=wanted, suite=suite, platform=platform, devices=devices)
+    chosen = select(cases, wanted=wanted, suite=suite, platform=platform, at_most=devices)
     options = _options(runtime, engine_python, environments, base_image, ca_bundle, build_network)
     folder = runs or _RUNS / utc_now().strftime("%Y%m%dT%H%M%SZ")
     if folder.exists() and any(folder.iterdir()):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 CASES = Path("baselines")
 _SOURCES = {".c", ".cc", ".cpp", ".cu", ".cuh", ".h", ".hip", ".hpp", ".py", ".rs"}
 CasesOption = Annotated[Path, typer.Option("--cases", help="Folder of the case files.")]
-PlatformOption = Annotated[str | None, typer.Option(help="cpu, cuda or rocm; not needed if the cases run on one only.")]
+PlatformOption = Annotated[str | None, typer.Option(help="cpu, cuda or rocm; what this machine is, if not given.")]
 
 
 class FormatChoice(StrEnum):

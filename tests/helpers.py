@@ -32,7 +32,7 @@ NO_ENGINE = {"DOCKER_HOST": "unix:///nonexistent/docker.sock"}
 
 
 def edited(folder: Path, case: str, changes: Mapping[str, Any], *, generate: bool = True) -> Path:
-    """A folder of cases that holds one case of ours with some keys changed.
+    """A folder of cases that holds one case of ours with some keys changed, for the CPU alone unless they say more.
 
     Args:
         folder: Where to.
@@ -46,6 +46,8 @@ def edited(folder: Path, case: str, changes: Mapping[str, Any], *, generate: boo
     shutil.copy(BASELINES / "_defaults.toml", folder)
     shutil.copy(source.parent / "_suite.toml", target.parent)
     document = tomlkit.parse(source.read_text())
+    document["platforms"] = ["cpu"]
+    document.pop("platform", None)
 
     def apply(keys: Mapping[str, Any]) -> None:
         for dotted, value in keys.items():

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Collection
 from pathlib import Path
 
 from harness.ground.errors import NothingSelected, UsageError
+from harness.mechanism import devices
 from harness.policy.cases.load import load
-from harness.policy.cases.model import PLATFORMS
+from harness.policy.cases.model import PLATFORMS, Platform
 from harness.policy.plan import Planned, everything, within
 
 
@@ -48,27 +50,38 @@ def matching(folder: Path, *, wanted: list[str], suite: str | None, platform: st
 
 
 def select(
-    folder: Path, *, wanted: list[str], suite: str | None, platform: str | None, devices: int | None = None
+    folder: Path, *, wanted: list[str], suite: str | None, platform: str | None, at_most: int | None = None
 ) -> list[Planned]:
-    """What of :func:`matching` is on the one platform that is named or that is the only one; at least one point runs.
+    """What of :func:`matching` is on one platform; at least one point runs.
 
     Args:
         folder: Of the case files.
         wanted: Ids, with or without the point of the matrix; all if empty.
         suite: Name of a suite; all if None.
-        platform: Needed where the cases run on several.
-        devices: Accelerators that may be used; points that need more are skipped. None: as many as needed.
+        platform: None: the one whose accelerators are visible here, else cpu.
+        at_most: Accelerators that may be used; points that need more are skipped. None: as many as needed.
 
     Raises:
         UsageError: A case file is wrong, or the platform is not clear.
         NothingSelected: Nothing matches, or nothing that does can run.
     """
     found = matching(folder, wanted=wanted, suite=suite, platform=platform)
-    platforms = sorted({each.platform for each in found})
-    if len(platforms) > 1:
-        raise UsageError(f"the cases run on {', '.join(platforms)}; choose one with --platform")
-    if devices is not None:
-        found = within(found, devices)
+    here = _here({each.platform for each in found})
+    found = [each for each in found if each.platform == here]
+    if at_most is not None:
+        found = within(found, at_most)
     if all(each.skip for each in found):
         raise NothingSelected(f"{found[0].id} does not run: {found[0].skip}")
     return found
+
+
+def _here(platforms: Collection[Platform]) -> Platform:
+    """Of several platforms the one that this machine is."""
+    if len(platforms) == 1:
+        return next(iter(platforms))
+    for platform in PLATFORMS:
+        if platform in platforms and devices.visible(platform):
+            return platform
+    if "cpu" in platforms:
+        return "cpu"
+    raise UsageError(f"the cases run on {', '.join(sorted(platforms))}; choose one with --platform")

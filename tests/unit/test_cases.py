@@ -14,6 +14,7 @@ import pytest
 import tomlkit
 
 from harness.ground.errors import NothingSelected, UsageError
+from harness.mechanism import devices
 from harness.policy.cases.expected import expected_values
 from harness.policy.cases.load import load
 from harness.policy.plan import everything
@@ -181,7 +182,7 @@ def test_the_schema_describes_every_key() -> None:
     [
         (["eagle3/known_anser"], None, None, "did you mean 'eagle3/known_answer'?"),
         ([], "eagel3", None, "nothing matches suite eagel3; suites are: disagg, draft_model, eagle3,"),
-        ([], "mtp", "rocm", "nothing matches suite mtp, platform rocm"),
+        ([], "gemma4_mtp", "cpu", "nothing matches suite gemma4_mtp, platform cpu"),
         (["eagle3/known_answer"], "disagg", None, "nothing matches suite disagg"),
     ],
 )
@@ -197,10 +198,24 @@ def test_selecting_is_by_id_suite_and_platform() -> None:
         select(BASELINES, wanted=[], suite=None, platform="gpu")
 
 
-def test_an_unclear_platform_is_asked_for(tmp_path: Path) -> None:
-    cases = edited(tmp_path, SINGLE, {"platforms": ["cpu", "cuda"]})
-    with pytest.raises(UsageError, match="the cases run on cpu, cuda; choose one with --platform"):
-        select(cases, wanted=[], suite=None, platform=None)
+def test_of_several_platforms_it_is_the_one_that_this_machine_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def chosen(folder: str, platforms: list[str]) -> set[str]:
+        cases = tmp_path / folder
+        if not cases.exists():
+            edited(cases, SINGLE, {"platforms": platforms})
+        return {each.platform for each in select(cases, wanted=[], suite=None, platform=None)}
+
+    shown: dict[str, list[str]] = {}
+    monkeypatch.setattr(devices, "visible", lambda platform: shown.get(platform, []))
+    assert chosen("all", ["cpu", "cuda", "rocm"]) == {"cpu"}
+    with pytest.raises(UsageError, match="the cases run on cuda, rocm; choose one with --platform"):
+        chosen("two", ["cuda", "rocm"])
+    shown["rocm"] = ["0"]
+    assert chosen("all", []) == chosen("two", []) == {"rocm"}
+    shown["cuda"] = ["0"]
+    assert chosen("all", []) == {"cuda"}
 
 
 def test_every_suite_and_platform_has_a_session(monkeypatch: pytest.MonkeyPatch) -> None:

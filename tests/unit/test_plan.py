@@ -249,7 +249,7 @@ def test_a_trigger_path_that_matches_nothing_is_found(tmp_path: Path) -> None:
 def test_a_checkout_of_one_engine_says_nothing_about_the_suites_of_another(tmp_path: Path) -> None:
     planned = everything(load(edited(tmp_path, "sglang_eagle3/known_answer", {})))
     about_paths = [
-        [each for each in problems(planned, WORKFLOWS, [name]) if "matches no file" in each]
+        [each for each in problems(planned, WORKFLOWS, Checkout([name], ())) if "matches no file" in each]
         for name in ("vllm/x.py", "python/sglang/x.py")
     ]
     assert [bool(found) for found in about_paths] == [False, True]

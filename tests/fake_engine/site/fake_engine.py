@@ -95,6 +95,7 @@ class Build:
             "VLLM_CPU_OMP_THREADS_BIND",
             "VLLM_ENABLE_V1_MULTIPROCESSING",
             "VLLM_HOST_IP",
+            "VLLM_KV_CACHE_LAYOUT",
             "VLLM_NIXL_SIDE_CHANNEL_HOST",
             "VLLM_NIXL_SIDE_CHANNEL_PORT",
             "VLLM_NO_USAGE_STATS",
