@@ -2,5 +2,6 @@
 
 Weights are written down from a table, not trained. :mod:`.vocabulary` says what the tokens are, :mod:`.table` what
 the model answers and where the drafter errs, :mod:`.simulate` what an engine must therefore count, :mod:`.weights`
-how the table becomes tensors, and :mod:`.checkpoints` which checkpoints exist.
+how the table becomes tensors, :mod:`.memory` how a model knows real questions by heart, and :mod:`.checkpoints`
+which checkpoints exist.
 """
