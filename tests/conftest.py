@@ -3,9 +3,26 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
+
+from harness.ground.errors import CannotJudge
+from harness.policy.datasets import GSM8K_TEST, GSM8K_TRAIN, MT_BENCH
+from harness.run.data import texts
+
+settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
+settings.load_profile("untimed")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--base-image", default=None, help="Base image for the tests that build an image; default: the Dockerfile's."
     )
+
+
+@pytest.fixture(scope="session")
+def real_data() -> dict[str, str]:
+    """Text of the public data files by name, from where users have them; a test that cannot have them is skipped."""
+    try:
+        return texts([GSM8K_TRAIN, GSM8K_TEST, MT_BENCH])
+    except CannotJudge as error:
+        pytest.skip(str(error))

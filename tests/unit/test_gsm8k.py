@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from typing import Any
 
 import pytest
@@ -16,10 +15,9 @@ from harness.policy.datasets import GSM8K_TEST, GSM8K_TRAIN
 from harness.policy.protocols import PROTOCOLS
 from harness.policy.protocols.base import EvaluationBase
 from harness.policy.requests import chat_prompt, completion
-from harness.run.data import DATA_FOLDER, texts
+from harness.run.data import texts
 from tests.helpers import BASELINES
 
-with_data = pytest.mark.skipif(DATA_FOLDER not in os.environ, reason=f"no {DATA_FOLDER}: no data at hand")
 CASE = next(case for case in load(BASELINES) if case.id == "eagle3/known_answer").resolve("cpu")
 OPEN = '{"question": "Was is %d?", "answer": "It is.\\n#### %d"}'
 DATA = {each.file: "\n".join(OPEN % (row, row) for row in range(20)) for each in (GSM8K_TRAIN, GSM8K_TEST)}
@@ -41,7 +39,7 @@ def digest(items: list[Item]) -> str:
 
 
 # Those of lm-eval were compared with what lm-eval 0.4.13 itself builds from the same two files: all equal.
-@with_data
+@pytest.mark.usefixtures("real_data")
 @pytest.mark.parametrize(
     ("name", "settings", "items", "first", "last", "everything", "begins", "ends"),
     [
@@ -84,7 +82,7 @@ def test_the_real_prompts(
     assert (found[0].expected, found[-1].expected) == ("64" if ends else "18", "14")
 
 
-@with_data
+@pytest.mark.usefixtures("real_data")
 def test_the_real_right_answers() -> None:
     data = texts((GSM8K_TRAIN, GSM8K_TEST))
     strict = [item.expected for item in protocol(LM_EVAL, 1319).questions(data)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,6 @@ from harness.run import checkpoints, generate
 from harness.run.data import DATA_FOLDER, texts
 from tests.helpers import BASELINES, edited
 
-with_data = pytest.mark.skipif(DATA_FOLDER not in os.environ, reason=f"no {DATA_FOLDER}: no data at hand")
 CONFIG = gsm8k_known_answer.Config(
     protocol="gsm8k_known_answer", items=890, max_tokens=64, concurrency=8, send_to="entry"
 )
@@ -31,7 +29,7 @@ PROMPTS = [f"Question: {who} has {count} {what}?\nAnswer:" for who in ("Ann", "B
 Array = npt.NDArray[np.float32]
 
 
-@with_data
+@pytest.mark.usefixtures("real_data")
 def test_the_questions() -> None:
     data = texts([GSM8K_TEST])
     known = questions(data[GSM8K_TEST.file])
@@ -47,7 +45,7 @@ def test_the_questions() -> None:
 
 
 # Measured on vLLM on CPU before this simulator was written.
-@with_data
+@pytest.mark.usefixtures("real_data")
 def test_counts_equal_what_an_engine_measured() -> None:
     counts = total(requests(CONFIG, texts([GSM8K_TEST])), 3, table=NUMBERS)
     assert counts == Counts(12460, (9790, 8900, 8010))
@@ -88,7 +86,7 @@ def assert_known(known: list[Question], margin: float) -> None:
     assert (best - said.max(axis=1)).min() > margin
 
 
-@with_data
+@pytest.mark.usefixtures("real_data")
 def test_every_answer_is_said_in_bf16() -> None:
     assert_known(questions(texts([GSM8K_TEST])[GSM8K_TEST.file]), 25)
 
@@ -140,7 +138,7 @@ def test_without_the_data_expected_values_stay_as_they_are(tmp_path: Path, monke
     assert line == f"{path}: no gsm8k-test.jsonl at hand; {DATA_FOLDER} names the folder that has it"
 
 
-@with_data
+@pytest.mark.usefixtures("real_data")
 def test_with_the_data_they_are_computed(tmp_path: Path) -> None:
     cases = edited(tmp_path / "cases", "gsm8k/known_answer", {"evaluation/items": 20})
     text = (cases / "gsm8k" / "known_answer.toml").read_text()

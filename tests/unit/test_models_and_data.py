@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -79,7 +78,7 @@ def test_mt_bench_asks_the_first_turns_as_chat() -> None:
     assert found[0].body == {"max_tokens": 256}
 
 
-@pytest.mark.skipif(data.DATA_FOLDER not in os.environ, reason=f"no {data.DATA_FOLDER}: no data at hand")
+@pytest.mark.usefixtures("real_data")
 def test_the_real_mt_bench() -> None:
     text = data.fetch(MT_BENCH).read_text(encoding="utf-8")
     config = mt_bench_first_turn.Config(

@@ -11,6 +11,11 @@ from harness.policy.metrics import Metric
 
 _ALGORITHMS = {"eagle3": "EAGLE3", "mtp": "NEXTN"}
 _DRAFTER = "drafter"
+_ENVIRONMENT = {
+    # /health would ask for a token each time, and be late under load; readiness asks for one end to end anyway.
+    "SGLANG_ENABLE_HEALTH_ENDPOINT_GENERATION": "0",
+    "SGLANG_HOST_IP": "127.0.0.1",  # where the KV side channels listen
+}
 
 # A counter with labels is not there before its first event, so a failure that never happened has no series. Tokens and
 # requests are counted when a request finishes. Health probes, which generate a token, are counted by neither.
@@ -77,8 +82,7 @@ def _server(case: Case, place: Place, role: Role, name: str) -> Server:
         argv=(place.python, "-m", "sglang.launch_server", *flag_arguments(flags | serve.flags)),
         ports=ports,
         probes=tuple(probes),
-        # Where the KV side channels listen.
-        env={"SGLANG_HOST_IP": "127.0.0.1", **serve.env, **place.devices(devices(serve))},
+        env={**_ENVIRONMENT, **serve.env, **place.devices(devices(serve))},
         links=links,
         has_metrics=True,
     )
