@@ -65,7 +65,7 @@ def _timing(rundir: RunDir, stages: list[StageRecord]) -> Timing:
 
 
 def _by_run(samples: list[Sample]) -> list[list[Sample]]:
-    names = {sample.run for sample in samples}
+    names = sorted({sample.run for sample in samples})  # sums of floats depend on their order
     return [[sample for sample in samples if sample.run == name] for name in names]
 
 

@@ -28,8 +28,7 @@ class SGLang(Engine):
         return {}
 
 
-def serve() -> None:
-    parser = argparse.ArgumentParser(prog="launch_server.py")
+def add_cli_args(parser: argparse.ArgumentParser) -> None:
     for name in ("model-path", "served-model-name", "host", "dtype", "attention-backend"):
         parser.add_argument(f"--{name}")
     numbers = ("tp-size", "dp-size", "page-size", "context-length", "max-running-requests", "max-total-tokens")
@@ -41,6 +40,11 @@ def serve() -> None:
         parser.add_argument(f"--speculative-{name}")
     for name in ("enable-metrics", "disable-radix-cache"):
         parser.add_argument(f"--{name}", action="store_true")
+
+
+def serve() -> None:
+    parser = argparse.ArgumentParser(prog="launch_server.py")
+    add_cli_args(parser)
     arguments = parser.parse_args()
     script = script_for("server")
     drafted = (arguments.speculative_num_draft_tokens or 1) - 1
