@@ -382,3 +382,25 @@ def test_one_server_that_is_silent_or_other_than_the_rest() -> None:
 def test_a_question_about_the_configuration_asks_something_once(asked: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"give equal or not_equal|in equal and in not_equal"):
         config_check(**asked)
+
+
+@pytest.mark.parametrize(
+    ("drafts", "draft_tokens", "accepted", "outcome"),
+    [
+        (100, 300, 200, Outcome.PASS),
+        (105, 315, 200, Outcome.PASS),
+        (110, 330, 200, Outcome.PASS),
+        (111, 333, 200, Outcome.FAIL),  # more than there can be
+        (99, 297, 200, Outcome.FAIL),
+        (105, 314, 200, Outcome.FAIL),  # a placeholder pads all positions
+        (105, 315, 201, Outcome.FAIL),  # and is never accepted
+    ],
+)
+def test_placeholders_may_add_drafts_and_nothing_else(
+    drafts: int, draft_tokens: int, accepted: int, outcome: Outcome
+) -> None:
+    config = acceptance.CountsConfig(
+        drafts=100, draft_tokens=300, accepted=200, accepted_per_position=[90, 70, 40], placeholders=10, origin=ORIGIN
+    )
+    counted = Acceptance(drafts, draft_tokens, accepted, (90, 70, 40))
+    assert only(acceptance.judge_counts(config, measured(acceptance=counted))).outcome is outcome

@@ -67,7 +67,10 @@ def expected_values(
         # vLLM alone pads the first step of a request whose prompt arrived.
         padded = through and engine.counts("drafts")
         counts = _counts(final.speculation, evaluation, table, data, disaggregated=padded)
-        values |= _speculation(counts) if engine.counts("drafts") else _verifications(counts, evaluation, table, data)
+        if engine.counts("drafts"):
+            values |= _speculation(counts, placeholders=len(items) if padded else 0)
+        else:
+            values |= _verifications(counts, evaluation, table, data)
     if through:
         values |= _ledger(engine, final, evaluation, items)
     return values
@@ -142,15 +145,17 @@ def _verifications(
     return {"acceptance_length": {"expected": emitted / counts.drafts, "n": counts.drafts}}
 
 
-def _speculation(counts: simulate.Counts) -> dict[str, dict[str, Any]]:
+def _speculation(counts: simulate.Counts, *, placeholders: int) -> dict[str, dict[str, Any]]:
+    drafted = len(counts.accepted_per_position)
     return {
         "acceptance_length": {"expected": counts.acceptance_length, "n": counts.drafts},
         "acceptance_per_position": {"expected": list(counts.acceptance_per_position), "n": counts.drafts},
         "draft_counts": {
-            "drafts": counts.drafts,
-            "draft_tokens": counts.draft_tokens,
+            "drafts": counts.drafts - placeholders,
+            "draft_tokens": counts.draft_tokens - placeholders * drafted,
             "accepted": counts.accepted,
             "accepted_per_position": list(counts.accepted_per_position),
+            **({"placeholders": placeholders} if placeholders else {}),
         },
     }
 
