@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pynvml
@@ -37,15 +40,32 @@ def variable(platform: str) -> str:
     return next((name for name in names if name in os.environ), names[0])
 
 
-def _nvidia() -> int:
+def hardware(platform: str) -> dict[str, str]:
+    """Names of all accelerators here and the version of their driver, as far as the driver says."""
+    if platform != "cuda" or not _nvidia():
+        return {}
+    with _driver():
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
+        counted = Counter(str(pynvml.nvmlDeviceGetName(handle)) for handle in handles)
+        driver = str(pynvml.nvmlSystemGetDriverVersion())
+    return {"devices": ", ".join(f"{count} x {name}" for name, count in counted.items()), "driver": driver}
+
+
+@contextmanager
+def _driver() -> Iterator[None]:
+    pynvml.nvmlInit()
     try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return 0  # no driver
-    try:
-        return int(pynvml.nvmlDeviceGetCount())
+        yield
     finally:
         pynvml.nvmlShutdown()
+
+
+def _nvidia() -> int:
+    try:
+        with _driver():
+            return int(pynvml.nvmlDeviceGetCount())
+    except pynvml.NVMLError:
+        return 0  # no driver
 
 
 def _amd() -> int:

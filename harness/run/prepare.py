@@ -54,7 +54,7 @@ def create(planned: Planned, path: Path) -> RunDir:
             case=planned.case,
             created=utc_now().isoformat(),
             owner=Owner(pid=os.getpid(), created=processes.created(os.getpid())),
-            host=_host(),
+            host=_host() | devices.hardware(planned.platform),
         )
     )
     return rundir

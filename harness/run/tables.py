@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 from harness.policy.cases.load import CaseFile
@@ -23,7 +24,7 @@ def sessions(case_files: Sequence[CaseFile]) -> str:
                 str(len({each.case_file.id for each in points})),
                 str(len(points)) if len(running) == len(points) else f"{len(points)}, of which {len(running)} run",
                 _devices(points),
-                f"{_seconds(points) / 60:.0f}",
+                _minutes(points),
             ]
         )
     return _table(rows)
@@ -48,7 +49,7 @@ def cases(case_files: Sequence[CaseFile]) -> str:
                     servers,
                     _devices(points),
                     counted,
-                    f"{_seconds(points) / 60:.0f}",
+                    _minutes(points),
                     "itself" if "cpu" in case_file.platforms else _twin(points[0].case),
                 ]
             )
@@ -63,8 +64,9 @@ def _devices(points: Iterable[Planned]) -> str:
     return " or ".join(str(number) if number else "none" for number in sorted({each.devices for each in points}))
 
 
-def _seconds(points: Iterable[Planned]) -> int:
-    return sum(each.case.expected_seconds for each in points)
+def _minutes(points: Iterable[Planned]) -> str:
+    """Of the points that run, one after the other, rounded up."""
+    return str(math.ceil(sum(each.case.expected_seconds for each in points if not each.skip) / 60))
 
 
 def _servers(case: Case) -> str:

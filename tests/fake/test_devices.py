@@ -64,6 +64,49 @@ def test_the_first_variable_that_is_set_counts(monkeypatch: pytest.MonkeyPatch) 
     assert devices.visible("cuda") == []
 
 
+class Nvml:
+    """NVIDIA's library on a host with two devices."""
+
+    class NVMLError(Exception):
+        pass
+
+    def __init__(self, *, driver: bool = True) -> None:
+        self.driver, self.open = driver, 0
+
+    def nvmlInit(self) -> None:  # noqa: N802 # the library's own names
+        if not self.driver:
+            raise self.NVMLError("Driver Not Loaded")
+        self.open += 1
+
+    def nvmlShutdown(self) -> None:  # noqa: N802
+        self.open -= 1
+
+    def nvmlDeviceGetCount(self) -> int:  # noqa: N802
+        return 2
+
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> int:  # noqa: N802
+        return index
+
+    def nvmlDeviceGetName(self, _: int) -> str:  # noqa: N802
+        return "NVIDIA H200"
+
+    def nvmlSystemGetDriverVersion(self) -> str:  # noqa: N802
+        return "580.159.04"
+
+
+def test_nvidia_devices_are_counted_and_named_and_the_library_is_closed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    library = Nvml()
+    monkeypatch.setattr(devices, "pynvml", library)
+    assert devices.visible("cuda") == ["0", "1"]
+    assert devices.hardware("cuda") == {"devices": "2 x NVIDIA H200", "driver": "580.159.04"}
+    assert devices.hardware("cpu") == {}
+    assert library.open == 0
+    monkeypatch.setattr(devices, "pynvml", Nvml(driver=False))
+    assert devices.visible("cuda") == []
+    assert devices.hardware("cuda") == {}
+
+
 def test_amd_devices_are_nodes_with_compute_units(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for node, count in enumerate((0, 304, 304)):
         (tmp_path / str(node)).mkdir()
