@@ -94,6 +94,7 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
         {"checks/kv_transfer/local_tokens_per_request": None},
         "checks.kv_transfer.local_tokens_per_request: vllm counts prompt tokens by source; add it",
     ),
+    ({"matrx/tp": {"1": {}}}, "matrx: unknown key; did you mean 'matrix'?"),
     ({"serve/speculation/method": "mtp"}, "serve.speculation.model: mtp on vllm does not know it; known: num_spec"),
 ]
 
