@@ -173,7 +173,7 @@ def _names_beside(model: type[BaseModel], location: list[str]) -> list[str]:
         fields = [candidate.model_fields[part] for candidate in models if part in candidate.model_fields]
         if fields:
             models = [found for field in fields for found in _models_in(field.annotation)]
-    own = _NOT_THE_CASE if model is Case and len(location) == 1 else ()
+    own = NOT_THE_CASE if model is Case and len(location) == 1 else ()
     return sorted({*own, *(name for candidate in models for name in candidate.model_fields)})
 
 
