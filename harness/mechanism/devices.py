@@ -40,6 +40,18 @@ def variable(platform: str) -> str:
     return next((name for name in names if name in os.environ), names[0])
 
 
+def memory_gib(platform: str, name: str) -> float | None:
+    """Memory of one accelerator, by its index or UUID; None where nobody can say."""
+    if platform != "cuda" or not _nvidia():
+        return None
+    with _driver():
+        by_uuid = name.startswith(("GPU-", "MIG-"))
+        handle = (pynvml.nvmlDeviceGetHandleByUUID if by_uuid else pynvml.nvmlDeviceGetHandleByIndex)(
+            name if by_uuid else int(name)
+        )
+        return float(pynvml.nvmlDeviceGetMemoryInfo(handle).total) / 2**30
+
+
 def hardware(platform: str) -> dict[str, str]:
     """Names of all accelerators here and the version of their driver, as far as the driver says."""
     if platform != "cuda" or not _nvidia():

@@ -56,7 +56,7 @@ def show(planned: Planned) -> str:
     lines = [
         f"# {planned.id} on {planned.platform}: {case.title}",
         f"# ./nox -s {planned.session} -- --case {shlex.quote(planned.id)}",
-        f"# {_devices(planned.devices)}, about {case.expected_seconds} s",
+        f"# {_devices(planned)}, about {case.expected_seconds} s",
     ]
     if planned.skip:
         lines.append(f"# does not run: {planned.skip}")
@@ -86,8 +86,10 @@ def _server(server: Server) -> list[str]:
     return [f"mkdir -p {server.name} && cd {server.name}", *links, *lines, "cd .."] if links else lines
 
 
-def _devices(count_: int) -> str:
-    return {0: "no device", 1: "1 device"}.get(count_, f"{count_} devices")
+def _devices(planned: Planned) -> str:
+    number, memory = planned.devices, planned.case.device_memory_gib
+    counted = {0: "no device", 1: "1 device"}.get(number, f"{number} devices")
+    return f"{counted} of at least {memory} GiB" if number and memory else counted
 
 
 def _evaluation(case: Case, started: list[Server]) -> list[str]:

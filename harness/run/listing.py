@@ -39,6 +39,7 @@ def _entry(each: Planned) -> dict[str, object]:
         "runs": not each.skip,
         "reason": each.skip,
         "devices": each.devices,
+        "device_memory_gib": each.case.device_memory_gib,
         "expected_seconds": each.case.expected_seconds,
         "servers": [
             {"name": server.name, "env": dict(sorted(server.env.items())), "argv": list(server.argv)}

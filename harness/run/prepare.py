@@ -89,6 +89,11 @@ def _devices(context: Context) -> list[str]:
     found = devices.visible(prepared.platform)
     if len(found) < needed:
         raise CannotJudge(f"needs {needed} {prepared.platform} devices, there are {len(found)}")
+    wanted = prepared.case.device_memory_gib
+    for name in found[:needed]:
+        there = devices.memory_gib(prepared.platform, name) if wanted else None
+        if there is not None and there < wanted:
+            raise CannotJudge(f"device {name} has {there:.0f} GiB, the case needs {wanted}")
     return found[:needed]
 
 

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from harness.ground.errors import CannotJudge
 from harness.mechanism import devices
-from harness.run.rundir import Servers
+from harness.policy.cases.load import load
+from harness.policy.plan import everything
+from harness.run.context import Context
+from harness.run.prepare import Options, create
+from harness.run.prepare import run as prepare
+from harness.run.progress import Progress
+from harness.run.rundir import RunDir, Servers
 from tests.fake.conftest import DISAGG, QUICK, SMALL
 from tests.fake_engine.install import install
 from tests.helpers import Run, edited, left_in, run, validated
@@ -37,6 +45,16 @@ def test_too_few_devices_are_an_error_with_both_numbers(tmp_path: Path) -> None:
     assert done.code == 4
     assert done.problems == {"prepare": "needs 4 cuda devices, there are 3"}
     assert not (done.directory / "servers.json").exists()
+
+
+def test_a_device_that_is_too_small_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cases = edited(tmp_path / "cases", DISAGG, SMALL[DISAGG] | ON_GPU | {"device_memory_gib": 32})
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,0,1,0")
+    monkeypatch.setattr(devices, "pynvml", Nvml())
+    (planned,) = everything(load(cases))
+    context = Context(create(planned, tmp_path / "run"), Progress(RunDir(tmp_path / "run"), lambda _: None))
+    with pytest.raises(CannotJudge, match="device 0 has 24 GiB, the case needs 32"):
+        prepare(context, Options(runtime="local"))
 
 
 def test_points_that_need_more_than_allowed_are_skipped_and_reported(tmp_path: Path) -> None:
@@ -90,6 +108,12 @@ class Nvml:
     def nvmlDeviceGetName(self, _: int) -> str:  # noqa: N802
         return "NVIDIA H200"
 
+    def nvmlDeviceGetHandleByUUID(self, _: str) -> int:  # noqa: N802
+        return 0
+
+    def nvmlDeviceGetMemoryInfo(self, handle: int) -> SimpleNamespace:  # noqa: N802
+        return SimpleNamespace(total=(24 + 56 * handle) * 2**30)
+
     def nvmlSystemGetDriverVersion(self) -> str:  # noqa: N802
         return "580.159.04"
 
@@ -101,6 +125,8 @@ def test_nvidia_devices_are_counted_and_named_and_the_library_is_closed_again(mo
     assert devices.visible("cuda") == ["0", "1"]
     assert devices.hardware("cuda") == {"devices": "2 x NVIDIA H200", "driver": "580.159.04"}
     assert devices.hardware("cpu") == {}
+    assert [devices.memory_gib("cuda", name) for name in ("0", "1", "GPU-0")] == [24, 80, 24]
+    assert devices.memory_gib("rocm", "0") is None
     assert library.open == 0
     monkeypatch.setattr(devices, "pynvml", Nvml(driver=False))
     assert devices.visible("cuda") == []

@@ -183,6 +183,9 @@ class Case(Strict):
     expected_seconds: int = Field(
         ge=1, description="From start to verdict with everything installed: for planning, never judged."
     )
+    device_memory_gib: int = Field(
+        0, ge=0, description="Memory that each accelerator must have, in GiB; 0: whatever there is."
+    )
     cpu_twin: str = Field(
         "",
         pattern=r"^(|[a-z0-9_]+/[a-z0-9_]+|none: .{10,})$",
