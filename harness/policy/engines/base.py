@@ -47,7 +47,8 @@ class EngineSpec:
         name: As cases name it.
         sources: Folder that holds its sources in its repository.
         distributions: Python distributions whose versions are recorded; of alternatives the installed one counts.
-        servers: All servers of a case, in the order in which they are started, the router last.
+        server: One server of a role, by that name.
+        router: What stands before the servers of a disaggregated topology.
         devices: Accelerators that one server takes.
         speculation: Keys of ``[serve.speculation]`` by method.
         kv_transfer: Keys of ``[serve.kv_transfer]`` by connector.
@@ -67,7 +68,8 @@ class EngineSpec:
     name: str
     sources: str
     distributions: tuple[str, ...]
-    servers: Callable[[Case, Place], list[Server]]
+    server: Callable[[Case, Place, Role, str], Server]
+    router: Callable[[Place, list[Server]], Server]
     devices: Callable[[Serve], int]
     speculation: Mapping[str, Keys]
     kv_transfer: Mapping[str, Keys]
@@ -82,6 +84,15 @@ class EngineSpec:
     kept: str = ""
     reset: str = ""
     info: str = ""
+
+    def servers(self, case: Case, place: Place) -> list[Server]:
+        """All servers of a case, in the order in which they are started, the router last."""
+        started = [
+            self.server(case, place, role, name)
+            for role, count in case.topology.roles.items()
+            for name in numbered(role, count)
+        ]
+        return [*started, self.router(place, started)] if case.topology.kind == "disagg" else started
 
     def rearrangements(self, log: str) -> int:
         """How often a server's log says that experts were moved."""

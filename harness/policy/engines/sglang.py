@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness.ground.domain import Probe, Server
 from harness.policy.cases.model import Case, FlagValue, Role, Serve
 from harness.policy.engines import sglang_probe
-from harness.policy.engines.base import EngineSpec, Keys, Place, flag_arguments, numbered
+from harness.policy.engines.base import EngineSpec, Keys, Place, flag_arguments
 from harness.policy.engines.capabilities import Rename
 from harness.policy.metrics import Metric
 
@@ -28,18 +28,6 @@ METRICS = (
     Metric("failed_transfers", "sglang:num_transfer_failed_reqs_total"),
     Metric("failed_bootstraps", "sglang:num_bootstrap_failed_reqs_total"),
 )
-
-
-def servers(case: Case, place: Place) -> list[Server]:
-    """Servers of every role, then, for a disaggregated topology, the router in front of them."""
-    started = [
-        _server(case, place, role, name)
-        for role, count in case.topology.roles.items()
-        for name in numbered(role, count)
-    ]
-    if case.topology.kind == "disagg":
-        started.append(_router(place, started))
-    return started
 
 
 def devices(serve: Serve) -> int:
@@ -139,7 +127,8 @@ SPEC = EngineSpec(
         "nixl",
         "sglang-router",
     ),
-    servers=servers,
+    server=_server,
+    router=_router,
     devices=devices,
     speculation={"eagle3": Keys(("model", *_TREE)), "mtp": Keys(_TREE, ("model",))},
     kv_transfer={"mooncake": Keys(()), "nixl": Keys(())},

