@@ -108,6 +108,7 @@ class Item:
         expected_text: The whole text, where it is known beforehand.
         prompt_tokens: Tokens the prompt must have on the server, where known: a second BOS shows here.
         chat: The engine's chat template has yet to make the prompt.
+        template: Of a chat item, what the chat template is told.
         earlier: Of a chat item, what was said before: by the user, then by the assistant, and so on.
         special_tokens: The engine puts its special tokens around the text, as it does for its users by default: one
             BOS, where the tokenizer has one. Nothing of ours may hold one already.
@@ -122,6 +123,7 @@ class Item:
     prompt_tokens: int | None = None
     chat: bool = False
     earlier: tuple[str, ...] = ()
+    template: Mapping[str, bool] = field(default_factory=dict)
     special_tokens: bool = False
     prime: Prime | None = None
 

@@ -36,4 +36,5 @@ def chat_prompt(case: Case, item: Item) -> dict[str, Any]:
         "messages": [{"role": roles[index % 2], "content": text} for index, text in enumerate(turns)],
         "add_generation_prompt": True,
         "add_special_tokens": False,
+        **({"chat_template_kwargs": dict(item.template)} if item.template else {}),
     }

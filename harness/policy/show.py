@@ -14,7 +14,7 @@ from harness.policy.cases.model import Case, Platform
 from harness.policy.engines import ENGINES
 from harness.policy.engines.base import Place, shell_line
 from harness.policy.plan import Planned
-from harness.policy.requests import completion
+from harness.policy.requests import chat_prompt, completion
 
 _FIRST_PORT = 8000
 _FOLDER = "$CHECKPOINTS"
@@ -104,8 +104,15 @@ def _evaluation(case: Case, started: list[Server]) -> list[str]:
     # The real questions are not ours to print, and may not be at hand.
     data = {each.file: "\n".join([each.example] * _EXAMPLES) for each in needed}
     item = protocols.items(case.evaluation.model_copy(update={"items": 1}), data)[0]
-    body = json.dumps(completion(case, item), ensure_ascii=False)
-    return [*lines, f"curl {entry.url}/v1/completions --json {shlex.quote(body)}"]
+    body = completion(case, item)
+    if item.chat:
+        lines.append(_curl(f"{started[0].url}/tokenize", chat_prompt(case, item)))
+        body["prompt"] = ["the tokens that this answers"]
+    return [*lines, _curl(f"{entry.url}/v1/completions", body)]
+
+
+def _curl(url: str, body: dict[str, Any]) -> str:
+    return f"curl {url} --json {shlex.quote(json.dumps(body, ensure_ascii=False))}"
 
 
 def _first(started: list[Server], role: str) -> Server:

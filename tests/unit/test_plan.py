@@ -162,17 +162,17 @@ def test_a_plan_in_all_its_forms(tmp_path: Path) -> None:
 
 
 def test_a_case_is_shown_as_lines_for_a_shell() -> None:
-    shown = {each.id: show(each) for each in everything(load(BASELINES))}
-    lines = shown[DISAGG].splitlines()
+    shown = {(each.id, each.platform): show(each) for each in everything(load(BASELINES))}
+    lines = shown[DISAGG, "cpu"].splitlines()
     assert sum(line.endswith(" &") for line in lines) == 3
     assert 'ln -sfn "$CHECKPOINTS/twin_decode" model' in lines
     assert any(line.startswith("curl http://127.0.0.1:8004/v1/completions --json ") for line in lines)
     for each in everything(load(BASELINES)):
         for name, table in each.case.checks.model_dump(exclude_none=True).items():
-            assert f"# check {name}: " in shown[each.id]
-            assert f"#   {table['origin']}" in shown[each.id]
+            assert f"# check {name}: " in shown[each.id, each.platform]
+            assert f"#   {table['origin']}" in shown[each.id, each.platform]
         for name in each.case.comparisons:
-            assert f"# check parity[{name}]: " in shown[each.id]
+            assert f"# check parity[{name}]: " in shown[each.id, each.platform]
 
 
 WORKFLOWS = {"ci.yml": "session: [disagg_cpu, draft_model_cpu, draft_model_cuda]"}

@@ -17,6 +17,7 @@ from harness.policy.known_answer.simulate import Request
 from harness.policy.protocols import (
     gsm8k_known_answer,
     gsm8k_lm_eval_strict,
+    gsm8k_sgl_eval,
     gsm8k_sglang_few_shot,
     gsm8k_sglang_run_eval,
     gsm8k_vllm,
@@ -31,6 +32,7 @@ from harness.policy.protocols.base import EvaluationBase
 Evaluation = Annotated[
     gsm8k_known_answer.Config
     | gsm8k_lm_eval_strict.Config
+    | gsm8k_sgl_eval.Config
     | gsm8k_sglang_few_shot.Config
     | gsm8k_sglang_run_eval.Config
     | gsm8k_vllm.Config

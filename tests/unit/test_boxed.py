@@ -1,0 +1,91 @@
+r"""Numbers in ``\boxed{…}``, against what sgl-eval 0.1.3's own grader (math-verify) said about the same texts."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.policy import boxed, gsm8k
+from harness.policy.datasets import GSM8K_TEST
+from harness.policy.protocols import gsm8k_sgl_eval
+
+EVALUATION = gsm8k_sgl_eval.Config(
+    protocol="gsm8k_sgl_eval", items=1319, max_tokens=2048, concurrency=128, send_to="entry"
+)
+
+# Recorded from that grader: the text, and which of 18, 1800 and 18000 it takes for equal.
+GRADED: list[tuple[str, str]] = [
+    (r"so \boxed{18}", "18"),
+    (r"\boxed{18.0}", "18"),
+    (r"\boxed{\$18}", "18"),
+    (r"\boxed{18\text{ dollars}}", "18"),
+    (r"\boxed{1,800}", "1800"),
+    (r"\boxed{18.}", "18"),
+    (r"\boxed{18\%}", "18"),
+    (r"\boxed{018}", "18"),
+    (r"\boxed{\frac{36}{2}}", "18"),
+    (r"\boxed{\dfrac{36}{2}}", "18"),
+    (r"\boxed{18 \text{ apples}}", "18"),
+    ("no box 18", ""),
+    (r"\boxed{19} then \boxed{18}", "18"),
+    (r"\boxed{ 18 }", "18"),
+    (r"\boxed{-18}", ""),
+    (r"\boxed{x = 18}", "18"),
+    (r"\boxed{18 dollars}", ""),
+    (r"\boxed{eighteen}", ""),
+    (r"\boxed{}", ""),
+    (r"\boxed{18", ""),
+    (r"\boxed{\text{18}}", "18"),
+    (r"\boxed{1{,}800}", "1800"),
+    (r"\boxed{18^\circ}", "18"),
+    (r"\boxed{18\ \text{km}}", "18"),
+    (r"\boxed{36/2}", "18"),
+    (r"\boxed{17.999}", ""),
+    (r"\boxed{18.00}", "18"),
+    (r"\boxed{\$1,800.00}", "1800"),
+    (r"\boxed{18\,000}", ""),
+    (r"\boxed{2 \times 9}", "18"),
+    (r"\boxed{18 + 0}", "18"),
+    (r"\boxed{\boxed{18}}", "18"),
+    (r"\fbox{18}", ""),
+    (r"\boxed{\$18.00}", "18"),
+    (r"\boxed{18 \%}", "18"),
+    (r"\boxed{£18}", ""),
+    (r"\boxed{18\text{ hours and }0}", ""),
+    (r"\boxed{\mathbf{18}}", "18"),
+    (r"\boxed{9\cdot 2}", "18"),
+    (r"\boxed{18\!000}", "18000"),
+]
+
+
+@pytest.mark.parametrize(("text", "equal"), GRADED)
+def test_a_boxed_answer_is_read_as_sgl_eval_reads_it(text: str, equal: str) -> None:
+    found = EVALUATION.answer(text)
+    assert [gold for gold in ("18", "1800", "18000") if found == gold] == ([equal] if equal else [])
+
+
+@pytest.mark.parametrize("text", ["no box 18", r"\boxed{}", r"\boxed{18"])
+def test_without_a_box_there_is_no_answer(text: str) -> None:
+    assert EVALUATION.answer(text) is None
+
+
+def test_nothing_is_carried_out() -> None:
+    assert boxed.number("9**9**9") is None
+    assert boxed.number("__import__('os')") is None
+    assert boxed.number("1/0") is None
+
+
+HEAD = "Solve the following math problem. Make sure to put the answer (and only answer) inside \\boxed{}.\n\n"
+
+
+def test_the_first_and_the_last_question(real_data: dict[str, str]) -> None:
+    rows = gsm8k.rows(real_data[GSM8K_TEST.file])
+    items = EVALUATION.questions(real_data)
+    assert len(items) == 1319
+    assert [item.prompt for item in items] == [HEAD + row["question"] for row in rows]
+    assert str(items[0].prompt).endswith("How much in dollars does she make every day at the farmers' market?")
+    assert str(items[-1].prompt).startswith(HEAD + "Henry and 3 of his friends order 7 pizzas for lunch.")
+    assert [items[0].expected, items[-1].expected] == ["18", "14"]
+    assert all(str(int(item.expected or "")) == item.expected for item in items)
+    for item in items:
+        assert (item.chat, item.body) == (True, {"max_tokens": 2048})
+        assert item.template == {"enable_thinking": False, "thinking": False}
