@@ -84,12 +84,14 @@ def run(
     from harness.ground.clock import utc_now
     from harness.mechanism import signals
     from harness.run.console import Console
+    from harness.run.prepare import require_engine
     from harness.run.select import select
     from harness.run.supervise import run_all
 
     wanted = [*(cases_wanted or []), *(case or [])]
     chosen = select(cases, wanted=wanted, suite=suite, platform=platform, at_most=devices)
     options = _options(runtime, engine_python, environments, base_image, ca_bundle, build_network)
+    require_engine(chosen, options)
     folder = runs or _RUNS / utc_now().strftime("%Y%m%dT%H%M%SZ")
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(f"{folder}: --runs must name a new or empty folder")
@@ -122,6 +124,7 @@ def serve(
         names = ", ".join(each.id for each in (chosen, *others))
         raise UsageError(f"{case} has several points, and a run directory holds one; name one of {names}")
     options = _options(runtime, engine_python, environments, base_image, ca_bundle, build_network)
+    prepare.require_engine([chosen], options)
     with signals.handled():
         rundir = prepare.create(chosen, run_dir)
         context = _context(rundir)

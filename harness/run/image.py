@@ -69,7 +69,7 @@ def requirements(engine: str, platform: str) -> Path:
     """
     folder = source_root() / "docker" / "requirements" / f"{engine}-{platform}"
     if not folder.is_dir():
-        raise UsageError(f"{folder}: no locked requirements for {engine} on {platform}; give --engine-python")
+        raise UsageError(f"no {engine} for {platform} comes with the harness; name yours with --engine-python")
     return folder
 
 

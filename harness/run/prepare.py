@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform as platform_module
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,6 +41,18 @@ class Options:
     engine_python: Path | None = None
     environments: Path = Path(".nox")
     build: image.Build = field(default_factory=image.Build)
+
+
+def require_engine(planned: Iterable[Planned], options: Options) -> None:
+    """Say before anything is made that an engine is missing, which only the caller can name.
+
+    Raises:
+        UsageError: There is no locked environment of the engine on the platform, and no interpreter was given.
+    """
+    if options.engine_python is None:
+        for each in planned:
+            if not each.skip:
+                image.requirements(each.case.engine.name, each.platform)
 
 
 def create(planned: Planned, path: Path) -> RunDir:
