@@ -38,6 +38,27 @@ class Stage(StrEnum):
 
 
 @dataclass(frozen=True)
+class Device:
+    """One accelerator, or the slice of one that counts as a device.
+
+    Attributes:
+        name: As a visible-devices variable names it on this host: an index, or a UUID where the environment gave one.
+        uuid: Unique on the host, and the same for every process on it: ``GPU-…``, ``MIG-…``; of AMD, the PCI address.
+        product: As the driver calls it; empty where nobody says.
+        memory_bytes: Total; 0 where nobody says.
+        nodes: Device nodes of its own, which a container needs: of AMD, its render node.
+        whole: UUID of the accelerator that a slice is cut from; empty for a whole one.
+    """
+
+    name: str
+    uuid: str
+    product: str = ""
+    memory_bytes: int = 0
+    nodes: tuple[str, ...] = ()
+    whole: str = ""
+
+
+@dataclass(frozen=True)
 class Probe:
     """One question asked of a starting server on every tick.
 
