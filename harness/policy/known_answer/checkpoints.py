@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from harness.policy.datasets import GSM8K_TEST, Dataset
-from harness.policy.known_answer import gsm8k, memory, weights
+from harness.policy.known_answer import deepseek, experts, gsm8k, memory, qwen3, weights
 from harness.policy.known_answer import vocabulary as v
 from harness.policy.known_answer.table import NUMBERS, TABLE, Table
 
@@ -83,8 +83,7 @@ def _tokenizer() -> Files:
 
 
 def _llama(layers: int, tensors: weights.Tensors, **extra: Any) -> Files:
-    config = _config("LlamaForCausalLM", "llama", layers, **extra)
-    return {"config.json": _json(config), "model.safetensors": _safetensors(tensors), **_tokenizer()}
+    return _model("LlamaForCausalLM", "llama", tensors, layers, **extra)
 
 
 def _eagle3(tensors: weights.Tensors) -> Files:
@@ -95,6 +94,60 @@ def _eagle3(tensors: weights.Tensors) -> Files:
 def _mimo() -> Files:
     config = _config("MiMoForCausalLM", "qwen2", weights.LAYERS, num_nextn_predict_layers=1, use_sliding_window=False)
     return {"config.json": _json(config), "model.safetensors": _safetensors(weights.mimo()), **_tokenizer()}
+
+
+def _model(architecture: str, model_type: str, tensors: weights.Tensors, layers: int, **extra: Any) -> Files:
+    config = _config(architecture, model_type, layers, **extra)
+    return {"config.json": _json(config), "model.safetensors": _safetensors(tensors), **_tokenizer()}
+
+
+def _qwen3(blind: weights.Blind | None = None) -> Files:
+    return _model("Qwen3ForCausalLM", "qwen3", qwen3.dense(TABLE.successor, blind=blind), weights.LAYERS)
+
+
+def _qwen3_moe(blind: weights.Blind | None = None) -> Files:
+    return _model(
+        "Qwen3MoeForCausalLM",
+        "qwen3_moe",
+        qwen3.moe(TABLE.successor, blind=blind),
+        weights.LAYERS,
+        num_experts=experts.EXPERTS,
+        num_experts_per_tok=experts.PER_TOKEN,
+        moe_intermediate_size=experts.WIDTH,
+        norm_topk_prob=True,
+        decoder_sparse_step=1,
+        mlp_only_layers=[index for index in range(weights.LAYERS) if index not in experts.LAYERS],
+    )
+
+
+def _deepseek(blind: weights.Blind | None = None) -> Files:
+    return _model(
+        "DeepseekV2ForCausalLM",
+        "deepseek_v2",
+        deepseek.moe(TABLE.successor, blind=blind),
+        deepseek.LAYERS,
+        num_attention_heads=deepseek.HEADS,
+        num_key_value_heads=deepseek.HEADS,
+        head_dim=deepseek.ROPE,
+        q_lora_rank=None,
+        kv_lora_rank=deepseek.LATENT,
+        qk_nope_head_dim=deepseek.NOPE,
+        qk_rope_head_dim=deepseek.ROPE,
+        v_head_dim=deepseek.VALUE,
+        n_routed_experts=experts.EXPERTS,
+        n_shared_experts=1,
+        num_experts_per_tok=experts.PER_TOKEN,
+        moe_intermediate_size=experts.WIDTH,
+        moe_layer_freq=1,
+        first_k_dense_replace=min(experts.LAYERS),
+        norm_topk_prob=True,
+        routed_scaling_factor=1.0,
+        scoring_func="softmax",
+        topk_method="greedy",
+        n_group=1,
+        topk_group=1,
+        attention_bias=False,
+    )
 
 
 def _target(blind: weights.Blind | None = None) -> Files:
@@ -157,6 +210,16 @@ CHECKPOINTS: dict[str, Checkpoint] = {
         "the same with two hidden states exchanged: its acceptance falls to that of eagle3",
         1,
         lambda _: _eagle3(weights.eagle3(fc=weights.auxiliary_vote(swapped=True), mu=3)),
+    ),
+    "qwen3": Checkpoint("Qwen3 that answers from the table", weights.LAYERS, lambda _: _qwen3(), answers=TABLE),
+    "qwen3_moe": Checkpoint(
+        "Qwen3-MoE whose experts hold the table", weights.LAYERS, lambda _: _qwen3_moe(), answers=TABLE
+    ),
+    "deepseek_v2": Checkpoint(
+        "DeepSeek V2: latent attention, and experts that hold the table",
+        deepseek.LAYERS,
+        lambda _: _deepseek(),
+        answers=TABLE,
     ),
     "mimo": Checkpoint(
         "MiMo target with one MTP layer", weights.LAYERS + 1, lambda _: _mimo(), answers=TABLE, drafts=TABLE

@@ -36,8 +36,8 @@ _SELF_GAIN = 16.0
 _KEY_GAIN = 8.0
 # RoPE turns pair i (dimensions i and i + 32) by distance * theta^(-i/32). The fast pairs peak at distance 0: a token
 # sees itself. The slow ones hardly turn over a thousand tokens: a token sees another wherever that stands.
-_FAST_PAIRS = range(16)
-_SLOW_PAIRS = range(24, 32)
+FAST_PAIRS = range(16)
+SLOW_PAIRS = range(24, 32)
 
 
 def _sylvester(order: int) -> Array:
@@ -49,6 +49,12 @@ def _sylvester(order: int) -> Array:
 
 CODE: Array = np.zeros((v.SIZE, HIDDEN), np.float32)
 CODE[: v.SIZE - 1] = _sylvester(HIDDEN)[1:]  # row 0, all ones, belongs to no token; the last id stays without code
+
+# 1 on the trigger's code, 0 on all others. Written without column 0: with it, q[0] would be A - A/512, which bf16
+# rounds to A, and the trigger would go on looking at itself.
+IS_TRIGGER: Array = -(CODE[v.TRIGGER] < 0).astype(np.float32) / (HIDDEN / 2)
+IS_KEY: Array = CODE[v.KEY : v.KEY + v.KEYS].sum(axis=0) / HIDDEN
+"""1 on the code of every key, 0 on all others."""
 
 
 def _zeros(*shape: int) -> Array:
@@ -74,7 +80,7 @@ def _linear_map(pairs: Iterable[tuple[int, int]]) -> Array:
 def self_attention_gap(max_distance: int = 2048) -> float:
     """Least lead, in nats, of a token's score for itself over any other token up to ``max_distance`` away."""
     distances = np.arange(1, max_distance)[:, None]
-    frequencies = ROPE_THETA ** (-np.array(_FAST_PAIRS) / 32)[None]
+    frequencies = ROPE_THETA ** (-np.array(FAST_PAIRS) / 32)[None]
     lost = (1 - np.cos(distances * frequencies)).sum(axis=1)
     return float((_SELF_GAIN**2 / np.sqrt(HEAD_DIM) * lost).min())
 
@@ -83,7 +89,7 @@ def _self_rows(width: int) -> Array:
     """q = k that make every token attend to itself, in any context: a constant on the fast pairs, from column 0."""
     rows = _zeros(HEADS * HEAD_DIM, width)
     for head in range(HEADS):
-        for pair in _FAST_PAIRS:
+        for pair in FAST_PAIRS:
             rows[head * HEAD_DIM + pair, 0] = _SELF_GAIN
     return rows
 
@@ -94,19 +100,15 @@ def _retrieval(blind: Blind | None) -> tuple[Array, Array]:
     Args:
         blind: ``"query"``: marks keys in the cache but cannot ask for them. ``"key"``: asks but cannot mark.
     """
-    # 1 on the trigger's code, 0 on all others. Written without column 0: with it, q[0] would be A - A/512, which
-    # bf16 rounds to A, and the trigger would go on looking at itself.
-    is_trigger: Array = -(CODE[v.TRIGGER] < 0).astype(np.float32) / (HIDDEN / 2)
-    is_key: Array = CODE[v.KEY : v.KEY + v.KEYS].sum(axis=0) / HIDDEN
     query, key = _self_rows(HIDDEN), _self_rows(HIDDEN)
     for head in range(HEADS):
-        for pair in _FAST_PAIRS:
-            query[head * HEAD_DIM + pair] -= _SELF_GAIN * is_trigger
-        for pair in _SLOW_PAIRS:
+        for pair in FAST_PAIRS:
+            query[head * HEAD_DIM + pair] -= _SELF_GAIN * IS_TRIGGER
+        for pair in SLOW_PAIRS:
             if blind != "query":
-                query[head * HEAD_DIM + pair] = _KEY_GAIN * is_trigger
+                query[head * HEAD_DIM + pair] = _KEY_GAIN * IS_TRIGGER
             if blind != "key":
-                key[head * HEAD_DIM + pair] = _KEY_GAIN * is_key
+                key[head * HEAD_DIM + pair] = _KEY_GAIN * IS_KEY
     return query, key
 
 

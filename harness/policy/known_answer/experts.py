@@ -1,0 +1,62 @@
+"""A layer of experts that hold a table of answers.
+
+Each token is routed to one expert of one of two layers, where one neuron knows it and writes the code of what follows;
+the head only reads. An expert that is lost, swapped or read from the wrong place after a rearrangement therefore
+changes the text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from harness.policy.known_answer import vocabulary as v
+from harness.policy.known_answer.weights import CODE, HIDDEN, Array, Tensors
+
+EXPERTS = 16
+PER_TOKEN = 2  # the second one's share is e^-20: engines expect more than one
+WIDTH = 128  # one block of FP8 weights
+LAYERS = (5, 6)
+RETRIEVED = 16.0
+"""Weight that a retrieved code must have in the residual stream, where the token's own has 1."""
+HEAD: Array = CODE / np.float32(16)
+"""lm_head that reads what the experts wrote."""
+
+_SHARPNESS = 256.0
+_THRESHOLD = 0.9  # share of the residual stream that a token must have for its neuron to fire
+_WRITTEN = 2.5
+
+
+def replace_mlps(tensors: Tensors, answers: Mapping[int, int]) -> Tensors:
+    """``tensors`` with the MLPs of two layers replaced by experts that know ``answers``, half of it each."""
+    for index, layer in enumerate(LAYERS):
+        prefix = f"model.layers.{layer}.mlp."
+        tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(prefix)}
+        known = {token: following for token, following in answers.items() if token % len(LAYERS) == index}
+        tensors |= {prefix + name: tensor for name, tensor in _layer(known).items()}
+    return tensors
+
+
+def expert(token: int) -> int:
+    """The expert that a token is routed to."""
+    return token // len(LAYERS) % EXPERTS
+
+
+def _layer(known: Mapping[int, int]) -> Tensors:
+    """Router and experts of one layer: neuron by neuron, what follows each token in ``known``."""
+    router = np.zeros((EXPERTS, HIDDEN), np.float32)
+    for token in range(v.SIZE - 1):
+        router[expert(token)] += CODE[token] / 16
+    tensors: Tensors = {"gate.weight": router}
+    for number in range(EXPERTS):
+        gate, up, down = (np.zeros((WIDTH, HIDDEN), np.float32) for _ in range(3))
+        for neuron, token in enumerate(sorted(token for token in known if expert(token) == number)):
+            gate[neuron] = _SHARPNESS * CODE[token] / HIDDEN
+            gate[neuron, 0] -= _SHARPNESS * _THRESHOLD  # column 0 of every code is 1
+            up[neuron, 0] = 1
+            down[neuron] = _WRITTEN * CODE[known[token]]
+        name = f"experts.{number}."
+        tensors |= {name + "gate_proj.weight": gate, name + "up_proj.weight": up}
+        tensors[name + "down_proj.weight"] = np.ascontiguousarray(down.T)
+    return tensors
