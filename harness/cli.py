@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness import cli_cases
-from harness.cli_cases import CASES, CasesOption, PlatformOption
+from harness.cli_cases import CASES, CasesOption, CheckpointsOption, PlatformOption
 from harness.ground.domain import Outcome, Stage
 from harness.ground.errors import EXIT_PASSED, CannotJudge, UsageError
 
@@ -73,6 +73,7 @@ def run(
     base_image: BaseImageOption = None,
     ca_bundle: CaBundleOption = None,
     build_network: NetworkOption = "default",
+    checkpoints: CheckpointsOption = "",
     cases: CasesOption = CASES,
     runs: Annotated[Path | None, typer.Option(help="New folder for the run directories; default below runs/.")] = None,
     devices: Annotated[
@@ -89,7 +90,7 @@ def run(
     from harness.run.supervise import run_all
 
     wanted = [*(cases_wanted or []), *(case or [])]
-    chosen = select(cases, wanted=wanted, suite=suite, platform=platform, at_most=devices)
+    chosen = select(cases, wanted=wanted, suite=suite, platform=platform, at_most=devices, checkpoints=checkpoints)
     options = _options(runtime, engine_python, environments, base_image, ca_bundle, build_network)
     require_engine(chosen, options)
     folder = runs or _RUNS / utc_now().strftime("%Y%m%dT%H%M%SZ")
@@ -111,6 +112,7 @@ def serve(
     base_image: BaseImageOption = None,
     ca_bundle: CaBundleOption = None,
     build_network: NetworkOption = "default",
+    checkpoints: CheckpointsOption = "",
     cases: CasesOption = CASES,
 ) -> None:
     """Stage 1: make a run directory and start the servers, which go on running."""
@@ -118,7 +120,7 @@ def serve(
     from harness.run import prepare
     from harness.run.select import select
 
-    found = select(cases, wanted=[case], suite=None, platform=platform)
+    found = select(cases, wanted=[case], suite=None, platform=platform, checkpoints=checkpoints)
     chosen, *others = [each for each in found if not each.skip]
     if others:
         names = ", ".join(each.id for each in (chosen, *others))

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 CASES = Path("baselines")
 _SOURCES = {".c", ".cc", ".cpp", ".cu", ".cuh", ".h", ".hip", ".hpp", ".py", ".rs"}
 CasesOption = Annotated[Path, typer.Option("--cases", help="Folder of the case files.")]
+CheckpointsOption = Annotated[
+    str, typer.Option(help="Run with the checkpoint set of this name instead of the cases' own models: tiny.")
+]
 PlatformOption = Annotated[str | None, typer.Option(help="cpu, cuda or rocm; what this machine is, if not given.")]
 
 
@@ -49,6 +52,7 @@ def plan(
     form: Annotated[FormatChoice, typer.Option("--format", help="github: a matrix for GitHub Actions.")] = (
         FormatChoice.TABLE
     ),
+    checkpoints: CheckpointsOption = "",
     cases: CasesOption = CASES,
 ) -> None:
     """Say what would run, and of everything else why not; starts nothing."""
@@ -56,7 +60,7 @@ def plan(
     from harness.run.listing import render
     from harness.run.select import matching
 
-    planned = matching(cases, wanted=case or [], suite=suite, platform=platform)
+    planned = matching(cases, wanted=case or [], suite=suite, platform=platform, checkpoints=checkpoints)
     if devices is not None:
         planned = planning.within(planned, devices)
     if changed_files is not None:
@@ -71,13 +75,15 @@ def plan(
 def show(
     case: Annotated[str, typer.Argument(help="Case id, with or without the point of its matrix.")],
     platform: Annotated[str | None, typer.Option(help="cpu, cuda or rocm; all if not given.")] = None,
+    checkpoints: CheckpointsOption = "",
     cases: CasesOption = CASES,
 ) -> None:
     """Print a case as shell lines, with every check and its origin; needs no engine, no device and no network."""
     from harness.policy.show import show as shown
     from harness.run.select import matching
 
-    print("\n".join(shown(each) for each in matching(cases, wanted=[case], suite=None, platform=platform)), end="")
+    found = matching(cases, wanted=[case], suite=None, platform=platform, checkpoints=checkpoints)
+    print("\n".join(shown(each) for each in found), end="")
 
 
 def check(

@@ -19,17 +19,19 @@ class Planned:
 
     Attributes:
         skip: Why it does not run; empty if it does.
+        checkpoints: The checkpoint set it runs with; empty for the models of the case.
     """
 
     case_file: CaseFile
     platform: Platform
     variant: Variant = ()
     skip: str = ""
+    checkpoints: str = ""
 
     @cached_property
     def case(self) -> Case:
         """Resolved."""
-        return self.case_file.resolve(self.platform, self.variant)
+        return self.case_file.resolve(self.platform, self.variant, self.checkpoints)
 
     @property
     def suite(self) -> str:
@@ -37,16 +39,27 @@ class Planned:
 
     @property
     def name(self) -> str:
-        return self.case_file.name + label(self.variant)
+        return self.case_file.name + label(self.variant) + self._set
 
     @property
     def id(self) -> str:
         return f"{self.suite}/{self.name}"
 
     @property
+    def point(self) -> str:
+        """The id whatever the checkpoints."""
+        return self.id.removesuffix(self._set)
+
+    @property
     def folder(self) -> str:
         """Name of its run directory."""
-        return f"{self.suite}.{self.case_file.name}" + "".join(f".{axis}={value}" for axis, value in self.variant)
+        point = "".join(f".{axis}={value}" for axis, value in self.variant)
+        return f"{self.suite}.{self.case_file.name}{point}{self._set}"
+
+    @property
+    def _set(self) -> str:
+        """So that no verdict on other checkpoints passes for one on the models of the case."""
+        return f"@{self.checkpoints}" if self.checkpoints else ""
 
     @property
     def session(self) -> str:
@@ -67,10 +80,17 @@ def devices(case: Case, platform: Platform) -> int:
     return sum(count * of_one(case.serve_of(role)) for role, count in case.topology.roles.items())
 
 
-def everything(case_files: Iterable[CaseFile]) -> list[Planned]:
-    """All points of all cases; those that their case excludes, or whose models nobody has pinned, say so."""
+def everything(case_files: Iterable[CaseFile], checkpoints: str = "") -> list[Planned]:
+    """All points of all cases; those that their case excludes, or whose models nobody has pinned, say so.
+
+    Args:
+        case_files: The cases.
+        checkpoints: Name of a checkpoint set to run with instead of the cases' own models; cases without it do not run.
+    """
     points = [
-        Planned(case_file, platform, variant, matrix.excluded(variant))
+        Planned(case_file, platform, variant, matrix.excluded(variant), checkpoints)
+        if not checkpoints or checkpoints in case_file.checkpoint_sets
+        else Planned(case_file, platform, variant, f"has no checkpoint set {checkpoints}")
         for case_file in case_files
         for platform in case_file.platforms
         for matrix in [case_file.matrix(platform)]

@@ -114,6 +114,12 @@ def _case_file_schema() -> dict[str, Any]:
     schema["$defs"] |= matrix["$defs"]
     layered = {"additionalProperties": {"$ref": "#/$defs/Layer"}, "propertyNames": {"enum": list(PLATFORMS)}}
     schema["properties"] |= matrix["properties"]
+    schema["properties"]["checkpoints"] = {
+        "type": "object",
+        "description": "Checkpoint sets by name: `--checkpoints NAME` lays one over the case. It replaces what is "
+        "asked and what is known of the model, and keeps the flags.",
+        "additionalProperties": {"$ref": "#/$defs/Layer"},
+    }
     schema["$defs"]["Layer"] = {
         "type": "object",
         "properties": dict(schema["properties"]),

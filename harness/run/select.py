@@ -13,7 +13,9 @@ from harness.policy.cases.model import PLATFORMS, Platform
 from harness.policy.plan import Planned, everything, within
 
 
-def matching(folder: Path, *, wanted: list[str], suite: str | None, platform: str | None) -> list[Planned]:
+def matching(
+    folder: Path, *, wanted: list[str], suite: str | None, platform: str | None, checkpoints: str = ""
+) -> list[Planned]:
     """The points below ``folder`` that match all of what is given, those that do not run included.
 
     Args:
@@ -21,15 +23,20 @@ def matching(folder: Path, *, wanted: list[str], suite: str | None, platform: st
         wanted: Ids, with or without the point of the matrix; all if empty.
         suite: Name of a suite; all if None.
         platform: All if None.
+        checkpoints: Name of a checkpoint set; empty for the models of the cases.
 
     Raises:
-        UsageError: A case file or the platform is wrong.
+        UsageError: A case file, the platform or the checkpoint set is wrong.
         NothingSelected: Nothing matches.
     """
     if platform is not None and platform not in PLATFORMS:
         raise UsageError(f"--platform {platform}: must be one of {', '.join(PLATFORMS)}")
-    points = everything(load(folder))
-    names = {each.case_file.id for each in points} | {each.id for each in points}
+    cases = load(folder)
+    sets = {name for case in cases for name in case.checkpoint_sets}
+    if checkpoints and checkpoints not in sets:
+        raise UsageError(f"--checkpoints {checkpoints}: no case has that set; there are: {', '.join(sorted(sets))}")
+    points = everything(cases, checkpoints)
+    names = {each.case_file.id for each in points} | {name for each in points for name in (each.point, each.id)}
     for name in wanted:
         if name not in names:
             near = difflib.get_close_matches(name, names, n=1)
@@ -38,7 +45,7 @@ def matching(folder: Path, *, wanted: list[str], suite: str | None, platform: st
     found = [
         each
         for each in points
-        if (not wanted or each.id in wanted or each.case_file.id in wanted)
+        if (not wanted or not {each.case_file.id, each.point, each.id}.isdisjoint(wanted))
         and suite in (None, each.suite)
         and platform in (None, each.platform)
     ]
@@ -50,7 +57,13 @@ def matching(folder: Path, *, wanted: list[str], suite: str | None, platform: st
 
 
 def select(
-    folder: Path, *, wanted: list[str], suite: str | None, platform: str | None, at_most: int | None = None
+    folder: Path,
+    *,
+    wanted: list[str],
+    suite: str | None,
+    platform: str | None,
+    at_most: int | None = None,
+    checkpoints: str = "",
 ) -> list[Planned]:
     """What of :func:`matching` is on one platform; at least one point runs.
 
@@ -60,12 +73,13 @@ def select(
         suite: Name of a suite; all if None.
         platform: None: the one whose accelerators are visible here, else cpu.
         at_most: Accelerators that may be used; points that need more are skipped. None: as many as needed.
+        checkpoints: Name of a checkpoint set; empty for the models of the cases.
 
     Raises:
         UsageError: A case file is wrong, or the platform is not clear.
         NothingSelected: Nothing matches, or nothing that does can run.
     """
-    found = matching(folder, wanted=wanted, suite=suite, platform=platform)
+    found = matching(folder, wanted=wanted, suite=suite, platform=platform, checkpoints=checkpoints)
     here = _here({each.platform for each in found})
     found = [each for each in found if each.platform == here]
     if at_most is not None:

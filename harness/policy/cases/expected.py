@@ -22,8 +22,6 @@ from harness.policy.known_answer.prefix_cache import Ask, sources
 from harness.policy.known_answer.table import TABLE, Table
 from harness.policy.protocols import Evaluation
 
-_TWINS = {"prefill": "twin_prefill", "decode": "twin_decode"}
-
 
 def datasets(case_file: CaseFile, platform: Platform, variant: Variant = ()) -> tuple[Dataset, ...]:
     """The data files without which the expected values of the case cannot be computed."""
@@ -104,7 +102,9 @@ def _answers_from(serve: dict[Any, Serve], evaluation: Evaluation) -> Table | No
     if table is None:
         return None
     models = {role: settings.model.known_answer for role, settings in serve.items()}
-    twins = models == _TWINS and table is TABLE and evaluation.send_to == "entry" and _connected(serve["decode"])
+    kinds = {(name or "").removesuffix(f"twin_{role}") for role, name in models.items()}
+    twins = len(kinds) == 1 and all((name or "").endswith(f"twin_{role}") for role, name in models.items())
+    twins = twins and table is TABLE and evaluation.send_to == "entry" and _connected(serve["decode"])
     ordinary = all(name and CHECKPOINTS[name].answers is table for name in models.values())
     speculation = [settings.speculation for settings in serve.values() if settings.speculation]
     drafters = [each.model.known_answer for each in speculation if each.model]

@@ -20,7 +20,10 @@ from harness.policy.engines import ENGINES
 
 DEFAULTS = "_defaults.toml"
 SUITE = "_suite.toml"
-NOT_THE_CASE = ("platform", *Matrix.model_fields)
+NOT_THE_CASE = ("platform", "checkpoints", *Matrix.model_fields)
+_ASKED = ("evaluation", "controls", "comparisons")
+_KNOWN_OF_THE_MODEL = ("accuracy", "parity", "acceptance_length", "acceptance_per_position", "draft_counts")
+"""Checks that a checkpoint set replaces: what is known of one model says nothing about another. Others stay."""
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -85,22 +88,35 @@ class CaseFile:
             raise UsageError(f"{self.path}: {problem}")
         return matrix
 
-    def merged(self, platform: Platform, variant: Variant = ()) -> dict[str, Any]:
-        """The tables of the case as they are on ``platform``, not yet validated."""
+    @property
+    def checkpoint_sets(self) -> list[str]:
+        """Names of the checkpoint sets that the case can run with instead of its own models."""
+        return list(self.content.get("checkpoints", {}))
+
+    def merged(self, platform: Platform, variant: Variant = (), checkpoints: str = "") -> dict[str, Any]:
+        """The tables of the case as they are on ``platform``, with a checkpoint set if one is named; not validated."""
         result: dict[str, Any] = {}
         for _, layer in self.layers(platform):
             result = merge(result, {key: value for key, value in layer.items() if key not in NOT_THE_CASE})
         for overlay in self.matrix(platform).overlays(variant):
             result = merge(result, dict(overlay))
+        return self._with_checkpoints(platform, result, checkpoints) if checkpoints else result
+
+    def _with_checkpoints(self, platform: Platform, tables: dict[str, Any], name: str) -> dict[str, Any]:
+        """``tables`` with the checkpoint set laid over it, last of all: the flags are those of the case."""
+        checks = {key: value for key, value in tables.get("checks", {}).items() if key not in _KNOWN_OF_THE_MODEL}
+        result = tables | {key: self.defaults.get(key, {}) for key in _ASKED} | {"checks": checks}
+        for _, layer in self.layers(platform):
+            result = merge(result, layer.get("checkpoints", {}).get(name, {}))
         return result
 
-    def resolve(self, platform: Platform, variant: Variant = ()) -> Case:
+    def resolve(self, platform: Platform, variant: Variant = (), checkpoints: str = "") -> Case:
         """The case as it runs on ``platform``.
 
         Raises:
             UsageError: Unknown key, wrong type, missing baseline: with file, key and the nearest valid name.
         """
-        merged = self.merged(platform, variant)
+        merged = self.merged(platform, variant, checkpoints)
         self._validate_roles(merged)
         try:
             case = Case.model_validate(merged)
@@ -204,7 +220,8 @@ def load(folder: Path) -> list[CaseFile]:
             _check_platforms(case_file)
             for platform in case_file.platforms:
                 for variant in case_file.matrix(platform).variants():
-                    case_file.resolve(platform, variant)
+                    for checkpoints in ("", *case_file.checkpoint_sets):
+                        case_file.resolve(platform, variant, checkpoints)
             found.append(case_file)
     return found
 

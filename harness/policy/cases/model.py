@@ -16,6 +16,8 @@ Platform = Literal["cpu", "cuda", "rocm"]
 PLATFORMS: tuple[Platform, ...] = ("cpu", "cuda", "rocm")
 Role = Literal["server", "prefill", "decode"]
 UNRESOLVED = "unresolved"
+_SOURCES = frozenset({"known_answer", "repo"})
+"""Keys of a model that say where it is from. Two of them merged would be no model."""
 FlagValue = bool | int | float | str | list[Any] | dict[str, Any]
 
 
@@ -260,9 +262,9 @@ class Case(Strict):
 
 
 def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """``base`` with the tables of ``over`` laid over it; anything that is no table replaces."""
+    """``base`` with the tables of ``over`` laid over it; anything that is no table replaces, and so does a model."""
     result = dict(base)
     for key, value in over.items():
-        both = isinstance(value, dict) and isinstance(result.get(key), dict)
+        both = isinstance(value, dict) and isinstance(result.get(key), dict) and _SOURCES.isdisjoint(value)
         result[key] = merge(result[key], value) if both else value
     return result

@@ -8,41 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from harness.policy.datasets import GSM8K_TEST, Dataset
-from harness.policy.known_answer import deepseek, experts, gsm8k, memory, qwen3, weights
+from harness.policy.known_answer import gsm8k, memory, safetensors, weights
 from harness.policy.known_answer import vocabulary as v
+from harness.policy.known_answer.architectures import ARCHITECTURES, Architecture
 from harness.policy.known_answer.table import NUMBERS, TABLE, Table
 
 Files = dict[str, bytes]
 Data = Mapping[str, str]
-
-
-def _bf16(array: weights.Array) -> bytes:
-    """Little-endian bf16 bytes, rounded to nearest even."""
-    bits = np.ascontiguousarray(array, np.float32).view(np.uint32).astype(np.uint64)
-    return (((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2")).tobytes()
-
-
-def _safetensors(tensors: weights.Tensors) -> bytes:
-    """The safetensors format: header length, JSON header padded to 8 bytes, data in header order."""
-    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
-    blobs, offset = [], 0
-    for name, tensor in sorted(tensors.items()):
-        blob = _bf16(tensor)
-        end = offset + len(blob)
-        header[name] = {"dtype": "BF16", "shape": list(tensor.shape), "data_offsets": [offset, end]}
-        blobs.append(blob)
-        offset = end
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    return b"".join([struct.pack("<Q", len(text)), text, *blobs])
 
 
 def _json(content: dict[str, Any]) -> bytes:
@@ -83,71 +60,28 @@ def _tokenizer() -> Files:
 
 
 def _llama(layers: int, tensors: weights.Tensors, **extra: Any) -> Files:
-    return _model("LlamaForCausalLM", "llama", tensors, layers, **extra)
+    config = _config("LlamaForCausalLM", "llama", layers, **extra)
+    return {"config.json": _json(config), "model.safetensors": safetensors.render(tensors), **_tokenizer()}
 
 
 def _eagle3(tensors: weights.Tensors) -> Files:
     config = _config("LlamaForCausalLMEagle3", "llama", 1, draft_vocab_size=v.SIZE)
-    return {"config.json": _json(config), "model.safetensors": _safetensors(tensors)}
+    return {"config.json": _json(config), "model.safetensors": safetensors.render(tensors)}
 
 
 def _mimo() -> Files:
     config = _config("MiMoForCausalLM", "qwen2", weights.LAYERS, num_nextn_predict_layers=1, use_sliding_window=False)
-    return {"config.json": _json(config), "model.safetensors": _safetensors(weights.mimo()), **_tokenizer()}
+    return {"config.json": _json(config), "model.safetensors": safetensors.render(weights.mimo()), **_tokenizer()}
 
 
-def _model(architecture: str, model_type: str, tensors: weights.Tensors, layers: int, **extra: Any) -> Files:
-    config = _config(architecture, model_type, layers, **extra)
-    return {"config.json": _json(config), "model.safetensors": _safetensors(tensors), **_tokenizer()}
-
-
-def _qwen3(blind: weights.Blind | None = None) -> Files:
-    return _model("Qwen3ForCausalLM", "qwen3", qwen3.dense(TABLE.successor, blind=blind), weights.LAYERS)
-
-
-def _qwen3_moe(blind: weights.Blind | None = None) -> Files:
-    return _model(
-        "Qwen3MoeForCausalLM",
-        "qwen3_moe",
-        qwen3.moe(TABLE.successor, blind=blind),
-        weights.LAYERS,
-        num_experts=experts.EXPERTS,
-        num_experts_per_tok=experts.PER_TOKEN,
-        moe_intermediate_size=experts.WIDTH,
-        norm_topk_prob=True,
-        decoder_sparse_step=1,
-        mlp_only_layers=[index for index in range(weights.LAYERS) if index not in experts.LAYERS],
-    )
-
-
-def _deepseek(blind: weights.Blind | None = None) -> Files:
-    return _model(
-        "DeepseekV2ForCausalLM",
-        "deepseek_v2",
-        deepseek.moe(TABLE.successor, blind=blind),
-        deepseek.LAYERS,
-        num_attention_heads=deepseek.HEADS,
-        num_key_value_heads=deepseek.HEADS,
-        head_dim=deepseek.ROPE,
-        q_lora_rank=None,
-        kv_lora_rank=deepseek.LATENT,
-        qk_nope_head_dim=deepseek.NOPE,
-        qk_rope_head_dim=deepseek.ROPE,
-        v_head_dim=deepseek.VALUE,
-        n_routed_experts=experts.EXPERTS,
-        n_shared_experts=1,
-        num_experts_per_tok=experts.PER_TOKEN,
-        moe_intermediate_size=experts.WIDTH,
-        moe_layer_freq=1,
-        first_k_dense_replace=min(experts.LAYERS),
-        norm_topk_prob=True,
-        routed_scaling_factor=1.0,
-        scoring_func="softmax",
-        topk_method="greedy",
-        n_group=1,
-        topk_group=1,
-        attention_bias=False,
-    )
+def _of(architecture: Architecture, blind: weights.Blind | None = None) -> Files:
+    tensors = architecture.tensors(TABLE.successor, blind)
+    config = _config(architecture.name, architecture.model_type, architecture.layers, **architecture.config)
+    return {
+        "config.json": _json(config),
+        "model.safetensors": safetensors.render(tensors, architecture.fp8),
+        **_tokenizer(),
+    }
 
 
 def _target(blind: weights.Blind | None = None) -> Files:
@@ -211,16 +145,6 @@ CHECKPOINTS: dict[str, Checkpoint] = {
         1,
         lambda _: _eagle3(weights.eagle3(fc=weights.auxiliary_vote(swapped=True), mu=3)),
     ),
-    "qwen3": Checkpoint("Qwen3 that answers from the table", weights.LAYERS, lambda _: _qwen3(), answers=TABLE),
-    "qwen3_moe": Checkpoint(
-        "Qwen3-MoE whose experts hold the table", weights.LAYERS, lambda _: _qwen3_moe(), answers=TABLE
-    ),
-    "deepseek_v2": Checkpoint(
-        "DeepSeek V2: latent attention, and experts that hold the table",
-        deepseek.LAYERS,
-        lambda _: _deepseek(),
-        answers=TABLE,
-    ),
     "mimo": Checkpoint(
         "MiMo target with one MTP layer", weights.LAYERS + 1, lambda _: _mimo(), answers=TABLE, drafts=TABLE
     ),
@@ -235,6 +159,24 @@ CHECKPOINTS: dict[str, Checkpoint] = {
         "EAGLE3 drafter for gsm8k", 1, lambda _: _eagle3(weights.eagle3(NUMBERS)), drafts=NUMBERS
     ),
 }
+
+
+def _family(name: str, architecture: Architecture) -> dict[str, Checkpoint]:
+    """A target of the architecture and its twins."""
+
+    def one(purpose: str, blind: weights.Blind | None, answers: Table | None = None) -> Checkpoint:
+        text = f"{architecture.name}{' in FP8' if name.endswith('_fp8') else ''}: {purpose}"
+        return Checkpoint(text, architecture.layers, lambda _: _of(architecture, blind), answers=answers)
+
+    return {
+        name: one("answers from the table, retrieves keys", None, TABLE),
+        f"{name}_twin_prefill": one("marks keys, cannot ask for them", "query"),
+        f"{name}_twin_decode": one("asks for keys, cannot mark them", "key"),
+    }
+
+
+for _name, _architecture in ARCHITECTURES.items():
+    CHECKPOINTS |= _family(_name, _architecture)
 
 
 def digest(files: Files) -> str:

@@ -23,7 +23,7 @@ _KEY_GAIN = 8.0
 _KEY_ROWS = 8
 
 
-def moe(answers: Mapping[int, int], *, blind: Blind | None = None) -> Tensors:
+def moe(answers: Mapping[int, int], blind: Blind | None = None) -> Tensors:
     """DeepSeek V2 without compressed queries, dense but for layers 5 and 6."""
     tensors = weights.llama(answers, layers=LAYERS, retrieval=None) | {"lm_head.weight": experts.HEAD}
     tensors = {name: tensor for name, tensor in tensors.items() if ".self_attn." not in name}

@@ -16,7 +16,7 @@ from harness.policy.known_answer.weights import HIDDEN, Array, Blind, Tensors
 _FAST, _SLOW = 8.0, 4.0
 
 
-def dense(answers: Mapping[int, int], *, blind: Blind | None = None) -> Tensors:
+def dense(answers: Mapping[int, int], blind: Blind | None = None) -> Tensors:
     """A Qwen3 that answers from ``answers``."""
     norm: Array = np.zeros(weights.HEAD_DIM, np.float32)
     norm[list(weights.FAST_PAIRS)], norm[list(weights.SLOW_PAIRS)] = _FAST, _SLOW
@@ -24,7 +24,7 @@ def dense(answers: Mapping[int, int], *, blind: Blind | None = None) -> Tensors:
     return weights.llama(answers, blind=blind) | dict.fromkeys(names, norm)
 
 
-def moe(answers: Mapping[int, int], *, blind: Blind | None = None) -> Tensors:
+def moe(answers: Mapping[int, int], blind: Blind | None = None) -> Tensors:
     """A Qwen3-MoE whose layers 5 and 6 have experts, and all others none."""
     tensors = dense(answers, blind=blind) | {"lm_head.weight": experts.HEAD}
     copy = f"model.layers.{weights.RETRIEVAL_LAYER}.self_attn.o_proj.weight"

@@ -1,0 +1,98 @@
+"""Model architectures that a known-answer checkpoint can have: tensors, and what their configuration says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.policy.known_answer import deepseek, experts, qwen3, safetensors, weights
+from harness.policy.known_answer.weights import Blind, Tensors
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """One architecture.
+
+    Attributes:
+        name: Of the class that engines look up.
+        model_type: As the configuration has it.
+        tensors: From the table of answers, and what the model is blind to.
+        layers: Decoder layers, each with a KV cache.
+        config: What its configuration has on top.
+        fp8: Whether the tensor of a name is kept in FP8.
+    """
+
+    name: str
+    model_type: str
+    tensors: Callable[[Mapping[int, int], Blind | None], Tensors]
+    layers: int
+    config: Mapping[str, Any] = field(default_factory=dict)
+    fp8: Callable[[str], bool] = lambda _: False
+
+
+_QWEN3_MOE = {
+    "num_experts": experts.EXPERTS,
+    "num_experts_per_tok": experts.PER_TOKEN,
+    "moe_intermediate_size": experts.WIDTH,
+    "norm_topk_prob": True,
+    "decoder_sparse_step": 1,
+    "mlp_only_layers": [index for index in range(weights.LAYERS) if index not in experts.LAYERS],
+}
+_DEEPSEEK_V2 = {
+    "num_attention_heads": deepseek.HEADS,
+    "num_key_value_heads": deepseek.HEADS,
+    "head_dim": deepseek.ROPE,
+    "q_lora_rank": None,
+    "kv_lora_rank": deepseek.LATENT,
+    "qk_nope_head_dim": deepseek.NOPE,
+    "qk_rope_head_dim": deepseek.ROPE,
+    "v_head_dim": deepseek.VALUE,
+    "n_routed_experts": experts.EXPERTS,
+    "n_shared_experts": 1,
+    "num_experts_per_tok": experts.PER_TOKEN,
+    "moe_intermediate_size": experts.WIDTH,
+    "moe_layer_freq": 1,
+    "first_k_dense_replace": min(experts.LAYERS),
+    "norm_topk_prob": True,
+    "routed_scaling_factor": 1.0,
+    "scoring_func": "softmax",
+    "topk_method": "greedy",
+    "n_group": 1,
+    "topk_group": 1,
+    "attention_bias": False,
+}
+_FP8 = {
+    "quantization_config": {
+        "quant_method": "fp8",
+        "fmt": "e4m3",
+        "activation_scheme": "dynamic",
+        "weight_block_size": [safetensors.BLOCK, safetensors.BLOCK],
+        # Plain MLPs are narrower than a block here.
+        "modules_to_not_convert": [
+            "lm_head",
+            *(f"model.layers.{index}.mlp.gate" for index in experts.LAYERS),
+            *(
+                f"model.layers.{index}.mlp.{name}_proj"
+                for index in range(weights.LAYERS)
+                if index not in experts.LAYERS
+                for name in ("gate", "up", "down")
+            ),
+        ],
+    }
+}
+
+
+def _in_fp8(name: str) -> bool:
+    return "_proj" in name and (".self_attn." in name or ".experts." in name)
+
+
+ARCHITECTURES: dict[str, Architecture] = {
+    "qwen3": Architecture("Qwen3ForCausalLM", "qwen3", qwen3.dense, weights.LAYERS),
+    "qwen3_moe": Architecture("Qwen3MoeForCausalLM", "qwen3_moe", qwen3.moe, weights.LAYERS, _QWEN3_MOE),
+    "qwen3_moe_fp8": Architecture(
+        "Qwen3MoeForCausalLM", "qwen3_moe", qwen3.moe, weights.LAYERS, _QWEN3_MOE | _FP8, _in_fp8
+    ),
+    "deepseek_v2": Architecture("DeepseekV2ForCausalLM", "deepseek_v2", deepseek.moe, deepseek.LAYERS, _DEEPSEEK_V2),
+}
+"""By the name that checkpoints have."""
