@@ -99,6 +99,11 @@ def _points(case_file: CaseFile, platform: Platform, useful: _Useful, reached: d
                 below = merge(below, rule.set)
         for role, table in below.get("roles", {}).items():
             useful.lay(_stands(case_file, platform, ("roles", role)), table, below.get("serve", {}))
+        for name in case_file.checkpoint_sets:
+            tables = case_file.less_its_models(below)
+            for where, table in case_file.set_layers(platform, name):
+                useful.lay(where, table, tables)
+                tables = merge(tables, dict(table))
 
 
 def _rules(case_file: CaseFile, platform: Platform, key: str) -> list[str]:

@@ -53,9 +53,10 @@ def show(planned: Planned) -> str:
     """Shell lines and comments; nothing in it depends on the machine."""
     case = planned.case
     started = servers(case, planned.platform)
+    checkpoints = f" --checkpoints {planned.checkpoints}" if planned.checkpoints else ""
     lines = [
         f"# {planned.id} on {planned.platform}: {case.title}",
-        f"# ./nox -s {planned.session} -- --case {shlex.quote(planned.id)}",
+        f"# ./nox -s {planned.session} -- --case {shlex.quote(planned.point)}{checkpoints}",
         f"# {_devices(planned)}, about {case.expected_seconds} s",
     ]
     if planned.skip:

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from harness.policy.known_answer import checkpoints, vocabulary, weights
+from harness.policy.known_answer import checkpoints, experts, safetensors, vocabulary, weights
 from harness.policy.known_answer import vocabulary as v
+from harness.policy.known_answer.architectures import ARCHITECTURES
 from harness.policy.known_answer.simulate import (
     Counts,
     Request,
@@ -37,6 +38,18 @@ SHA256 = {
     "mimo": "09521685ca226eaf",
     "gsm8k": "0ee7d3d3073c5a4a",
     "gsm8k_eagle3": "35ce21e2ad14270e",
+    "qwen3": "83c12f59ba2b0df3",
+    "qwen3_twin_prefill": "c24453efd7182d8b",
+    "qwen3_twin_decode": "6ec8580158ba528d",
+    "qwen3_moe": "6dfea3b0777fd6b5",
+    "qwen3_moe_twin_prefill": "b0cf61b4d1aa3455",
+    "qwen3_moe_twin_decode": "4a0f8d93956d961d",
+    "qwen3_moe_fp8": "4600dfa25ff75da0",
+    "qwen3_moe_fp8_twin_prefill": "1a3635bd30bd807d",
+    "qwen3_moe_fp8_twin_decode": "39253bd3b6e900a2",
+    "deepseek_v2": "837e92566eada7cf",
+    "deepseek_v2_twin_prefill": "b379280ecd4e72fc",
+    "deepseek_v2_twin_decode": "eadb7d0454f8a5f2",
 }
 
 
@@ -172,7 +185,7 @@ def test_files_are_well_formed(name: str) -> None:
     assert max(tensor["data_offsets"][1] for tensor in tensors.values()) == len(data) - 8 - length
     for tensor in tensors.values():
         begin, end = tensor["data_offsets"]
-        assert end - begin == 2 * int(np.prod(tensor["shape"]))
+        assert end - begin == {"BF16": 2, "F8_E4M3": 1, "F32": 4}[tensor["dtype"]] * int(np.prod(tensor["shape"]))
     layers = {key.split(".")[2] for key in tensors if key.startswith("model.layers.")}
     assert len(layers) in (0, config["num_hidden_layers"])
     assert sum(map(len, files.values())) < 40_000_000
@@ -242,3 +255,38 @@ def test_lookups_emit_what_greedy_decoding_emits(k: int, limit: int) -> None:
     # The cycle has 60 different letters: nothing repeats before, and everything afterwards.
     assert (counts.drafts == 0) == (limit <= len(CYCLE))
     assert counts.accepted == counts.draft_tokens
+
+
+def said_by(tensors: weights.Tensors, token: int, order: list[int]) -> int:
+    """What a model with experts says after ``token``, if it attends to itself and its experts stand in ``order``."""
+    stream = (1 + experts.RETRIEVED) * weights.CODE[token].astype(np.float64)
+    for layer in experts.LAYERS:
+        prefix = f"model.layers.{layer}.mlp."
+        normed = stream / np.sqrt((stream**2).mean())
+        chosen = order[int((tensors[f"{prefix}gate.weight"] @ normed).argmax())]
+        gate, up, down = (tensors[f"{prefix}experts.{chosen}.{name}_proj.weight"] for name in ("gate", "up", "down"))
+        stream = stream + down @ (gate @ normed / (1 + np.exp(-gate @ normed)) * (up @ normed))
+    return int((tensors["lm_head.weight"] @ stream).argmax())
+
+
+@pytest.mark.parametrize("name", ["qwen3_moe", "deepseek_v2"])
+def test_each_expert_is_needed_where_it_belongs(name: str) -> None:
+    tensors = ARCHITECTURES[name].tensors(TABLE.successor, None)
+    straight, swapped = list(range(experts.EXPERTS)), list(range(experts.EXPERTS))
+    swapped[3], swapped[4] = 4, 3
+    for token in range(v.TRIGGER):
+        following = TABLE.successor[token]
+        assert said_by(tensors, token, straight) == following
+        assert (said_by(tensors, token, swapped) == following) == (experts.expert(token) not in (3, 4))
+
+
+def test_fp8_rounds_to_the_nearest_value_of_a_block() -> None:
+    wanted = np.array([[448.0, -224.0, 1.0, 0.0625, 17.0, 0.0]], np.float32)
+    data = safetensors.render({"w_proj": wanted}, lambda _: True)
+    (length,) = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8 : 8 + length])
+    codes = np.frombuffer(data, np.uint8, 6, 8 + length + header["w_proj"]["data_offsets"][0])
+    # Sign, four bits of exponent with bias 7, three of mantissa: 17 is between 16 and 18.
+    assert [f"{code:08b}" for code in codes] == ["01111110", "11110110", "00111000", "00011000", "01011000", "00000000"]
+    scale = struct.unpack_from("<f", data, 8 + length + header["w_proj_scale_inv"]["data_offsets"][0])
+    assert scale == (1.0,)

@@ -31,7 +31,11 @@ def datasets(case_file: CaseFile, platform: Platform, variant: Variant = ()) -> 
 
 
 def expected_values(
-    case_file: CaseFile, platform: Platform, variant: Variant = (), data: Mapping[str, str] | None = None
+    case_file: CaseFile,
+    platform: Platform,
+    variant: Variant = (),
+    data: Mapping[str, str] | None = None,
+    checkpoints: str = "",
 ) -> dict[str, dict[str, Any]]:
     """Values by check name, for every check of the case that can be computed; empty if the case is none of ours.
 
@@ -42,8 +46,9 @@ def expected_values(
         platform: Where it runs.
         variant: The point of its matrix.
         data: Text of each of its :func:`datasets` by file name.
+        checkpoints: The checkpoint set; empty for the models of the case.
     """
-    merged = case_file.merged(platform, variant)
+    merged = case_file.merged(platform, variant, checkpoints)
     evaluation: Evaluation = TypeAdapter(Evaluation).validate_python(merged["evaluation"])
     engine = ENGINES[Engine.model_validate(merged["engine"]).name]
     topology = Topology.model_validate(merged["topology"])

@@ -100,15 +100,23 @@ class CaseFile:
             result = merge(result, {key: value for key, value in layer.items() if key not in NOT_THE_CASE})
         for overlay in self.matrix(platform).overlays(variant):
             result = merge(result, dict(overlay))
-        return self._with_checkpoints(platform, result, checkpoints) if checkpoints else result
-
-    def _with_checkpoints(self, platform: Platform, tables: dict[str, Any], name: str) -> dict[str, Any]:
-        """``tables`` with the checkpoint set laid over it, last of all: the flags are those of the case."""
-        checks = {key: value for key, value in tables.get("checks", {}).items() if key not in _KNOWN_OF_THE_MODEL}
-        result = tables | {key: self.defaults.get(key, {}) for key in _ASKED} | {"checks": checks}
-        for _, layer in self.layers(platform):
-            result = merge(result, layer.get("checkpoints", {}).get(name, {}))
+        if checkpoints:  # last of all: the flags are those of the case
+            result = self.less_its_models(result)
+            for _, table in self.set_layers(platform, checkpoints):
+                result = merge(result, dict(table))
         return result
+
+    def less_its_models(self, tables: dict[str, Any]) -> dict[str, Any]:
+        """``tables`` without what is asked and what is known of the models."""
+        checks = {key: value for key, value in tables.get("checks", {}).items() if key not in _KNOWN_OF_THE_MODEL}
+        return tables | {key: self.defaults.get(key, {}) for key in _ASKED} | {"checks": checks}
+
+    def set_layers(self, platform: Platform, name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Tables of a checkpoint set from the most general to the most special one, each with where it stands."""
+        for where, layer in self.layers(platform):
+            if name in layer.get("checkpoints", {}):
+                inside = "." if ": " in where else ": defaults." if where.endswith(SUITE) else ": "
+                yield f"{where}{inside}checkpoints.{name}", layer["checkpoints"][name]
 
     def resolve(self, platform: Platform, variant: Variant = (), checkpoints: str = "") -> Case:
         """The case as it runs on ``platform``.

@@ -1,0 +1,69 @@
+"""Checkpoint sets: a case with its flags and its matrix, on models whose answers are known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.ground.errors import UsageError
+from harness.policy.cases.expected import expected_values
+from harness.policy.cases.load import load
+from harness.policy.overlays import idle
+from harness.policy.plan import Planned, everything
+from harness.run.select import matching
+from tests.helpers import BASELINES, edited
+
+POINTS = [each for each in everything(load(BASELINES), "tiny") if each.checkpoints and not each.skip]
+
+
+@pytest.mark.parametrize("planned", POINTS, ids=lambda each: f"{each.id}-{each.platform}")
+def test_what_is_known_of_a_set_is_computed(planned: Planned) -> None:
+    values = expected_values(planned.case_file, planned.platform, planned.variant, checkpoints=planned.checkpoints)
+    checks = planned.case.checks.model_dump(exclude_none=True)
+    assert {"accuracy", "parity"} <= checks.keys()
+    for name in {"accuracy", "parity", "acceptance_length", "draft_counts"} & checks.keys():
+        given = {key: checks[name][key] for key in values[name]}
+        assert given == values[name], name
+    assert all(model.known_answer for model in planned.case.models())
+
+
+def test_the_flags_are_those_of_the_case() -> None:
+    case_file = next(each for each in load(BASELINES) if each.id == "disagg/accuracy_qwen3_0_6b")
+    for variant in case_file.matrix("cuda").variants():
+        case, tiny = (case_file.resolve("cuda", variant, checkpoints) for checkpoints in ("", "tiny"))
+        for role in ("prefill", "decode"):
+            both = [each.serve_of(role).model_dump(exclude={"model"}) for each in (case, tiny)]
+            assert both[0] == both[1]
+        assert tiny.checks.kv_transfer == case.checks.kv_transfer
+
+
+def test_checks_of_the_machinery_stay() -> None:
+    case_file = next(each for each in load(BASELINES) if each.id == "eplb/qwen3_30b_dp4_async")
+    assert case_file.resolve("cuda", (), "tiny").checks.rearrangements is not None
+
+
+def test_a_set_is_seen_in_every_name() -> None:
+    (point,) = matching(BASELINES, wanted=["eplb/qwen3_30b_dp4_async"], suite=None, platform="cuda", checkpoints="tiny")
+    assert point.id == "eplb/qwen3_30b_dp4_async@tiny"
+    assert point.folder == "eplb.qwen3_30b_dp4_async@tiny"
+    by_id = matching(BASELINES, wanted=[point.id], suite=None, platform="cuda", checkpoints="tiny")
+    assert [each.id for each in by_id] == [point.id]
+
+
+def test_a_case_without_the_set_does_not_run() -> None:
+    found = matching(BASELINES, wanted=["mtp/known_answer_k1"], suite=None, platform="cpu", checkpoints="tiny")
+    assert [each.skip for each in found] == ["has no checkpoint set tiny"]
+
+
+def test_an_unknown_set_is_named() -> None:
+    with pytest.raises(UsageError, match="--checkpoints big: no case has that set; there are: tiny"):
+        matching(BASELINES, wanted=[], suite=None, platform=None, checkpoints="big")
+
+
+def test_a_set_that_changes_nothing_is_found(tmp_path: Path) -> None:
+    changes = {"checkpoints/tiny/serve/model/known_answer": "qwen3", "checkpoints/tiny/serve/tensor_parallel_size": 1}
+    found = list(idle(load(edited(tmp_path, "eagle3/known_answer", changes))))
+    assert [line.partition(": ")[2] for line in found if "tensor" in line] == [
+        "checkpoints.tiny.serve.tensor_parallel_size: changes nothing: the value is there already"
+    ]
