@@ -61,6 +61,16 @@ _DEEPSEEK_V2 = {
     "n_group": 1,
     "topk_group": 1,
     "attention_bias": False,
+    # As the published checkpoints have it. Engines use another implementation of RoPE without it.
+    "rope_scaling": {
+        "type": "yarn",
+        "factor": 4.0,
+        "original_max_position_embeddings": 2048,
+        "beta_fast": 32,
+        "beta_slow": 1,
+        "mscale": 1.0,
+        "mscale_all_dim": 1.0,
+    },
 }
 _FP8 = {
     "quantization_config": {
