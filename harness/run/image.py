@@ -12,6 +12,7 @@ from pathlib import Path
 from harness.ground.errors import CannotJudge, UsageError
 from harness.mechanism import containers, files, images, processes
 from harness.policy.diagnosis import tail
+from harness.run import pins
 
 ENGINE_PYTHON = "/opt/engine/bin/python"
 HARNESS = "/opt/harness/bin/harness"
@@ -37,16 +38,20 @@ class Build:
     """How an image is to be built.
 
     Attributes:
-        base_image: Instead of the Dockerfile's default; None for that.
+        base_image: Instead of the pinned one; None for that.
         ca_bundle: Certificates that steps of the build trust; None for those that Python trusts here.
         network: Network of the build steps, as ``docker build --network`` takes it.
         rebuild: Build without cache, even if the image is there.
+        allow_unpinned: Build on a pinned image's tag where its digest is unresolved.
+        registry: ``HOST[/PREFIX]`` that stands for the registry of a pinned image.
     """
 
     base_image: str | None = None
     ca_bundle: Path | None = None
     network: str = "default"
     rebuild: bool = False
+    allow_unpinned: bool = False
+    registry: str | None = None
 
 
 def source_root() -> Path:
@@ -73,6 +78,29 @@ def requirements(engine: str, platform: str) -> Path:
     return folder
 
 
+def base_image(engine: str, platform: str, build: Build) -> str:
+    """What the image is built on: the caller's choice, else the pinned one.
+
+    Raises:
+        UsageError: No image is pinned, or its digest is unresolved.
+    """
+    if build.base_image:
+        return build.base_image
+    return pins.base(engine, platform, allow_unpinned=build.allow_unpinned, mirror=build.registry).reference
+
+
+def base_content(engine: str, platform: str, build: Build) -> str:
+    """What the base image is, for the record: with its digest, or with its id if it was made on this machine.
+
+    Raises:
+        CannotJudge: It is not here.
+    """
+    try:
+        return containers.content(base_image(engine, platform, build))
+    except containers.ContainerFailed as error:
+        raise CannotJudge("the base image is not there", cause=str(error)) from error
+
+
 def ensure(engine: str, platform: str, build: Build, on_tick: Tick) -> tuple[str, str]:
     """Name and id of the image, built if it is not there.
 
@@ -80,10 +108,10 @@ def ensure(engine: str, platform: str, build: Build, on_tick: Tick) -> tuple[str
         CannotJudge: It could not be built.
     """
     root = source_root()
+    base = base_image(engine, platform, build)
     lock = requirements(engine, platform)
-    base = build.base_image or _default_base(root)
     try:
-        base_id = containers.image_id(base) or base
+        base_id = _base_id(base, on_tick)
         sources = files.digest(*(root / name for name in _SOURCES), lock)
         identity = files.digest_text(sources, files.digest(*_python_files(root)), base_id)
         tag = f"inference-harness/{engine}-{platform}:{identity[:12]}"
@@ -121,11 +149,18 @@ def _build(root: Path, lock: Path, tag: str, base: str, build: Build, on_tick: T
         raise CannotJudge(str(error), cause=hint if last else "", details=tail(error.output, 40)) from error
 
 
-def _default_base(root: Path) -> str:
-    for line in (root / _DOCKERFILE).read_text().splitlines():
-        if line.startswith("ARG BASE_IMAGE="):
-            return line.partition("=")[2].strip()
-    raise UsageError(f"{root / _DOCKERFILE}: ARG BASE_IMAGE has no default")
+def _base_id(base: str, on_tick: Tick) -> str:
+    """What identifies the base: its digest if it is named with one, else the id of the local image of that name.
+
+    One that is not there is pulled first: a tag alone says nothing, and the same tag may be another image tomorrow.
+    """
+    if "@" in base:
+        return base
+    found = containers.image_id(base)
+    if found is None:
+        on_tick(f"pulling {base}")
+        found = containers.pull(base, on_tick)
+    return found
 
 
 def _python_files(root: Path) -> list[Path]:
