@@ -227,15 +227,12 @@ def build(
     from harness.run import image, runtimes
     from harness.run.console import Ticker
 
+    options = _build(base_image, allow_unpinned, registry, ca_bundle, build_network, rebuild=rebuild)
+    image.base_image(engine, platform, options)
     runtimes.choose("docker")
     ticker = Ticker()
     with signals.handled():
-        name, identity = image.ensure(
-            engine,
-            platform,
-            _build(base_image, allow_unpinned, registry, ca_bundle, build_network, rebuild=rebuild),
-            ticker.tick,
-        )
+        name, identity = image.ensure(engine, platform, options, ticker.tick)
     print(f"{name} {identity}")
 
 

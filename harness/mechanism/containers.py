@@ -86,13 +86,11 @@ def image_id(reference: str) -> str | None:
 
 
 def content(reference: str) -> str:
-    """What an image is, whatever its name will stand for tomorrow: its digest, or the id of one made on this machine.
+    """What a local image is, whatever its name will stand for tomorrow: its digest, or its id if it never had one.
 
     Raises:
         ContainerFailed: It is not here.
     """
-    if "@" in reference:
-        return reference
     with _client() as client:
         found = client.images.get(reference)
         digests: list[str] = found.attrs.get("RepoDigests") or []

@@ -89,18 +89,6 @@ def base_image(engine: str, platform: str, build: Build) -> str:
     return pins.base(engine, platform, allow_unpinned=build.allow_unpinned, mirror=build.registry).reference
 
 
-def base_content(engine: str, platform: str, build: Build) -> str:
-    """What the base image is, for the record: with its digest, or with its id if it was made on this machine.
-
-    Raises:
-        CannotJudge: It is not here.
-    """
-    try:
-        return containers.content(base_image(engine, platform, build))
-    except containers.ContainerFailed as error:
-        raise CannotJudge("the base image is not there", cause=str(error)) from error
-
-
 def ensure(engine: str, platform: str, build: Build, on_tick: Tick) -> tuple[str, str]:
     """Name and id of the image, built if it is not there.
 
@@ -111,7 +99,7 @@ def ensure(engine: str, platform: str, build: Build, on_tick: Tick) -> tuple[str
     base = base_image(engine, platform, build)
     lock = requirements(engine, platform)
     try:
-        base_id = _base_id(base, on_tick)
+        base_id = pins.identity(base, on_tick)
         sources = files.digest(*(root / name for name in _SOURCES), lock)
         identity = files.digest_text(sources, files.digest(*_python_files(root)), base_id)
         tag = f"inference-harness/{engine}-{platform}:{identity[:12]}"
@@ -147,20 +135,6 @@ def _build(root: Path, lock: Path, tag: str, base: str, build: Build, on_tick: T
         last = [line for line in error.output.splitlines() if "ERROR" in line or "error" in line]
         hint = f"{last[-1].strip()}; give a base image that is here with --base-image, or run with --runtime local"
         raise CannotJudge(str(error), cause=hint if last else "", details=tail(error.output, 40)) from error
-
-
-def _base_id(base: str, on_tick: Tick) -> str:
-    """What identifies the base: its digest if it is named with one, else the id of the local image of that name.
-
-    One that is not there is pulled first: a tag alone says nothing, and the same tag may be another image tomorrow.
-    """
-    if "@" in base:
-        return base
-    found = containers.image_id(base)
-    if found is None:
-        on_tick(f"pulling {base}")
-        found = containers.pull(base, on_tick)
-    return found
 
 
 def _python_files(root: Path) -> list[Path]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +10,8 @@ import tomlkit
 
 from harness.ground.clock import utc_now
 from harness.ground.domain import Outcome
-from harness.ground.errors import UsageError
-from harness.mechanism import files, registry
+from harness.ground.errors import CannotJudge, UsageError
+from harness.mechanism import containers, files, registry
 from harness.policy import pins as policy
 from harness.policy.pins import Pin, Pins
 
@@ -80,6 +80,35 @@ def base(engine: str, platform: str, *, allow_unpinned: bool, mirror: str | None
             "--allow-unpinned takes the tag as it is, --base-image names another image"
         )
     return Base(pin.reference(mirror), pin.engine == "in base")
+
+
+def identity(reference: str, on_tick: Callable[[str], None]) -> str:
+    """What makes an image built on a base another one: the base's digest, or the id of the local image of that name.
+
+    One that is named without a digest and is not there is pulled: the same tag may be another image tomorrow.
+
+    Raises:
+        CannotJudge: It cannot be had.
+    """
+    if "@" in reference:
+        return reference
+    try:
+        return containers.image_id(reference) or containers.pull(reference, on_tick)
+    except containers.ContainerFailed as error:
+        hint = "name one that is here with --base-image, or run with --runtime local"
+        raise CannotJudge(f"no base image {reference}", cause=f"{error}; {hint}") from error
+
+
+def content(reference: str) -> str:
+    """What a base image is, for the record: its name with its digest, or with its id if it was made on this machine.
+
+    Raises:
+        CannotJudge: It is named without a digest and is not there.
+    """
+    try:
+        return reference if "@" in reference else containers.content(reference)
+    except containers.ContainerFailed as error:
+        raise CannotJudge(f"no base image {reference}", cause=str(error)) from error
 
 
 def refresh(path: Path, mirror: str | None, *, write: bool) -> Iterator[tuple[str, Looked]]:

@@ -20,7 +20,7 @@ from harness.policy.cases.model import Model
 from harness.policy.diagnosis import tail
 from harness.policy.plan import Planned
 from harness.policy.protocols import datasets
-from harness.run import checkpoints, engine, image, runtimes
+from harness.run import checkpoints, engine, image, pins, runtimes
 from harness.run.context import Context
 from harness.run.data import fetch
 from harness.run.rundir import Checkpoint, Owner, Prepared, RunDir, Runtime
@@ -155,7 +155,7 @@ def _docker(context: Context, options: Options, why: str) -> Runtime:
     prepared = context.prepared
     engine_name, platform = prepared.case.engine.name, prepared.platform
     name, identity = image.ensure(engine_name, platform, options.build, lambda line: context.progress.tick(line[:140]))
-    base = image.base_content(engine_name, platform, options.build)
+    base = pins.content(image.base_image(engine_name, platform, options.build))
     folders = [made.whole for made in prepared.checkpoints.values()]
     folders += {Path(path).parent for path in prepared.data.values()}
     with signals.deferred():
