@@ -147,7 +147,9 @@ def _look(pin: Pin, mirror: str | None, *, write: bool) -> Looked:
     except registry.NoAnswer as error:
         return Looked(Outcome.ERROR, str(error))
     if now is None:
-        kept = "" if not pin.resolved else f"; the pinned {pin.digest} is {'gone too' if lost else 'still there'}"
+        kept = (
+            "" if not pin.resolved else f"; the pinned {pin.digest} is {'not there either' if lost else 'still there'}"
+        )
         return Looked(Outcome.FAIL, f"{named} does not exist{kept}")
     if not pin.resolved:
         return Looked(Outcome.PASS, f"{named} is {now}, " + ("written" if write else "unresolved here"), now)

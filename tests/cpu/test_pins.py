@@ -213,7 +213,7 @@ def test_a_digest_that_is_gone_is_named_even_where_tags_move(registry: Registry,
     registry.delete(second)
     done = harness("pins", "--check", "--pins", path)
     assert done.returncode == 1
-    assert done.stdout.endswith(f"base:v1 does not exist; the pinned {first} is gone too\n")
+    assert done.stdout.endswith(f"base:v1 does not exist; the pinned {first} is not there either\n")
 
 
 def test_what_is_unresolved_is_listed_and_nothing_is_built_on_it(
