@@ -61,6 +61,7 @@ def test_the_same_verdict_from_inside_the_container(folder: Path, image_options:
     assert result.problems == {}
     assert result.result.provenance["runtime"] == "docker"
     assert result.result.provenance["runtime.environment"].startswith("sha256:")
+    assert "sha256:" in result.result.provenance["runtime.base"]
     assert foreign_files(folder) == []
 
 

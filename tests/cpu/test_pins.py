@@ -230,10 +230,13 @@ def test_what_is_unresolved_is_listed_and_nothing_is_built_on_it(
     for part in ("harness", "docker", "requirements", "baselines"):
         shutil.copytree(REPOSITORY / part, tree / part, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(path, tree / "docker" / "pins.toml")
+
+    def there(*arguments: str) -> subprocess.CompletedProcess[str]:
+        argv, variables = command(*arguments), environment(WITH_DOCKER)
+        return subprocess.run(argv, cwd=tree, env=variables, capture_output=True, text=True, check=False)
+
     for arguments in (["build"], ["run", "eagle3/known_answer", "--runtime", "docker"]):
-        refused = subprocess.run(
-            command(*arguments), cwd=tree, env=environment(WITH_DOCKER), capture_output=True, text=True, check=False
-        )
+        refused = there(*arguments)
         assert refused.returncode == 2, refused.stdout + refused.stderr
         assert len(refused.stderr.splitlines()) == 1
         assert f"vllm.cpu: the digest of {registry.address}/engines/base:v1 is unresolved" in refused.stderr
@@ -247,6 +250,13 @@ def test_what_is_unresolved_is_listed_and_nothing_is_built_on_it(
     identity = containers.pull(allowed.reference, lambda _: None)
     assert containers.image_id(allowed.reference) == identity
     assert containers.content(allowed.reference) == f"{registry.address}/engines/base@{digest}"
+
+    registry.stop()
+    registry.forget()
+    tried = there("build", "--allow-unpinned")
+    assert tried.returncode == 4, "it would have been taken"
+    assert f"no base image {registry.address}/engines/base:v1: " in tried.stderr
+    assert len(tried.stderr.splitlines()) == 1
 
 
 def test_a_mirror_stands_for_the_public_registry(registry: Registry, pinned: Write) -> None:
