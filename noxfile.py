@@ -125,6 +125,13 @@ def build(session: nox.Session) -> None:
 
 
 @nox.session
+def pins(session: nox.Session) -> None:
+    """Look up the digests of the base images and write them down (-- --check: change nothing, fail on a re-tag)."""
+    install(session, "harness")
+    run(session, "python", "-m", "harness", "pins", *session.posargs)
+
+
+@nox.session
 def generate(session: nox.Session) -> None:
     """Write everything that is generated: expected values, JSON Schemas, tables in the README."""
     install(session, "harness")

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness import cli_cases
+from harness import cli_cases, cli_pins
 from harness.cli_cases import CASES, CasesOption, CheckpointsOption, PlatformOption
+from harness.cli_pins import AllowUnpinnedOption, RegistryOption
 from harness.ground.domain import Outcome, Stage
 from harness.ground.errors import EXIT_PASSED, CannotJudge, UsageError
 
 if TYPE_CHECKING:
     from harness.run.context import Context
+    from harness.run.image import Build
     from harness.run.prepare import Options
     from harness.run.rundir import RunDir
 
@@ -46,7 +48,7 @@ EnginePythonOption = Annotated[
 EnvironmentsOption = Annotated[
     Path, typer.Option(help="Folder of the locked engine environments of the local runtime.")
 ]
-BaseImageOption = Annotated[str | None, typer.Option(help="Base image instead of the Dockerfile's pinned one.")]
+BaseImageOption = Annotated[str | None, typer.Option(help="Base image instead of the pinned one.")]
 CaBundleOption = Annotated[
     Path | None, typer.Option(help="CA bundle for image builds; the one Python trusts by default.")
 ]
@@ -71,6 +73,8 @@ def run(
     engine_python: EnginePythonOption = None,
     environments: EnvironmentsOption = _ENVIRONMENTS,
     base_image: BaseImageOption = None,
+    allow_unpinned: AllowUnpinnedOption = False,
+    registry: RegistryOption = None,
     ca_bundle: CaBundleOption = None,
     build_network: NetworkOption = "default",
     checkpoints: CheckpointsOption = "",
@@ -91,7 +95,8 @@ def run(
 
     wanted = [*(cases_wanted or []), *(case or [])]
     chosen = select(cases, wanted=wanted, suite=suite, platform=platform, at_most=devices, checkpoints=checkpoints)
-    options = _options(runtime, engine_python, environments, base_image, ca_bundle, build_network)
+    build = _build(base_image, allow_unpinned, registry, ca_bundle, build_network)
+    options = _options(runtime, engine_python, environments, build)
     require_engine(chosen, options)
     folder = runs or _RUNS / utc_now().strftime("%Y%m%dT%H%M%SZ")
     if folder.exists() and any(folder.iterdir()):
@@ -110,6 +115,8 @@ def serve(
     engine_python: EnginePythonOption = None,
     environments: EnvironmentsOption = _ENVIRONMENTS,
     base_image: BaseImageOption = None,
+    allow_unpinned: AllowUnpinnedOption = False,
+    registry: RegistryOption = None,
     ca_bundle: CaBundleOption = None,
     build_network: NetworkOption = "default",
     checkpoints: CheckpointsOption = "",
@@ -125,7 +132,8 @@ def serve(
     if others:
         names = ", ".join(each.id for each in (chosen, *others))
         raise UsageError(f"{case} has several points, and a run directory holds one; name one of {names}")
-    options = _options(runtime, engine_python, environments, base_image, ca_bundle, build_network)
+    build = _build(base_image, allow_unpinned, registry, ca_bundle, build_network)
+    options = _options(runtime, engine_python, environments, build)
     prepare.require_engine([chosen], options)
     with signals.handled():
         rundir = prepare.create(chosen, run_dir)
@@ -210,6 +218,8 @@ def build(
     engine: Annotated[str, typer.Option(help="Engine.")] = "vllm",
     platform: Annotated[str, typer.Option(help="Platform.")] = "cpu",
     base_image: BaseImageOption = None,
+    allow_unpinned: AllowUnpinnedOption = False,
+    registry: RegistryOption = None,
     ca_bundle: CaBundleOption = None,
     build_network: NetworkOption = "default",
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Build anew, without cache.")] = False,
@@ -219,33 +229,46 @@ def build(
     from harness.run import image, runtimes
     from harness.run.console import Ticker
 
+    options = _build(base_image, allow_unpinned, registry, ca_bundle, build_network, rebuild=rebuild)
+    image.base_image(engine, platform, options)
     runtimes.choose("docker")
     ticker = Ticker()
     with signals.handled():
-        name, identity = image.ensure(
-            engine, platform, image.Build(base_image, ca_bundle, build_network, rebuild), ticker.tick
-        )
+        name, identity = image.ensure(engine, platform, options, ticker.tick)
     print(f"{name} {identity}")
 
 
 cli_cases.register(app)
+cli_pins.register(app)
 
 
 def _options(
     runtime: RuntimeChoice,
     engine_python: Path | None,
     environments: Path,
-    base_image: str | None,
-    ca_bundle: Path | None,
-    build_network: str,
+    build: Build,
 ) -> Options:
-    from harness.run.image import Build
     from harness.run.prepare import Options
 
     if engine_python and runtime is RuntimeChoice.DOCKER:
         raise UsageError("--engine-python names an interpreter of this machine: not with --runtime docker")
-    build = Build(base_image=base_image, ca_bundle=ca_bundle, network=build_network)
     return Options(runtime=runtime.value, engine_python=engine_python, environments=environments, build=build)
+
+
+def _build(
+    base_image: str | None,
+    allow_unpinned: bool,
+    registry: str | None,
+    ca_bundle: Path | None,
+    build_network: str,
+    *,
+    rebuild: bool = False,
+) -> Build:
+    from harness.policy.pins import mirror
+    from harness.run.image import Build
+
+    place = mirror(registry) if registry else None
+    return Build(base_image, ca_bundle, build_network, rebuild, allow_unpinned, place)
 
 
 def _context(rundir: RunDir) -> Context:

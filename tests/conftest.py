@@ -15,7 +15,7 @@ settings.load_profile("untimed")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--base-image", default=None, help="Base image for the tests that build an image; default: the Dockerfile's."
+        "--base-image", default=None, help="Base image for the tests that build an image; default: the pinned one."
     )
 
 

@@ -13,6 +13,7 @@ import docker.errors
 import requests
 from docker.models.containers import Container
 from docker.types import Mount
+from docker.utils import parse_repository_tag
 
 import docker
 from harness.ground.clock import SYSTEM_CLOCK, Clock
@@ -22,6 +23,7 @@ LABEL_FOLDER = "org.inference-harness.run-directory"
 
 _POLL = 0.25
 _TIMEOUT = 60
+_PULL_TIMEOUT = 600  # between two lines, while a layer of gigabytes is unpacked
 
 
 class ContainerFailed(Exception):
@@ -81,6 +83,34 @@ def image_id(reference: str) -> str | None:
             return str(client.images.get(reference).id)
         except docker.errors.ImageNotFound:
             return None
+
+
+def content(reference: str) -> str:
+    """What a local image is, whatever its name will stand for tomorrow: its digest, or its id if it never had one.
+
+    Raises:
+        ContainerFailed: It is not here.
+    """
+    with _client() as client:
+        found = client.images.get(reference)
+        digests: list[str] = found.attrs.get("RepoDigests") or []
+        named = parse_repository_tag(reference)[0]
+        return next((each for each in digests if each.startswith(f"{named}@")), f"{reference} ({found.id})")
+
+
+def pull(reference: str, on_tick: Callable[[str], None]) -> str:
+    """Pull an image and return its id. ``on_tick`` is called with what the engine says meanwhile.
+
+    Raises:
+        ContainerFailed: The engine cannot have it.
+    """
+    with _client(timeout=_PULL_TIMEOUT) as client:
+        repository, tag = parse_repository_tag(reference)
+        for line in client.api.pull(repository, tag=tag or "latest", stream=True, decode=True):
+            if "error" in line:
+                raise ContainerFailed(f"{reference}: {' '.join(str(line['error']).split())[:300]}")
+            on_tick(f"pulling {reference}: {line.get('status', '')}")
+        return str(client.images.get(reference).id)
 
 
 def start(

@@ -44,13 +44,19 @@ class Checkout:
         return word not in self.words and any(f"/{engine}/" in f"/{path}" for path in self.paths)
 
 
-def problems(planned: Sequence[Planned], workflows: Mapping[str, str], checkout: Checkout | None) -> list[str]:
+def problems(
+    planned: Sequence[Planned],
+    workflows: Mapping[str, str],
+    checkout: Checkout | None,
+    pinned: Collection[tuple[str, str]] | None = None,
+) -> list[str]:
     """Every broken rule, one line each, with the file it is about.
 
     Args:
         planned: Everything there is.
         workflows: Text of each CI workflow by path.
         checkout: Of the engine; None if none is at hand.
+        pinned: Engines and platforms with a base image; None where no image is built.
     """
     found = [*_not_run(planned, workflows), *_untitled(planned), *_spelt_two_ways(planned), *_without_twin(planned)]
     found += [*_read_by_nobody(planned, checkout)]
@@ -61,6 +67,8 @@ def problems(planned: Sequence[Planned], workflows: Mapping[str, str], checkout:
         found += _made_for_another_block(each)
         found += _answered_from_a_transfer(each)
         found += _balanced_unseen(each)
+    if pinned is not None:
+        found += _without_base(planned, pinned)
     if checkout is not None:
         found += _matching_nothing(planned, checkout.paths)
     return list(dict.fromkeys(found))
@@ -77,6 +85,14 @@ def _not_run(planned: Sequence[Planned], workflows: Mapping[str, str]) -> Iterat
             matrix = case_file.matrix(platform)
             if all(matrix.excluded(variant) for variant in matrix.variants()):
                 yield f"{case_file.path}: every point of its matrix is excluded on {platform}"
+
+
+def _without_base(planned: Sequence[Planned], pinned: Collection[tuple[str, str]]) -> Iterator[str]:
+    """Engines on platforms for which no image can be built."""
+    for each in planned:
+        engine = each.case.engine.name
+        if (engine, each.platform) not in pinned:
+            yield f"docker/pins.toml: {engine}.{each.platform}: missing, though {each.case_file.id} runs there"
 
 
 def _untitled(planned: Sequence[Planned]) -> Iterator[str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from harness.ground.errors import CannotJudge, UsageError
 from harness.mechanism import containers, files, images, processes
 from harness.policy.diagnosis import tail
+from harness.run import pins
 
 ENGINE_PYTHON = "/opt/engine/bin/python"
 HARNESS = "/opt/harness/bin/harness"
@@ -37,16 +38,20 @@ class Build:
     """How an image is to be built.
 
     Attributes:
-        base_image: Instead of the Dockerfile's default; None for that.
+        base_image: Instead of the pinned one; None for that.
         ca_bundle: Certificates that steps of the build trust; None for those that Python trusts here.
         network: Network of the build steps, as ``docker build --network`` takes it.
         rebuild: Build without cache, even if the image is there.
+        allow_unpinned: Build on a pinned image's tag where its digest is unresolved.
+        registry: ``HOST[/PREFIX]`` that stands for the registry of a pinned image.
     """
 
     base_image: str | None = None
     ca_bundle: Path | None = None
     network: str = "default"
     rebuild: bool = False
+    allow_unpinned: bool = False
+    registry: str | None = None
 
 
 def source_root() -> Path:
@@ -73,6 +78,17 @@ def requirements(engine: str, platform: str) -> Path:
     return folder
 
 
+def base_image(engine: str, platform: str, build: Build) -> str:
+    """What the image is built on: the caller's choice, else the pinned one.
+
+    Raises:
+        UsageError: No image is pinned, or its digest is unresolved.
+    """
+    if build.base_image:
+        return build.base_image
+    return pins.base(engine, platform, allow_unpinned=build.allow_unpinned, mirror=build.registry).reference
+
+
 def ensure(engine: str, platform: str, build: Build, on_tick: Tick) -> tuple[str, str]:
     """Name and id of the image, built if it is not there.
 
@@ -80,10 +96,10 @@ def ensure(engine: str, platform: str, build: Build, on_tick: Tick) -> tuple[str
         CannotJudge: It could not be built.
     """
     root = source_root()
+    base = base_image(engine, platform, build)
     lock = requirements(engine, platform)
-    base = build.base_image or _default_base(root)
     try:
-        base_id = containers.image_id(base) or base
+        base_id = pins.identity(base, on_tick)
         sources = files.digest(*(root / name for name in _SOURCES), lock)
         identity = files.digest_text(sources, files.digest(*_python_files(root)), base_id)
         tag = f"inference-harness/{engine}-{platform}:{identity[:12]}"
@@ -119,13 +135,6 @@ def _build(root: Path, lock: Path, tag: str, base: str, build: Build, on_tick: T
         last = [line for line in error.output.splitlines() if "ERROR" in line or "error" in line]
         hint = f"{last[-1].strip()}; give a base image that is here with --base-image, or run with --runtime local"
         raise CannotJudge(str(error), cause=hint if last else "", details=tail(error.output, 40)) from error
-
-
-def _default_base(root: Path) -> str:
-    for line in (root / _DOCKERFILE).read_text().splitlines():
-        if line.startswith("ARG BASE_IMAGE="):
-            return line.partition("=")[2].strip()
-    raise UsageError(f"{root / _DOCKERFILE}: ARG BASE_IMAGE has no default")
 
 
 def _python_files(root: Path) -> list[Path]:

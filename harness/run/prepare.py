@@ -14,13 +14,13 @@ import psutil
 from harness.ground.clock import utc_now
 from harness.ground.domain import Stage
 from harness.ground.errors import CannotJudge
-from harness.mechanism import devices, environments, hub, processes, signals
+from harness.mechanism import containers, devices, environments, hub, processes, signals
 from harness.policy import plan
 from harness.policy.cases.model import Model
 from harness.policy.diagnosis import tail
 from harness.policy.plan import Planned
 from harness.policy.protocols import datasets
-from harness.run import checkpoints, engine, image, runtimes
+from harness.run import checkpoints, engine, image, pins, runtimes
 from harness.run.context import Context
 from harness.run.data import fetch
 from harness.run.rundir import Checkpoint, Owner, Prepared, RunDir, Runtime
@@ -47,12 +47,17 @@ def require_engine(planned: Iterable[Planned], options: Options) -> None:
     """Say before anything is made that an engine is missing, which only the caller can name.
 
     Raises:
-        UsageError: There is no locked environment of the engine on the platform, and no interpreter was given.
+        UsageError: There is no locked environment of the engine on the platform, and no interpreter was given; or an
+            image would be built on a base whose digest is unresolved.
     """
-    if options.engine_python is None:
-        for each in planned:
-            if not each.skip:
-                image.requirements(each.case.engine.name, each.platform)
+    if options.engine_python is not None:
+        return
+    in_container = options.runtime != "local" and not containers.unavailable()
+    for each in planned:
+        if not each.skip:
+            if in_container:
+                image.base_image(each.case.engine.name, each.platform, options.build)
+            image.requirements(each.case.engine.name, each.platform)
 
 
 def create(planned: Planned, path: Path) -> RunDir:
@@ -148,15 +153,20 @@ def _local(context: Context, options: Options, why: str) -> Runtime:
 
 def _docker(context: Context, options: Options, why: str) -> Runtime:
     prepared = context.prepared
-    name, identity = image.ensure(
-        prepared.case.engine.name, prepared.platform, options.build, lambda line: context.progress.tick(line[:140])
-    )
+    engine_name, platform = prepared.case.engine.name, prepared.platform
+    name, identity = image.ensure(engine_name, platform, options.build, lambda line: context.progress.tick(line[:140]))
+    base = pins.content(image.base_image(engine_name, platform, options.build))
     folders = [made.whole for made in prepared.checkpoints.values()]
     folders += {Path(path).parent for path in prepared.data.values()}
     with signals.deferred():
         container = runtimes.start_container(context.rundir, name, prepared.run_id, folders)
         runtime = Runtime(
-            kind="docker", why=why, engine_python=image.ENGINE_PYTHON, environment=identity, container=container
+            kind="docker",
+            why=why,
+            engine_python=image.ENGINE_PYTHON,
+            environment=identity,
+            container=container,
+            base=base,
         )
         context.rundir.save(context.prepared.model_copy(update={"runtime": runtime}))
     return runtime

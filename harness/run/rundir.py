@@ -39,6 +39,8 @@ class Runtime(Document):
     engine_python: str
     environment: str
     """SHA-256 of the environment's lock, id of the image, or ``given`` for an interpreter of the caller's."""
+    base: str = ""
+    """Base image of a container's image: with its digest, or with its id if it was made on this machine."""
     devices: list[str] = []
     """Accelerators of the run, as the driver or the visible-devices variable names them."""
     container: str = ""

@@ -13,6 +13,7 @@ import pytest
 import docker
 from harness.mechanism import containers
 from harness.mechanism.containers import LABEL, LABEL_FOLDER
+from harness.run import pins
 from tests.cpu.conftest import DISAGG, SINGLE
 from tests.helpers import begin, end, harness, run, wait_for
 
@@ -60,6 +61,7 @@ def test_the_same_verdict_from_inside_the_container(folder: Path, image_options:
     assert result.problems == {}
     assert result.result.provenance["runtime"] == "docker"
     assert result.result.provenance["runtime.environment"].startswith("sha256:")
+    assert "sha256:" in result.result.provenance["runtime.base"]
     assert foreign_files(folder) == []
 
 
@@ -117,7 +119,7 @@ def test_a_container_removed_behind_our_back_is_an_error(folder: Path, image_opt
 
 
 def test_a_container_of_somebody_else_is_never_removed(image_options: list[str]) -> None:
-    image = image_options[1] if image_options else "python:3.11-slim-bookworm"
+    image = image_options[1] if image_options else pins.base("vllm", "cpu", allow_unpinned=False).reference
     client = docker.from_env()
     try:
         other = client.containers.run(image, ["sleep", "60"], detach=True)

@@ -45,6 +45,8 @@ def test_every_option_and_command_has_a_help_text() -> None:
         (["run", "--runtime", "podman"], 2, "'podman' is not one of 'auto', 'local', 'docker'"),
         (["run", "--platform", "gpu"], 2, "--platform gpu: must be one of cpu, cuda, rocm"),
         (["run", "--cases", "nowhere"], 2, "nowhere: no case folder"),
+        (["build", "--registry", "https://mirror.test"], 2, "must be like HOST[:PORT][/PREFIX], without https://"),
+        (["pins", "--pins", "nowhere.toml"], 2, "nowhere.toml: cannot be read: No such file or directory"),
         (["run", DISAGG, "--runtime", "docker", "--engine-python", "/x"], 2, "not with --runtime docker"),
         (["run", "disagg/known_answer_eagle"], 3, "did you mean 'disagg/known_answer_eagle3'?"),
         (

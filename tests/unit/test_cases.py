@@ -47,7 +47,7 @@ def test_the_defaults_alone_decide_what_is_not_in_the_case(tmp_path: Path) -> No
     assert load(cases)[0].resolve("cpu").timeouts.stop == 7.5
     del defaults["timeouts"]["stop"]
     (cases / "_defaults.toml").write_text(tomlkit.dumps(defaults))
-    assert error_of(cases).endswith("known_answer.toml: timeouts.stop: missing; add it to the case file")
+    assert error_of(cases).endswith("known_answer.toml: timeouts.stop: missing; add it")
 
 
 COMPARISON = {

@@ -47,9 +47,9 @@ SHA256 = {
     "qwen3_moe_fp8": "4600dfa25ff75da0",
     "qwen3_moe_fp8_twin_prefill": "1a3635bd30bd807d",
     "qwen3_moe_fp8_twin_decode": "39253bd3b6e900a2",
-    "deepseek_v2": "837e92566eada7cf",
-    "deepseek_v2_twin_prefill": "b379280ecd4e72fc",
-    "deepseek_v2_twin_decode": "eadb7d0454f8a5f2",
+    "deepseek_v2": "ead543f669688353",
+    "deepseek_v2_twin_prefill": "c1543aed2297275d",
+    "deepseek_v2_twin_decode": "92716662f9725316",
 }
 
 

@@ -172,7 +172,7 @@ def usage_error(path: Path, error: ValidationError, model: type[BaseModel], pref
         advice = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(_names_beside(model, location))}"
         return UsageError(f"{path}: {key}: unknown key; {advice}")
     if first["type"] == "missing":
-        return UsageError(f"{path}: {key}: missing; add it to the case file")
+        return UsageError(f"{path}: {key}: missing; add it")
     message = first["msg"].removeprefix("Value error, ")
     given = "" if first["type"] == "value_error" else f" (it is {first['input']!r})"
     return UsageError(f"{path}: {key + ': ' if key else ''}{message}{given}")
