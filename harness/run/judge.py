@@ -49,6 +49,7 @@ def _provenance(prepared: Prepared) -> dict[str, str]:
     found |= {f"host.{name}": value for name, value in prepared.host.items()}
     if prepared.runtime:
         found |= {"runtime": prepared.runtime.kind, "runtime.environment": prepared.runtime.environment}
+        found |= {"runtime.passthrough": prepared.runtime.passthrough} if prepared.runtime.passthrough else {}
     return found
 
 
