@@ -21,6 +21,7 @@ from pathlib import Path
 
 import psutil
 
+from harness.ground import secrets
 from harness.mechanism import signals
 
 LABEL = "INFERENCE_HARNESS_RUN"
@@ -219,13 +220,13 @@ def run(
     folder: Path | None = None,
     on_tick: Callable[[str], None] = lambda _line: None,
 ) -> tuple[int, str]:
-    """Run a program to its end and return its exit status and output, stderr included.
+    """Run a program to its end and return its exit status and output, stderr included; secrets in it are masked.
 
     The program runs in a process group of its own, which is ended with it when a signal interrupts the harness.
 
     Args:
         argv: Program and arguments.
-        env: Its environment; ours if None.
+        env: Its environment; ours if None. The model hub's token stays out of it either way.
         folder: Where it runs.
         on_tick: Called at least once a second with the last line it wrote.
 
@@ -234,12 +235,13 @@ def run(
     """
     child: subprocess.Popen[bytes] | None = None
     output = b""
+    given = os.environ if env is None else env
     try:
         with signals.deferred():
             child = subprocess.Popen(
                 argv,
                 cwd=folder,
-                env=dict(env) if env is not None else None,
+                env={name: value for name, value in given.items() if name not in secrets.HUB_TOKENS},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -255,7 +257,7 @@ def run(
                 break
             output += chunk or b""
             on_tick(_last_line(output))
-        return child.wait(), output.decode(errors="replace")
+        return child.wait(), secrets.mask(output.decode(errors="replace"))
     finally:
         if child is not None:
             if child.poll() is None:
@@ -267,7 +269,7 @@ def run(
 
 def _last_line(output: bytes) -> str:
     lines = output[-20_000:].decode(errors="replace").split("\n")
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return secrets.mask(next((line.strip() for line in reversed(lines) if line.strip()), ""))
 
 
 def own_interpreter() -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 
 from harness.ground.clock import utc_now
-from harness.ground.domain import Stage
+from harness.ground.domain import Device, Stage
 from harness.ground.errors import CannotJudge
 from harness.mechanism import containers, devices, environments, hub, processes, signals
 from harness.policy import plan
@@ -94,13 +94,13 @@ def run(context: Context, options: Options) -> None:
             made[model.name] = _model(model)
         data = {dataset.file: str(fetch(dataset)) for dataset in datasets(context.case.evaluation)}
         context.rundir.save(context.prepared.model_copy(update={"checkpoints": made, "data": data}))
-        runtime = _local(context, options, why) if kind == "local" else _docker(context, options, why)
+        runtime = _local(context, options, why) if kind == "local" else _docker(context, options, why, found)
         runtime = runtime.model_copy(update={"devices": found})
         context.rundir.save(context.prepared.model_copy(update={"runtime": runtime}))
         engine.ask(context)
 
 
-def _devices(context: Context) -> list[str]:
+def _devices(context: Context) -> list[Device]:
     """As many accelerators as the case needs, the first that this machine shows; indices never wrap around."""
     prepared = context.prepared
     needed = plan.devices(prepared.case, prepared.platform)
@@ -112,7 +112,7 @@ def _devices(context: Context) -> list[str]:
         there = devices.memory_gib(prepared.platform, name) if wanted else None
         if there is not None and there < wanted:
             raise CannotJudge(f"device {name} has {there:.0f} GiB, the case needs {wanted}")
-    return found[:needed]
+    return [Device(name=name, uuid=name) for name in found[:needed]]
 
 
 def _model(model: Model) -> Checkpoint:
@@ -151,20 +151,26 @@ def _local(context: Context, options: Options, why: str) -> Runtime:
     return Runtime(kind="local", why=why, engine_python=str(python), environment=lock)
 
 
-def _docker(context: Context, options: Options, why: str) -> Runtime:
+def _docker(context: Context, options: Options, why: str, found: list[Device]) -> Runtime:
     prepared = context.prepared
     engine_name, platform = prepared.case.engine.name, prepared.platform
+    given = runtimes.plan_devices(prepared.case, platform, found)
+    if given.how:
+        context.progress.note(f"devices by {given.how}")
+    for what, reason in prepared.case.container.reasons.items():
+        context.progress.note(f"container: {what}: {reason}")
     name, identity = image.ensure(engine_name, platform, options.build, lambda line: context.progress.tick(line[:140]))
     base = pins.content(image.base_image(engine_name, platform, options.build))
     folders = [made.whole for made in prepared.checkpoints.values()]
     folders += {Path(path).parent for path in prepared.data.values()}
     with signals.deferred():
-        container = runtimes.start_container(context.rundir, name, prepared.run_id, folders)
+        container = runtimes.start_container(context.rundir, name, folders, given)
         runtime = Runtime(
             kind="docker",
             why=why,
             engine_python=image.ENGINE_PYTHON,
             environment=identity,
+            passthrough=given.how,
             container=container,
             base=base,
         )
