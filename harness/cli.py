@@ -53,6 +53,9 @@ CaBundleOption = Annotated[
     Path | None, typer.Option(help="CA bundle for image builds; the one Python trusts by default.")
 ]
 NetworkOption = Annotated[str, typer.Option("--build-network", help="Network of image build steps.")]
+WaitOption = Annotated[
+    float, typer.Option("--wait-for-devices", min=0, help="Seconds to wait until enough accelerators are free.")
+]
 RunDirArgument = Annotated[
     Path, typer.Argument(metavar="RUN_DIRECTORY", help="Made by `harness serve` or `harness run`.")
 ]
@@ -77,6 +80,7 @@ def run(
     registry: RegistryOption = None,
     ca_bundle: CaBundleOption = None,
     build_network: NetworkOption = "default",
+    wait_for_devices: WaitOption = 0.0,
     checkpoints: CheckpointsOption = "",
     cases: CasesOption = CASES,
     runs: Annotated[Path | None, typer.Option(help="New folder for the run directories; default below runs/.")] = None,
@@ -96,7 +100,7 @@ def run(
     wanted = [*(cases_wanted or []), *(case or [])]
     chosen = select(cases, wanted=wanted, suite=suite, platform=platform, at_most=devices, checkpoints=checkpoints)
     build = _build(base_image, allow_unpinned, registry, ca_bundle, build_network)
-    options = _options(runtime, engine_python, environments, build)
+    options = _options(runtime, engine_python, environments, build, wait_for_devices)
     require_engine(chosen, options)
     folder = runs or _RUNS / utc_now().strftime("%Y%m%dT%H%M%SZ")
     if folder.exists() and any(folder.iterdir()):
@@ -119,6 +123,7 @@ def serve(
     registry: RegistryOption = None,
     ca_bundle: CaBundleOption = None,
     build_network: NetworkOption = "default",
+    wait_for_devices: WaitOption = 0.0,
     checkpoints: CheckpointsOption = "",
     cases: CasesOption = CASES,
 ) -> None:
@@ -133,7 +138,7 @@ def serve(
         names = ", ".join(each.id for each in (chosen, *others))
         raise UsageError(f"{case} has several points, and a run directory holds one; name one of {names}")
     build = _build(base_image, allow_unpinned, registry, ca_bundle, build_network)
-    options = _options(runtime, engine_python, environments, build)
+    options = _options(runtime, engine_python, environments, build, wait_for_devices)
     prepare.require_engine([chosen], options)
     with signals.handled():
         rundir = prepare.create(chosen, run_dir)
@@ -247,12 +252,19 @@ def _options(
     engine_python: Path | None,
     environments: Path,
     build: Build,
+    wait_for_devices: float,
 ) -> Options:
     from harness.run.prepare import Options
 
     if engine_python and runtime is RuntimeChoice.DOCKER:
         raise UsageError("--engine-python names an interpreter of this machine: not with --runtime docker")
-    return Options(runtime=runtime.value, engine_python=engine_python, environments=environments, build=build)
+    return Options(
+        runtime=runtime.value,
+        engine_python=engine_python,
+        environments=environments,
+        build=build,
+        wait_for_devices=wait_for_devices,
+    )
 
 
 def _build(

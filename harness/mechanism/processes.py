@@ -178,6 +178,14 @@ def workers(server: Started) -> list[Started]:
     return found
 
 
+def run_of(process: psutil.Process) -> str:
+    """The run directory that a process carries in its label; empty if it is none of ours."""
+    try:
+        return process.environ().get(LABEL_FOLDER, "")
+    except (psutil.Error, OSError):
+        return ""  # another user's
+
+
 def labels() -> dict[psutil.Process, tuple[str, str]]:
     """Living processes that carry our label: the run's id and its directory."""
     found = {}

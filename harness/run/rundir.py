@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from harness.ground.domain import Device, Outcome, Sample, Server, Stage, StageRecord
+from harness.ground.domain import Device, Outcome, Sample, Server, Stage, StageRecord, Usage
 from harness.ground.errors import UsageError
 from harness.mechanism import files
 from harness.mechanism.processes import Started
@@ -99,6 +99,15 @@ class Servers(Document):
 
     servers: list[RunningServer]
     stopped: Stopped | None = None
+
+
+class Occupancy(Document):
+    """``devices.json``: what the devices of the run were used for, by UUID; None where nobody can say."""
+
+    before: dict[str, Usage | None]
+    after: dict[str, Usage | None] | None = None
+    left: list[str] = []
+    """What had not come back when everything was stopped, one line a device."""
 
 
 class Ready(Document):

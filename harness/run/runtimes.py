@@ -11,7 +11,7 @@ from harness.ground.errors import CannotJudge
 from harness.mechanism import containers, passthrough
 from harness.mechanism.passthrough import Passthrough
 from harness.policy.cases.model import Case
-from harness.run import image, stages
+from harness.run import image, occupancy, stages
 from harness.run.console import Console
 from harness.run.context import Context
 from harness.run.rundir import Event, RunDir, Runtime
@@ -52,6 +52,8 @@ class Local:
 
     def perform(self, stage: Stage, context: Context) -> None:
         stages.perform(stage, context)
+        if stage is Stage.STOP:
+            occupancy.after(context)
 
 
 class Docker:
@@ -74,6 +76,7 @@ class Docker:
             except CannotJudge:
                 with context.progress.stage(stage):  # so that it is on record, and with it in the verdict
                     raise
+            occupancy.after(context)
 
     def _execute(self, stage: Stage, context: Context, container: str) -> None:
         rundir = context.rundir

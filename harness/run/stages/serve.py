@@ -65,7 +65,7 @@ class _Apart:
         if not self._left:
             return {}  # of a platform without devices
         mine, self._left = self._left[:count], self._left[count:]
-        return {devices.variable(self._platform): ",".join(mine)}
+        return devices.environment(self._platform, mine)
 
 
 def _working_folder(cwd: Path, server: Server) -> Path:
