@@ -165,8 +165,8 @@ def test_a_folder_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
 
 
 def test_each_case_of_a_run_gives_its_devices_back(tmp_path: Path) -> None:
-    axis = {"8": {"evaluation": {"items": 8}}, "9": {"serve": {"flags": {"max-num-seqs": 9}}}}
-    done = run(tmp_path, *arguments(tmp_path, matrix={"seqs": axis}), env=Nvidia(tmp_path / "host", 1).env)
+    axis = {"5": {"timeouts": {"stop": 5.0}}, "6": {"timeouts": {"stop": 6.0}}}
+    done = run(tmp_path, *arguments(tmp_path, matrix={"stop": axis}), env=Nvidia(tmp_path / "host", 1).env)
     assert done.code == 0, done.output
     assert len(list(done.runs.glob("*/result.json"))) == 2
 
