@@ -9,13 +9,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness import cli_cases
+from harness import cli_cases, cli_images
 from harness.cli_cases import CASES, CasesOption, PlatformOption
+from harness.cli_images import (
+    BaseImageOption,
+    CaBundleOption,
+    EngineFromOption,
+    EngineWheelOption,
+    NetworkOption,
+    options_of_build,
+)
 from harness.ground.domain import Outcome, Stage
 from harness.ground.errors import EXIT_PASSED, CannotJudge, UsageError
 
 if TYPE_CHECKING:
     from harness.run.context import Context
+    from harness.run.image import Build
     from harness.run.prepare import Options
     from harness.run.rundir import RunDir
 
@@ -46,11 +55,6 @@ EnginePythonOption = Annotated[
 EnvironmentsOption = Annotated[
     Path, typer.Option(help="Folder of the locked engine environments of the local runtime.")
 ]
-BaseImageOption = Annotated[str | None, typer.Option(help="Base image instead of the Dockerfile's pinned one.")]
-CaBundleOption = Annotated[
-    Path | None, typer.Option(help="CA bundle for image builds; the one Python trusts by default.")
-]
-NetworkOption = Annotated[str, typer.Option("--build-network", help="Network of image build steps.")]
 RunDirArgument = Annotated[
     Path, typer.Argument(metavar="RUN_DIRECTORY", help="Made by `harness serve` or `harness run`.")
 ]
@@ -71,6 +75,8 @@ def run(
     engine_python: EnginePythonOption = None,
     environments: EnvironmentsOption = _ENVIRONMENTS,
     base_image: BaseImageOption = None,
+    engine_from: EngineFromOption = None,
+    engine_wheel: EngineWheelOption = None,
     ca_bundle: CaBundleOption = None,
     build_network: NetworkOption = "default",
     cases: CasesOption = CASES,
@@ -90,7 +96,8 @@ def run(
 
     wanted = [*(cases_wanted or []), *(case or [])]
     chosen = select(cases, wanted=wanted, suite=suite, platform=platform, at_most=devices)
-    options = _options(runtime, engine_python, environments, base_image, ca_bundle, build_network)
+    build = options_of_build(base_image, engine_from, engine_wheel, ca_bundle, build_network)
+    options = _options(runtime, engine_python, environments, build)
     require_engine(chosen, options)
     folder = runs or _RUNS / utc_now().strftime("%Y%m%dT%H%M%SZ")
     if folder.exists() and any(folder.iterdir()):
@@ -109,6 +116,8 @@ def serve(
     engine_python: EnginePythonOption = None,
     environments: EnvironmentsOption = _ENVIRONMENTS,
     base_image: BaseImageOption = None,
+    engine_from: EngineFromOption = None,
+    engine_wheel: EngineWheelOption = None,
     ca_bundle: CaBundleOption = None,
     build_network: NetworkOption = "default",
     cases: CasesOption = CASES,
@@ -123,7 +132,8 @@ def serve(
     if others:
         names = ", ".join(each.id for each in (chosen, *others))
         raise UsageError(f"{case} has several points, and a run directory holds one; name one of {names}")
-    options = _options(runtime, engine_python, environments, base_image, ca_bundle, build_network)
+    build = options_of_build(base_image, engine_from, engine_wheel, ca_bundle, build_network)
+    options = _options(runtime, engine_python, environments, build)
     prepare.require_engine([chosen], options)
     with signals.handled():
         rundir = prepare.create(chosen, run_dir)
@@ -203,29 +213,7 @@ def reap(
     sys.exit(EXIT_PASSED if all(each.gone for each in found) else CannotJudge.exit_code)
 
 
-@app.command()
-def build(
-    engine: Annotated[str, typer.Option(help="Engine.")] = "vllm",
-    platform: Annotated[str, typer.Option(help="Platform.")] = "cpu",
-    base_image: BaseImageOption = None,
-    ca_bundle: CaBundleOption = None,
-    build_network: NetworkOption = "default",
-    rebuild: Annotated[bool, typer.Option("--rebuild", help="Build anew, without cache.")] = False,
-) -> None:
-    """Build the image of an engine; nothing happens if it is there already."""
-    from harness.mechanism import signals
-    from harness.run import image, runtimes
-    from harness.run.console import Ticker
-
-    runtimes.choose("docker")
-    ticker = Ticker()
-    with signals.handled():
-        name, identity = image.ensure(
-            engine, platform, image.Build(base_image, ca_bundle, build_network, rebuild), ticker.tick
-        )
-    print(f"{name} {identity}")
-
-
+cli_images.register(app)
 cli_cases.register(app)
 
 
@@ -233,16 +221,12 @@ def _options(
     runtime: RuntimeChoice,
     engine_python: Path | None,
     environments: Path,
-    base_image: str | None,
-    ca_bundle: Path | None,
-    build_network: str,
+    build: Build,
 ) -> Options:
-    from harness.run.image import Build
     from harness.run.prepare import Options
 
     if engine_python and runtime is RuntimeChoice.DOCKER:
         raise UsageError("--engine-python names an interpreter of this machine: not with --runtime docker")
-    build = Build(base_image=base_image, ca_bundle=ca_bundle, network=build_network)
     return Options(runtime=runtime.value, engine_python=engine_python, environments=environments, build=build)
 
 

@@ -39,6 +39,10 @@ _INHERITED = (
 # How the host's fabric is to be used is a fact of the host, not of a case.
 _INHERITED_PREFIXES = ("NCCL_", "NVSHMEM_", "RCCL_", "UCX_")
 
+_IMAGE = "INFERENCE_HARNESS_IMAGE"
+"""Set in our images. What the environment says there is the image's doing, above all of a base that holds an engine
+(library paths, switches of its build), and nothing of the caller's: all of it passes through."""
+
 _CLOCK_SLACK = 2.0
 
 _children: dict[int, subprocess.Popen[bytes]] = {}
@@ -60,9 +64,11 @@ class Started:
 
 
 def environment(extra: Mapping[str, str]) -> dict[str, str]:
-    """The allow-listed part of our own environment with ``extra`` on top."""
+    """The allow-listed part of our own environment, in an image of ours all of it, with ``extra`` on top."""
     kept = {
-        name: value for name, value in os.environ.items() if name in _INHERITED or name.startswith(_INHERITED_PREFIXES)
+        name: value
+        for name, value in os.environ.items()
+        if _IMAGE in os.environ or name in _INHERITED or name.startswith(_INHERITED_PREFIXES)
     }
     return kept | dict(extra)
 

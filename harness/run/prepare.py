@@ -13,8 +13,8 @@ import psutil
 
 from harness.ground.clock import utc_now
 from harness.ground.domain import Stage
-from harness.ground.errors import CannotJudge
-from harness.mechanism import devices, environments, hub, processes, signals
+from harness.ground.errors import CannotJudge, UsageError
+from harness.mechanism import containers, devices, environments, hub, processes, signals
 from harness.policy import plan
 from harness.policy.cases.model import Model
 from harness.policy.diagnosis import tail
@@ -47,12 +47,19 @@ def require_engine(planned: Iterable[Planned], options: Options) -> None:
     """Say before anything is made that an engine is missing, which only the caller can name.
 
     Raises:
-        UsageError: There is no locked environment of the engine on the platform, and no interpreter was given.
+        UsageError: Nothing says where the engine comes from: no image of it can be built, or, on this machine, none is
+            locked and no interpreter was given.
     """
-    if options.engine_python is None:
-        for each in planned:
-            if not each.skip:
-                image.requirements(each.case.engine.name, each.platform)
+    if options.engine_python is not None:
+        return
+    in_image = options.runtime == "docker" or (options.runtime == "auto" and not containers.unavailable())
+    if options.build.engine_wheel and not in_image:
+        raise UsageError("--engine-wheel goes into an image: install it yourself here and name it with --engine-python")
+    for name, platform in {(each.case.engine.name, each.platform) for each in planned if not each.skip}:
+        if in_image:
+            image.recipe(name, platform, options.build)
+        else:
+            image.requirements(name, platform)
 
 
 def create(planned: Planned, path: Path) -> RunDir:

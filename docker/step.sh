@@ -1,0 +1,28 @@
+#!/bin/sh
+# Run a step of an image's build so that its layer comes out the same every time: whatever it wrote gets one date, and
+# what only says when it ran is removed.
+#
+#   step.sh SECONDS COMMAND [ARGUMENT]...
+#
+# SECONDS   date of what the command writes, in seconds since 1970
+set -eu
+date=$1
+shift
+
+export SOURCE_DATE_EPOCH="$date" PYTHONHASHSEED=0 PYTHONDONTWRITEBYTECODE=1 LC_ALL=C.UTF-8 HOME=/tmp
+export PIP_CACHE_DIR=/tmp/pip PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
+unset PIP_CONSTRAINT # of a base, for its own engine
+if [ -s /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca; fi
+umask 022
+stamp=/tmp/started
+touch "$stamp"
+sleep 1 # so that everything the command writes is newer, however coarse the clock of the file system
+
+"$@"
+
+# Logs, and ldconfig's cache of inode numbers.
+for file in /var/log/dpkg.log /var/log/alternatives.log /var/log/apt /var/cache/ldconfig/aux-cache; do
+  if [ -n "$(find "$file" -newer "$stamp" 2>/dev/null)" ]; then rm -rf "$file"; fi
+done
+find /etc /opt /usr /var -xdev -newer "$stamp" ! -path /etc/resolv.conf ! -path /etc/hosts ! -path /etc/hostname \
+  -exec touch -h -d "@$date" {} +
