@@ -79,9 +79,10 @@ def builder(search_path: str | None = None) -> Builder:
         if client is None or os.path.realpath(client) in seen:
             continue
         seen.append(os.path.realpath(client))
-        status, options = processes.run([client, "buildx", "bake", "--help"])
-        if status == 0:
-            return Builder(client, True, f"{client} buildx bake", allow="--allow" in options)
+        # Not its help: a client without the plugin prints its own instead, and calls that a success.
+        if processes.run([client, "buildx", "version"])[0] == 0:
+            allow = "--allow" in processes.run([client, "buildx", "bake", "--help"])[1]
+            return Builder(client, True, f"{client} buildx bake", allow)
         status, version = processes.run([client, "version", "--format", "{{.Client.Version}}"])
         major = version.strip().splitlines()[-1].split(".")[0] if status == 0 and version.strip() else ""
         if major.isdigit() and int(major) <= _LAST_CLIENT_WITH_BUILDKIT:

@@ -17,12 +17,15 @@ from harness.run import runtimes
 
 
 def client(folder: Path, *, version: str, buildx: bool) -> Path:
-    """A docker client that answers two questions."""
+    """A docker client that answers three questions."""
     folder.mkdir()
     script = folder / "docker"
-    script.write_text(
-        f'#!/bin/sh\n[ "$1" = buildx ] && echo --allow && exit {0 if buildx else 1}\n[ "$1" = version ] && echo {version}\nexit 0\n'
-    )
+    answers = [
+        f'[ "$2" = version ] && exit {0 if buildx else 1}',  # docker buildx version
+        '[ "$3" = --help ] && echo " --allow  --builder"',  # of bake, or of a client that has none
+        f'[ "$1" = version ] && echo {version}',
+    ]
+    script.write_text("\n".join(["#!/bin/sh", *answers, "exit 0"]) + "\n")
     script.chmod(0o755)
     return script
 
