@@ -13,7 +13,7 @@ unset PYTHONPATH # of a base: what lies there would count as installed
 cp -R "$here/tree" /tmp/tree # the build writes beside its sources
 "$folder/bin/python" "$(echo "$here"/wheels/pip-*.whl)/pip" install --no-deps --no-build-isolation --no-index \
   --no-compile /tmp/tree
-package=$("$folder/bin/python" -I -c 'import harness; print(harness.__path__[0])')
+package=$("$folder/bin/python" -I -B -c 'import harness; print(harness.__path__[0])')
 sh "$here/compile.sh" "$folder/bin/python" "$package"
 rm -f "$folder/bin/harness" # pip's, which heeds PYTHONPATH
 cp "$here/entrypoint.sh" "$folder/bin/harness"
@@ -22,5 +22,6 @@ chmod 755 "$folder/bin/harness"
 rm -rf "$data"
 mkdir -p "$data"
 cp "$here"/data/* "$data"
+chmod 644 "$data"/*
 cd "$data"
 sha256sum --check --quiet SHA256SUMS

@@ -4,4 +4,4 @@
 #
 #   compile.sh PYTHON FOLDER
 set -eu
-"$1" -m compileall -qq -j 0 --invalidation-mode unchecked-hash "$2" >/dev/null || :
+"$1" -m compileall -qq -f -j 0 --invalidation-mode unchecked-hash "$2" >/dev/null || :

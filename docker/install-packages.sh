@@ -18,7 +18,7 @@ if [ -z "$lacking" ]; then exit 0; fi
 release=$(. /etc/os-release && echo "$ID-${VERSION_ID:-}")
 architecture=$(dpkg --print-architecture)
 apt="-o Dir::State::lists=/tmp/lists -o Dir::Cache=/tmp/cache -o APT::Sandbox::User=root -q"
-if [ -s /run/secrets/ca ]; then apt="$apt -o Acquire::https::CAInfo=/run/secrets/ca"; fi
+if [ -s /tmp/ca.pem ]; then apt="$apt -o Acquire::https::CAInfo=/tmp/ca.pem"; fi
 mkdir -p /tmp/lists/partial /tmp/cache/archives/partial /tmp/packages
 cd /tmp/packages
 # shellcheck disable=SC2086 # options, none of which holds a blank
@@ -40,4 +40,4 @@ for name in $lacking; do
   fi
   echo "$sha256  $(echo "$name"_*.deb)" | sha256sum --check --quiet -
 done
-DEBIAN_FRONTEND=noninteractive dpkg --install ./*.deb
+DEBIAN_FRONTEND=noninteractive dpkg --log=/tmp/dpkg.log --install ./*.deb

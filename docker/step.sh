@@ -1,6 +1,5 @@
 #!/bin/sh
-# Run a step of an image's build so that its layer comes out the same every time: whatever it wrote gets one date, and
-# what only says when it ran is removed.
+# Run a step of an image's build so that its layer comes out the same every time: whatever it wrote gets one date.
 #
 #   step.sh SECONDS COMMAND [ARGUMENT]...
 #
@@ -12,7 +11,7 @@ shift
 export SOURCE_DATE_EPOCH="$date" PYTHONHASHSEED=0 PYTHONDONTWRITEBYTECODE=1 LC_ALL=C.UTF-8 HOME=/tmp
 export PIP_CACHE_DIR=/tmp/pip PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
 unset PIP_CONSTRAINT # of a base, for its own engine
-if [ -s /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca; fi
+if [ -s /tmp/ca.pem ]; then export PIP_CERT=/tmp/ca.pem; fi
 umask 022
 stamp=/tmp/started
 touch "$stamp"
@@ -20,9 +19,8 @@ sleep 1 # so that everything the command writes is newer, however coarse the clo
 
 "$@"
 
-# Logs, and ldconfig's cache of inode numbers.
-for file in /var/log/dpkg.log /var/log/alternatives.log /var/log/apt /var/cache/ldconfig/aux-cache; do
-  if [ -n "$(find "$file" -newer "$stamp" 2>/dev/null)" ]; then rm -rf "$file"; fi
-done
+# ldconfig's cache of inode numbers. Emptied, not removed: what marks a file as removed has a date of its own.
+cache=/var/cache/ldconfig/aux-cache
+if [ -n "$(find "$cache" -newer "$stamp" 2>/dev/null)" ]; then : > "$cache"; fi
 find /etc /opt /usr /var -xdev -newer "$stamp" ! -path /etc/resolv.conf ! -path /etc/hosts ! -path /etc/hostname \
   -exec touch -h -d "@$date" {} +

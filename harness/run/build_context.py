@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import tarfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +76,7 @@ def make(folder: Path, parts: Ingredients) -> None:
     for path in sorted((root / "harness").rglob("*.py")):
         _copy(path, (folder / "source" / "tree" / path.relative_to(root)).parent)
     _copy_data(folder / "source" / "data", parts.data)
+    _write_archive(folder / "root.tar")
 
 
 def fetch(folder: Path, on_tick: Tick) -> None:
@@ -106,6 +108,16 @@ def _download(lock: Path, target: Path, on_tick: Tick, *options: str) -> tuple[i
 def _copy(path: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(path, folder / path.name)
+
+
+def _write_archive(path: Path) -> None:
+    """An archive of the files that are mounted over in every container."""
+    with tarfile.open(path, "w") as archive:
+        for name in ("etc", "etc/hosts", "etc/resolv.conf"):
+            entry = tarfile.TarInfo(name)
+            entry.type, entry.mode = (tarfile.DIRTYPE, 0o755) if name == "etc" else (tarfile.REGTYPE, 0o644)
+            entry.mtime = source.FIRST_DATE
+            archive.addfile(entry)
 
 
 def _copy_data(folder: Path, paths: Iterable[Path]) -> None:

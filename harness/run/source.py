@@ -13,7 +13,7 @@ from harness.mechanism import processes
 _DATE = "SOURCE_DATE_EPOCH"
 """Environment variable of reproducible builds: seconds since 1970 that a build dates itself with."""
 
-_FIRST_DATE = 315532800
+FIRST_DATE = 315532800
 """1 January 1980, the first day that a zip file knows: for a tree that has no revision."""
 
 
@@ -53,7 +53,7 @@ def revision() -> Revision:
     name, _, date = _git("log", "-1", "--format=%H %ct").partition(" ")
     if name and _git("status", "--porcelain"):
         name += "-dirty"
-    given = os.environ.get(_DATE) or date or str(_FIRST_DATE)
+    given = os.environ.get(_DATE) or date or str(FIRST_DATE)
     if not given.isdecimal():
         raise UsageError(f"{_DATE}={given}: must be a number of seconds since 1970")
     return Revision(name or "unknown", int(given), without_credentials(_git("remote", "get-url", "origin")))
