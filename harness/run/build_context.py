@@ -19,13 +19,14 @@ From = Literal["base", "wheels"]
 
 _STEPS = {
     "packages": ("step.sh", "install-packages.sh"),
-    "engine": (
-        "step.sh", "make-engine.sh", "find-python.sh", "install-engine.sh", "adopt-engine.sh", "lacking.py",
-        "add-wheel.sh", "compile.sh",
-    ),
+    "engine": ("step.sh", "make-engine.sh", "add-wheel.sh", "compile.sh"),
     "harness": ("step.sh", "make-harness.sh", "find-python.sh", "compile.sh"),
     "source": ("step.sh", "add-source.sh", "compile.sh", "entrypoint.sh"),
-}  # fmt: skip
+}
+_ENGINE_FROM: dict[From, tuple[str, ...]] = {
+    "base": ("adopt-engine.sh", "lacking.py"),
+    "wheels": ("find-python.sh", "install-engine.sh"),
+}
 _TREE = ("pyproject.toml", "README.md", "LICENSE")
 
 _NO_PACKAGES = "# nothing\n"
@@ -38,12 +39,14 @@ class Ingredients:
     """What an image is made from beside the base and the harness.
 
     Attributes:
+        engine_from: Whether the base holds the engine, or the locked one is installed.
         locks: Requirement files of the engine, or of what is added to a base that holds it.
         packages: Lock of distribution packages, if the engine links to some.
         wheel: The user's own build of the engine.
         data: Evaluation data, already checked.
     """
 
+    engine_from: From
     locks: tuple[Path, ...]
     packages: Path | None = None
     wheel: Path | None = None
@@ -60,6 +63,8 @@ def make(folder: Path, parts: Ingredients) -> None:
             _copy(docker / name, folder / step)
         if step != "packages":
             (folder / step / "wheels").mkdir()
+    for name in _ENGINE_FROM[parts.engine_from]:
+        _copy(docker / name, folder / "engine")
     if parts.packages:
         _copy(parts.packages, folder / "packages")
     else:

@@ -54,14 +54,12 @@ class Recipe:
         engine: Its name, which is its package's.
         platform: Of the image.
         base: Reference of the base image.
-        engine_from: Where the engine comes from.
         parts: Everything else but the harness.
     """
 
     engine: str
     platform: str
     base: str
-    engine_from: From
     parts: Ingredients
 
 
@@ -109,7 +107,7 @@ def recipe(engine: str, platform: str, build: Build) -> Recipe:
         locks = [locked / f"{engine}-router.txt", *([locked / "nixl.txt"] if platform == "cuda" else [])]
     wheel = _wheel(build.engine_wheel, engine) if build.engine_wheel else None
     there = tuple(data.fetch(each) for each in DATASETS if not data.missing([each]))
-    return Recipe(engine, platform, base, engine_from, Ingredients(tuple(locks), packages, wheel, there))
+    return Recipe(engine, platform, base, Ingredients(engine_from, tuple(locks), packages, wheel, there))
 
 
 def _base(engine: str, platform: str, build: Build) -> tuple[str, From]:
@@ -185,7 +183,7 @@ def _context(wanted: Recipe) -> Iterator[Path]:
 def _identity(wanted: Recipe, context: Path) -> str:
     """SHA-256 of everything that goes into the image: an image of that name is current."""
     base_id = containers.image_id(wanted.base) or wanted.base
-    return files.digest_text(files.digest(context), base_id, wanted.engine, wanted.platform, wanted.engine_from)
+    return files.digest_text(files.digest(context), base_id, wanted.engine, wanted.platform, wanted.parts.engine_from)
 
 
 def make(wanted: Recipe, context: Path, identity: str, tag: str, build: Build, on_tick: Tick) -> None:
@@ -202,7 +200,7 @@ def make(wanted: Recipe, context: Path, identity: str, tag: str, build: Build, o
         arguments={
             "BASE_IMAGE": wanted.base,
             "ENGINE": wanted.engine,
-            "ENGINE_FROM": wanted.engine_from,
+            "ENGINE_FROM": wanted.parts.engine_from,
             "SOURCE_DATE_EPOCH": str(revision.date),
         },
         labels=_labels(wanted, identity, revision),
