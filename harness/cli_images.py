@@ -74,11 +74,10 @@ def build(
     """Build the image of an engine; nothing happens if it is there already."""
     from harness.mechanism import signals
     from harness.policy.datasets import DATASETS
-    from harness.run import data, image, runtimes
+    from harness.run import data, image
     from harness.run.console import Ticker
 
     options = options_of_build(base_image, engine_from, engine_wheel, ca_bundle, build_network, rebuild)
-    runtimes.choose("docker")
     with signals.handled():
         name, identity = image.ensure(engine, platform, options, Ticker().tick)
     if left_out := data.missing(DATASETS):
@@ -97,11 +96,10 @@ def rebuild_check(
 ) -> None:
     """Build an image twice without cache and compare the two layer by layer; neither is kept."""
     from harness.mechanism import signals
-    from harness.run import rebuild, runtimes
+    from harness.run import rebuild
     from harness.run.console import Ticker
 
     options = options_of_build(base_image, engine_from, engine_wheel, ca_bundle, build_network)
-    runtimes.choose("docker")
     with signals.handled():
         found = rebuild.check(engine, platform, options, Ticker().tick)
     for line in found[:_MOST_LINES]:

@@ -33,7 +33,7 @@ def check(engine: str, platform: str, build: image.Build, on_tick: Tick) -> list
                 found.append(store.image(tag))
             return list(_differences(name, *found))
     except containers.ContainerFailed as error:
-        raise CannotJudge("the two builds cannot be compared", cause=str(error)) from error
+        raise CannotJudge("the container engine does not answer", cause=str(error)) from error
 
 
 def _differences(name: str, first: Image, second: Image) -> Iterator[str]:
