@@ -103,7 +103,7 @@ def test_a_container_of_somebody_else_is_never_removed(image_options: list[str])
     image = image_options[1] if "--base-image" in image_options else "python:3.11-slim-bookworm"
     client = docker.from_env()
     try:
-        other = client.containers.run(image, ["sleep", "60"], detach=True)
+        other = client.containers.run(image, ["sleep", "60"], detach=True, network_mode="none")
         try:
             with pytest.raises(containers.ContainerFailed, match="is not ours"):
                 containers.remove(str(other.id))

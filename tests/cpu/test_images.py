@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 import docker
-from harness.mechanism import images
+from harness.mechanism import images, store
 from harness.policy.datasets import DATASETS
 from harness.run import image, source
 from harness.run.data import missing
@@ -124,6 +124,12 @@ def test_an_image_over_a_base_that_holds_the_engine(stand_in: list[str]) -> None
         assert labels["base.digest"].startswith("sha256:")
         assert labels["org.inference-harness.identity"].startswith(name.rpartition(":")[2])
         assert len(labels["org.inference-harness.lock"]) == 64
+        own = store.image(name).layers
+        base = store.image(STAND_IN).layers
+        assert own[: len(base)] == base, "the base is as it was"
+        added = store.layers(name, range(len(base), len(own)))
+        dates = {entry.mtime for layer in added.values() for path, entry in layer.items() if path.startswith("opt")}
+        assert dates == {source.FIRST_DATE, source.revision().date}
         again = harness("build", *stand_in, env=WITH_DOCKER)
         assert again.stdout.splitlines()[-1].split() == [name, identity]
         assert "building" not in again.stdout
@@ -138,11 +144,17 @@ def test_a_base_without_the_engine_says_so(stand_in: list[str]) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
-def test_an_interrupted_build_leaves_nothing(stand_in: list[str], tmp_path: Path, number: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("number", "what"),
+    [(signal.SIGINT, ["build", "--rebuild"]), (signal.SIGTERM, ["rebuild-check"])],
+    ids=["build", "rebuild-check"],
+)
+def test_an_interrupted_build_leaves_nothing(
+    stand_in: list[str], tmp_path: Path, number: signal.Signals, what: list[str]
+) -> None:
     before = tags()
     process = subprocess.Popen(
-        command("build", *stand_in, "--rebuild"),
+        command(*what, *stand_in),
         env=environment({**WITH_DOCKER, "TMPDIR": str(tmp_path)}),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -142,6 +143,67 @@ def test_a_python_that_is_too_old_is_one_line(tmp_path: Path) -> None:
         ["/bin/sh", DOCKER / "find-python.sh"], capture_output=True, text=True, check=False, env={"PATH": str(tmp_path)}
     )
     assert done.stdout == "python3.12\n"
+
+
+def packages(folder: Path, lock: str, *, installed: bool = False, served: bytes | None = None) -> tuple[int, str]:
+    """Run the installation of packages on a base whose tools answer as told; ``served`` is what its mirror has."""
+    tools = folder / "tools"
+    tools.mkdir()
+    answers = {
+        "dpkg-query": "echo 'install ok installed'" if installed else "exit 1",
+        "dpkg": 'case "$1" in --print-architecture) echo amd64 ;; *) echo "$@" > ../installed ;; esac',
+        "apt-get": 'case "$*" in *update) exit 0 ;; esac; '
+        + ("exit 100" if served is None else f"cp {folder}/served ./lib_1.deb"),
+    }
+    for name, answer in answers.items():
+        (tools / name).write_text(f"#!/bin/sh\n{answer}\n")
+        (tools / name).chmod(0o755)
+    if served is not None:
+        (folder / "served").write_bytes(served)
+    (folder / "lock").write_text(f"# of packages\n{lock}\n")
+    # In a build /tmp is a file system of the step's own.
+    text = (DOCKER / "install-packages.sh").read_text().replace("/tmp/", f"{folder}/")
+    (folder / "script").write_text(text)
+    env = {"PATH": f"{tools}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["sh", str(folder / "script"), str(folder / "lock")], capture_output=True, text=True, check=False, env=env
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def release() -> str:
+    return subprocess.run(
+        ["sh", "-c", '. /etc/os-release; echo "$ID-$VERSION_ID"'], capture_output=True, text=True, check=True
+    ).stdout.strip()
+
+
+def test_a_package_is_installed_in_the_locked_version_with_the_locked_content(tmp_path: Path) -> None:
+    content = hashlib.sha256(b"package").hexdigest()
+    code, said = packages(tmp_path, f"{release()} amd64 lib 1 {content}", served=b"package")
+    assert (code, said) == (0, "")
+    assert (tmp_path / "installed").read_text().split() == [f"--log={tmp_path}/dpkg.log", "--install", "./lib_1.deb"]
+
+
+@pytest.mark.parametrize(
+    ("lock", "served", "words"),
+    [
+        ("{release} amd64 lib 1 00", None, "the locked version was replaced; run: nox -s locks"),
+        (f"{{release}} amd64 lib 1 {'0' * 64}", b"another", "lib_1.deb: FAILED"),
+        ("other-1 amd64 lib 1 00", b"", "the base is {release} on amd64 and lacks lib: use a base that has it, or add"),
+    ],
+    ids=["replaced", "another content", "another release"],
+)
+def test_a_package_that_is_not_the_locked_one_is_not_installed(
+    tmp_path: Path, lock: str, served: bytes | None, words: str
+) -> None:
+    code, said = packages(tmp_path, lock.format(release=release()), served=served)
+    assert code != 0
+    assert words.format(release=release()) in " ".join(said.split())
+    assert not (tmp_path / "installed").exists()
+
+
+def test_a_package_that_the_base_has_is_not_asked_for(tmp_path: Path) -> None:
+    assert packages(tmp_path, "other-1 amd64 lib 1 00", installed=True) == (0, "")
 
 
 def git(folder: Path, *arguments: str) -> str:
