@@ -14,7 +14,8 @@ here=$(dirname "$0")
 
 base=
 for candidate in python3 python; do
-  if "$candidate" -c "import importlib.util, sys; sys.exit(importlib.util.find_spec('$engine') is None)" 2>/dev/null; then
+  # With an origin: a folder of that name somewhere on the path is no engine.
+  if "$candidate" -c "import importlib.util as found; assert found.find_spec('$engine').origin" 2>/dev/null; then
     base=$candidate
     break
   fi

@@ -38,6 +38,9 @@ for name in $lacking; do
     echo "ERROR: no $name $version for $release any more: the locked version was replaced; run: nox -s locks" >&2
     exit 1
   fi
-  echo "$sha256  $(echo "$name"_*.deb)" | sha256sum --check --quiet -
+  if ! echo "$sha256  $(echo "$name"_*.deb)" | sha256sum --check --quiet -; then
+    echo "ERROR: $name $version from the base's mirror is not what was locked (SHA-256 $sha256): find out why" >&2
+    exit 1
+  fi
 done
 DEBIAN_FRONTEND=noninteractive dpkg --log=/tmp/dpkg.log --install ./*.deb

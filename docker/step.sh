@@ -11,6 +11,7 @@ shift
 export SOURCE_DATE_EPOCH="$date" PYTHONHASHSEED=0 PYTHONDONTWRITEBYTECODE=1 LC_ALL=C.UTF-8 HOME=/tmp
 export PIP_CACHE_DIR=/tmp/pip PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
 unset PIP_CONSTRAINT # of a base, for its own engine
+if [ -d /tmp/pip ]; then export TMPDIR=/tmp/pip; fi # /tmp is memory, and wheels are gigabytes
 if [ -s /tmp/ca.pem ]; then export PIP_CERT=/tmp/ca.pem; fi
 umask 022
 stamp=/tmp/started

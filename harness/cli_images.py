@@ -58,7 +58,14 @@ def options_of_build(
     """What the options say about a build."""
     from harness.run.image import Build
 
-    return Build(base_image, _FROM[engine_from] if engine_from else None, engine_wheel, ca_bundle, network, rebuild)
+    return Build(
+        base_image=base_image,
+        engine_from=_FROM[engine_from] if engine_from else None,
+        engine_wheel=engine_wheel,
+        ca_bundle=ca_bundle,
+        network=network,
+        rebuild=rebuild,
+    )
 
 
 def build(

@@ -104,7 +104,7 @@ def recipe(engine: str, platform: str, build: Build) -> Recipe:
         packages = folder / "packages.txt" if (folder / "packages.txt").is_file() else None
     else:
         # NIXL on the package index is built for CUDA; a ROCm build of it has to be in the base.
-        locks = [locked / f"{engine}-router.txt", *([locked / "nixl.txt"] if platform == "cuda" else [])]
+        locks = [locked / f"{engine}-router.txt", *([locked / "nixl.txt"] if platform != "rocm" else [])]
     wheel = _wheel(build.engine_wheel, engine) if build.engine_wheel else None
     there = tuple(data.fetch(each) for each in DATASETS if not data.missing([each]))
     return Recipe(engine, platform, base, Ingredients(engine_from, tuple(locks), packages, wheel, there))
@@ -219,7 +219,7 @@ def make(wanted: Recipe, context: Path, identity: str, tag: str, build: Build, o
 
 def _labels(wanted: Recipe, identity: str, revision: source.Revision) -> dict[str, str]:
     name, _, digest = wanted.base.partition("@")
-    return {
+    labels = {
         "org.opencontainers.image.title": f"{_REPOSITORY} {wanted.engine} {wanted.platform}",
         "org.opencontainers.image.source": revision.origin,
         "org.opencontainers.image.revision": revision.name,
@@ -230,6 +230,7 @@ def _labels(wanted: Recipe, identity: str, revision: source.Revision) -> dict[st
         "org.inference-harness.lock": files.digest(*wanted.parts.locks),
         "org.inference-harness.identity": identity,
     }
+    return {name: value for name, value in labels.items() if value}
 
 
 def _cause(output: str) -> str:

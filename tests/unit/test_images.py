@@ -82,7 +82,7 @@ def test_where_the_engine_comes_from() -> None:
     locked = recipe("vllm", "cuda", base_image="plain", engine_from="wheels")
     assert locked.parts.locks == (REQUIREMENTS / "vllm-cuda" / "engine.txt",)
     over = recipe("vllm", "cpu", base_image="theirs:1", engine_from="base")
-    assert [path.name for path in over.parts.locks] == ["vllm-router.txt"]
+    assert [path.name for path in over.parts.locks] == ["vllm-router.txt", "nixl.txt"]
 
 
 @pytest.mark.parametrize(
