@@ -183,3 +183,15 @@ def test_a_request_without_an_answer_ends_at_its_deadline(listener: socket.socke
     load.send(calls, concurrency=3, timeout=0.3, watch=lambda: "", on_reply=replies.append)
     assert {reply.error for reply in replies} == {"no answer within 0.3 s"}
     assert {reply.status for reply in replies} == {0}
+
+
+def test_servers_inherit_what_the_host_is_and_in_an_image_of_ours_what_the_image_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("UCX_TLS", "tcp")
+    monkeypatch.setenv("HSA_NO_SCRATCH_RECLAIM", "1")
+    outside = processes.environment({"OWN": "1"})
+    assert (outside["UCX_TLS"], outside["OWN"]) == ("tcp", "1")
+    assert "HSA_NO_SCRATCH_RECLAIM" not in outside
+    monkeypatch.setenv("INFERENCE_HARNESS_IMAGE", "1")
+    assert processes.environment({})["HSA_NO_SCRATCH_RECLAIM"] == "1"
