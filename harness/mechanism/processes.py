@@ -10,6 +10,7 @@ engines that poll without sleeping everybody else then waits for seconds (docs/e
 from __future__ import annotations
 
 import os
+import re
 import select
 import signal
 import subprocess
@@ -41,7 +42,9 @@ _INHERITED_PREFIXES = ("NCCL_", "NVSHMEM_", "RCCL_", "UCX_")
 
 _IMAGE = "INFERENCE_HARNESS_IMAGE"
 """Set in our images. What the environment says there is the image's doing, above all of a base that holds an engine
-(library paths, switches of its build), and nothing of the caller's: all of it passes through."""
+(library paths, switches of its build): all of it passes through but what somebody added by hand as a secret."""
+
+_SECRET = re.compile(r"TOKEN$|SECRET|PASSWORD|CREDENTIAL|KEY$")
 
 _CLOCK_SLACK = 2.0
 
@@ -68,7 +71,9 @@ def environment(extra: Mapping[str, str]) -> dict[str, str]:
     kept = {
         name: value
         for name, value in os.environ.items()
-        if _IMAGE in os.environ or name in _INHERITED or name.startswith(_INHERITED_PREFIXES)
+        if name in _INHERITED
+        or name.startswith(_INHERITED_PREFIXES)
+        or (_IMAGE in os.environ and not _SECRET.search(name))
     }
     return kept | dict(extra)
 

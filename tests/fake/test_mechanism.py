@@ -194,4 +194,7 @@ def test_servers_inherit_what_the_host_is_and_in_an_image_of_ours_what_the_image
     assert (outside["UCX_TLS"], outside["OWN"]) == ("tcp", "1")
     assert "HSA_NO_SCRATCH_RECLAIM" not in outside
     monkeypatch.setenv("INFERENCE_HARNESS_IMAGE", "1")
-    assert processes.environment({})["HSA_NO_SCRATCH_RECLAIM"] == "1"
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    inside = processes.environment({})
+    assert inside["HSA_NO_SCRATCH_RECLAIM"] == "1"
+    assert "HF_TOKEN" not in inside
