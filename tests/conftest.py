@@ -20,6 +20,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--base-image", default=None, help="Base image for the tests that build an image; default: the pinned one."
     )
+    parser.addoption("--build-network", default="default", help="Network of the steps of image builds, for docker.")
 
 
 @pytest.fixture(scope="session", autouse=True)

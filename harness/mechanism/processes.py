@@ -10,6 +10,7 @@ engines that poll without sleeping everybody else then waits for seconds (docs/e
 from __future__ import annotations
 
 import os
+import re
 import select
 import signal
 import subprocess
@@ -40,6 +41,12 @@ _INHERITED = (
 # How the host's fabric is to be used is a fact of the host, not of a case.
 _INHERITED_PREFIXES = ("NCCL_", "NVSHMEM_", "RCCL_", "UCX_")
 
+_IMAGE = "INFERENCE_HARNESS_IMAGE"
+"""Set in our images. What the environment says there is the image's doing, above all of a base that holds an engine
+(library paths, switches of its build): all of it passes through but what somebody added by hand as a secret."""
+
+_SECRET = re.compile(r"TOKEN$|SECRET|PASSWORD|CREDENTIAL|KEY$")
+
 _CLOCK_SLACK = 2.0
 
 _children: dict[int, subprocess.Popen[bytes]] = {}
@@ -61,9 +68,13 @@ class Started:
 
 
 def environment(extra: Mapping[str, str]) -> dict[str, str]:
-    """The allow-listed part of our own environment with ``extra`` on top."""
+    """The allow-listed part of our own environment, in an image of ours all of it, with ``extra`` on top."""
     kept = {
-        name: value for name, value in os.environ.items() if name in _INHERITED or name.startswith(_INHERITED_PREFIXES)
+        name: value
+        for name, value in os.environ.items()
+        if name in _INHERITED
+        or name.startswith(_INHERITED_PREFIXES)
+        or (_IMAGE in os.environ and not _SECRET.search(name))
     }
     return kept | dict(extra)
 

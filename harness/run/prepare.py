@@ -13,7 +13,7 @@ import psutil
 
 from harness.ground.clock import utc_now
 from harness.ground.domain import Stage
-from harness.ground.errors import CannotJudge
+from harness.ground.errors import CannotJudge, UsageError
 from harness.mechanism import containers, devices, environments, hub, processes, signals
 from harness.policy import plan
 from harness.policy.cases.model import Model
@@ -49,17 +49,19 @@ def require_engine(planned: Iterable[Planned], options: Options) -> None:
     """Say before anything is made that an engine is missing, which only the caller can name.
 
     Raises:
-        UsageError: There is no locked environment of the engine on the platform, and no interpreter was given; or an
-            image would be built on a base whose digest is unresolved.
+        UsageError: Nothing says where the engine comes from: no image of it can be built, or, on this machine, none is
+            locked and no interpreter was given; or an image would be built on a base whose digest is unresolved.
     """
     if options.engine_python is not None:
         return
-    in_container = options.runtime != "local" and not containers.unavailable()
-    for each in planned:
-        if not each.skip:
-            if in_container:
-                image.base_image(each.case.engine.name, each.platform, options.build)
-            image.requirements(each.case.engine.name, each.platform)
+    in_image = options.runtime == "docker" or (options.runtime == "auto" and not containers.unavailable())
+    if options.build.engine_wheel and not in_image:
+        raise UsageError("--engine-wheel goes into an image: install it yourself here and name it with --engine-python")
+    for name, platform in {(each.case.engine.name, each.platform) for each in planned if not each.skip}:
+        if in_image:
+            image.recipe(name, platform, options.build)
+        else:
+            image.requirements(name, platform)
 
 
 def create(planned: Planned, path: Path) -> RunDir:
@@ -146,7 +148,7 @@ def _docker(context: Context, options: Options, why: str) -> Runtime:
     prepared = context.prepared
     engine_name, platform = prepared.case.engine.name, prepared.platform
     name, identity = image.ensure(engine_name, platform, options.build, lambda line: context.progress.tick(line[:140]))
-    base = pins.content(image.base_image(engine_name, platform, options.build))
+    base = pins.content(image.base_of(engine_name, platform, options.build)[0])
     found = occupancy.lease(context, options.wait_for_devices)
     given = runtimes.plan_devices(prepared.case, platform, found)
     if given.how:
