@@ -234,8 +234,8 @@ def test_the_revision_is_the_commit_and_says_what_is_not_in_it(tmp_path: Path, m
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["build", "--platform", "cuda"], "no base image for vllm on cuda is known"),
-        (["rebuild-check", "--platform", "rocm"], "no base image for vllm on rocm is known"),
+        (["build", "--engine", "sglang"], "no base image for sglang on cpu"),
+        (["rebuild-check", "--engine", "sglang"], "no base image for sglang on cpu"),
         (["build"], "the container engine does not answer"),
         (["rebuild-check"], "the container engine does not answer"),
         (["build", "--engine-from", "source"], "'source' is not one of 'base', 'wheels'"),
