@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import signal
@@ -156,6 +157,24 @@ def test_shared_memory_and_filter_are_as_asked(base: str, tmp_path: Path) -> Non
         assert container.host_config["CapDrop"] == ["ALL"]
 
 
+def test_an_image_that_wants_all_devices_gets_none_that_are_not_passed(base: str, tmp_path: Path) -> None:
+    """CUDA's base images set this, and an engine whose default runtime is NVIDIA's would follow it."""
+    name = "inference-harness-test/wants-all:latest"
+    dockerfile = f"FROM {base}\nENV NVIDIA_VISIBLE_DEVICES=all AMD_VISIBLE_DEVICES=all\n"
+    client = docker.from_env()
+    try:
+        client.images.build(fileobj=io.BytesIO(dockerfile.encode()), tag=name)
+        with Started(name, tmp_path, Passthrough()) as container:
+            set_to = inspected(container.id)["Config"]["Env"]
+        client.images.remove(name)
+    finally:
+        client.close()
+    assert sorted(each for each in set_to if "VISIBLE" in each) == [
+        "AMD_VISIBLE_DEVICES=void",
+        "NVIDIA_VISIBLE_DEVICES=void",
+    ]
+
+
 def test_memory_may_be_locked_where_asked(base: str, tmp_path: Path) -> None:
     try:
         with Started(base, tmp_path, Passthrough(), memlock=False) as container:
@@ -273,10 +292,11 @@ def history(name: str) -> str:
         client.close()
 
 
-def test_killed_between_the_container_and_its_record_leaves_what_reap_finds(base: str, tmp_path: Path) -> None:
-    """The container runs, and ``case.json`` does not name it yet: the label does."""
+@pytest.mark.parametrize("when", ["created", "started"])
+def test_killed_before_the_container_is_on_record_leaves_what_reap_finds(base: str, tmp_path: Path, when: str) -> None:
+    """The container is there, and ``case.json`` does not name it yet: the label does."""
     process = psutil.Popen(
-        [command()[0], "-c", _KILLED, str(tmp_path / "run"), base], env=environment(WITH_DOCKER), cwd=REPOSITORY
+        [command()[0], "-c", _KILLED, str(tmp_path / "run"), base, when], env=environment(WITH_DOCKER), cwd=REPOSITORY
     )
     (container,) = wait_for(lambda: ours_in(tmp_path))
     assert process.wait(timeout=30) == -signal.SIGKILL
@@ -289,12 +309,15 @@ def test_killed_between_the_container_and_its_record_leaves_what_reap_finds(base
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
+from docker.models.containers import Container
 from harness.mechanism.passthrough import Passthrough
 from harness.policy.cases.load import load
 from harness.policy.plan import everything
 from harness.run import prepare, runtimes
 planned = next(each for each in everything(load(Path("baselines"))) if each.id == "eagle3/known_answer")
 rundir = prepare.create(planned, Path(sys.argv[1]))
+if sys.argv[3] == "created":
+    Container.start = lambda _: os.kill(os.getpid(), signal.SIGKILL)
 runtimes.start_container(rundir, sys.argv[2], [], Passthrough())
 os.kill(os.getpid(), signal.SIGKILL)
 """
