@@ -40,16 +40,10 @@ KFD_GROUP, RENDER_GROUP = 4242, 4243
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can make device nodes")
 
 
-@pytest.fixture
-def base(request: pytest.FixtureRequest) -> str:
-    """An image that is here and has a shell."""
-    reason = containers.unavailable()
-    if reason:
-        pytest.skip(f"no container engine answers: {reason}")
-    name = str(request.config.getoption("--base-image") or "python:3.11-slim-bookworm")
-    if containers.image_id(name) is None:
-        pytest.skip(f"{name} is not here; give an image that is with --base-image")
-    return name
+@pytest.fixture(scope="session")
+def base(image_options: list[str]) -> str:
+    """Name of our image."""
+    return harness("build", *image_options, env=WITH_DOCKER).stdout.split()[-2]
 
 
 @pytest.fixture
@@ -209,9 +203,8 @@ def test_a_real_engine_without_the_driver_refuses_in_one_line(base: str, tmp_pat
 
 
 @pytest.fixture(scope="module")
-def fake_image(image_options: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+def fake_image(base: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     """Our image with the scripted engine beside the real one: its name, and the interpreter to call."""
-    built = harness("build", *image_options, env=WITH_DOCKER | PLANTED).stdout.split()[-2]
     context, name = tmp_path_factory.mktemp("image"), "inference-harness-test/fake:latest"
     shutil.copytree(SITE, context / "site", ignore=shutil.ignore_patterns("__pycache__"))
     (context / "faults.json").write_text("{}")
@@ -220,7 +213,7 @@ def fake_image(image_options: list[str], tmp_path_factory: pytest.TempPathFactor
         'exec /opt/harness/bin/python "$@"\n'
     )
     (context / "python").chmod(0o755)
-    (context / "Dockerfile").write_text(f"FROM {built}\nCOPY site /opt/fake/site\nCOPY python faults.json /opt/fake/\n")
+    (context / "Dockerfile").write_text(f"FROM {base}\nCOPY site /opt/fake/site\nCOPY python faults.json /opt/fake/\n")
     client = docker.from_env(timeout=300)
     try:
         client.images.build(path=str(context), tag=name)
