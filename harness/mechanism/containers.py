@@ -31,7 +31,7 @@ _PULL_TIMEOUT = 600  # between two lines, while a layer of gigabytes is unpacked
 _PODMAN_WITH_CDI = (5, 4)
 """Before it, Podman's Docker-compatible API passes over every device request in silence."""
 
-_ABOUT_DEVICES = re.compile(r"device|CDI|nvidia", re.IGNORECASE)
+_ABOUT_DEVICES = re.compile(r"device driver|\bCDI\b|nvidia|/dev/")  # and not "no space left on device"
 _NO_LIMIT = -1
 
 

@@ -53,4 +53,4 @@ def snapshot(repo: str, revision: str) -> Path:
 
 
 def _one_line(error: Exception) -> str:
-    return mask(" ".join(str(error).split()))[:200] or type(error).__name__
+    return mask(" ".join(str(error).split()))[:400] or type(error).__name__

@@ -245,8 +245,8 @@ def test_a_refused_device_is_one_line_with_the_next_step_and_leaves_no_container
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith(f"{api.refuses}; install nvidia-container-toolkit and restart the engine, ")
     assert api.removed == 1
-    api.refuses = "no space left on the disk"
-    with pytest.raises(containers.ContainerFailed, match=r"^no space left on the disk$"):
+    api.refuses = "no space left on device"
+    with pytest.raises(containers.ContainerFailed, match=r"^no space left on device$"):
         start(host, "cuda", host.devices("cuda", 1))
 
 
