@@ -21,20 +21,19 @@ from harness.mechanism import containers, passthrough
 from harness.mechanism.passthrough import Engine, Passthrough
 from harness.policy.cases.load import load
 from harness.policy.plan import everything
-from harness.run import image, prepare, runtimes
+from harness.run import image, occupancy, pins, prepare, runtimes
 from harness.run.console import Console
 from harness.run.context import Context
 from harness.run.judge import judge
 from harness.run.progress import Progress
 from harness.run.rundir import Checkpoint, RunDir, Servers
-from tests.cpu.test_docker import WITH_DOCKER, foreign_files, image_options, ours_in
+from tests.cpu.conftest import WITH_DOCKER
+from tests.cpu.test_docker import foreign_files, ours_in
 from tests.fake.conftest import DISAGG, QUICK, SMALL
 from tests.fake.test_passthrough import unprivileged
 from tests.fake.test_secrets import PLANTED, planted_in
 from tests.fake_engine.install import SITE
 from tests.helpers import REPOSITORY, command, edited, environment, harness, in_hub_cache, wait_for
-
-__all__ = ["image_options"]  # a fixture
 
 KFD_GROUP, RENDER_GROUP = 4242, 4243
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can make device nodes")
@@ -232,7 +231,9 @@ def test_a_run_on_two_amd_devices_sees_these_two_and_no_secret(
         monkeypatch.setenv(variable, value)
     monkeypatch.setattr(image, "ensure", lambda *_: (name, "sha256:fake"))
     monkeypatch.setattr(image, "ENGINE_PYTHON", python)
-    monkeypatch.setattr(prepare, "_devices", lambda _: amd(nodes)[2:])
+    monkeypatch.setattr(pins, "content", lambda _: "a base")
+    monkeypatch.setattr(occupancy, "visible", lambda _: amd(nodes)[2:])
+    monkeypatch.setattr(occupancy, "lease", lambda *_: amd(nodes)[2:])
     (planned,) = everything(load(edited(tmp_path / "cases", DISAGG, SMALL[DISAGG] | QUICK | {"platforms": ["rocm"]})))
     context = Context(prepare.create(planned, tmp_path / "run"), Progress(RunDir(tmp_path / "run"), lambda _: None))
     prepare.run(context, prepare.Options(runtime="docker"))
