@@ -118,6 +118,13 @@ def lint(session: nox.Session) -> None:
 
 
 @nox.session
+def harness(session: nox.Session) -> None:
+    """Any command of the harness, without an environment of your own: -- plan --platform cpu, -- summary runs."""
+    install(session, "harness")
+    run(session, "python", "-m", "harness", *session.posargs)
+
+
+@nox.session
 def build(session: nox.Session) -> None:
     """Build the CPU image (-- --base-image NAME, --rebuild); nothing happens if it is there already."""
     install(session, "harness")
