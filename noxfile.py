@@ -112,7 +112,8 @@ def lint(session: nox.Session) -> None:
     session.run("shellcheck", "nox", ".ci/run", "docker/install-engine.sh", *listed("scripts"))
     session.run("hadolint", "docker/Dockerfile")
     session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *listed(".github/workflows"))
-    session.run("zizmor", "--offline", "--quiet", ".github/workflows")
+    session.run("check-jsonschema", "--builtin-schema", "vendor.github-actions", "action.yml")
+    session.run("zizmor", "--offline", "--quiet", ".github/workflows", "action.yml")
     session.run("python", "-m", "harness", "generate", "--check")
     session.run("python", "-m", "harness", "check")
 
