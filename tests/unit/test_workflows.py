@@ -129,6 +129,12 @@ def test_the_action_is_called_in_ten_lines_with_inputs_that_it_has() -> None:
     assert call["with"].keys() <= parsed(ACTION)["inputs"].keys()
 
 
+def test_every_input_of_the_action_is_read_and_on_the_page() -> None:
+    text, page = ACTION.read_text(), PAGE.read_text()
+    inputs = parsed(ACTION)["inputs"]
+    assert [name for name in inputs if f"inputs.{name} " not in text or f"`{name}`" not in page] == []
+
+
 def test_the_page_names_what_the_workflow_for_gpus_reads() -> None:
     text = (REPOSITORY / ".github" / "workflows" / "gpu.yml").read_text()
     read = {"gpu-fork", *re.findall(r"\b(?:vars|secrets)\.(\w+)", text), *gpu()["on"]["workflow_dispatch"]["inputs"]}
