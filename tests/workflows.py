@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,22 +46,34 @@ class Called:
     log: str
 
 
-def call(action: Path, workspace: Path, inputs: Mapping[str, str]) -> Called:
+def call(
+    action: Path,
+    workspace: Path,
+    inputs: Mapping[str, str],
+    during: Callable[[subprocess.Popen[str]], None] | None = None,
+) -> Called:
     """Run the shell of a composite action as a runner does, in another repository's workspace.
 
     Steps that use other actions are left out. ``if`` is believed to be true: each of ours says `always()`, and what
     else it asks is only whether there is something to work on.
+
+    Args:
+        action: Its file.
+        workspace: Of the caller.
+        inputs: By name; the others have their defaults.
+        during: Called while the first step runs, which leads a process group.
     """
     document = parsed(action)
     values = {f"inputs.{name}": str(each.get("default", "")) for name, each in document["inputs"].items()}
     values |= {f"inputs.{name}": value for name, value in inputs.items()}
     summary, output = workspace.parent / "summary.md", workspace.parent / "output.txt"
-    codes, log = [], ""
+    codes: list[int] = []
+    log = ""
     for step in document["runs"]["steps"]:
         if "run" not in step:
             continue
         output.write_text("")
-        done = subprocess.run(
+        running = subprocess.Popen(
             ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]],
             cwd=workspace,
             env={
@@ -73,12 +85,15 @@ def call(action: Path, workspace: Path, inputs: Mapping[str, str]) -> Called:
                 "GITHUB_STEP_SUMMARY": str(summary),
                 **{name: filled(text, values) for name, text in step.get("env", {}).items()},
             },
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
-            check=False,
+            process_group=0,
         )
-        codes.append(done.returncode)
-        log += done.stdout + done.stderr
+        if during is not None and not codes:
+            during(running)
+        log += running.communicate()[0]
+        codes.append(running.returncode)
         pairs = (line.partition("=") for line in output.read_text().splitlines())
         values |= {f"steps.{step.get('id')}.outputs.{name}": value for name, _, value in pairs}
     outputs = {name: filled(each["value"], values) for name, each in document["outputs"].items()}

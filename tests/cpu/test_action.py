@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.fake_engine.install import install
-from tests.helpers import REPOSITORY, busy_ports, left_in, validated
+from tests.helpers import REPOSITORY, busy_ports, left_in, validated, wait_for
 from tests.workflows import ACTION, call
 
 CASE = "eagle3/known_answer"
@@ -63,6 +66,25 @@ def test_a_verdict_that_is_not_green_is_the_exit_code_of_the_last_step(
     assert f"### 1 {verdict}" in called.summary
 
 
+@pytest.mark.parametrize(("number", "verdict", "code"), [(signal.SIGINT, "interrupted", 130), (signal.SIGKILL, "", 4)])
+def test_a_step_that_is_ended_leaves_nothing(
+    action: Path, workspace: Path, number: signal.Signals, verdict: str, code: int
+) -> None:
+    install(workspace / "build", {"server": {"latency": 2.0}})
+
+    def end(running: subprocess.Popen[str]) -> None:
+        wait_for(lambda: list(workspace.glob("inference-harness/*/*/ready.json")), 90)
+        assert left_in(workspace)
+        os.killpg(running.pid, number)
+
+    called = call(action, workspace, {"suite": "eagle3", "engine-python": "build/python", "runtime": "local"}, end)
+    assert called.outputs["verdict"] == verdict, called.log
+    assert called.codes[-1] == code
+    assert "### 1 error" in called.summary
+    assert left_in(workspace) == []
+    assert busy_ports(workspace) == []
+
+
 INJECTED = "$(touch pwned); touch pwned; `touch pwned` ${{ github.token }}"
 REFUSED: list[tuple[dict[str, str], str]] = [
     ({}, "2"),
@@ -70,7 +92,6 @@ REFUSED: list[tuple[dict[str, str], str]] = [
     ({"suite": "eagle3", "platform": INJECTED}, "2"),
     ({"case": f"{CASE}{INJECTED}"}, "3"),
     ({"suite": "eagle3", "runtime": INJECTED, "devices": INJECTED, "engine-image": INJECTED}, "2"),
-    ({"suite": "nothing"}, "3"),
 ]
 
 
