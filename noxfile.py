@@ -118,9 +118,17 @@ def lint(session: nox.Session) -> None:
     session.run("shellcheck", "nox", ".ci/run", *map(str, sorted(Path("docker").glob("*.sh"))), *listed("scripts"))
     session.run("hadolint", "docker/Dockerfile")
     session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *listed(".github/workflows"))
-    session.run("zizmor", "--offline", "--quiet", ".github/workflows")
+    session.run("check-jsonschema", "--builtin-schema", "vendor.github-actions", "action.yml")
+    session.run("zizmor", "--offline", "--quiet", ".github/workflows", "action.yml")
     session.run("python", "-m", "harness", "generate", "--check")
     session.run("python", "-m", "harness", "check")
+
+
+@nox.session
+def harness(session: nox.Session) -> None:
+    """Any command of the harness, without an environment of your own: -- plan --platform cpu, -- summary runs."""
+    install(session, "harness")
+    run(session, "python", "-m", "harness", *session.posargs)
 
 
 @nox.session
