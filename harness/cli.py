@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness import cli_cases, cli_pins
+from harness import cli_cases, cli_doctor, cli_pins
 from harness.cli_cases import CASES, CasesOption, CheckpointsOption, PlatformOption
 from harness.cli_pins import AllowUnpinnedOption, RegistryOption
 from harness.ground.domain import Outcome, Stage
@@ -240,6 +240,7 @@ def build(
 
 cli_cases.register(app)
 cli_pins.register(app)
+cli_doctor.register(app)
 
 
 def _options(
