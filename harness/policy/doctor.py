@@ -81,7 +81,7 @@ def _session(points: list[Planned], facts: Facts, runtime: str, arguments: list[
     left = [_both(one, [other[index] for other in others]) for index, one in enumerate(found[way]) if one]
     cases = tuple(each.id for each, one in zip(points, found[way], strict=True) if one is None)
     arguments = [*(["--runtime", way] if way != usual or runtime != "auto" else []), *arguments]
-    if any(each.kind == "devices" for each in left):
+    if cases and any(each.kind == "devices" for each in left):
         arguments += ["--devices", str(len(facts.accelerators[first.platform].devices))]
     stopped = next((each.reason for each in found[usual] if each), "") if usual in found and way != usual else ""
     return Verdict(

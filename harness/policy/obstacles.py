@@ -129,7 +129,7 @@ def _container(each: Planned, facts: Facts) -> Obstacle | None:
     """What keeps the engine from running in a container."""
     engine = facts.container
     if engine.problem:
-        return Obstacle("engine", f"no container engine answers ({engine.problem})", "start one")
+        return Obstacle("engine", "no container engine answers", "start Docker or Podman")
     if each.platform == "cuda" and not engine.nvidia and not (engine.cdi and "nvidia.com/gpu" in facts.cdi.values()):
         return Obstacle(
             "passthrough",
@@ -170,11 +170,11 @@ def _environment(each: Planned, facts: Facts) -> Obstacle | None:
     if not source.given and not source.environment:
         if not source.locked:
             return _no_engine(each)
-        missing = _packages(f"{each.case.engine.name} for {each.platform}", facts) or _space(
+        missing = _packages(each.case.engine.name, facts) or _space(
             facts.folders.environments,
             _ENVIRONMENT_BYTES[each.platform],
-            "installing it",
-            "name another --environments",
+            "an engine",
+            "name another folder with --environments",
         )
         if missing:
             return missing
@@ -203,8 +203,8 @@ def _packages(what: str, facts: Facts) -> Obstacle | None:
     why = f"the package index {reach.host}: {reach.problem}" if reach else "nobody was asked"
     return Obstacle(
         "packages",
-        f"{what} is not there yet and needs packages; {why}",
-        "a network once, or name your engine with --engine-python",
+        f"{what} is not installed yet; {why}",
+        "connect it once, or name your engine with --engine-python",
     )
 
 
