@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from harness.ground.clock import Deadline
 from harness.ground.domain import VISIBLE_DEVICES, Device
-from harness.ground.errors import UsageError
+from harness.ground.errors import CannotJudge, UsageError
 from harness.mechanism import containers, devices, environments, files, host, hub, images, reach, registry
 from harness.mechanism.later import Later
 from harness.policy.cases.model import UNRESOLVED, Model
@@ -172,27 +173,35 @@ def _sources(
     planned: Iterable[Planned], looking: Looking, container: ContainerEngine, deadline: Deadline
 ) -> dict[str, Source]:
     pairs = sorted({(each.case.engine.name, each.platform) for each in planned})
-    found = {(engine, platform): _source(engine, platform, looking) for engine, platform in pairs}
-    named = {f"{engine}-{platform}": source for (engine, platform), source in found.items()}
-    if container.problem:
-        return named
-    here = {
-        f"{engine}-{platform}": Later(partial(_in_engine, engine, platform, looking.options.build, source))
-        for (engine, platform), source in found.items()
-    }
-    return {name: here[name].within(deadline, source) for name, source in named.items()}
+    found: dict[tuple[str, str], Source] = {pair: _source(*pair, looking) for pair in pairs}
+    if not container.problem:
+        found |= _in_engine({pair: one for pair, one in found.items() if one.base}, deadline)
+    return {f"{engine}-{platform}": source for (engine, platform), source in found.items()}
 
 
-def _in_engine(engine: str, platform: str, build: image.Build, source: Source) -> Source:
-    """``source`` with what the container engine has of it."""
-    if not source.base:
-        return source
+def _in_engine(found: dict[tuple[str, str], Source], deadline: Deadline) -> dict[tuple[str, str], Source]:
+    """The same, with what the container engine has: the base, and the image as it would be built now."""
+    bases = {pair: Later(partial(_image_id, source.base)) for pair, source in found.items()}
+    names: dict[tuple[str, str], str] = {}
+    for pair, source in found.items():
+        here = bases[pair].within(deadline, None)
+        found[pair] = replace(source, base_here=here is not None)
+        base_id = source.base if "@" in source.base else here
+        if base_id and (source.locked or source.base_holds_engine):
+            with suppress(UsageError, CannotJudge, OSError):  # then there is no such image
+                names[pair] = image.name(*pair, base_id)
+    images_here = {pair: Later(partial(_image_id, name)) for pair, name in names.items()}
+    for pair, later in images_here.items():
+        if later.within(deadline, None):
+            found[pair] = replace(found[pair], image=names[pair])
+    return found
+
+
+def _image_id(reference: str) -> str | None:
     try:
-        here = containers.image_id(source.base) is not None
-        can_be_named = source.locked  # else it cannot be built either
-        return replace(source, base_here=here, image=image.current(engine, platform, build) if can_be_named else "")
+        return containers.image_id(reference)
     except containers.ContainerFailed:
-        return source
+        return None
 
 
 def _source(engine: str, platform: str, looking: Looking) -> Source:

@@ -99,7 +99,7 @@ def ensure(engine: str, platform: str, build: Build, on_tick: Tick) -> tuple[str
     base = base_image(engine, platform, build)
     lock = requirements(engine, platform)
     try:
-        tag = _tag(engine, platform, root, lock, pins.identity(base, on_tick))
+        tag = name(engine, platform, pins.identity(base, on_tick))
         found = None if build.rebuild else containers.image_id(tag)
         if found is None:
             _build(root, lock, tag, base, build, on_tick)
@@ -111,24 +111,19 @@ def ensure(engine: str, platform: str, build: Build, on_tick: Tick) -> tuple[str
     return tag, found
 
 
-def current(engine: str, platform: str, build: Build) -> str:
-    """Name of the image as it would be built now, if it is there; empty if not. Nothing is pulled or built.
+def name(engine: str, platform: str, base_id: str) -> str:
+    """What the image is called: that says everything it is made from, so that one of that name is current.
+
+    Args:
+        engine: Its name.
+        platform: Of the image.
+        base_id: What its base is, from :func:`harness.run.pins.identity`.
 
     Raises:
         UsageError: It cannot be built.
-        ContainerFailed: The container engine does not answer.
     """
-    base = base_image(engine, platform, build)
-    base_id = base if "@" in base else containers.image_id(base)
-    if base_id is None:
-        return ""
-    tag = _tag(engine, platform, source_root(), requirements(engine, platform), base_id)
-    return tag if containers.image_id(tag) else ""
-
-
-def _tag(engine: str, platform: str, root: Path, lock: Path, base_id: str) -> str:
-    """The name says everything that the image is made from: one of that name is current."""
-    sources = files.digest(*(root / name for name in _SOURCES), lock)
+    root = source_root()
+    sources = files.digest(*(root / each for each in _SOURCES), requirements(engine, platform))
     identity = files.digest_text(sources, files.digest(*_python_files(root)), base_id)
     return f"inference-harness/{engine}-{platform}:{identity[:12]}"
 
