@@ -146,6 +146,13 @@ def rebuild_check(session: nox.Session) -> None:
 
 
 @nox.session
+def doctor(session: nox.Session) -> None:
+    """Say what this machine can run, and of everything else why not and what to do (-- --format json, --offline)."""
+    install(session, "harness")
+    run(session, "python", "-m", "harness", "doctor", *session.posargs)
+
+
+@nox.session
 def pins(session: nox.Session) -> None:
     """Look up the digests of the base images and write them down (-- --check: change nothing, fail on a re-tag)."""
     install(session, "harness")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness import cli_cases, cli_images, cli_pins, cli_reports
+from harness import cli_cases, cli_doctor, cli_images, cli_pins, cli_reports
 from harness.cli_cases import CASES, CasesOption, CheckpointsOption, PlatformOption
 from harness.cli_images import (
     BaseImageOption,
@@ -229,6 +229,7 @@ cli_images.register(app)
 cli_cases.register(app)
 cli_pins.register(app)
 cli_reports.register(app)
+cli_doctor.register(app)
 
 
 def _options(

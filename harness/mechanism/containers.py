@@ -91,6 +91,51 @@ def unavailable() -> str:
     return ""
 
 
+@dataclass(frozen=True)
+class About:
+    """A container engine, in its own words.
+
+    Attributes:
+        version: With its name.
+        runtimes: That it knows by name.
+        cdi: Folders of the CDI specs that it reads; empty for an engine without CDI.
+        cgroup: Version of control groups.
+        rootless: Whether it runs without root.
+        root: Folder of its images.
+    """
+
+    version: str
+    runtimes: tuple[str, ...]
+    cdi: tuple[str, ...]
+    cgroup: str
+    rootless: bool
+    root: str
+
+
+def about(timeout: int) -> About:
+    """What the container engine says of itself.
+
+    Args:
+        timeout: Seconds for each of three questions.
+
+    Raises:
+        ContainerFailed: None answers.
+    """
+    with _client(timeout=timeout) as client:
+        client.ping()
+        info, version = client.info(), client.version()
+        parts = [part.get("Name", "") for part in version.get("Components") or []]
+    name = "Podman" if "Podman Engine" in parts else "Docker"
+    return About(
+        version=f"{name} {version.get('Version', '')}",
+        runtimes=tuple(sorted(info.get("Runtimes") or {})),
+        cdi=tuple(info.get("CDISpecDirs") or ()),
+        cgroup=str(info.get("CgroupVersion", "")),
+        rootless=any("rootless" in each for each in info.get("SecurityOptions") or []),
+        root=str(info.get("DockerRootDir", "")),
+    )
+
+
 def image_id(reference: str) -> str | None:
     """Id of a local image, None if there is none of that name."""
     with _client() as client:

@@ -36,7 +36,7 @@ def ensure(folder: Path, script: Path, requirements: Path, on_tick: Callable[[st
     """
     wanted = files.digest(script, requirements)
     stamp, python = folder / _STAMP, folder / "bin" / "python"
-    if stamp.is_file() and stamp.read_text().strip() == wanted and python.exists():
+    if installed(folder, wanted):
         return python, wanted
     stamp.unlink(missing_ok=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -46,3 +46,9 @@ def ensure(folder: Path, script: Path, requirements: Path, on_tick: Callable[[st
         raise InstallFailed(status, output)
     files.write(stamp, wanted + "\n")
     return python, wanted
+
+
+def installed(folder: Path, wanted: str) -> bool:
+    """Whether the environment is there, from the script and requirements with this SHA-256."""
+    stamp = folder / _STAMP
+    return stamp.is_file() and stamp.read_text().strip() == wanted and (folder / "bin" / "python").exists()

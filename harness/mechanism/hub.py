@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import huggingface_hub
+from huggingface_hub import constants
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
 from harness.ground.secrets import mask
@@ -42,14 +43,36 @@ def snapshot(repo: str, revision: str) -> Path:
     Raises:
         Unavailable: Neither in the cache nor to be had.
     """
-    try:
-        return Path(huggingface_hub.snapshot_download(repo, revision=revision, local_files_only=True))
-    except LocalEntryNotFoundError:
-        pass
+    if there := cached(repo, revision):
+        return there
     try:
         return Path(huggingface_hub.snapshot_download(repo, revision=revision))
     except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
         raise Unavailable(_one_line(error)) from error
+
+
+def cached(repo: str, revision: str) -> Path | None:
+    """Folder of a repository's files at a commit in the hub's cache; None if it is not there. Asks nobody."""
+    try:
+        return Path(huggingface_hub.snapshot_download(repo, revision=revision, local_files_only=True))
+    except LocalEntryNotFoundError:
+        return None
+
+
+def cache_folder() -> Path:
+    """Where the hub's cache is."""
+    return Path(constants.HF_HUB_CACHE)
+
+
+def question() -> tuple[str, str]:
+    """A small request that shows whether the hub answers this user, and the token that goes with it; empty for none."""
+    endpoint, token = constants.ENDPOINT, huggingface_hub.get_token() or ""
+    return f"{endpoint}/api/{'whoami-v2' if token else 'models?limit=1'}", token
+
+
+def is_offline() -> bool:
+    """Whether the user told the hub's library to ask nobody."""
+    return bool(constants.HF_HUB_OFFLINE)
 
 
 def _one_line(error: Exception) -> str:

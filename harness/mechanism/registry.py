@@ -53,6 +53,16 @@ class _Bearer(AuthBase):
         return request
 
 
+def address(registry: str) -> str:
+    """Where a registry answers: its root, which says that it is one."""
+    host = _host(registry)
+    return f"{'http' if _is_local(host) else 'https'}://{host}/v2/"
+
+
+def _host(registry: str) -> str:
+    return _HUB_ADDRESS if registry == _HUB else registry
+
+
 def digest(registry: str, repository: str, reference: str) -> str | None:
     """The digest of a manifest.
 
@@ -68,8 +78,8 @@ def digest(registry: str, repository: str, reference: str) -> str | None:
     Raises:
         NoAnswer: It cannot be reached, refuses, or answers something else.
     """
-    host = _HUB_ADDRESS if registry == _HUB else registry
-    url = f"{'http' if _is_local(host) else 'https'}://{host}/v2/{repository}/manifests/{reference}"
+    host = _host(registry)
+    url = f"{address(registry)}{repository}/manifests/{reference}"
     with requests.Session() as session:
         session.trust_env = not _is_local(host)  # no proxy stands before this machine
         session.headers["Accept"] = ", ".join(_ACCEPT)

@@ -51,5 +51,20 @@ def missing(datasets: Iterable[Dataset]) -> list[str]:
     return [path.name for path in paths if not path.is_file()]
 
 
+def problem(dataset: Dataset) -> str:
+    """Why a data file is not at hand with the right content; empty if it is. Asks nobody."""
+    given = os.environ.get(DATA_FOLDER)
+    try:
+        downloads.verified(Path(given).absolute() / dataset.file if given else _cached(dataset), dataset.sha256)
+    except downloads.Refused as error:
+        return str(error)
+    return ""
+
+
+def is_fetched(dataset: Dataset) -> bool:
+    """Whether a run would download a data file: no folder is named, and there is none yet."""
+    return not os.environ.get(DATA_FOLDER) and bool(missing([dataset]))
+
+
 def _cached(dataset: Dataset) -> Path:
     return cache_folder("data") / dataset.file

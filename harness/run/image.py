@@ -142,7 +142,7 @@ def ensure(engine: str, platform: str, build: Build, on_tick: Tick) -> tuple[str
     try:
         with _context(wanted) as context:
             identity = _identity(wanted, context, base_id)
-            tag = f"{_REPOSITORY}/{engine}-{platform}:{identity[:12]}"
+            tag = _tag(wanted, identity)
             found = None if build.rebuild else containers.image_id(tag)
             if found is None:
                 make(wanted, context, identity, tag, build, on_tick)
@@ -152,6 +152,28 @@ def ensure(engine: str, platform: str, build: Build, on_tick: Tick) -> tuple[str
     if found is None:
         raise CannotJudge(f"the image {tag} was built and is not there")
     return tag, found
+
+
+def name(engine: str, platform: str, build: Build, base_id: str) -> str:
+    """What the image is called: that says everything it is made from, so that one of that name is current.
+
+    Args:
+        engine: Its name.
+        platform: Of the image.
+        build: How it would be built.
+        base_id: What its base is, from :func:`harness.run.pins.identity`.
+
+    Raises:
+        UsageError: It cannot be said what to build.
+        CannotJudge: A data file has another content than it must.
+    """
+    wanted = recipe(engine, platform, build)
+    with _context(wanted) as context:
+        return _tag(wanted, _identity(wanted, context, base_id))
+
+
+def _tag(wanted: Recipe, identity: str) -> str:
+    return f"{_REPOSITORY}/{wanted.engine}-{wanted.platform}:{identity[:12]}"
 
 
 def build_as(wanted: Recipe, tag: str, build: Build, on_tick: Tick) -> None:

@@ -1,0 +1,83 @@
+"""The part of the command line that looks at this machine and starts nothing."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli_cases import CASES, CasesOption, CheckpointsOption
+from harness.cli_pins import AllowUnpinnedOption, RegistryOption
+from harness.ground.errors import CannotJudge, UsageError
+
+
+class Format(StrEnum):
+    TABLE = "table"
+    JSON = "json"
+
+
+class Where(StrEnum):
+    AUTO = "auto"
+    LOCAL = "local"
+    DOCKER = "docker"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+    app.command()(doctor)
+
+
+def doctor(
+    suite: Annotated[str | None, typer.Option(help="Only sessions of this suite.")] = None,
+    platform: Annotated[str | None, typer.Option(help="cpu, cuda or rocm; all if not given.")] = None,
+    runtime: Annotated[Where, typer.Option(help="Where the engine would run; auto: wherever it can.")] = Where.AUTO,
+    engine_python: Annotated[Path | None, typer.Option(help="Interpreter of an environment with your engine.")] = None,
+    environments: Annotated[Path, typer.Option(help="Folder of the locked engine environments.")] = Path(".nox"),
+    base_image: Annotated[str | None, typer.Option(help="Base image instead of the pinned one.")] = None,
+    allow_unpinned: AllowUnpinnedOption = False,
+    registry: RegistryOption = None,
+    checkpoints: CheckpointsOption = "",
+    cases: CasesOption = CASES,
+    runs: Annotated[Path, typer.Option(help="Folder for the run directories.")] = Path("runs"),
+    offline: Annotated[bool, typer.Option("--offline", help="Ask nobody: as if there were no network.")] = False,
+    form: Annotated[Format, typer.Option("--format", help="json: everything, for programs.")] = Format.TABLE,
+) -> None:
+    """Say what this machine can run, and of everything else why not and what to do; starts and writes nothing.
+
+    Ends with 0 if anything can run, with 4 if nothing can.
+    """
+    import rich.console
+
+    from harness.mechanism import signals
+    from harness.policy.doctor import judge
+    from harness.policy.pins import mirror
+    from harness.run import doctor_report
+    from harness.run.doctor import Looking, gather
+    from harness.run.image import Build
+    from harness.run.prepare import Options
+    from harness.run.select import matching
+
+    if engine_python and runtime is Where.DOCKER:
+        raise UsageError("--engine-python names an interpreter of this machine: not with --runtime docker")
+    planned = matching(cases, wanted=[], suite=suite, platform=platform, checkpoints=checkpoints)
+    build = Build(base_image, allow_unpinned=allow_unpinned, registry=mirror(registry) if registry else None)
+    options = Options(runtime.value, engine_python, environments, build)
+    with signals.handled():
+        facts = gather(planned, Looking(options, runs, offline))
+    given: dict[str, object] = {
+        "--engine-python": engine_python,
+        "--base-image": base_image,
+        "--registry": registry,
+        "--checkpoints": checkpoints,
+    }
+    arguments = [text for name, value in given.items() if value for text in (name, str(value))]
+    arguments += ["--allow-unpinned"] if allow_unpinned else []
+    verdicts = judge(planned, facts, runtime.value, arguments)
+    if form is Format.JSON:
+        print(doctor_report.document(facts, verdicts))
+    else:
+        doctor_report.show(facts, verdicts, rich.console.Console(highlight=False))
+    if not any(each.runs for each in verdicts):
+        raise CannotJudge("nothing of this can run here")

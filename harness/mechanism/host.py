@@ -1,0 +1,125 @@
+"""What this machine has: processors, memory, folders, specs of devices. Reads, and writes nothing."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import os
+import platform
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+_SHM = Path("/dev/shm")  # noqa: S108 # looked at, not written to
+_CDI = (Path("/etc/cdi"), Path("/var/run/cdi"))
+_KIND = re.compile(r"""^kind:\s*["']?([^"'\s]+)""", re.MULTILINE)
+_MEMORY_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+_PIP_INDEX = "https://pypi.org/simple"
+
+
+def cpus() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def memory() -> tuple[int, int]:
+    """Bytes that there are, or that the control group allows if that is less; and how many of them are available."""
+    found = psutil.virtual_memory()
+    limits = [found.total]
+    for path in _MEMORY_LIMITS:
+        with suppress(OSError, ValueError):  # "max" is no number
+            limits.append(int(path.read_text()))
+    total = min(limits)
+    return total, min(total, found.available)
+
+
+def shared_memory() -> int | None:
+    """Free bytes of /dev/shm, None without one."""
+    try:
+        return shutil.disk_usage(_SHM).free
+    except OSError:
+        return None
+
+
+def folder(path: Path) -> tuple[int | None, str]:
+    """Free bytes where ``path`` is or would be made, and why nothing can be written there; empty if it can."""
+    there = path.absolute()
+    try:
+        while not there.exists():
+            there = there.parent
+        free = shutil.disk_usage(there).free
+        read_only = os.statvfs(there).f_flag & os.ST_RDONLY
+    except OSError as error:
+        return None, error.strerror or type(error).__name__
+    if read_only:
+        return free, "the file system is read-only"
+    if not there.is_dir():
+        return free, f"{there} is no folder"
+    return free, "" if os.access(there, os.W_OK | os.X_OK) else f"{there} may not be written to"
+
+
+def free(path: str) -> int | None:
+    """Free bytes of a folder; None if it is not on this machine."""
+    try:
+        return shutil.disk_usage(path).free
+    except OSError:
+        return None
+
+
+def system() -> str:
+    """Operating system, kernel and processor."""
+    return f"{platform.system()} {platform.release()} {platform.machine()}"
+
+
+def python() -> str:
+    """Version of the interpreter that runs this."""
+    return platform.python_version()
+
+
+def cdi() -> dict[str, str]:
+    """Kind of device, ``VENDOR/CLASS``, by CDI spec file; one that does not say has none."""
+    found = {}
+    for place in _CDI:
+        with suppress(OSError):
+            for path in sorted(place.iterdir()):
+                if path.suffix in (".json", ".yaml"):
+                    found[str(path)] = _kind(path)
+    return found
+
+
+def _kind(path: Path) -> str:
+    try:
+        text = path.read_text()
+        if path.suffix == ".json":
+            return str(json.loads(text)["kind"])
+        match = _KIND.search(text)
+        return match[1] if match else ""
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def package_index() -> str:
+    """Address of the index that pip asks here, by its own rules: environment, then files. It may hold a password."""
+    given = os.environ.get("PIP_INDEX_URL")
+    return given or next(_configured(), _PIP_INDEX)
+
+
+def _configured() -> Iterator[str]:
+    """Addresses in pip's configuration files; of several the one for the environment wins, then the user's."""
+    home = Path.home()
+    named = [Path(os.environ["PIP_CONFIG_FILE"])] if os.environ.get("PIP_CONFIG_FILE") else []
+    user = [home / ".config" / "pip" / "pip.conf", home / ".pip" / "pip.conf"]
+    for path in [*named, Path(sys.prefix) / "pip.conf", *user, Path("/etc/pip.conf")]:
+        parser = configparser.RawConfigParser()
+        try:
+            parser.read(path)
+        except (configparser.Error, OSError, UnicodeDecodeError):
+            continue
+        for section in ("install", "global"):
+            if parser.has_option(section, "index-url"):
+                yield parser.get(section, "index-url")

@@ -1,0 +1,179 @@
+"""What a machine has, as far as it says whether cases can run there: facts that `harness doctor` gathers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from harness.ground.domain import Device
+
+
+@dataclass(frozen=True)
+class Accelerators:
+    """Devices of one platform.
+
+    Attributes:
+        devices: That this process may use.
+        driver: Its version; empty where nobody says.
+        problem: Why there are none.
+        taken: Who has a device, by its name; those that nobody has are left out.
+    """
+
+    devices: tuple[Device, ...] = ()
+    driver: str = ""
+    problem: str = ""
+    taken: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ContainerEngine:
+    """What answers where containers are started.
+
+    Attributes:
+        problem: Why nothing does; the rest is empty then.
+        version: With the engine's name.
+        builder: The client that builds images.
+        builder_problem: Why none does.
+        cdi: Folders of the CDI specs that the engine reads; empty for an engine without CDI.
+        nvidia: How it gets at NVIDIA devices without CDI; empty if it does not.
+        runtimes: That it knows by name.
+        cgroup: Version of control groups.
+        rootless: Whether it runs without root.
+        root: Folder of its images.
+    """
+
+    problem: str = ""
+    version: str = ""
+    builder: str = ""
+    builder_problem: str = ""
+    cdi: tuple[str, ...] = ()
+    nvidia: str = ""
+    runtimes: tuple[str, ...] = ()
+    cgroup: str = ""
+    rootless: bool = False
+    root: str = ""
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A place for files.
+
+    Attributes:
+        path: It, though it may not be there yet.
+        free_bytes: For this user; None where nobody says: a container engine on another host.
+        problem: Why nothing can be written there.
+    """
+
+    path: str
+    free_bytes: int | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where things go.
+
+    Attributes:
+        runs: Run directories.
+        cache: Known-answer checkpoints, data, answers of engines.
+        environments: Engines that are installed from locks.
+        hub: Models of the hub.
+        images: Of the container engine; None without one.
+    """
+
+    runs: Folder
+    cache: Folder
+    environments: Folder
+    hub: Folder
+    images: Folder | None = None
+
+
+@dataclass(frozen=True)
+class Reach:
+    """Whether a server answers.
+
+    Attributes:
+        host: Name and port, never more of its address: that may hold a password.
+        problem: Why it cannot be used; empty if it can.
+    """
+
+    host: str
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A file of a data set.
+
+    Attributes:
+        problem: Why it is not at hand with the right content; empty if it is.
+        fetched: Whether a run would fetch it.
+    """
+
+    problem: str = ""
+    fetched: bool = False
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where an engine for a platform can come from.
+
+    Attributes:
+        given: The interpreter that the caller names; empty for none.
+        given_problem: Why it cannot be used.
+        environment: Interpreter of the locked environment, installed and current; empty if it is not.
+        image: Tag of the image as it would be built now, if it is there; empty if it is not.
+        locked: Whether there are locked requirements for it.
+        base: Reference of the base image.
+        base_problem: Why there is none, with the next step.
+        base_here: Whether the container engine has it.
+        base_holds_engine: Whether it holds the engine.
+        registry: Key in :attr:`Facts.network` of the registry it is pulled from; empty for an image without one.
+    """
+
+    given: str = ""
+    given_problem: str = ""
+    environment: str = ""
+    image: str = ""
+    locked: bool = False
+    base: str = ""
+    base_problem: str = ""
+    base_here: bool = False
+    base_holds_engine: bool = False
+    registry: str = ""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A machine.
+
+    Attributes:
+        python, system: Versions.
+        cpus: That this process may use.
+        memory_bytes: That there is, or that this process may use if that is less.
+        available_bytes: Of it, what nobody uses.
+        shm_bytes: Free in /dev/shm; None without one.
+        accelerators: By platform.
+        cdi: Kind of device by CDI spec file: ``nvidia.com/gpu``.
+        network: By what it is for: ``hub``, ``packages``, ``data``, ``registry HOST``. Empty: nobody was asked.
+        token: Whether a token for the hub is set.
+        models: Whether a model is in the hub's cache, by ``REPO@COMMIT``.
+        data: Data files by name.
+        engines: By ``ENGINE-PLATFORM``.
+    """
+
+    python: str
+    system: str
+    cpus: int
+    memory_bytes: int
+    available_bytes: int
+    shm_bytes: int | None
+    accelerators: Mapping[str, Accelerators]
+    container: ContainerEngine
+    cdi: Mapping[str, str]
+    folders: Folders
+    network: Mapping[str, Reach]
+    token: bool
+    models: Mapping[str, bool]
+    data: Mapping[str, DataFile]
+    engines: Mapping[str, Source]

@@ -1,0 +1,287 @@
+"""`harness doctor` among servers that answer, refuse and hang: it is never held up, writes nothing and tells nobody."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import psutil
+import pytest
+
+from harness.ground.clock import Deadline
+from harness.mechanism import host, reach
+from harness.mechanism.later import Later
+from harness.policy.cases.load import load
+from harness.policy.plan import everything
+from tests.helpers import BASELINES, REPOSITORY, command, environment, harness, wait_for
+
+TOKEN = "hf_" + "planted0123456789" * 2
+PASSWORD = "correct-horse"
+
+
+class Scripted(ThreadingHTTPServer):
+    """Answers with one status, or never.
+
+    Attributes:
+        status: Of every answer; 0 for none.
+        asked: Path and Authorization of every request.
+    """
+
+    def __init__(self, status: int) -> None:
+        super().__init__(("127.0.0.1", 0), Answers)
+        self.status = status
+        self.asked: list[tuple[str, str]] = []
+        self.over = threading.Event()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class Answers(BaseHTTPRequestHandler):
+    server: Scripted
+
+    def do_GET(self) -> None:
+        self.server.asked.append((self.path, self.headers.get("Authorization", "")))
+        if not self.server.status:
+            self.server.over.wait(60)
+            return
+        self.send_response(self.server.status)
+        if self.server.status == 302:
+            self.send_header("Location", "http://127.0.0.1:1/elsewhere")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[Scripted]:
+    scripted = Scripted(200)
+    threading.Thread(target=scripted.serve_forever, daemon=True).start()
+    yield scripted
+    scripted.over.set()
+    scripted.shutdown()
+    scripted.server_close()
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> dict[str, str]:
+    """Environment of a user who has nothing yet, and no network but this machine."""
+    nobody = "http://127.0.0.1:1"
+    return {
+        "HOME": str(tmp_path / "home"),
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        "HF_HOME": str(tmp_path / "hub"),
+        "HF_HUB_OFFLINE": "0",
+        "HF_ENDPOINT": nobody,
+        "PIP_INDEX_URL": nobody,
+        "HTTPS_PROXY": nobody,
+        "NO_PROXY": "127.0.0.1",
+        "HARNESS_DATA_DIR": "",
+        "PIP_CONFIG_FILE": "",
+    }
+
+
+@pytest.mark.parametrize(
+    ("status", "token", "login", "problem"),
+    [
+        (200, "", False, ""),
+        (302, "", False, ""),
+        (401, "", True, ""),
+        (401, "", False, "it answers 401: it wants a login"),
+        (401, TOKEN, False, "it answers 401: the token is refused"),
+        (403, TOKEN, False, "it answers 403: the token is refused"),
+        (404, "", False, "it answers 404"),
+        (503, "", True, "it answers 503"),
+        (0, "", False, "no answer in time"),
+    ],
+)
+def test_a_server_answers(server: Scripted, status: int, token: str, login: bool, problem: str) -> None:
+    server.status = status
+    assert reach.problem(f"{server.url}/x", 0.5, token, login=login) == problem
+    assert server.asked == [("/x", f"Bearer {token}" if token else "")]
+
+
+def test_nobody_is_there() -> None:
+    with socket.socket() as bound:  # and does not listen
+        bound.bind(("127.0.0.1", 0))
+        assert reach.problem(f"http://127.0.0.1:{bound.getsockname()[1]}", 2) == "no connection"
+    assert reach.problem("http://[broken", 2) == "not an address that can be asked"
+    assert reach.problem("nonsense", 2) == "not an address that can be asked"
+
+
+def test_a_host_is_named_without_its_password() -> None:
+    assert reach.host(f"https://user:{PASSWORD}@index.example:8443/simple") == "index.example:8443"
+    assert reach.host("http://[broken") == "an address that cannot be read"
+
+
+def test_an_answer_that_drips_does_not_hold_up_the_rest() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        over = threading.Event()
+
+        def drip() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                while not over.wait(0.1):
+                    connection.sendall(b"H")
+
+        threading.Thread(target=drip, daemon=True).start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        deadline = Deadline(0.6)
+        assert Later(lambda: reach.problem(url, 0.5)).within(deadline, "late") == "late"
+        assert deadline.elapsed < 2
+        over.set()
+
+
+def test_what_breaks_in_a_thread_is_not_swallowed() -> None:
+    def broken() -> str:
+        raise LookupError("of our own making")
+
+    with pytest.raises(LookupError, match="of our own making"):
+        Later(broken).within(Deadline(5), "")
+
+
+def test_servers_that_hang_hold_up_nothing(server: Scripted, home: dict[str, str], tmp_path: Path) -> None:
+    server.status = 0
+    docker = {"DOCKER_HOST": f"tcp://127.0.0.1:{server.server_port}"}
+    started = time.monotonic()
+    silent = {"HF_ENDPOINT": server.url, "PIP_INDEX_URL": server.url}
+    done = harness("doctor", "--environments", tmp_path / "envs", env=home | silent | docker)
+    assert time.monotonic() - started < 10, "5 s for all answers, the rest for a busy machine"
+    assert done.returncode == 4, done.stderr
+    assert f"network: hub: 127.0.0.1:{server.server_port}: no answer in time" in done.stdout
+    assert f"network: packages: 127.0.0.1:{server.server_port}: no answer in time" in done.stdout
+    assert "container engine: none answers" in done.stdout
+    assert len([line for line in done.stdout.splitlines() if "_cpu: no: vllm is not installed yet" in line]) == len(
+        {each.session for each in everything(load(BASELINES)) if each.platform == "cpu"}
+    )
+
+
+def test_a_token_and_a_password_are_never_shown(server: Scripted, home: dict[str, str]) -> None:
+    index = f"http://user:{PASSWORD}@127.0.0.1:{server.server_port}/simple"
+    given = home | {"HF_ENDPOINT": server.url, "HF_TOKEN": TOKEN, "PIP_INDEX_URL": index}
+    for form in ("table", "json"):
+        done = harness("doctor", "--platform", "cuda", "--format", form, env=given)
+        for text in (done.stdout, done.stderr):
+            assert TOKEN not in text
+            assert PASSWORD not in text
+    assert "a token is set" in harness("doctor", "--platform", "cuda", env=given).stdout
+    # The token goes to the hub alone.
+    assert {path for path, authorization in server.asked if TOKEN in authorization} == {"/api/whoami-v2"}
+
+
+def test_a_refused_token_is_a_reason(server: Scripted, home: dict[str, str]) -> None:
+    server.status = 401
+    done = harness("doctor", "--platform", "cuda", env=home | {"HF_ENDPOINT": server.url, "HF_TOKEN": TOKEN})
+    assert f"network: hub: 127.0.0.1:{server.server_port}: it answers 401: the token is refused" in done.stdout
+
+
+def test_offline_asks_nobody(server: Scripted, home: dict[str, str]) -> None:
+    done = harness("doctor", "--offline", env=home | {"HF_ENDPOINT": server.url, "PIP_INDEX_URL": server.url})
+    assert server.asked == []
+    assert "network: nobody was asked" in done.stdout
+
+
+def test_it_writes_nothing(server: Scripted, home: dict[str, str], tmp_path: Path) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    done = harness("doctor", "--runs", tmp_path / "runs", env=home | {"PIP_INDEX_URL": server.url})
+    assert "eagle3_cpu: " in done.stdout
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_index_that_answers_is_enough_for_the_cpu(server: Scripted, home: dict[str, str], tmp_path: Path) -> None:
+    arguments = ["doctor", "--suite", "eagle3", "--platform", "cpu", "--environments", str(tmp_path / "envs")]
+    arguments += ["--runs", str(tmp_path / "runs")]
+    done = harness(*arguments, env=home | {"PIP_INDEX_URL": f"{server.url}/simple"})
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1] == "eagle3_cpu: yes; run: nox -s eagle3_cpu"
+    assert [path for path, _ in server.asked] == ["/simple/pip/"]
+
+
+def test_models_in_the_cache_are_found(home: dict[str, str], tmp_path: Path) -> None:
+    models = [model for each in everything(load(BASELINES)) for model in each.case.models() if model.repo]
+    repo, revision = next((each.repo, each.revision) for each in models if each.revision != "unresolved")
+    assert repo
+    (tmp_path / "hub" / "hub" / f"models--{repo.replace('/', '--')}" / "snapshots" / str(revision)).mkdir(parents=True)
+    done = harness("doctor", "--offline", "--format", "json", env=home)
+    found = json.loads(done.stdout)["machine"]["models"]
+    assert [name for name, there in found.items() if there] == [f"{repo}@{revision}"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_an_interrupt_ends_it_at_once(server: Scripted, home: dict[str, str], number: signal.Signals) -> None:
+    server.status = 0
+    process = subprocess.Popen(
+        command("doctor"),
+        env=environment(home | {"HF_ENDPOINT": server.url, "PIP_INDEX_URL": server.url}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=REPOSITORY,
+        process_group=0,
+    )
+    wait_for(lambda: server.asked)
+    started = time.monotonic()
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 130, output
+    assert time.monotonic() - started < 2.5, "less than the deadline of the servers"
+    group = [each for each in psutil.process_iter() if _group(each) == process.pid]
+    assert group == []
+
+
+def _group(process: psutil.Process) -> int:
+    try:
+        return os.getpgid(process.pid)
+    except OSError:
+        return 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--platform", "gpu"], 2, "--platform gpu: must be one of cpu, cuda, rocm"),
+        (["--format", "xml"], 2, "xml"),
+        (["--suite", "nosuch"], 3, "nothing matches suite nosuch"),
+        (["--checkpoints", "nosuch"], 2, "--checkpoints nosuch"),
+        (["--registry", "https://x"], 2, "--registry https://x"),
+        (["--engine-python", "x", "--runtime", "docker"], 2, "--engine-python"),
+        (["--cases", "/nosuch"], 2, "/nosuch"),
+        (["--platform", "cpu", "--engine-python", "/nosuch/python"], 4, "nothing of this can run here"),
+    ],
+)
+def test_exit_codes(home: dict[str, str], arguments: list[str], code: int, words: str) -> None:
+    done = harness("doctor", "--offline", *arguments, env=home)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert words in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_specs_and_settings_of_the_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {
+        "nvidia.yaml": 'cdiVersion: "0.5.0"\nkind: "nvidia.com/gpu"\ndevices: []\n',
+        "amd.json": '{"cdiVersion": "0.6.0", "kind": "amd.com/gpu", "devices": []}',
+        "broken.json": "{",
+        "notes.txt": "kind: nothing",
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(host, "_CDI", (tmp_path, tmp_path / "absent"))
+    found = {Path(path).name: kind for path, kind in host.cdi().items()}
+    assert found == {"nvidia.yaml": "nvidia.com/gpu", "amd.json": "amd.com/gpu", "broken.json": ""}
+    (tmp_path / "pip.conf").write_text("[global]\nindex-url = https://mirror.example/simple\n")
+    monkeypatch.delenv("PIP_INDEX_URL", raising=False)
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
+    assert host.package_index() == "https://mirror.example/simple"
+    assert host.folder(tmp_path / "not" / "there" / "yet")[1] == ""
+    assert "is no folder" in host.folder(tmp_path / "pip.conf" / "below")[1]
