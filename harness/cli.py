@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness import cli_cases, cli_pins
+from harness import cli_bundle, cli_cases, cli_pins
 from harness.cli_cases import CASES, CasesOption, CheckpointsOption, PlatformOption
 from harness.cli_pins import AllowUnpinnedOption, RegistryOption
 from harness.ground.domain import Outcome, Stage
@@ -239,6 +239,7 @@ def build(
 
 
 cli_cases.register(app)
+cli_bundle.register(app)
 cli_pins.register(app)
 
 

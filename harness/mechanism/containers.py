@@ -113,6 +113,20 @@ def pull(reference: str, on_tick: Callable[[str], None]) -> str:
         return str(client.images.get(reference).id)
 
 
+def save(reference: str, path: Path) -> str:
+    """Write a local image into an archive that ``docker load`` reads, and return its id.
+
+    Raises:
+        ContainerFailed: It is not here, or the engine does not answer.
+        OSError: The archive cannot be written.
+    """
+    with _client(timeout=_PULL_TIMEOUT) as client, path.open("wb") as file:
+        image = client.images.get(reference)
+        for chunk in image.save(named=reference):
+            file.write(chunk)
+        return str(image.id)
+
+
 def start(
     image: str,
     *,
