@@ -190,6 +190,20 @@ def engine() -> Engine:
     return Engine("Podman", version["Version"], folders or cdi.FOLDERS)
 
 
+def save(reference: str, path: Path) -> str:
+    """Write a local image into an archive that ``docker load`` reads, and return its id.
+
+    Raises:
+        ContainerFailed: It is not here, or the engine does not answer.
+        OSError: The archive cannot be written.
+    """
+    with _client(timeout=_PULL_TIMEOUT) as client, path.open("wb") as file:
+        image = client.images.get(reference)
+        for chunk in image.save(named=reference):
+            file.write(chunk)
+        return str(image.id)
+
+
 def start(
     image: str,
     *,
