@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness import cli_cases, cli_pins
+from harness import cli_canary, cli_cases, cli_pins
 from harness.cli_cases import CASES, CasesOption, CheckpointsOption, PlatformOption
 from harness.cli_pins import AllowUnpinnedOption, RegistryOption
 from harness.ground.domain import Outcome, Stage
@@ -238,6 +238,7 @@ def build(
     print(f"{name} {identity}")
 
 
+cli_canary.register(app)
 cli_cases.register(app)
 cli_pins.register(app)
 

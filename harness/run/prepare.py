@@ -20,7 +20,7 @@ from harness.policy.cases.model import Model
 from harness.policy.diagnosis import tail
 from harness.policy.plan import Planned
 from harness.policy.protocols import datasets
-from harness.run import checkpoints, engine, image, pins, runtimes
+from harness.run import canary, checkpoints, engine, image, pins, runtimes
 from harness.run.context import Context
 from harness.run.data import fetch
 from harness.run.rundir import Checkpoint, Owner, Prepared, RunDir, Runtime
@@ -133,7 +133,9 @@ def _local(context: Context, options: Options, why: str) -> Runtime:
     if options.engine_python:
         # Not resolved: a virtual environment's interpreter is a link that must be called by its own name.
         python = options.engine_python.absolute()
-        return Runtime(kind="local", why=why, engine_python=str(python), environment="given")
+        runtime = Runtime(kind="local", why=why, engine_python=str(python), environment="given")
+        canary.check(context, runtime)
+        return runtime
     prepared = context.prepared
     name, root = prepared.case.engine.name, image.source_root()
     folder = (options.environments / f"engine-{name}-{prepared.platform}").absolute()
@@ -148,7 +150,9 @@ def _local(context: Context, options: Options, why: str) -> Runtime:
         context.rundir.log("install").write_text(error.output)
         last = error.output.strip().splitlines()[-1:] or [f"status {error.status}"]
         raise CannotJudge(f"{name} could not be installed", cause=last[0], details=tail(error.output, 40)) from error
-    return Runtime(kind="local", why=why, engine_python=str(python), environment=lock)
+    runtime = Runtime(kind="local", why=why, engine_python=str(python), environment=lock)
+    canary.check(context, runtime)
+    return runtime
 
 
 def _docker(context: Context, options: Options, why: str) -> Runtime:
@@ -158,16 +162,13 @@ def _docker(context: Context, options: Options, why: str) -> Runtime:
     base = pins.content(image.base_image(engine_name, platform, options.build))
     folders = [made.whole for made in prepared.checkpoints.values()]
     folders += {Path(path).parent for path in prepared.data.values()}
+    runtime = Runtime(kind="docker", why=why, engine_python=image.ENGINE_PYTHON, environment=identity, base=base)
+    # In a container of its own: devices can only be given to one when it is started.
+    with runtimes.container(context.rundir, name, folders) as container:
+        canary.check(context, runtime.model_copy(update={"container": container}))
     with signals.deferred():
         container = runtimes.start_container(context.rundir, name, prepared.run_id, folders)
-        runtime = Runtime(
-            kind="docker",
-            why=why,
-            engine_python=image.ENGINE_PYTHON,
-            environment=identity,
-            container=container,
-            base=base,
-        )
+        runtime = runtime.model_copy(update={"container": container})
         context.rundir.save(context.prepared.model_copy(update={"runtime": runtime}))
     return runtime
 
