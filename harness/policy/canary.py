@@ -46,7 +46,8 @@ def first(name, *parts):
     return env.get(name) or os.path.join(*parts)
 home = env.get("HOME") or os.path.expanduser("~")
 cache = first("XDG_CACHE_HOME", home, ".cache")
-folders = {"HOME": home, "XDG_CACHE_HOME": cache, "TRITON_CACHE_DIR": first("TRITON_CACHE_DIR", home, ".triton", "cache"), "run directory": asked["folder"]}
+folders = {"HOME": home, "XDG_CACHE_HOME": cache, "run directory": asked["folder"]}
+folders["TRITON_CACHE_DIR"] = first("TRITON_CACHE_DIR", home, ".triton", "cache")
 if asked["engine"] == "vllm":
     folders["VLLM_CACHE_ROOT"] = first("VLLM_CACHE_ROOT", cache, "vllm")
 def writable(path):

@@ -101,7 +101,9 @@ def environment(engine: EngineSpec, python: str, asked: Ask) -> tuple[dict[str, 
     status, output = asked([_ENVIRONMENT, engine.name, *engine.distributions])
     if status != 0:
         raise CannotJudge(f"{python} does not run Python", cause=root_cause(output, engine.echoes))
-    state = output.splitlines()[-1]
+    state = next((line for line in reversed(output.splitlines()) if line.startswith("{")), "")
+    if not state:
+        raise CannotJudge(f"{python} does not run Python", cause=tail(output, 1))
     versions: dict[str, str] = json.loads(state)["versions"]
     if not any(name.startswith(engine.name) and not name.endswith("router") for name in versions):
         raise CannotJudge(f"{python} has no {engine.name}; give another with --engine-python")

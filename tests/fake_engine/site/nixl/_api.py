@@ -1,12 +1,17 @@
-"""What the canary uses of NIXL; which plugins there are, the script says: ``{"nixl": {"plugins": [...]}}``."""
+"""What the canary uses of NIXL; which plugins there are, the script says: ``{"nixl": {"plugins": [...]}}``;
+``hidden`` it is not there, and ``slow`` it takes that many seconds.
+"""
 
 import json
 import os
+import time
 from pathlib import Path
 
 _SCRIPT = json.loads(Path(os.environ["FAKE_ENGINE_SCRIPT"]).read_text()).get("nixl", {})
 if _SCRIPT.get("hidden"):
     raise ModuleNotFoundError("No module named 'nixl'")
+
+time.sleep(_SCRIPT.get("slow", 0))
 
 
 def nixl_agent_config(backends):
