@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.helpers import REPOSITORY
+from tests.fake_engine.install import install
+from tests.helpers import NO_ENGINE, REPOSITORY, begin, end, left_in, wait_for
 from tests.workflows import ACTION, WORKFLOWS, parsed, steps
 
 SCRIPTS = [
@@ -91,7 +93,8 @@ def stand_in(tmp_path: Path) -> Path:
     nox = tmp_path / "nox"
     nox.write_text(
         "#!/bin/sh\nshift; session=$1; shift 2\n"
-        f'if [ "$session" = harness ]; then cd {REPOSITORY} && exec python -m harness "$@"; fi\n'
+        f'if [ "$1" = plan ]; then cd {REPOSITORY}; fi\n'
+        f'if [ "$session" = harness ]; then PYTHONPATH={REPOSITORY} exec python -m harness "$@"; fi\n'
         'printf "%s\\n" "$session" "$@" > called.txt\n'
     )
     nox.chmod(0o755)
@@ -148,6 +151,34 @@ def test_a_job_runs_its_points_with_the_engine_that_was_named(
     called = (stand_in / "called.txt").read_text().splitlines()
     assert called == ["eagle3_cuda", *arguments, "eagle3/a[tp=2]", "eagle3/b"]
     assert not (stand_in / "x").exists()
+
+
+def test_the_last_step_ends_what_a_killed_harness_left_and_gives_files_back(stand_in: Path) -> None:
+    python = install(stand_in / "engine", {"server": {"latency": 2.0}})
+    running = begin(stand_in, "--case", "eagle3/known_answer", "--platform", "cpu", "--engine-python", python)
+    wait_for(lambda: list(stand_in.glob("runs/*/ready.json")))
+    assert left_in(stand_in)
+    end(running, signal.SIGKILL, stand_in)
+    foreign = next(stand_in.glob("runs/*")) / "left"
+    foreign.write_text("")
+    root = os.getuid() == 0
+    if root:
+        os.chown(foreign, 4711, 4711)
+        # As root nobody needs sudo, and few machines where root works have it.
+        sudo = stand_in / "bin" / "sudo"
+        sudo.parent.mkdir()
+        sudo.write_text('#!/bin/sh\nshift; exec "$@"\n')
+        sudo.chmod(0o755)
+    path = f"{stand_in / 'bin'}:{os.environ['PATH']}"
+    done, _ = by_hand(step("gpu.yml", "accept", "reap")["run"], stand_in, PATH=path, **NO_ENGINE)
+    assert done.returncode == 0, done.stderr
+    assert "removed: " in done.stdout
+    assert left_in(stand_in) == []
+    assert foreign.stat().st_uid == os.getuid()
+    assert f"not of the runner: ./{foreign.relative_to(stand_in)}" in (stand_in / "summary.md").read_text() or not root
+    shown, _ = by_hand(step("gpu.yml", "accept", "summary")["run"], stand_in)
+    assert shown.returncode == 0, shown.stderr
+    assert "No verdict" in (stand_in / "summary.md").read_text()
 
 
 def test_the_gate_is_green_only_if_everything_is(tmp_path: Path) -> None:
