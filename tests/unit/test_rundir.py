@@ -99,9 +99,14 @@ def test_making_checkpoints_twice_is_the_same_and_never_overwrites(tmp_path: Pat
 def test_a_stage_that_broke_off_took_until_its_last_line(tmp_path: Path) -> None:
     directory, clock = rundir(tmp_path), FakeClock()
     progress = Progress(directory, lambda _: None, clock)
-    with pytest.raises(Interrupted), progress.stage(Stage.HEALTH_WAIT):
-        clock.sleep(460)
-        raise Interrupted("interrupted by SIGINT")
+
+    def wait() -> None:
+        with progress.stage(Stage.HEALTH_WAIT):
+            clock.sleep(460)
+            raise Interrupted("interrupted by SIGINT")
+
+    with pytest.raises(Interrupted):
+        wait()
     with progress.stage(Stage.STOP):
         clock.sleep(10)
     progress.broke_off(Stage.HEALTH_WAIT, "interrupted by SIGINT")
