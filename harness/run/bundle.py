@@ -65,6 +65,8 @@ def make(order: Order, out: Path, part_size: int | None, on_tick: Tick) -> Manif
     writer.refuse_existing(out)
     if not _PYTHON.fullmatch(order.python):
         raise UsageError(f"--python {order.python}: must be like 3.12")
+    if order.wheels is not None and not (order.wheels.is_dir() and any(order.wheels.glob("*.whl"))):
+        raise UsageError(f"--wheels {order.wheels}: no folder with wheels")
     wanted = [each for each in order.planned if not each.skip]
     if not wanted:
         raise NothingSelected(f"{order.planned[0].id} does not run: {order.planned[0].skip}")
@@ -153,8 +155,6 @@ def _harness(order: Order, folder: Path, date: int, on_tick: Tick) -> list[Path]
 
 
 def _engine(order: Order, wanted: Iterable[Planned], folder: Path, on_tick: Tick) -> list[Path]:
-    if order.wheels is not None and not (order.wheels.is_dir() and any(order.wheels.glob("*.whl"))):
-        raise UsageError(f"--wheels {order.wheels}: no folder with wheels")
     if not order.locked_engine:
         return sorted(order.wheels.glob("*.whl")) if order.wheels else []
     found = ["--find-links", str(order.wheels.absolute())] if order.wheels else []

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -110,7 +110,7 @@ def parse(content: bytes) -> Manifest:
     try:
         document: dict[str, Any] = json.loads(content)
         version = document.pop("schema_version")
-    except (ValueError, KeyError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CannotJudge(f"{NAME} is damaged", cause=f"no manifest: {type(error).__name__}") from None
     if version != SCHEMA_VERSION:
         raise UsageError(f"{NAME}: schema_version {version}: this harness reads {SCHEMA_VERSION}; use the bundle's own")
@@ -119,11 +119,15 @@ def parse(content: bytes) -> Manifest:
         found = Manifest(files=files, cases=tuple(document.pop("cases")), **document)
     except (TypeError, KeyError) as error:
         raise CannotJudge(f"{NAME} is damaged", cause=f"a key is missing or unknown: {error}") from None
-    for each in files:
-        if not isinstance(each.path, str) or not safe(each.path):
-            raise CannotJudge(f"{NAME}: path {each.path!r} leads out of the bundle")
-        if not isinstance(each.size, int) or each.size < 0 or not _SHA256.fullmatch(str(each.sha256)):
-            raise CannotJudge(f"{NAME}: {each.path}: size or SHA-256 is none")
+    kinds = {"cases": tuple, "files": tuple, "images": dict, "left_out": dict, "installed_bytes": int}
+    for each in fields(Manifest):
+        if not isinstance(getattr(found, each.name), kinds.get(each.name, str)):
+            raise CannotJudge(f"{NAME} is damaged", cause=f"{each.name} has no value of its kind")
+    for entry in files:
+        if not isinstance(entry.path, str) or not safe(entry.path):
+            raise CannotJudge(f"{NAME}: path {entry.path!r} leads out of the bundle")
+        if not isinstance(entry.size, int) or entry.size < 0 or not _SHA256.fullmatch(str(entry.sha256)):
+            raise CannotJudge(f"{NAME}: {entry.path}: size or SHA-256 is none")
     if len({each.path for each in files}) != len(files):
         raise CannotJudge(f"{NAME}: a path is named twice")
     return found
