@@ -13,7 +13,7 @@ from pathlib import Path
 
 from harness import __version__
 from harness.ground.errors import CannotJudge, NothingSelected, UsageError
-from harness.mechanism import containers, files, hub, processes
+from harness.mechanism import containers, files, hub, processes, store
 from harness.mechanism.bundle import writer
 from harness.mechanism.bundle.manifest import ENGINE_REQUIREMENTS, HARNESS_REQUIREMENTS, Manifest
 from harness.mechanism.bundle.writer import Content
@@ -207,7 +207,7 @@ def _images(names: Iterable[str], folder: Path, on_tick: Tick) -> Iterator[tuple
         on_tick(f"saving image {name}")
         path = folder / f"{re.sub(r'[^A-Za-z0-9.-]+', '_', name)}-{files.digest_text(name)[:8]}.tar"
         try:
-            yield name, (containers.save(name, path), path)
+            yield name, (store.save(name, path), path)
         except containers.ContainerFailed as error:
             raise CannotJudge(f"image {name} cannot be saved", cause=str(error)) from error
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from harness.ground.clock import Deadline
 from harness.ground.domain import VISIBLE_DEVICES
 from harness.ground.errors import CannotJudge, UsageError
-from harness.mechanism import containers, devices, environments, files, host, hub, images, reach, registry
+from harness.mechanism import containers, devices, environments, files, host, hub, images, reach, registry, store
 from harness.mechanism.later import Later
 from harness.policy.cases.model import UNRESOLVED, Model
 from harness.policy.datasets import Dataset
@@ -200,7 +200,7 @@ def _in_engine(
 
 def _image_id(reference: str) -> str | None:
     try:
-        return containers.image_id(reference)
+        return store.image_id(reference)
     except containers.ContainerFailed:
         return None
 
