@@ -73,9 +73,12 @@ def gather(planned: Sequence[Planned], looking: Looking) -> Facts:
     about = engine.within(deadline, f"no answer within {_ALL_TOGETHER:g} s")
     container = _container(about)
     memory, available = host.memory()
+    system, kernel, processor = host.system()
     return Facts(
         python=host.python(),
-        system=host.system(),
+        system=system,
+        kernel=kernel,
+        processor=processor,
         cpus=host.cpus(),
         memory_bytes=memory,
         available_bytes=available,
