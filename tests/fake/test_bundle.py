@@ -239,7 +239,7 @@ def test_the_engine_sees_the_packages_that_are_there(tmp_path: Path) -> None:
     done = call(with_engine, *load, sys.executable)
     assert done.returncode == 0, done.stderr
     program = "import stand_in, psutil; stand_in.main()"  # psutil is a package of ours
-    argv = [tmp_path / "into" / "current" / "engine" / "bin" / "python", "-c", program]
+    argv = [str(tmp_path / "into" / "current" / "engine" / "bin" / "python"), "-c", program]
     assert subprocess.run(argv, capture_output=True, text=True, check=True).stdout == "engine\n"
 
 
