@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import pytest
 import virtualenv
 
 from harness.mechanism.bundle import reader, writer
-from harness.mechanism.bundle.manifest import HARNESS_REQUIREMENTS
+from harness.mechanism.bundle.manifest import ENGINE_REQUIREMENTS, HARNESS_REQUIREMENTS
 from harness.mechanism.bundle.writer import Content
 from harness.policy.requirements import of_wheels
 from tests.helpers import harness, wait_for
@@ -45,8 +46,10 @@ def wheel(answer: str) -> bytes:
     return buffer.getvalue()
 
 
-def bundle(out: Path, answer: str = "one", part_size: int | None = None, **about: Any) -> Path:
-    """A small bundle of everything but images."""
+def bundle(
+    out: Path, answer: str = "one", part_size: int | None = None, more: Sequence[Content] = (), **about: Any
+) -> Path:
+    """A small bundle; images and an engine are in it if they are among ``more``."""
     made = wheel(answer)
     name = "stand_in-1-py3-none-any.whl"
     pip = max((Path(virtualenv.__file__).parent / "seed" / "wheels" / "embed").glob("pip-*.whl"))
@@ -59,6 +62,7 @@ def bundle(out: Path, answer: str = "one", part_size: int | None = None, **about
         Content(f"wheels/{name}", "wheel", made),
         Content(HARNESS_REQUIREMENTS, "requirements", of_wheels({name: hashlib.sha256(made).hexdigest()}).encode()),
         Content(f"installer/{pip.name}", "installer", pip),
+        *more,
     ]
     manifest = writer.made(
         contents,
@@ -218,6 +222,52 @@ def test_an_interrupted_load_leaves_what_was_there(tmp_path: Path, number: signa
     child.wait(timeout=30)
     assert len(list((into / "loads").iterdir())) == 2
     assert not list(into.glob(".parts.*"))
+
+
+def test_the_engine_sees_the_packages_that_are_there(tmp_path: Path) -> None:
+    made, name = wheel("engine"), "stand_in-1-py3-none-any.whl"
+    lock = of_wheels({name: hashlib.sha256(made).hexdigest()}).encode()
+    engine = [
+        Content(f"engine-wheels/{name}", "engine-wheel", made),
+        Content(ENGINE_REQUIREMENTS, "requirements", lock),
+    ]
+    load: list[str | Path] = ["load", "--into", tmp_path / "into", "--engine-packages-of"]
+    with_engine = bundle(tmp_path / "bundle", more=engine)
+    done = call(with_engine, *load, "/nonexistent")
+    assert done.returncode == 2
+    assert "--engine-packages-of /nonexistent: cannot be run as a Python interpreter" in done.stderr
+    done = call(with_engine, *load, sys.executable)
+    assert done.returncode == 0, done.stderr
+    program = "import stand_in, psutil; stand_in.main()"  # psutil is a package of ours
+    argv = [str(tmp_path / "into" / "current" / "engine" / "bin" / "python"), "-c", program]
+    assert subprocess.run(argv, capture_output=True, text=True, check=True).stdout == "engine\n"
+
+
+def test_images_are_loaded_and_must_be_what_they_were(tmp_path: Path) -> None:
+    client = tmp_path / "bin" / "docker"
+    client.parent.mkdir()
+    client.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\n[ "$1" != image ] || cat {tmp_path}/id\n')
+    client.chmod(0o755)
+    image = [Content("images/x.tar", "image", b"layers")]
+    made = bundle(tmp_path / "bundle", more=image, images={"x:1": "sha256:right"})
+    env = {"PATH": f"{client.parent}:{os.environ['PATH']}"}
+    load: list[str | Path] = ["bundle", "load", made, "--into", tmp_path / "into"]
+    (tmp_path / "id").write_text("sha256:wrong\n")
+    done = harness(*load, env=env)
+    assert done.returncode == 4
+    assert "image x:1 is sha256:wrong after loading, expected sha256:right" in done.stderr
+    assert list((tmp_path / "into" / "loads").iterdir()) == []
+    (tmp_path / "id").write_text("sha256:right\n")
+    done = harness(*load, env=env)
+    assert done.returncode == 0, done.stderr
+    assert f"load --quiet --input {made}/images/x.tar" in (tmp_path / "calls").read_text()
+    client.write_text("#!/bin/sh\nexit 1\n")
+    load[-1] = tmp_path / "other"
+    done = harness(*load, env=env)
+    assert done.returncode == 4
+    assert "no container engine answers here; leave them with --no-images" in done.stderr
+    assert not (tmp_path / "other").exists()
+    assert harness(*load, "--no-images", env=env).returncode == 0
 
 
 def test_what_does_not_fit_is_one_line(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from harness.ground.errors import CannotJudge, UsageError
 from harness.mechanism.bundle import loader
 from harness.mechanism.bundle.manifest import Entry, Manifest, parse, safe
 from harness.policy.requirements import download_options, environment, of_wheels, reduced
-from harness.run.bundle import size
-from tests.helpers import REPOSITORY
+from harness.run.bundle import _models, size
+from tests.helpers import REPOSITORY, in_hub_cache
 
 MANIFEST = Manifest(
     created="2026-01-01T00:00:00+00:00",
@@ -93,6 +93,20 @@ def test_a_manifest_is_read_back_and_damage_is_named() -> None:
     for content in (b"", b"[]", MANIFEST.render()[:-10]):
         with pytest.raises(CannotJudge, match="damaged"):
             parse(content)
+
+
+def test_a_model_is_taken_as_plain_files_of_its_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    model = SimpleNamespace(name="some/model", known_answer=None, repo="some/model", revision=commit)
+    planned: Any = SimpleNamespace(case=SimpleNamespace(models=lambda: [model]))
+    with pytest.raises(CannotJudge, match="some/model at 0123456789ab is not to be had"):
+        list(_models([planned], lambda _: None))
+    in_hub_cache(tmp_path, "some/model", commit, {"config.json": b"{}"})
+    [found] = _models([planned], lambda _: None)
+    assert (found.path, found.kind) == (f"hub/models--some--model/snapshots/{commit}/config.json", "model")
+    assert found.entry().size == 2
 
 
 @pytest.mark.parametrize(("text", "found"), [("48MiB", 48 << 20), ("1 GiB", 1 << 30), ("5KiB", 5 << 10)])
