@@ -32,6 +32,12 @@ LOCKS = [
     (".", "requirements/dev.txt", ["pyproject.toml", "--group", "dev", "--constraint", "requirements/harness.txt"]),
     (".", "requirements/nox.txt", ["--group", "nox"]),
     ("docker/requirements/vllm-cpu", "engine.txt", ["pyproject.toml"]),
+    ("docker/requirements/vllm-cuda", "engine.txt", ["pyproject.toml", "--only-binary", ":all:"]),
+    ("docker/requirements/sglang-cuda", "engine.txt", ["pyproject.toml", "--only-binary", ":all:"]),
+    *[
+        ("docker/requirements", f"{name}.txt", ["--group", name, "--python-version", "3.10", "--only-binary", ":all:"])
+        for name in ("pip", "nixl", "vllm-router", "sglang-router")
+    ],
 ]
 codes: list[int] = []
 
@@ -109,7 +115,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check", ".")
     session.run("mypy")
     session.run("lint-imports", "--no-cache")
-    session.run("shellcheck", "nox", ".ci/run", "docker/install-engine.sh", *listed("scripts"))
+    session.run("shellcheck", "nox", ".ci/run", *map(str, sorted(Path("docker").glob("*.sh"))), *listed("scripts"))
     session.run("hadolint", "docker/Dockerfile")
     session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *listed(".github/workflows"))
     session.run("zizmor", "--offline", "--quiet", ".github/workflows")
@@ -119,7 +125,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def build(session: nox.Session) -> None:
-    """Build the CPU image (-- --base-image NAME, --rebuild); nothing happens if it is there already."""
+    """Build an image (-- --engine NAME --platform NAME --base-image NAME); nothing happens if it is there already."""
     install(session, "harness")
     run(session, "python", "-m", "harness", "build", *session.posargs)
 
@@ -129,6 +135,13 @@ def doctor(session: nox.Session) -> None:
     """Say what this machine can run, and of everything else why not and what to do (-- --format json, --offline)."""
     install(session, "harness")
     run(session, "python", "-m", "harness", "doctor", *session.posargs)
+
+
+@nox.session
+def rebuild_check(session: nox.Session) -> None:
+    """Build an image twice without cache and compare the two, file by file where they differ."""
+    install(session, "harness")
+    run(session, "python", "-m", "harness", "rebuild-check", *session.posargs)
 
 
 @nox.session
@@ -153,6 +166,7 @@ def locks(session: nox.Session) -> None:
     for folder, lock, source in LOCKS:
         where = ["--directory", folder, "--output-file", lock]
         session.run("uv", "pip", "compile", *common, *source, *where, *session.posargs)
+    session.run("python", "-m", "harness", "lock-packages")
 
 
 def listed(folder: str) -> list[str]:

@@ -8,6 +8,7 @@ import typer
 
 from harness.cli import app
 from harness.ground.errors import HarnessError, Interrupted, UsageError
+from harness.ground.secrets import mask
 
 
 def main() -> None:
@@ -20,7 +21,7 @@ def main() -> None:
         print(message if "\n" in message else f"harness: {message} See --help.", file=sys.stderr)
         sys.exit(UsageError.exit_code)
     except HarnessError as error:
-        print(f"harness: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"harness: {mask(' '.join(str(error).split()))}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(Interrupted.exit_code)

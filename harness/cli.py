@@ -9,8 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness import cli_cases, cli_doctor, cli_pins
+from harness import cli_cases, cli_doctor, cli_images, cli_pins
 from harness.cli_cases import CASES, CasesOption, CheckpointsOption, PlatformOption
+from harness.cli_images import (
+    BaseImageOption,
+    CaBundleOption,
+    EngineFromOption,
+    EngineWheelOption,
+    NetworkOption,
+    options_of_build,
+)
 from harness.cli_pins import AllowUnpinnedOption, RegistryOption
 from harness.ground.domain import Outcome, Stage
 from harness.ground.errors import EXIT_PASSED, CannotJudge, UsageError
@@ -48,11 +56,9 @@ EnginePythonOption = Annotated[
 EnvironmentsOption = Annotated[
     Path, typer.Option(help="Folder of the locked engine environments of the local runtime.")
 ]
-BaseImageOption = Annotated[str | None, typer.Option(help="Base image instead of the pinned one.")]
-CaBundleOption = Annotated[
-    Path | None, typer.Option(help="CA bundle for image builds; the one Python trusts by default.")
+WaitOption = Annotated[
+    float, typer.Option("--wait-for-devices", min=0, help="Seconds to wait until enough accelerators are free.")
 ]
-NetworkOption = Annotated[str, typer.Option("--build-network", help="Network of image build steps.")]
 RunDirArgument = Annotated[
     Path, typer.Argument(metavar="RUN_DIRECTORY", help="Made by `harness serve` or `harness run`.")
 ]
@@ -73,10 +79,13 @@ def run(
     engine_python: EnginePythonOption = None,
     environments: EnvironmentsOption = _ENVIRONMENTS,
     base_image: BaseImageOption = None,
+    engine_from: EngineFromOption = None,
+    engine_wheel: EngineWheelOption = None,
     allow_unpinned: AllowUnpinnedOption = False,
     registry: RegistryOption = None,
     ca_bundle: CaBundleOption = None,
     build_network: NetworkOption = "default",
+    wait_for_devices: WaitOption = 0.0,
     checkpoints: CheckpointsOption = "",
     cases: CasesOption = CASES,
     runs: Annotated[Path | None, typer.Option(help="New folder for the run directories; default below runs/.")] = None,
@@ -95,8 +104,8 @@ def run(
 
     wanted = [*(cases_wanted or []), *(case or [])]
     chosen = select(cases, wanted=wanted, suite=suite, platform=platform, at_most=devices, checkpoints=checkpoints)
-    build = _build(base_image, allow_unpinned, registry, ca_bundle, build_network)
-    options = _options(runtime, engine_python, environments, build)
+    build = options_of_build(base_image, engine_from, engine_wheel, allow_unpinned, registry, ca_bundle, build_network)
+    options = _options(runtime, engine_python, environments, build, wait_for_devices)
     require_engine(chosen, options)
     folder = runs or _RUNS / utc_now().strftime("%Y%m%dT%H%M%SZ")
     if folder.exists() and any(folder.iterdir()):
@@ -115,10 +124,13 @@ def serve(
     engine_python: EnginePythonOption = None,
     environments: EnvironmentsOption = _ENVIRONMENTS,
     base_image: BaseImageOption = None,
+    engine_from: EngineFromOption = None,
+    engine_wheel: EngineWheelOption = None,
     allow_unpinned: AllowUnpinnedOption = False,
     registry: RegistryOption = None,
     ca_bundle: CaBundleOption = None,
     build_network: NetworkOption = "default",
+    wait_for_devices: WaitOption = 0.0,
     checkpoints: CheckpointsOption = "",
     cases: CasesOption = CASES,
 ) -> None:
@@ -132,8 +144,8 @@ def serve(
     if others:
         names = ", ".join(each.id for each in (chosen, *others))
         raise UsageError(f"{case} has several points, and a run directory holds one; name one of {names}")
-    build = _build(base_image, allow_unpinned, registry, ca_bundle, build_network)
-    options = _options(runtime, engine_python, environments, build)
+    build = options_of_build(base_image, engine_from, engine_wheel, allow_unpinned, registry, ca_bundle, build_network)
+    options = _options(runtime, engine_python, environments, build, wait_for_devices)
     prepare.require_engine([chosen], options)
     with signals.handled():
         rundir = prepare.create(chosen, run_dir)
@@ -213,31 +225,7 @@ def reap(
     sys.exit(EXIT_PASSED if all(each.gone for each in found) else CannotJudge.exit_code)
 
 
-@app.command()
-def build(
-    engine: Annotated[str, typer.Option(help="Engine.")] = "vllm",
-    platform: Annotated[str, typer.Option(help="Platform.")] = "cpu",
-    base_image: BaseImageOption = None,
-    allow_unpinned: AllowUnpinnedOption = False,
-    registry: RegistryOption = None,
-    ca_bundle: CaBundleOption = None,
-    build_network: NetworkOption = "default",
-    rebuild: Annotated[bool, typer.Option("--rebuild", help="Build anew, without cache.")] = False,
-) -> None:
-    """Build the image of an engine; nothing happens if it is there already."""
-    from harness.mechanism import signals
-    from harness.run import image, runtimes
-    from harness.run.console import Ticker
-
-    options = _build(base_image, allow_unpinned, registry, ca_bundle, build_network, rebuild=rebuild)
-    image.base_image(engine, platform, options)
-    runtimes.choose("docker")
-    ticker = Ticker()
-    with signals.handled():
-        name, identity = image.ensure(engine, platform, options, ticker.tick)
-    print(f"{name} {identity}")
-
-
+cli_images.register(app)
 cli_cases.register(app)
 cli_pins.register(app)
 cli_doctor.register(app)
@@ -248,28 +236,19 @@ def _options(
     engine_python: Path | None,
     environments: Path,
     build: Build,
+    wait_for_devices: float,
 ) -> Options:
     from harness.run.prepare import Options
 
     if engine_python and runtime is RuntimeChoice.DOCKER:
         raise UsageError("--engine-python names an interpreter of this machine: not with --runtime docker")
-    return Options(runtime=runtime.value, engine_python=engine_python, environments=environments, build=build)
-
-
-def _build(
-    base_image: str | None,
-    allow_unpinned: bool,
-    registry: str | None,
-    ca_bundle: Path | None,
-    build_network: str,
-    *,
-    rebuild: bool = False,
-) -> Build:
-    from harness.policy.pins import mirror
-    from harness.run.image import Build
-
-    place = mirror(registry) if registry else None
-    return Build(base_image, ca_bundle, build_network, rebuild, allow_unpinned, place)
+    return Options(
+        runtime=runtime.value,
+        engine_python=engine_python,
+        environments=environments,
+        build=build,
+        wait_for_devices=wait_for_devices,
+    )
 
 
 def _context(rundir: RunDir) -> Context:

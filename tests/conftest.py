@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import settings
 
 from harness.ground.errors import CannotJudge
+from harness.mechanism import leases
 from harness.policy.datasets import GSM8K_TEST, GSM8K_TRAIN, MT_BENCH
 from harness.run.data import texts
 
@@ -17,6 +20,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--base-image", default=None, help="Base image for the tests that build an image; default: the pinned one."
     )
+    parser.addoption("--build-network", default="default", help="Network of the steps of image builds, for docker.")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_leases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Leases of the tests alone: what else runs on this host has nothing to do with their devices."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(leases.FOLDER, str(tmp_path_factory.mktemp("leases")))
+        yield
 
 
 @pytest.fixture(scope="session")

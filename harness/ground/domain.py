@@ -59,6 +59,27 @@ class Device:
 
 
 @dataclass(frozen=True)
+class Tenant:
+    """A process with memory of a device.
+
+    Attributes:
+        pid: On the host; in a container's process namespace some drivers show none at all.
+        memory_bytes: Of the device; 0 where the driver does not say.
+    """
+
+    pid: int
+    memory_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a device is used for at one moment."""
+
+    memory_bytes: int
+    tenants: tuple[Tenant, ...] = ()
+
+
+@dataclass(frozen=True)
 class Probe:
     """One question asked of a starting server on every tick.
 

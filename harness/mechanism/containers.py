@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -12,11 +13,13 @@ from typing import Any
 import docker.errors
 import requests
 from docker.models.containers import Container
-from docker.types import Mount
+from docker.types import DeviceRequest, Mount, Ulimit
 from docker.utils import parse_repository_tag
 
 import docker
 from harness.ground.clock import SYSTEM_CLOCK, Clock
+from harness.mechanism import cdi
+from harness.mechanism.passthrough import Engine, Passthrough
 
 LABEL = "org.inference-harness.run"
 LABEL_FOLDER = "org.inference-harness.run-directory"
@@ -24,6 +27,12 @@ LABEL_FOLDER = "org.inference-harness.run-directory"
 _POLL = 0.25
 _TIMEOUT = 60
 _PULL_TIMEOUT = 600  # between two lines, while a layer of gigabytes is unpacked
+
+_PODMAN_WITH_CDI = (5, 4)
+"""Before it, Podman's Docker-compatible API passes over every device request in silence."""
+
+_ABOUT_DEVICES = re.compile(r"device driver|\bCDI\b|nvidia|/dev/")  # and not "no space left on device"
+_NO_LIMIT = -1
 
 
 class ContainerFailed(Exception):
@@ -44,8 +53,12 @@ class Ours:
 
 
 @contextmanager
-def _client(timeout: int = _TIMEOUT) -> Iterator[docker.DockerClient]:
+def _client(timeout: int = _TIMEOUT, hint: str = "") -> Iterator[docker.DockerClient]:
     """A client of the engine that the environment names.
+
+    Args:
+        timeout: In seconds.
+        hint: The next step, should the engine refuse a device.
 
     Raises:
         ContainerFailed: The engine does not answer, or refuses what is asked in the block.
@@ -55,7 +68,9 @@ def _client(timeout: int = _TIMEOUT) -> Iterator[docker.DockerClient]:
         client = docker.from_env(timeout=timeout)
         yield client
     except (docker.errors.DockerException, requests.RequestException) as error:
-        raise ContainerFailed(_one_line(error)) from error
+        message = _one_line(error)
+        refused = hint and _ABOUT_DEVICES.search(message)
+        raise ContainerFailed(f"{message}; {hint}" if refused else message) from error
     finally:
         if client is not None:
             client.close()
@@ -81,24 +96,22 @@ class About:
     """A container engine, in its own words.
 
     Attributes:
-        version: With its name.
+        engine: Name, version, CDI.
         runtimes: That it knows by name.
-        cdi: Folders of the CDI specs that it reads; empty for an engine without CDI.
         cgroup: Version of control groups.
         rootless: Whether it runs without root.
         root: Folder of its images.
     """
 
-    version: str
+    engine: Engine
     runtimes: tuple[str, ...]
-    cdi: tuple[str, ...]
     cgroup: str
     rootless: bool
     root: str
 
 
-def about(timeout: int) -> About:
-    """What the container engine says of itself.
+def about(timeout: int = _TIMEOUT) -> About:
+    """What the container engine that answers says of itself.
 
     Args:
         timeout: Seconds for each of three questions.
@@ -109,12 +122,9 @@ def about(timeout: int) -> About:
     with _client(timeout=timeout) as client:
         client.ping()
         info, version = client.info(), client.version()
-        parts = [part.get("Name", "") for part in version.get("Components") or []]
-    name = "Podman" if "Podman Engine" in parts else "Docker"
     return About(
-        version=f"{name} {version.get('Version', '')}",
+        engine=_engine(info, version),
         runtimes=tuple(sorted(info.get("Runtimes") or {})),
-        cdi=tuple(info.get("CDISpecDirs") or ()),
         cgroup=str(info.get("CgroupVersion", "")),
         rootless=any("rootless" in each for each in info.get("SecurityOptions") or []),
         root=str(info.get("DockerRootDir", "")),
@@ -158,6 +168,25 @@ def pull(reference: str, on_tick: Callable[[str], None]) -> str:
         return str(client.images.get(reference).id)
 
 
+def engine() -> Engine:
+    """The container engine that answers, and whether it has CDI.
+
+    Raises:
+        ContainerFailed: None answers.
+    """
+    return about().engine
+
+
+def _engine(info: Mapping[str, Any], version: Mapping[str, Any]) -> Engine:
+    folders = tuple(Path(folder) for folder in info.get("CDISpecDirs") or [])
+    if not any(part.get("Name") == "Podman Engine" for part in version.get("Components") or []):
+        return Engine("Docker", version["Version"], folders)
+    major, minor = (int(number) for number in re.findall(r"\d+", version["Version"])[:2])
+    if (major, minor) < _PODMAN_WITH_CDI:
+        return Engine("Podman", version["Version"])
+    return Engine("Podman", version["Version"], folders or cdi.FOLDERS)
+
+
 def start(
     image: str,
     *,
@@ -167,11 +196,14 @@ def start(
     read_only: Sequence[Path],
     user: tuple[int, int],
     shm_bytes: int,
+    devices: Passthrough,
+    seccomp: bool = True,
+    memlock: bool = True,
 ) -> str:
     """Start an idle container that stages are executed in, and return its id.
 
-    It has no network, no capabilities, a read-only root, and exactly these mounts, each at the same path inside as
-    outside, so that paths in the run directory mean the same on both sides.
+    It has no network, no capabilities, a read-only root, these devices and no others, and exactly these mounts, each
+    at the same path inside as outside, so that paths in the run directory mean the same on both sides.
 
     Args:
         image: Image to run.
@@ -181,30 +213,52 @@ def start(
         read_only: What it may read.
         user: User and group id inside.
         shm_bytes: Size of ``/dev/shm``.
+        devices: What of the host's devices it gets.
+        seccomp: Whether the engine's own filter of system calls applies.
+        memlock: Whether the engine's own limit on locked memory applies.
 
     Raises:
-        ContainerFailed: The engine refused.
+        ContainerFailed: The engine refused, and nothing is left of the container.
     """
     mounts = [Mount(str(folder), str(folder), type="bind")]
     mounts += [Mount(str(path), str(path), type="bind", read_only=True) for path in read_only]
-    with _client() as client:
-        container = client.containers.run(
+    with _client(hint=devices.next_step) as client:
+        container = client.containers.create(
             image,
             ["sleep", "infinity"],
-            detach=True,
             name=name,
             labels=dict(labels),
             mounts=mounts,
             user=f"{user[0]}:{user[1]}",
+            group_add=[str(group) for group in devices.groups],
+            devices=[f"{node}:{node}:rw" for node in devices.nodes],
+            device_requests=_requests(devices),
+            environment=dict(devices.env),
             network_mode="none",
+            ipc_mode="private",
             cap_drop=["ALL"],
-            security_opt=["no-new-privileges"],
+            security_opt=["no-new-privileges", *([] if seccomp else ["seccomp=unconfined"])],
+            ulimits=[] if memlock else [Ulimit(name="memlock", soft=_NO_LIMIT, hard=_NO_LIMIT)],
             read_only=True,
             tmpfs={"/tmp": "exec,mode=1777"},  # noqa: S108 # inside the container
             shm_size=shm_bytes,
             entrypoint=[],
+            use_config_proxy=False,  # it may hold a password, and there is no network
         )
+        try:
+            container.start()
+        except docker.errors.APIError:
+            with suppress(docker.errors.APIError):
+                container.remove(force=True, v=True)
+            raise
         return str(container.id)
+
+
+def _requests(devices: Passthrough) -> list[DeviceRequest]:
+    found = [DeviceRequest(driver="cdi", device_ids=list(devices.cdi))] if devices.cdi else []
+    # Left out, the capabilities of the driver would be the image's choice.
+    capabilities = [["gpu", "compute", "utility"]]
+    return found + ([DeviceRequest(device_ids=list(devices.gpus), capabilities=capabilities)] if devices.gpus else [])
 
 
 def _find(client: docker.DockerClient, container: str) -> Container | None:

@@ -8,6 +8,8 @@ import huggingface_hub
 from huggingface_hub import constants
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
+from harness.ground.secrets import mask
+
 
 class Unavailable(Exception):
     """The model is not in the cache and could not be fetched; the message is one line."""
@@ -31,8 +33,8 @@ def head(repo: str) -> str:
 def snapshot(repo: str, revision: str) -> Path:
     """Folder of a repository's files at a commit.
 
-    Cache, endpoint and token are the hub's own settings: ``HF_HOME``, ``HF_ENDPOINT``, ``HF_TOKEN``,
-    ``HF_HUB_OFFLINE``. The token goes no further than this process.
+    Cache, endpoint and token are the hub's own settings: ``HF_HOME``, ``HF_ENDPOINT``, ``HF_TOKEN`` or a file that
+    ``HF_TOKEN_PATH`` names, ``HF_HUB_OFFLINE``. The token goes no further than this process.
 
     Args:
         repo: ``organisation/name``.
@@ -74,4 +76,4 @@ def is_offline() -> bool:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    return mask(" ".join(str(error).split()))[:400] or type(error).__name__

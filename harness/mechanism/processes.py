@@ -10,6 +10,7 @@ engines that poll without sleeping everybody else then waits for seconds (docs/e
 from __future__ import annotations
 
 import os
+import re
 import select
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from pathlib import Path
 
 import psutil
 
+from harness.ground import secrets
 from harness.mechanism import signals
 
 LABEL = "INFERENCE_HARNESS_RUN"
@@ -38,6 +40,12 @@ _INHERITED = (
 
 # How the host's fabric is to be used is a fact of the host, not of a case.
 _INHERITED_PREFIXES = ("NCCL_", "NVSHMEM_", "RCCL_", "UCX_")
+
+_IMAGE = "INFERENCE_HARNESS_IMAGE"
+"""Set in our images. What the environment says there is the image's doing, above all of a base that holds an engine
+(library paths, switches of its build): all of it passes through but what somebody added by hand as a secret."""
+
+_SECRET = re.compile(r"TOKEN$|SECRET|PASSWORD|CREDENTIAL|KEY$")
 
 _CLOCK_SLACK = 2.0
 
@@ -60,9 +68,13 @@ class Started:
 
 
 def environment(extra: Mapping[str, str]) -> dict[str, str]:
-    """The allow-listed part of our own environment with ``extra`` on top."""
+    """The allow-listed part of our own environment, in an image of ours all of it, with ``extra`` on top."""
     kept = {
-        name: value for name, value in os.environ.items() if name in _INHERITED or name.startswith(_INHERITED_PREFIXES)
+        name: value
+        for name, value in os.environ.items()
+        if name in _INHERITED
+        or name.startswith(_INHERITED_PREFIXES)
+        or (_IMAGE in os.environ and not _SECRET.search(name))
     }
     return kept | dict(extra)
 
@@ -177,6 +189,14 @@ def workers(server: Started) -> list[Started]:
     return found
 
 
+def run_of(process: psutil.Process) -> str:
+    """The run directory that a process carries in its label; empty if it is none of ours."""
+    try:
+        return process.environ().get(LABEL_FOLDER, "")
+    except (psutil.Error, OSError):
+        return ""  # another user's
+
+
 def labels() -> dict[psutil.Process, tuple[str, str]]:
     """Living processes that carry our label: the run's id and its directory."""
     found = {}
@@ -219,13 +239,13 @@ def run(
     folder: Path | None = None,
     on_tick: Callable[[str], None] = lambda _line: None,
 ) -> tuple[int, str]:
-    """Run a program to its end and return its exit status and output, stderr included.
+    """Run a program to its end and return its exit status and output, stderr included; secrets in it are masked.
 
     The program runs in a process group of its own, which is ended with it when a signal interrupts the harness.
 
     Args:
         argv: Program and arguments.
-        env: Its environment; ours if None.
+        env: Its environment; ours if None. The model hub's token stays out of it either way.
         folder: Where it runs.
         on_tick: Called at least once a second with the last line it wrote.
 
@@ -234,12 +254,13 @@ def run(
     """
     child: subprocess.Popen[bytes] | None = None
     output = b""
+    given = os.environ if env is None else env
     try:
         with signals.deferred():
             child = subprocess.Popen(
                 argv,
                 cwd=folder,
-                env=dict(env) if env is not None else None,
+                env={name: value for name, value in given.items() if name not in secrets.HUB_TOKENS},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -255,7 +276,7 @@ def run(
                 break
             output += chunk or b""
             on_tick(_last_line(output))
-        return child.wait(), output.decode(errors="replace")
+        return child.wait(), secrets.mask(output.decode(errors="replace"))
     finally:
         if child is not None:
             if child.poll() is None:
@@ -267,7 +288,7 @@ def run(
 
 def _last_line(output: bytes) -> str:
     lines = output[-20_000:].decode(errors="replace").split("\n")
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return secrets.mask(next((line.strip() for line in reversed(lines) if line.strip()), ""))
 
 
 def own_interpreter() -> str:

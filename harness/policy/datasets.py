@@ -49,3 +49,6 @@ GSM8K_TEST = Dataset(
     licence="MIT",
     example=_GSM8K_EXAMPLE,
 )
+
+DATASETS = (MT_BENCH, GSM8K_TRAIN, GSM8K_TEST)
+"""All of them."""

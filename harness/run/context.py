@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 
 from harness.ground.clock import SYSTEM_CLOCK, Clock
 from harness.ground.errors import CannotJudge, UsageError
@@ -22,6 +23,8 @@ class Context:
     rundir: RunDir
     progress: Progress
     clock: Clock = SYSTEM_CLOCK
+    held: ExitStack = field(default_factory=ExitStack)
+    """What is this process's until the case ends, or the process: the leases of its devices."""
 
     @property
     def prepared(self) -> Prepared:

@@ -1,36 +1,28 @@
-"""The image of an engine and platform: its build context, its identity, its build."""
+"""The image of an engine and platform: what it is made from, its identity, its build."""
 
 from __future__ import annotations
 
-import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
+from harness import __version__
 from harness.ground.errors import CannotJudge, UsageError
-from harness.mechanism import containers, files, images, processes
+from harness.mechanism import containers, files, images
+from harness.policy.datasets import DATASETS
 from harness.policy.diagnosis import tail
-from harness.run import pins
+from harness.run import build_context, data, pins, source
+from harness.run.build_context import From, Ingredients, Tick
 
 ENGINE_PYTHON = "/opt/engine/bin/python"
 HARNESS = "/opt/harness/bin/harness"
 USER = (2000, 2000)
 """User and group of the image, for callers that are root."""
 
-_DOCKERFILE = Path("docker/Dockerfile")
-_SOURCES = (
-    "docker/Dockerfile",
-    "docker/install-engine.sh",
-    "requirements/harness.txt",
-    "pyproject.toml",
-    "README.md",
-    "LICENSE",
-)
-_PYTHON_IN_IMAGE = "3.11"
-
-Tick = Callable[[str], None]
+_REPOSITORY = "inference-harness"
 
 
 @dataclass(frozen=True)
@@ -39,6 +31,8 @@ class Build:
 
     Attributes:
         base_image: Instead of the pinned one; None for that.
+        engine_from: Whether the base holds the engine, or the locked one is installed; None for what is usual.
+        engine_wheel: The user's own build of the engine, put on top.
         ca_bundle: Certificates that steps of the build trust; None for those that Python trusts here.
         network: Network of the build steps, as ``docker build --network`` takes it.
         rebuild: Build without cache, even if the image is there.
@@ -47,11 +41,30 @@ class Build:
     """
 
     base_image: str | None = None
+    engine_from: From | None = None
+    engine_wheel: Path | None = None
     ca_bundle: Path | None = None
     network: str = "default"
     rebuild: bool = False
     allow_unpinned: bool = False
     registry: str | None = None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What an image is made from.
+
+    Attributes:
+        engine: Its name, which is its package's.
+        platform: Of the image.
+        base: Reference of the base image.
+        parts: Everything else but the harness.
+    """
+
+    engine: str
+    platform: str
+    base: str
+    parts: Ingredients
 
 
 def source_root() -> Path:
@@ -60,10 +73,7 @@ def source_root() -> Path:
     Raises:
         UsageError: It was installed without one.
     """
-    root = Path(__file__).resolve().parents[2]
-    if not (root / _DOCKERFILE).is_file():
-        raise UsageError(f"{root}: no source tree here, and an image is built from one; run from a checkout")
-    return root
+    return source.root()
 
 
 def requirements(engine: str, platform: str) -> Path:
@@ -72,38 +82,71 @@ def requirements(engine: str, platform: str) -> Path:
     Raises:
         UsageError: There are none.
     """
-    folder = source_root() / "docker" / "requirements" / f"{engine}-{platform}"
+    folder = source.root() / "docker" / "requirements" / f"{engine}-{platform}"
     if not folder.is_dir():
-        raise UsageError(f"no {engine} for {platform} comes with the harness; name yours with --engine-python")
+        raise UsageError(
+            f"no {engine} for {platform} comes with the harness; name yours with --engine-python, "
+            "or an image that holds it with --runtime docker --base-image"
+        )
     return folder
 
 
-def base_image(engine: str, platform: str, build: Build) -> str:
-    """What the image is built on: the caller's choice, else the pinned one.
+def recipe(engine: str, platform: str, build: Build) -> Recipe:
+    """What the image is to be made from.
 
     Raises:
-        UsageError: No image is pinned, or its digest is unresolved.
+        UsageError: No base is known or no engine locked for it, or the wheel is none of the engine.
+        CannotJudge: A data file has another content than it must.
     """
+    base, usual = base_of(engine, platform, build)
+    engine_from = build.engine_from or usual
+    locked = source.root() / "docker" / "requirements"
+    packages = None
+    if engine_from == "wheels":
+        folder = requirements(engine, platform)
+        locks = [path for path in (folder / "engine.txt", folder / "torch.txt") if path.is_file()]
+        packages = folder / "packages.txt" if (folder / "packages.txt").is_file() else None
+    else:
+        # NIXL on the package index is built for CUDA; a ROCm build of it has to be in the base.
+        locks = [locked / f"{engine}-router.txt", *([locked / "nixl.txt"] if platform != "rocm" else [])]
+    wheel = _wheel(build.engine_wheel, engine) if build.engine_wheel else None
+    there = tuple(data.fetch(each) for each in DATASETS if not data.missing([each]))
+    return Recipe(engine, platform, base, Ingredients(engine_from, tuple(locks), packages, wheel, there))
+
+
+def base_of(engine: str, platform: str, build: Build) -> tuple[str, From]:
+    """The base image and how the engine usually gets in: there are wheels for the CPU, and images for all else."""
     if build.base_image:
-        return build.base_image
-    return pins.base(engine, platform, allow_unpinned=build.allow_unpinned, mirror=build.registry).reference
+        return build.base_image, "wheels" if platform == "cpu" else "base"
+    pinned = pins.base(engine, platform, allow_unpinned=build.allow_unpinned, mirror=build.registry)
+    return pinned.reference, "base" if pinned.holds_engine else "wheels"
+
+
+def _wheel(path: Path, engine: str) -> Path:
+    if not path.is_file() or path.suffix != ".whl":
+        raise UsageError(f"--engine-wheel {path}: no wheel there (a file that ends in .whl)")
+    if not path.name.lower().startswith(engine):
+        raise UsageError(f"--engine-wheel {path}: not a wheel of {engine}; name the engine with --engine")
+    return path
 
 
 def ensure(engine: str, platform: str, build: Build, on_tick: Tick) -> tuple[str, str]:
     """Name and id of the image, built if it is not there.
 
     Raises:
+        UsageError: It cannot be said what to build.
         CannotJudge: It could not be built.
     """
-    root = source_root()
-    base = base_image(engine, platform, build)
-    lock = requirements(engine, platform)
+    wanted = recipe(engine, platform, build)
+    base_id = pins.identity(wanted.base, on_tick)
     try:
-        tag = name(engine, platform, pins.identity(base, on_tick))
-        found = None if build.rebuild else containers.image_id(tag)
-        if found is None:
-            _build(root, lock, tag, base, build, on_tick)
-            found = containers.image_id(tag)
+        with _context(wanted) as context:
+            identity = _identity(wanted, context, base_id)
+            tag = _tag(wanted, identity)
+            found = None if build.rebuild else containers.image_id(tag)
+            if found is None:
+                make(wanted, context, identity, tag, build, on_tick)
+                found = containers.image_id(tag)
     except containers.ContainerFailed as error:
         raise CannotJudge("the container engine does not answer", cause=str(error)) from error
     if found is None:
@@ -111,72 +154,107 @@ def ensure(engine: str, platform: str, build: Build, on_tick: Tick) -> tuple[str
     return tag, found
 
 
-def name(engine: str, platform: str, base_id: str) -> str:
+def name(engine: str, platform: str, build: Build, base_id: str) -> str:
     """What the image is called: that says everything it is made from, so that one of that name is current.
 
     Args:
         engine: Its name.
         platform: Of the image.
+        build: How it would be built.
         base_id: What its base is, from :func:`harness.run.pins.identity`.
 
     Raises:
-        UsageError: It cannot be built.
+        UsageError: It cannot be said what to build.
+        CannotJudge: A data file has another content than it must.
+        OSError: There is nowhere to put its context together.
     """
-    root = source_root()
-    sources = files.digest(*(root / each for each in _SOURCES), requirements(engine, platform))
-    identity = files.digest_text(sources, files.digest(*_python_files(root)), base_id)
-    return f"inference-harness/{engine}-{platform}:{identity[:12]}"
+    wanted = recipe(engine, platform, build)
+    with _context(wanted) as context:
+        return _tag(wanted, _identity(wanted, context, base_id))
 
 
-def _build(root: Path, lock: Path, tag: str, base: str, build: Build, on_tick: Tick) -> None:
-    bundle = build.ca_bundle or images.ca_bundle()
-    try:
-        client = images.builder()
-        on_tick(f"building {tag} with {client.how}")
-        with _context(root, lock, on_tick) as context:
-            images.build(
-                client,
-                context,
-                dockerfile=str(_DOCKERFILE),
-                tag=tag,
-                arguments={"BASE_IMAGE": base},
-                labels={"org.opencontainers.image.base.name": base},
-                secrets={"ca": bundle} if bundle and bundle.is_file() else {},
-                extra=["--network", build.network, *(["--no-cache"] if build.rebuild else [])],
-                on_tick=on_tick,
-            )
-    except images.BuildFailed as error:
-        last = [line for line in error.output.splitlines() if "ERROR" in line or "error" in line]
-        hint = f"{last[-1].strip()}; give a base image that is here with --base-image, or run with --runtime local"
-        raise CannotJudge(str(error), cause=hint if last else "", details=tail(error.output, 40)) from error
+def _tag(wanted: Recipe, identity: str) -> str:
+    return f"{_REPOSITORY}/{wanted.engine}-{wanted.platform}:{identity[:12]}"
 
 
-def _python_files(root: Path) -> list[Path]:
-    return sorted((root / "harness").rglob("*.py"))
+def build_as(wanted: Recipe, tag: str, build: Build, on_tick: Tick) -> None:
+    """Build an image under a name of the caller's.
+
+    Raises:
+        CannotJudge: It could not be built.
+    """
+    base_id = pins.identity(wanted.base, on_tick)
+    with _context(wanted) as context:
+        make(wanted, context, _identity(wanted, context, base_id), tag, build, on_tick)
 
 
 @contextmanager
-def _context(root: Path, lock: Path, on_tick: Tick) -> Iterator[Path]:
-    """A build context of exactly what the image is made from."""
+def _context(wanted: Recipe) -> Iterator[Path]:
+    """The build context, in a folder that holds nothing else."""
     with tempfile.TemporaryDirectory(prefix="inference-harness-") as folder:
-        context = Path(folder)
-        for name in _SOURCES:
-            (context / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(root / name, context / name)
-        shutil.copytree(lock, context / "docker" / "requirements")
-        for source in _python_files(root):
-            target = context / source.relative_to(root)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, target)
-        wheels = context / "wheels"
-        wheels.mkdir()
-        _fetch_torch(lock / "torch.txt", wheels, on_tick)
+        context = Path(folder) / "context"
+        build_context.make(context, wanted.parts)
         yield context
 
 
-def _fetch_torch(locked: Path, wheels: Path, on_tick: Tick) -> None:
-    """Carry torch into the build if what pip is configured for here has it; else the build finds it itself."""
-    on_tick("looking for torch where pip is configured to look")
-    options = ["--no-deps", "--require-hashes", "--only-binary", ":all:", "--python-version", _PYTHON_IN_IMAGE]
-    options += ["--platform", "manylinux_2_28_x86_64", "--dest", str(wheels), "--requirement", str(locked)]
-    processes.run([processes.own_interpreter(), "-m", "pip", "download", *options], on_tick=on_tick)
+def _identity(wanted: Recipe, context: Path, base_id: str) -> str:
+    """SHA-256 of everything that goes into the image: an image of that name is current."""
+    return files.digest_text(files.digest(context), base_id, wanted.engine, wanted.platform, wanted.parts.engine_from)
+
+
+def make(wanted: Recipe, context: Path, identity: str, tag: str, build: Build, on_tick: Tick) -> None:
+    """Build an image from its context.
+
+    Raises:
+        CannotJudge: It could not be built.
+    """
+    bundle = build.ca_bundle or images.ca_bundle()
+    revision = source.revision()
+    target = images.Target(
+        context,
+        tag,
+        arguments={
+            "BASE_IMAGE": wanted.base,
+            "ENGINE": wanted.engine,
+            "ENGINE_FROM": wanted.parts.engine_from,
+            "SOURCE_DATE_EPOCH": str(revision.date),
+        },
+        labels=_labels(wanted, identity, revision),
+        secrets={"ca": bundle} if bundle and bundle.is_file() else {},
+        network=build.network,
+        no_cache=build.rebuild,
+    )
+    try:
+        client = images.builder()
+        on_tick(f"building {tag} with {client.how}")
+        build_context.fetch(context, on_tick)
+        images.build(client, target, context.parent, on_tick)
+    except images.BuildFailed as error:
+        raise CannotJudge(str(error), cause=_cause(error.output), details=tail(error.output, 40)) from error
+
+
+def _labels(wanted: Recipe, identity: str, revision: source.Revision) -> dict[str, str]:
+    name, _, digest = wanted.base.partition("@")
+    labels = {
+        "org.opencontainers.image.title": f"{_REPOSITORY} {wanted.engine} {wanted.platform}",
+        "org.opencontainers.image.source": revision.origin,
+        "org.opencontainers.image.revision": revision.name,
+        "org.opencontainers.image.version": __version__,
+        "org.opencontainers.image.created": datetime.fromtimestamp(revision.date, UTC).isoformat(),
+        "org.opencontainers.image.base.name": name,
+        "org.opencontainers.image.base.digest": digest or containers.image_id(wanted.base) or "",
+        "org.inference-harness.lock": files.digest(*wanted.parts.locks),
+        "org.inference-harness.identity": identity,
+    }
+    return {name: value for name, value in labels.items() if value}
+
+
+def _cause(output: str) -> str:
+    """What a step itself said went wrong; else the builder's last error and what usually helps."""
+    said = [line.partition("ERROR: ")[2] for line in output.splitlines() if line.startswith("#") and " ERROR: " in line]
+    own = [line for line in said if not line.startswith(("process ", "executor "))]
+    if own:
+        return own[-1].strip()
+    last = [line for line in output.splitlines() if "ERROR" in line or "error" in line]
+    hint = "give a base image that is here with --base-image, or run with --runtime local"
+    return f"{last[-1].strip()}; {hint}" if last else ""

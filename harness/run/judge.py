@@ -50,6 +50,7 @@ def _provenance(prepared: Prepared) -> dict[str, str]:
     if prepared.runtime:
         found |= {"runtime": prepared.runtime.kind, "runtime.environment": prepared.runtime.environment}
         found |= {"runtime.base": prepared.runtime.base} if prepared.runtime.base else {}
+        found |= {"runtime.passthrough": prepared.runtime.passthrough} if prepared.runtime.passthrough else {}
     return found
 
 

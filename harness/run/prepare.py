@@ -13,14 +13,14 @@ import psutil
 
 from harness.ground.clock import utc_now
 from harness.ground.domain import Stage
-from harness.ground.errors import CannotJudge
+from harness.ground.errors import CannotJudge, UsageError
 from harness.mechanism import containers, devices, environments, hub, processes, signals
 from harness.policy import plan
 from harness.policy.cases.model import Model
 from harness.policy.diagnosis import tail
 from harness.policy.plan import Planned
 from harness.policy.protocols import datasets
-from harness.run import checkpoints, engine, image, pins, runtimes
+from harness.run import checkpoints, engine, image, occupancy, pins, runtimes
 from harness.run.context import Context
 from harness.run.data import fetch
 from harness.run.rundir import Checkpoint, Owner, Prepared, RunDir, Runtime
@@ -35,29 +35,33 @@ class Options:
         engine_python: An interpreter of the caller's that has the engine; None for the locked environment.
         environments: Folder of the locked engine environments.
         build: For the image.
+        wait_for_devices: Seconds to wait until enough devices are free.
     """
 
     runtime: runtimes.Choice = "auto"
     engine_python: Path | None = None
     environments: Path = Path(".nox")
     build: image.Build = field(default_factory=image.Build)
+    wait_for_devices: float = 0.0
 
 
 def require_engine(planned: Iterable[Planned], options: Options) -> None:
     """Say before anything is made that an engine is missing, which only the caller can name.
 
     Raises:
-        UsageError: There is no locked environment of the engine on the platform, and no interpreter was given; or an
-            image would be built on a base whose digest is unresolved.
+        UsageError: Nothing says where the engine comes from: no image of it can be built, or, on this machine, none is
+            locked and no interpreter was given; or an image would be built on a base whose digest is unresolved.
     """
     if options.engine_python is not None:
         return
-    in_container = options.runtime != "local" and not containers.unavailable()
-    for each in planned:
-        if not each.skip:
-            if in_container:
-                image.base_image(each.case.engine.name, each.platform, options.build)
-            image.requirements(each.case.engine.name, each.platform)
+    in_image = options.runtime == "docker" or (options.runtime == "auto" and not containers.unavailable())
+    if options.build.engine_wheel and not in_image:
+        raise UsageError("--engine-wheel goes into an image: install it yourself here and name it with --engine-python")
+    for name, platform in {(each.case.engine.name, each.platform) for each in planned if not each.skip}:
+        if in_image:
+            image.recipe(name, platform, options.build)
+        else:
+            image.requirements(name, platform)
 
 
 def create(planned: Planned, path: Path) -> RunDir:
@@ -87,32 +91,17 @@ def run(context: Context, options: Options) -> None:
     with context.progress.stage(Stage.PREPARE):
         kind, why = runtimes.choose("local" if options.engine_python and options.runtime == "auto" else options.runtime)
         context.progress.note(f"runtime {kind}: {why}")
-        found = _devices(context)
+        if plan.devices(context.case, context.prepared.platform):
+            occupancy.visible(context)  # said before anything is made
         made = {}
         for model in context.case.models():
             context.progress.tick(f"model {model.name}")
             made[model.name] = _model(model)
         data = {dataset.file: str(fetch(dataset)) for dataset in datasets(context.case.evaluation)}
         context.rundir.save(context.prepared.model_copy(update={"checkpoints": made, "data": data}))
-        runtime = _local(context, options, why) if kind == "local" else _docker(context, options, why)
-        runtime = runtime.model_copy(update={"devices": found})
+        runtime = (_local if kind == "local" else _docker)(context, options, why)
         context.rundir.save(context.prepared.model_copy(update={"runtime": runtime}))
         engine.ask(context)
-
-
-def _devices(context: Context) -> list[str]:
-    """As many accelerators as the case needs, the first that this machine shows; indices never wrap around."""
-    prepared = context.prepared
-    needed = plan.devices(prepared.case, prepared.platform)
-    found = devices.visible(prepared.platform)
-    if len(found) < needed:
-        raise CannotJudge(f"needs {needed} {prepared.platform} devices, there are {len(found)}")
-    wanted = prepared.case.device_memory_gib
-    for name in found[:needed]:
-        there = devices.memory_gib(prepared.platform, name) if wanted else None
-        if there is not None and there < wanted:
-            raise CannotJudge(f"device {name} has {there:.0f} GiB, the case needs {wanted}")
-    return found[:needed]
 
 
 def _model(model: Model) -> Checkpoint:
@@ -130,15 +119,20 @@ def _model(model: Model) -> Checkpoint:
 
 
 def _local(context: Context, options: Options, why: str) -> Runtime:
-    if options.engine_python:
-        # Not resolved: a virtual environment's interpreter is a link that must be called by its own name.
-        python = options.engine_python.absolute()
-        return Runtime(kind="local", why=why, engine_python=str(python), environment="given")
+    # Not resolved: a virtual environment's interpreter is a link that must be called by its own name.
+    given = options.engine_python.absolute() if options.engine_python else None
+    python, lock = (given, "given") if given else _environment(context, options)
+    found = occupancy.lease(context, options.wait_for_devices)
+    return Runtime(kind="local", why=why, engine_python=str(python), environment=lock, devices=found)
+
+
+def _environment(context: Context, options: Options) -> tuple[Path, str]:
+    """Interpreter of the locked environment, installed if it is not there, and the SHA-256 of its lock."""
     prepared = context.prepared
     name, root = prepared.case.engine.name, image.source_root()
     folder = (options.environments / f"engine-{name}-{prepared.platform}").absolute()
     try:
-        python, lock = environments.ensure(
+        return environments.ensure(
             folder,
             root / "docker" / "install-engine.sh",
             image.requirements(name, prepared.platform),
@@ -148,23 +142,30 @@ def _local(context: Context, options: Options, why: str) -> Runtime:
         context.rundir.log("install").write_text(error.output)
         last = error.output.strip().splitlines()[-1:] or [f"status {error.status}"]
         raise CannotJudge(f"{name} could not be installed", cause=last[0], details=tail(error.output, 40)) from error
-    return Runtime(kind="local", why=why, engine_python=str(python), environment=lock)
 
 
 def _docker(context: Context, options: Options, why: str) -> Runtime:
     prepared = context.prepared
     engine_name, platform = prepared.case.engine.name, prepared.platform
     name, identity = image.ensure(engine_name, platform, options.build, lambda line: context.progress.tick(line[:140]))
-    base = pins.content(image.base_image(engine_name, platform, options.build))
+    base = pins.content(image.base_of(engine_name, platform, options.build)[0])
+    found = occupancy.lease(context, options.wait_for_devices)
+    given = runtimes.plan_devices(prepared.case, platform, found)
+    if given.how:
+        context.progress.note(f"devices by {given.how}")
+    for what, reason in prepared.case.container.reasons.items():
+        context.progress.note(f"container: {what}: {reason}")
     folders = [made.whole for made in prepared.checkpoints.values()]
     folders += {Path(path).parent for path in prepared.data.values()}
     with signals.deferred():
-        container = runtimes.start_container(context.rundir, name, prepared.run_id, folders)
+        container = runtimes.start_container(context.rundir, name, folders, given)
         runtime = Runtime(
             kind="docker",
             why=why,
             engine_python=image.ENGINE_PYTHON,
             environment=identity,
+            devices=found,
+            passthrough=given.how,
             container=container,
             base=base,
         )

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from harness.ground.clock import SYSTEM_CLOCK, Clock, utc_now
 from harness.ground.domain import Outcome, Stage
 from harness.ground.errors import CannotJudge, Interrupted
+from harness.ground.secrets import mask
 from harness.run.rundir import Event, RunDir
 
 Sink = Callable[[Event], None]
@@ -76,7 +77,9 @@ class Progress:
         self._sink(event)
 
     def _event(self, kind: str, **fields: object) -> Event:
+        """An event; whoever wrote its texts, no secret is in them, nor in what is made of them: result and XML."""
         elapsed = round(self._clock.monotonic() - self._began, 3)
+        masked = {name: mask(value) if isinstance(value, str) else value for name, value in fields.items()}
         return Event.model_validate(
-            {"time": utc_now().isoformat(), "stage": self._stage, "kind": kind, "elapsed": elapsed, **fields}
+            {"time": utc_now().isoformat(), "stage": self._stage, "kind": kind, "elapsed": elapsed, **masked}
         )

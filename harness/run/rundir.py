@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from harness.ground.domain import Outcome, Sample, Server, Stage, StageRecord
+from harness.ground.domain import Device, Outcome, Sample, Server, Stage, StageRecord, Usage
 from harness.ground.errors import UsageError
 from harness.mechanism import files
 from harness.mechanism.processes import Started
@@ -41,8 +41,10 @@ class Runtime(Document):
     """SHA-256 of the environment's lock, id of the image, or ``given`` for an interpreter of the caller's."""
     base: str = ""
     """Base image of a container's image: with its digest, or with its id if it was made on this machine."""
-    devices: list[str] = []
-    """Accelerators of the run, as the driver or the visible-devices variable names them."""
+    devices: list[Device] = []
+    """Accelerators of the run."""
+    passthrough: str = ""
+    """How the container was given them, in words; empty without a container or without any."""
     container: str = ""
     """Id of the container that holds the servers; empty without one."""
 
@@ -97,6 +99,15 @@ class Servers(Document):
 
     servers: list[RunningServer]
     stopped: Stopped | None = None
+
+
+class Occupancy(Document):
+    """``devices.json``: what the devices of the run were used for, by UUID; None where nobody can say."""
+
+    before: dict[str, Usage | None]
+    after: dict[str, Usage | None] | None = None
+    left: list[str] = []
+    """What had not come back when everything was stopped, one line a device."""
 
 
 class Ready(Document):

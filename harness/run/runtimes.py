@@ -6,16 +6,15 @@ import os
 from pathlib import Path
 from typing import Literal, Protocol
 
-from harness.ground.domain import Outcome, Stage
+from harness.ground.domain import Device, Outcome, Stage
 from harness.ground.errors import CannotJudge
-from harness.mechanism import containers
-from harness.run import image, stages
+from harness.mechanism import containers, passthrough
+from harness.mechanism.passthrough import Passthrough
+from harness.policy.cases.model import Case
+from harness.run import image, occupancy, stages
 from harness.run.console import Console
 from harness.run.context import Context
 from harness.run.rundir import Event, RunDir, Runtime
-
-_SHM_BYTES = 1 << 30
-"""vLLM passes messages and UCX moves KV cache through shared memory; Docker's default of 64 MiB is too small."""
 
 Choice = Literal["auto", "local", "docker"]
 
@@ -53,6 +52,8 @@ class Local:
 
     def perform(self, stage: Stage, context: Context) -> None:
         stages.perform(stage, context)
+        if stage is Stage.STOP:
+            occupancy.after(context)
 
 
 class Docker:
@@ -75,6 +76,7 @@ class Docker:
             except CannotJudge:
                 with context.progress.stage(stage):  # so that it is on record, and with it in the verdict
                     raise
+            occupancy.after(context)
 
     def _execute(self, stage: Stage, context: Context, container: str) -> None:
         rundir = context.rundir
@@ -113,7 +115,19 @@ def of(runtime: Runtime, console: Console) -> Place:
     return Docker(console) if runtime.kind == "docker" else Local()
 
 
-def start_container(rundir: RunDir, image_name: str, run_id: str, checkpoints: list[Path]) -> str:
+def plan_devices(case: Case, platform: str, devices: list[Device]) -> Passthrough:
+    """How the container of a case gets the devices of its run.
+
+    Raises:
+        CannotJudge: It cannot, here.
+    """
+    try:
+        return passthrough.plan(platform, devices, containers.engine(), infiniband=case.container.infiniband)
+    except (passthrough.Impossible, containers.ContainerFailed) as error:
+        raise CannotJudge("the container cannot be given its devices", cause=str(error)) from error
+
+
+def start_container(rundir: RunDir, image_name: str, read_only: list[Path], devices: Passthrough) -> str:
     """Start the container of a run and return its id.
 
     It runs as the caller, so that files are the caller's, or, if that is root, as the image's own user, to whom the
@@ -124,16 +138,21 @@ def start_container(rundir: RunDir, image_name: str, run_id: str, checkpoints: l
     """
     user = (os.getuid(), os.getgid()) if os.getuid() else image.USER
     containers.hand_over(rundir.path, user)
-    labels = {containers.LABEL: run_id, containers.LABEL_FOLDER: str(rundir.path)}
+    prepared = rundir.prepared()
+    labels = {containers.LABEL: prepared.run_id, containers.LABEL_FOLDER: str(rundir.path)}
+    extras = prepared.case.container
     try:
         return containers.start(
             image_name,
-            name=f"inference-harness-{run_id[:12]}",
+            name=f"inference-harness-{prepared.run_id[:12]}",
             labels=labels,
             folder=rundir.path,
-            read_only=checkpoints,
+            read_only=read_only,
             user=user,
-            shm_bytes=_SHM_BYTES,
+            shm_bytes=int(extras.shm_gib * 2**30),
+            devices=devices,
+            seccomp=not extras.seccomp_unconfined,
+            memlock=not extras.memlock_unlimited,
         )
     except containers.ContainerFailed as error:
         containers.hand_over(rundir.path, (os.getuid(), os.getgid()))

@@ -94,8 +94,15 @@ def _here(platforms: Collection[Platform]) -> Platform:
     if len(platforms) == 1:
         return next(iter(platforms))
     for platform in PLATFORMS:
-        if platform in platforms and devices.visible(platform):
+        if platform in platforms and _has_devices(platform):
             return platform
     if "cpu" in platforms:
         return "cpu"
     raise UsageError(f"the cases run on {', '.join(sorted(platforms))}; choose one with --platform")
+
+
+def _has_devices(platform: Platform) -> bool:
+    try:
+        return bool(devices.visible(platform))
+    except devices.NoSuchDevice as error:
+        raise UsageError(str(error)) from None

@@ -66,6 +66,8 @@ def run_case(rundir: RunDir, options: prepare.Options, console: Console, *, keep
         interrupted = str(signal)
     finally:
         result = _finish(context, console, stage, interrupted, keep=keep)
+        if not keep:
+            context.held.close()
     console.result(result)
     return result
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.helpers import busy_ports, left_in
+from harness.mechanism import containers
+from tests.helpers import busy_ports, harness, left_in
 
 DISAGG = "disagg/known_answer_eagle3"
 SINGLE = "eagle3/known_answer"
 LOCAL = ("--runtime", "local")
+WITH_DOCKER = {"DOCKER_HOST": os.environ.get("DOCKER_HOST", "")}
 
 
 @pytest.fixture
@@ -20,6 +23,27 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path
     assert left_in(tmp_path) == []
     assert busy_ports(tmp_path) == []
+
+
+@pytest.fixture(scope="session")
+def base_options(request: pytest.FixtureRequest) -> list[str]:
+    """Options that say how images are built here: the base first, if one is given."""
+    reason = containers.unavailable()
+    if reason:
+        pytest.skip(f"no container engine answers: {reason}")
+    base = request.config.getoption("--base-image")
+    network = str(request.config.getoption("--build-network"))
+    return [*(["--base-image", str(base)] if base else []), "--build-network", network]
+
+
+@pytest.fixture(scope="session")
+def image_options(base_options: list[str]) -> list[str]:
+    """The same, once the image of vLLM on CPU is built."""
+    done = harness("build", *base_options, env=WITH_DOCKER)
+    if done.returncode and "--base-image" not in base_options:
+        pytest.skip(f"the default base image cannot be had here; give one with --base-image: {done.stderr.strip()}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return base_options
 
 
 @pytest.hookimpl(tryfirst=True)

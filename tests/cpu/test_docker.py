@@ -14,25 +14,8 @@ import docker
 from harness.mechanism import containers
 from harness.mechanism.containers import LABEL, LABEL_FOLDER
 from harness.run import pins
-from tests.cpu.conftest import DISAGG, SINGLE
+from tests.cpu.conftest import DISAGG, SINGLE, WITH_DOCKER
 from tests.helpers import begin, end, harness, run, wait_for
-
-WITH_DOCKER = {"DOCKER_HOST": os.environ.get("DOCKER_HOST", "")}
-
-
-@pytest.fixture(scope="session")
-def image_options(request: pytest.FixtureRequest) -> list[str]:
-    """Options that name the base image, once the image is built."""
-    reason = containers.unavailable()
-    if reason:
-        pytest.skip(f"no container engine answers: {reason}")
-    base = request.config.getoption("--base-image")
-    options = ["--base-image", str(base)] if base else []
-    done = harness("build", *options, env=WITH_DOCKER)
-    if done.returncode and not base:
-        pytest.skip(f"the default base image cannot be had here; give one with --base-image: {done.stderr.strip()}")
-    assert done.returncode == 0, done.stdout + done.stderr
-    return options
 
 
 @pytest.fixture
@@ -119,10 +102,11 @@ def test_a_container_removed_behind_our_back_is_an_error(folder: Path, image_opt
 
 
 def test_a_container_of_somebody_else_is_never_removed(image_options: list[str]) -> None:
-    image = image_options[1] if image_options else pins.base("vllm", "cpu", allow_unpinned=False).reference
+    named = "--base-image" in image_options
+    image = image_options[1] if named else pins.base("vllm", "cpu", allow_unpinned=False).reference
     client = docker.from_env()
     try:
-        other = client.containers.run(image, ["sleep", "60"], detach=True)
+        other = client.containers.run(image, ["sleep", "60"], detach=True, network_mode="none")
         try:
             with pytest.raises(containers.ContainerFailed, match="is not ours"):
                 containers.remove(str(other.id))

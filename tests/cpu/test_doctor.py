@@ -84,7 +84,7 @@ def test_an_image_that_is_there_needs_no_network(client: docker.DockerClient, ba
     from harness.run import image
 
     base_id = str(client.images.get(base).id)
-    name = image.name("vllm", "cpu", base_id)
+    name = image.name("vllm", "cpu", image.Build(base_image=base), base_id)
     repository, _, tag = name.partition(":")
     client.images.get(base).tag(repository, tag)
     try:

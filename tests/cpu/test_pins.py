@@ -16,7 +16,7 @@ import requests
 import docker
 from harness.mechanism import containers, ports
 from harness.run import pins
-from tests.cpu.test_docker import WITH_DOCKER
+from tests.cpu.conftest import WITH_DOCKER
 from tests.helpers import REPOSITORY, command, environment, harness, wait_for
 
 CONFIG = """

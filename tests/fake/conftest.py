@@ -13,9 +13,12 @@ from tests.helpers import Run, busy_ports, edited, left_in, run
 
 SINGLE = "eagle3/known_answer"
 DISAGG = "disagg/known_answer_eagle3"
+ONE_POINT = "mtp/known_answer_k1"
+"""A case on one server without a matrix."""
 SGLANG = "sglang_eagle3/known_answer"
 SMALL: dict[str, dict[str, Any]] = {
     SINGLE: {"evaluation/items": 8},
+    ONE_POINT: {"evaluation/items": 8},
     SGLANG: {"evaluation/items": 8, "platforms": ["cpu"]},
     DISAGG: {
         "evaluation/items": 8,

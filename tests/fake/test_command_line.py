@@ -55,9 +55,9 @@ def test_every_option_and_command_has_a_help_text() -> None:
             "nothing matches suite disag; suites are: disagg, draft_model, eagle3",
         ),
         (
-            ["run", "--suite", "mtp", "--platform", "cuda"],
+            ["run", "--suite", "mtp", "--platform", "rocm"],
             2,
-            "no vllm for cuda comes with the harness",
+            "no vllm for rocm comes with the harness",
         ),
         (["run", "--suite", "gemma4_mtp", "--platform", "cpu"], 3, "nothing matches suite gemma4_mtp, platform cpu"),
         (["serve", "nothing/here", "--run-dir", "x"], 3, "no case 'nothing/here'"),

@@ -96,6 +96,10 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
     ),
     ({"matrx/tp": {"1": {}}}, "matrx: unknown key; did you mean 'matrix'?"),
     ({"serve/speculation/method": "mtp"}, "serve.speculation.model: mtp on vllm does not know it; known: num_spec"),
+    ({"container/capabilities": ["SYS_PTRACE"]}, "container.capabilities: unknown key"),
+    ({"container/memlock_unlimited": True}, "container.memlock_unlimited: Input should be a valid string"),
+    ({"container/seccomp_unconfined": "because"}, "container.seccomp_unconfined: String should have at least 20"),
+    ({"container/shm_gib": 0.0}, "container.shm_gib: Input should be greater than 0"),
 ]
 
 

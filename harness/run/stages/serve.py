@@ -8,11 +8,11 @@ from pathlib import Path
 
 from harness.ground.domain import Server
 from harness.ground.errors import CannotJudge
-from harness.mechanism import devices, files, ports, processes, signals
+from harness.mechanism import devices, files, passthrough, ports, processes, signals
 from harness.policy.engines.base import Place, shell_line
 from harness.run import engine
 from harness.run.context import Context
-from harness.run.rundir import RunningServer, Servers
+from harness.run.rundir import RunningServer, Runtime, Servers
 
 
 def run(context: Context) -> None:
@@ -24,7 +24,7 @@ def run(context: Context) -> None:
     prepared, rundir = context.prepared, context.rundir
     python = context.runtime.engine_python
     checkpoints = {name: checkpoint.path for name, checkpoint in prepared.checkpoints.items()}
-    apart = _Apart(prepared.platform, context.runtime.devices)
+    apart = _Apart(prepared.platform, _names(context.runtime))
     servers = context.engine.servers(prepared.case, Place(python, checkpoints, ports.Ports().take, apart))
     servers = engine.spelt(context, servers)
     files.write(rundir.path / "commands.sh", _commands(servers, rundir.cwd))
@@ -50,6 +50,11 @@ def run(context: Context) -> None:
             rundir.write("servers", Servers, Servers(servers=started))
 
 
+def _names(runtime: Runtime) -> list[str]:
+    """What the devices of the run are called where the servers run."""
+    return passthrough.names_inside(runtime.devices) if runtime.container else [each.name for each in runtime.devices]
+
+
 class _Apart:
     """Sets devices apart, in the order in which they are listed."""
 
@@ -60,7 +65,7 @@ class _Apart:
         if not self._left:
             return {}  # of a platform without devices
         mine, self._left = self._left[:count], self._left[count:]
-        return {devices.variable(self._platform): ",".join(mine)}
+        return devices.environment(self._platform, mine)
 
 
 def _working_folder(cwd: Path, server: Server) -> Path:

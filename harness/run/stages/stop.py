@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from harness.ground.domain import CheckResult, Outcome
 from harness.mechanism import signals, stopping
 from harness.mechanism.stopping import Stopped
 from harness.run.context import Context
-from harness.run.rundir import Ready, RunDir, Servers
+from harness.run.rundir import Occupancy, Ready, RunDir, Servers
 
 _GRACE_BEFORE_READY = 5.0
+_NAMED = 8
 
 
 def run(context: Context) -> None:
@@ -43,22 +46,31 @@ def teardown(rundir: RunDir) -> list[CheckResult]:
     stopped = document.stopped
     wrong = []
     if stopped.alive:
-        wrong.append(f"still running: {', '.join(stopped.alive)}")
+        wrong.append(f"still running: {_some(stopped.alive)}")
     if stopped.leaked:
-        wrong.append(f"left its server's process group and had to be killed: {', '.join(stopped.leaked)}")
+        wrong.append(f"left its server's process group and had to be killed: {_some(stopped.leaked)}")
     if stopped.busy_ports:
         wrong.append(f"ports still in use: {', '.join(map(str, stopped.busy_ports))}")
+    occupancy = rundir.read("devices", Occupancy)
+    devices = occupancy.left if occupancy else []
+    wrong += devices
     note = f"needed SIGKILL: {', '.join(stopped.killed)}" if stopped.killed else ""
-    left = len(stopped.alive) + len(stopped.leaked) + len(stopped.busy_ports)
+    left = len(stopped.alive) + len(stopped.leaked) + len(stopped.busy_ports) + len(devices)
     return [
         CheckResult(
             name="teardown",
             outcome=Outcome.ERROR if wrong else Outcome.PASS,
             measured=f"{left} left",
             expected="0 left",
-            bound="no process, no port",
+            bound="no process, no port" + (", no memory of a device" if occupancy else ""),
             n=len(document.servers),
             message="; ".join(wrong),
             details=note,
         )
     ]
+
+
+def _some(names: Sequence[str]) -> str:
+    """A few of many: a compiler that was interrupted leaves hundreds."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more

@@ -1,0 +1,143 @@
+"""Images in the container engine's store: looked at, read layer by layer, removed."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Collection, Iterator
+from typing import IO, TYPE_CHECKING
+
+import docker.errors
+
+from harness.ground.layers import Entry, Image, Layer
+from harness.mechanism.containers import _client
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer  # collections.abc has it from Python 3.12 on
+
+_READ_TIMEOUT = 600
+_CHUNK = 1 << 20
+_SETTINGS = ("Cmd", "Entrypoint", "Env", "ExposedPorts", "Labels", "StopSignal", "User", "Volumes", "WorkingDir")
+_KINDS = {
+    tarfile.REGTYPE: "file",
+    tarfile.AREGTYPE: "file",
+    tarfile.DIRTYPE: "folder",
+    tarfile.SYMTYPE: "link",
+    tarfile.LNKTYPE: "hard link",
+    tarfile.CHRTYPE: "device",
+    tarfile.BLKTYPE: "device",
+    tarfile.FIFOTYPE: "pipe",
+}
+
+
+def image(reference: str) -> Image:
+    """An image of the store.
+
+    Raises:
+        ContainerFailed: There is none of that name, or the engine does not answer.
+    """
+    with _client() as client:
+        attrs = client.images.get(reference).attrs
+        settings = {name: attrs["Config"].get(name) for name in _SETTINGS}
+        return Image(str(attrs["Id"]), tuple(attrs["RootFS"]["Layers"]), settings)
+
+
+def remove(reference: str) -> None:
+    """Remove a name, and the image with it if it was its last; one that is gone already is fine.
+
+    Raises:
+        ContainerFailed: The engine refused.
+    """
+    with _client() as client:
+        try:
+            client.images.remove(reference)
+        except docker.errors.ImageNotFound:
+            return
+
+
+def layers(reference: str, wanted: Collection[int]) -> dict[int, Layer]:
+    """Some layers of an image by number, read from ``docker save`` without keeping it.
+
+    Raises:
+        ContainerFailed: There is no such image, or the engine does not answer.
+    """
+    with _client(timeout=_READ_TIMEOUT) as client:
+        return read(io.BufferedReader(_Stream(client.images.get(reference).save()), _CHUNK), wanted)
+
+
+def read(archive: IO[bytes], wanted: Collection[int]) -> dict[int, Layer]:
+    """Some layers of an archive as ``docker save`` writes it, plain or compressed, in either of its two forms.
+
+    Which file is which layer stands at the archive's end, so all are read.
+    """
+    found: dict[str, Layer] = {}
+    names: list[str] = []
+    aliases: dict[str, str] = {}
+    with tarfile.open(fileobj=archive, mode="r|") as saved:
+        for member in saved:
+            if member.issym():  # a layer that an image has twice
+                aliases[member.name] = _beside(member.name, member.linkname)
+            content = saved.extractfile(member) if member.isfile() else None
+            if content is None:
+                continue
+            if member.name == "manifest.json":
+                names = json.load(content)[0]["Layers"]
+            elif member.name.endswith(".tar") or member.name.startswith("blobs/"):
+                layer = _layer(content)
+                if layer is not None:
+                    found[member.name] = layer
+    return {number: found[aliases.get(name, name)] for number, name in enumerate(names) if number in wanted}
+
+
+def _beside(name: str, link: str) -> str:
+    """``../ID/layer.tar`` as seen from ``OTHER/layer.tar``."""
+    parts = name.split("/")[:-1]
+    for part in link.split("/"):
+        parts = parts[:-1] if part == ".." else [*parts, part]
+    return "/".join(parts)
+
+
+def _layer(content: IO[bytes]) -> Layer | None:
+    """The entries of a layer; None if it is none, but a configuration in JSON."""
+    try:
+        with tarfile.open(fileobj=content, mode="r|*") as layer:
+            return {member.name: _entry(layer, member) for member in layer}
+    except tarfile.ReadError:
+        return None
+
+
+def _entry(layer: tarfile.TarFile, member: tarfile.TarInfo) -> Entry:
+    kind = _KINDS.get(member.type, f"type {member.type!r}")
+    link = f"{member.devmajor}:{member.devminor}" if kind == "device" else member.linkname
+    sha = ""
+    if kind == "file":
+        content = layer.extractfile(member)
+        assert content is not None, "a regular file has a content"
+        digest = hashlib.sha256()
+        while chunk := content.read(_CHUNK):
+            digest.update(chunk)
+        sha = digest.hexdigest()
+    return Entry(kind, member.mode, (member.uid, member.gid), member.mtime, link, sha)
+
+
+class _Stream(io.RawIOBase):
+    """Chunks as a file."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks, self._left = chunks, b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Buffer) -> int:
+        target = memoryview(buffer)
+        while not self._left:
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                return 0
+            self._left = chunk
+        part, self._left = self._left[: len(target)], self._left[len(target) :]
+        target[: len(part)] = part
+        return len(part)

@@ -1,0 +1,135 @@
+"""The devices of a run: leased before, looked at before and after, and never anybody else's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import psutil
+
+from harness.ground.clock import Deadline
+from harness.ground.domain import Device, Tenant, Usage
+from harness.ground.errors import CannotJudge
+from harness.mechanism import devices, leases, processes
+from harness.policy import plan
+from harness.run.context import Context
+from harness.run.rundir import Occupancy
+
+IDLE_BYTES = 1 << 30
+"""What a driver may keep for itself on a device that nobody uses; some keep a few hundred MiB."""
+
+_SETTLE = 15.0
+"""Seconds that memory may take to come back: drivers free it after the process is gone."""
+
+
+def lease(context: Context, wait: float) -> list[Device]:
+    """As many free accelerators as the case needs, of those that this machine shows; theirs until the context ends.
+
+    Raises:
+        CannotJudge: There are too few, they are too small, or others have them.
+    """
+    prepared = context.prepared
+    needed, platform = plan.devices(prepared.case, prepared.platform), prepared.platform
+    if not needed:
+        return []
+    there = visible(context)
+    holder = f"{prepared.suite}/{prepared.name} in {context.rundir.path}"
+    try:
+        found, held = leases.acquire(
+            there,
+            needed,
+            holder,
+            foreign=lambda device: foreign(platform, device),
+            wait=wait,
+            on_tick=context.progress.tick,
+            clock=context.clock,
+        )
+    except (leases.Refused, leases.Unusable) as error:
+        hint = "; --wait-for-devices waits" if isinstance(error, leases.Refused) else ""
+        raise CannotJudge(f"needs {needed} {platform} devices", cause=f"{error}{hint}") from error
+    context.held.enter_context(held)
+    context.rundir.write("devices", Occupancy, Occupancy(before=_usage(platform, found)))
+    return found
+
+
+def visible(context: Context) -> list[Device]:
+    """The accelerators that the case may use; indices never wrap around.
+
+    Raises:
+        CannotJudge: There are too few, or too small ones.
+    """
+    case, platform = context.case, context.prepared.platform
+    needed = plan.devices(case, platform)
+    try:
+        there = devices.visible(platform)
+    except devices.NoSuchDevice as error:
+        raise CannotJudge(str(error)) from error
+    if len(there) < needed:
+        raise CannotJudge(f"needs {needed} {platform} devices, there are {len(there)}")
+    large = [each for each in there if not 0 < each.memory_bytes < case.device_memory_gib << 30]
+    if len(large) < needed:
+        small = next(each for each in there if each not in large)
+        raise CannotJudge(
+            f"device {small.name} has {small.memory_bytes / 2**30:.0f} GiB, the case needs {case.device_memory_gib}"
+        )
+    return large
+
+
+def after(context: Context) -> None:
+    """Look at the devices once everything was stopped, and write down what did not come back."""
+    found = context.rundir.read("devices", Occupancy)
+    runtime = context.prepared.runtime
+    if found is None or runtime is None:
+        return
+    platform = context.prepared.platform
+    deadline = Deadline(_SETTLE, context.clock)
+    while True:
+        now = _usage(platform, runtime.devices)
+        left = [line for device in runtime.devices for line in _left(device, found.before, now)]
+        if not left or deadline.passed:
+            break
+        context.clock.sleep(0.25)
+    context.rundir.write("devices", Occupancy, found.model_copy(update={"after": now, "left": left}))
+
+
+def _usage(platform: str, chosen: list[Device]) -> dict[str, Usage | None]:
+    return {device.uuid: devices.usage(platform, device) for device in chosen}
+
+
+def foreign(platform: str, device: Device) -> str:
+    """Who uses a device that nobody leased: a process, or memory of one that cannot be seen from here."""
+    usage = devices.usage(platform, device)
+    if usage is None:
+        return ""
+    if usage.tenants:
+        return f"in use by {', '.join(_named(tenant) for tenant in usage.tenants)}"
+    if usage.memory_bytes > IDLE_BYTES:
+        return f"{_mib(usage.memory_bytes)} in use by a process that cannot be seen from here"
+    return ""
+
+
+def _left(device: Device, before: Mapping[str, Usage | None], now: Mapping[str, Usage | None]) -> list[str]:
+    first, last = before.get(device.uuid), now.get(device.uuid)
+    if first is None or last is None:
+        return []
+    known = {tenant.pid for tenant in first.tenants}
+    strangers = [_named(tenant) for tenant in last.tenants if tenant.pid not in known]
+    more = last.memory_bytes - first.memory_bytes
+    if not strangers and more > IDLE_BYTES:
+        strangers = [f"{_mib(more)} of a process that cannot be seen from here"]
+    return [f"device {device.name} is still in use by {', '.join(strangers)}"] if strangers else []
+
+
+def _named(tenant: Tenant) -> str:
+    """A process as people can find it: with its command and, if it is one of ours, the run it belongs to."""
+    memory = f", {_mib(tenant.memory_bytes)}" if tenant.memory_bytes else ""
+    try:
+        process = psutil.Process(tenant.pid)
+        user, what = process.username(), " ".join(process.cmdline())[:80] or process.name()
+    except (psutil.Error, OSError):
+        return f"pid {tenant.pid}{memory}"
+    run = processes.run_of(process)
+    return f"{what} (pid {tenant.pid}, {user}{memory}{f', of the run in {run}' if run else ''})"
+
+
+def _mib(amount: int) -> str:
+    return f"{amount >> 20} MiB"

@@ -1,0 +1,231 @@
+"""Leases: two runs on one host, strangers on a device, and what is left on one."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.ground.domain import Device
+from harness.mechanism import leases
+from harness.run.rundir import Servers
+from tests.fake.conftest import ONE_POINT, QUICK, SMALL
+from tests.fake.hosts import Nvidia
+from tests.fake_engine.install import install
+from tests.helpers import Run, begin, edited, end, harness, left_in, run, wait_for
+
+GPU: dict[str, Any] = SMALL[ONE_POINT] | QUICK | {"platforms": ["cuda"]}
+
+
+def arguments(folder: Path, faults: dict[str, dict[str, Any]] | None = None, **changes: Any) -> list[str | Path]:
+    cases = edited(folder / "cases", ONE_POINT, GPU | changes)
+    return ["--cases", cases, "--engine-python", install(folder / "engine", faults or {})]
+
+
+def visible_to(done: Run) -> str:
+    servers = Servers.model_validate_json((done.directory / "servers.json").read_bytes()).servers
+    return servers[0].server.env["CUDA_VISIBLE_DEVICES"]
+
+
+@pytest.fixture
+def stranger() -> Iterator[subprocess.Popen[bytes]]:
+    """A process of somebody else."""
+    with subprocess.Popen(["sleep", "300"]) as process:
+        yield process
+        assert process.poll() is None, "nobody else's process may be touched"
+        process.kill()
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[tuple[Nvidia, subprocess.Popen[str]]]:
+    """A host with two devices, and a run that holds the first of them and takes its time."""
+    host = Nvidia(tmp_path / "host", 2)
+    slow = {"server": {"start_after": 300}}
+    process = begin(tmp_path / "first", *arguments(tmp_path / "first", slow, **{"timeouts/start": 300.0}), env=host.env)
+    wait_for(lambda: list((tmp_path / "first").glob("runs/*/servers.json")))
+    yield host, process
+    if process.poll() is None:
+        end(process, signal.SIGTERM, tmp_path / "first")
+    assert left_in(tmp_path) == []
+
+
+def test_a_second_run_takes_the_next_free_device(tmp_path: Path, running: tuple[Nvidia, subprocess.Popen[str]]) -> None:
+    done = run(tmp_path, *arguments(tmp_path), env=running[0].env)
+    assert done.code == 0, done.output
+    assert visible_to(done) == "1"
+
+
+def test_a_second_run_is_refused_with_the_name_of_the_holder(
+    tmp_path: Path, running: tuple[Nvidia, subprocess.Popen[str]]
+) -> None:
+    host, first = running
+    done = run(tmp_path, *arguments(tmp_path), env=host.env | {"CUDA_VISIBLE_DEVICES": "0"})
+    assert done.code == 4
+    message = done.problems["prepare"]
+    assert "needs 1 cuda devices: 0 of 1 free; 0: leased by mtp/known_answer_k1 in " in message
+    assert f"(pid {first.pid}, " in message
+    assert not (done.directory / "servers.json").exists()
+
+
+def test_a_second_run_waits_if_it_is_told_to(tmp_path: Path, running: tuple[Nvidia, subprocess.Popen[str]]) -> None:
+    host, first = running
+    second = begin(
+        tmp_path,
+        *arguments(tmp_path),
+        "--wait-for-devices",
+        "60",
+        env=host.env | {"CUDA_VISIBLE_DEVICES": "0"},
+    )
+    wait_for(lambda: any("waiting for 1 devices" in path.read_text() for path in tmp_path.glob("runs/*/events.jsonl")))
+    end(first, signal.SIGTERM, tmp_path / "first")
+    done = end(second, None, tmp_path)
+    assert done.code == 0, done.output
+
+
+def test_a_killed_run_holds_nothing(tmp_path: Path, running: tuple[Nvidia, subprocess.Popen[str]]) -> None:
+    host, first = running
+    end(first, signal.SIGKILL, tmp_path / "first")
+    done = run(tmp_path, *arguments(tmp_path), env=host.env)
+    assert done.code == 0, done.output
+    assert visible_to(done) == "0"
+    assert harness("reap", "--runs", tmp_path / "first").returncode == 0
+
+
+def test_a_waiting_run_can_be_interrupted(tmp_path: Path, running: tuple[Nvidia, subprocess.Popen[str]]) -> None:
+    env = running[0].env | {"CUDA_VISIBLE_DEVICES": "0"}
+    second = begin(tmp_path, *arguments(tmp_path), "--wait-for-devices", "60", env=env)
+    wait_for(lambda: any("waiting for 1 devices" in path.read_text() for path in tmp_path.glob("runs/*/events.jsonl")))
+    assert end(second, signal.SIGINT, tmp_path).code == 130
+
+
+def test_a_device_that_somebody_uses_is_left_alone(tmp_path: Path, stranger: subprocess.Popen[bytes]) -> None:
+    host = Nvidia(tmp_path / "host", 1)
+    host.gpus[0] |= {"used": 3 << 30, "processes": [[stranger.pid, 3 << 30]]}
+    host.write()
+    done = run(tmp_path, *arguments(tmp_path), env=host.env)
+    assert done.code == 4
+    assert f"0: in use by sleep 300 (pid {stranger.pid}, " in done.problems["prepare"]
+    assert ", 3072 MiB)" in done.problems["prepare"]
+
+
+def test_memory_of_a_process_that_cannot_be_seen_counts(tmp_path: Path) -> None:
+    host = Nvidia(tmp_path / "host", 1)
+    host.gpus[0]["used"] = 3 << 30
+    host.write()
+    done = run(tmp_path, *arguments(tmp_path), env=host.env)
+    assert done.code == 4
+    assert "3072 MiB in use by a process that cannot be seen from here" in done.problems["prepare"]
+
+
+def test_what_the_driver_keeps_for_itself_does_not_count(tmp_path: Path) -> None:
+    host = Nvidia(tmp_path / "host", 1)
+    host.gpus[0]["used"] = 600 << 20
+    host.write()
+    done = run(tmp_path, *arguments(tmp_path), env=host.env)
+    assert done.code == 0, done.output
+
+
+def test_a_process_that_stays_on_a_device_is_an_error_with_its_pid(
+    tmp_path: Path, stranger: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = Nvidia(tmp_path / "host", 1)
+    process = begin(tmp_path, *arguments(tmp_path, {"server": {"start_after": 1}}), env=host.env)
+    wait_for(lambda: list(tmp_path.glob("runs/*/servers.json")))
+    host.gpus[0] |= {"used": 2 << 30, "processes": [[stranger.pid, 2 << 30]]}
+    host.write()
+    done = end(process, None, tmp_path)
+    assert done.code == 4, done.output
+    assert "device 0 is still in use by sleep 300" in done.problems["teardown"]
+    assert f"pid {stranger.pid}" in done.problems["teardown"]
+    again = harness("assert", done.directory)
+    assert again.returncode == 4
+    assert "still in use" in again.stdout
+
+
+def test_an_index_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    host = Nvidia(tmp_path / "host", 2)
+    done = run(tmp_path, *arguments(tmp_path), env=host.env | {"CUDA_VISIBLE_DEVICES": "2"})
+    assert done.code == 4
+    assert "CUDA_VISIBLE_DEVICES names device 2, and the driver shows 2" in done.problems["prepare"]
+
+
+def test_a_folder_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    host = Nvidia(tmp_path / "host", 1, INFERENCE_HARNESS_LEASES=str(tmp_path / "file" / "leases"))
+    done = run(tmp_path, *arguments(tmp_path), env=host.env)
+    assert done.code == 4
+    assert "name another folder by INFERENCE_HARNESS_LEASES" in done.problems["prepare"]
+
+
+def test_each_case_of_a_run_gives_its_devices_back(tmp_path: Path) -> None:
+    axis = {"5": {"timeouts": {"stop": 5.0}}, "6": {"timeouts": {"stop": 6.0}}}
+    done = run(tmp_path, *arguments(tmp_path, matrix={"stop": axis}), env=Nvidia(tmp_path / "host", 1).env)
+    assert done.code == 0, done.output
+    assert len(list(done.runs.glob("*/result.json"))) == 2
+
+
+@pytest.fixture
+def take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv(leases.FOLDER, str(tmp_path / "leases"))
+
+    def acquire(devices: list[Device], count: int = 1) -> tuple[list[Device], ExitStack]:
+        def tick(_: str) -> None:
+            pass
+
+        return leases.acquire(devices, count, "somebody", foreign=lambda _: "", wait=0, on_tick=tick)
+
+    return acquire
+
+
+def test_a_slice_and_its_accelerator_exclude_each_other(take: Any) -> None:
+    whole = Device("0", "GPU-a")
+    slices = [Device(f"MIG-{number}", f"MIG-{number}", whole="GPU-a") for number in range(2)]
+    _, first = take(slices[:1])
+    _, second = take(slices[1:])
+    for taken in (whole, *slices):
+        with pytest.raises(leases.Refused):
+            take([taken])
+    first.close()
+    with pytest.raises(leases.Refused):
+        take([whole])
+    second.close()
+    _, third = take([whole])
+    with pytest.raises(leases.Refused, match="leased with all of GPU-a by somebody"):
+        take(slices)
+    third.close()
+
+
+def test_all_or_nothing(take: Any) -> None:
+    two = [Device("0", "GPU-a"), Device("1", "GPU-b")]
+    _, held = take(two[1:])
+    with pytest.raises(leases.Refused, match="1 of 2 free; 1: leased by somebody"):
+        take(two, 2)
+    found, again = take(two)
+    assert found == two[:1]
+    held.close()
+    again.close()
+
+
+def test_a_lock_of_another_user_is_opened_and_not_made(tmp_path: Path, take: Any) -> None:
+    _, held = take([Device("0", "GPU-a")])
+    held.close()
+    (path,) = (tmp_path / "leases").iterdir()
+    assert path.stat().st_mode & 0o777 == 0o666
+    assert path.parent.stat().st_mode & 0o1777 == 0o1777
+    assert json.loads(path.read_text())["pid"] == os.getpid()
+
+
+def test_children_do_not_keep_a_lease(take: Any) -> None:
+    _, held = take([Device("0", "GPU-a")])
+    with subprocess.Popen(["sleep", "30"], close_fds=False) as child:
+        held.close()
+        _, again = take([Device("0", "GPU-a")])
+        again.close()
+        child.kill()
