@@ -45,12 +45,16 @@ def _deliver() -> None:
 def handled() -> Iterator[None]:
     """Turn the first SIGINT or SIGTERM in this block into :class:`Interrupted`.
 
-    Those that follow are ignored, also after the block: what remains is to exit with the right code.
+    At the end of the block, if what was raised earlier got lost. Those that follow are ignored, also after the block:
+    what remains is to exit with the right code.
     """
     _state.received, _state.delivered = "", False
     previous = {number: signal.signal(number, _handle) for number in _SIGNALS}
     try:
         yield
+        if _state.received:
+            # Python drops what is raised in a destructor or a weak reference's callback, wherever a signal may hit.
+            raise Interrupted(_state.received)
     finally:
         for number, handler in previous.items():
             signal.signal(number, signal.SIG_IGN if _state.received else handler)

@@ -185,3 +185,23 @@ def test_a_program_started_meanwhile_ends_with_the_harness(tmp_path: Path) -> No
     parent.communicate(timeout=10)
     _, alive = psutil.wait_procs(members, timeout=5)
     assert alive == []
+
+
+def test_a_signal_that_hits_a_destructor_is_not_lost() -> None:
+    program = (
+        "import os, signal\n"
+        "from harness.ground.errors import Interrupted\n"
+        "from harness.mechanism import signals\n"
+        "class Fragile:\n"
+        "    def __del__(self):\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "        sum(range(1000))\n"
+        "try:\n"
+        "    with signals.handled():\n"
+        "        Fragile()\n"
+        "        print('went on')\n"
+        "except Interrupted as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=REPOSITORY)
+    assert done.stdout.splitlines() == ["went on", "interrupted by SIGTERM"], done.stderr
