@@ -67,9 +67,9 @@ def free(path: str) -> int | None:
         return None
 
 
-def system() -> str:
-    """Operating system, kernel and processor."""
-    return f"{platform.system()} {platform.release()} {platform.machine()}"
+def system() -> tuple[str, str, str]:
+    """Operating system, kernel and processor: ``Linux``, its version, ``x86_64``."""
+    return platform.system(), platform.release(), platform.machine()
 
 
 def python() -> str:

@@ -151,7 +151,8 @@ class Facts:
     """A machine.
 
     Attributes:
-        python, system: Versions.
+        python: Version.
+        system, kernel, processor: As the operating system calls them.
         cpus: That this process may use.
         memory_bytes: That there is, or that this process may use if that is less.
         available_bytes: Of it, what nobody uses.
@@ -167,6 +168,8 @@ class Facts:
 
     python: str
     system: str
+    kernel: str
+    processor: str
     cpus: int
     memory_bytes: int
     available_bytes: int

@@ -30,6 +30,9 @@ _IMAGE_BYTES = {"cpu": 8 * _GIB, "cuda": 40 * _GIB, "rocm": 60 * _GIB}
 """Free space for an image and what its build keeps. Ours: for CPU 3.3 GB, for CUDA 9.5 GB; the official images of
 engines are several times larger: estimates."""
 
+_LOCKED_FOR = ("Linux", "x86_64")
+"""What the requirements below docker/requirements are resolved for."""
+
 _DRIVERS = {"cuda": "an NVIDIA GPU and its driver", "rocm": "an AMD GPU and the amdgpu driver"}
 
 
@@ -139,6 +142,8 @@ def _image(each: Planned, source: Source, facts: Facts) -> Obstacle | None:
         return _with_next_step("engine", source.base_problem)
     if not source.base_holds_engine and not source.locked:
         return _no_engine(each)
+    if not source.base_holds_engine and facts.processor != _LOCKED_FOR[1]:
+        return _other_machine(each, facts)
     if facts.container.builder_problem:
         return Obstacle("builder", f"no image yet, and {facts.container.builder_problem}", "install docker-buildx")
     reach = facts.network.get(source.registry)
@@ -162,6 +167,8 @@ def _environment(each: Planned, facts: Facts) -> Obstacle | None:
     if not source.given and not source.environment:
         if not source.locked:
             return _no_engine(each)
+        if (facts.system, facts.processor) != _LOCKED_FOR:
+            return _other_machine(each, facts)
         missing = _packages(each.case.engine.name, facts) or _space(
             facts.folders.environments,
             _ENVIRONMENT_BYTES[each.platform],
@@ -186,6 +193,14 @@ def _no_engine(each: Planned) -> Obstacle:
         "engine",
         f"no {each.case.engine.name} for {each.platform} comes with the harness",
         "name yours with --engine-python, or with --base-image an image that holds it",
+    )
+
+
+def _other_machine(each: Planned, facts: Facts) -> Obstacle:
+    return Obstacle(
+        "machine",
+        f"{each.case.engine.name} is locked for {' '.join(_LOCKED_FOR)}, this is {facts.system} {facts.processor}",
+        "name yours with --engine-python, or use another host",
     )
 
 

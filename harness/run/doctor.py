@@ -78,9 +78,12 @@ def gather(planned: Sequence[Planned], looking: Looking) -> Facts:
     }
     container = engines.container(about, there)
     memory, available = host.memory()
+    system, kernel, processor = host.system()
     return Facts(
         python=host.python(),
-        system=host.system(),
+        system=system,
+        kernel=kernel,
+        processor=processor,
         cpus=host.cpus(),
         memory_bytes=memory,
         available_bytes=available,

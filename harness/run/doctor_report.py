@@ -90,7 +90,7 @@ def _next(each: Verdict) -> str:
 
 
 def _facts(facts: Facts) -> Iterator[tuple[str, str]]:
-    yield "python", f"{facts.python}, {facts.system}"
+    yield "python", f"{facts.python}, {facts.system} {facts.kernel} {facts.processor}"
     memory = f"{_gib(facts.available_bytes)} of {_gib(facts.memory_bytes)} available"
     shm = "none" if facts.shm_bytes is None else f"{_gib(facts.shm_bytes)} free"
     yield "processors", str(facts.cpus)

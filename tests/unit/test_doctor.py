@@ -74,7 +74,9 @@ def folders(**changes: Folder) -> Folders:
 
 LAPTOP = Facts(
     python="3.12.3",
-    system="Linux 6.8 x86_64",
+    system="Linux",
+    kernel="6.8",
+    processor="x86_64",
     cpus=8,
     memory_bytes=16 * GIB,
     available_bytes=12 * GIB,
@@ -218,6 +220,8 @@ def test_devices_that_others_use_do_not_count() -> None:
         ({"folders": folders(cache=Folder("/c", 0))}, "eagle3_cpu", "disk"),
         ({"engines": {"vllm-cpu": Source(given="/x", given_problem="/x: no interpreter there")}}, "mtp_cpu", "engine"),
         ({"engines": {}}, "mtp_cpu", "engine"),
+        ({"system": "Darwin", "processor": "arm64"}, "mtp_cpu", "machine"),
+        ({"processor": "aarch64", "container": DOCKER}, "mtp_cpu", "machine"),
     ],
 )
 def test_what_is_missing_is_named(changes: dict[str, Any], session: str, kind: str) -> None:
