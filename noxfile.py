@@ -118,9 +118,17 @@ def lint(session: nox.Session) -> None:
     session.run("shellcheck", "nox", ".ci/run", *map(str, sorted(Path("docker").glob("*.sh"))), *listed("scripts"))
     session.run("hadolint", "docker/Dockerfile")
     session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *listed(".github/workflows"))
-    session.run("zizmor", "--offline", "--quiet", ".github/workflows")
+    session.run("check-jsonschema", "--builtin-schema", "vendor.github-actions", "action.yml")
+    session.run("zizmor", "--offline", "--quiet", ".github/workflows", "action.yml")
     session.run("python", "-m", "harness", "generate", "--check")
     session.run("python", "-m", "harness", "check")
+
+
+@nox.session
+def harness(session: nox.Session) -> None:
+    """Any command of the harness, without an environment of your own: -- plan --platform cpu, -- summary runs."""
+    install(session, "harness")
+    run(session, "python", "-m", "harness", *session.posargs)
 
 
 @nox.session
@@ -131,17 +139,17 @@ def build(session: nox.Session) -> None:
 
 
 @nox.session
-def doctor(session: nox.Session) -> None:
-    """Say what this machine can run, and of everything else why not and what to do (-- --format json, --offline)."""
-    install(session, "harness")
-    run(session, "python", "-m", "harness", "doctor", *session.posargs)
-
-
-@nox.session
 def rebuild_check(session: nox.Session) -> None:
     """Build an image twice without cache and compare the two, file by file where they differ."""
     install(session, "harness")
     run(session, "python", "-m", "harness", "rebuild-check", *session.posargs)
+
+
+@nox.session
+def doctor(session: nox.Session) -> None:
+    """Say what this machine can run, and of everything else why not and what to do (-- --format json, --offline)."""
+    install(session, "harness")
+    run(session, "python", "-m", "harness", "doctor", *session.posargs)
 
 
 @nox.session

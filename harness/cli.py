@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness import cli_cases, cli_doctor, cli_images, cli_pins
+from harness import cli_bundle, cli_canary, cli_cases, cli_doctor, cli_images, cli_pins, cli_reports
 from harness.cli_cases import CASES, CasesOption, CheckpointsOption, PlatformOption
 from harness.cli_images import (
     BaseImageOption,
@@ -226,8 +226,11 @@ def reap(
 
 
 cli_images.register(app)
+cli_canary.register(app)
 cli_cases.register(app)
+cli_bundle.register(app)
 cli_pins.register(app)
+cli_reports.register(app)
 cli_doctor.register(app)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli_pins import AllowUnpinnedOption, RegistryOption
-from harness.ground.errors import EXIT_FAILED, EXIT_PASSED
+from harness.ground.errors import EXIT_FAILED, EXIT_PASSED, UsageError
 
 if TYPE_CHECKING:
     from harness.run.build_context import From
@@ -132,9 +132,24 @@ def rebuild_check(
     sys.exit(EXIT_FAILED if found else EXIT_PASSED)
 
 
-def lock_packages() -> None:
-    """Look up the versions of distribution packages anew: part of `nox -s locks`."""
+def lock_packages(
+    archive: Annotated[
+        list[str] | None,
+        typer.Option(metavar="DISTRIBUTION=URL", help="Archive of packages, as in ubuntu=URL; may be repeated."),
+    ] = None,
+) -> None:
+    """Look up the versions of distribution packages anew: part of `nox -s locks`, for the distribution it runs on."""
+    from harness.policy import debian
     from harness.run import packages, source
 
-    for path in packages.lock(source.root() / "docker" / "requirements"):
+    archives = packages.here()
+    for given in archive or []:
+        name, separator, url = given.partition("=")
+        if not separator or name not in {each.distribution for each in debian.RELEASES}:
+            raise UsageError(f"--archive {given}: must be like ubuntu=URL or debian=URL")
+        archives[name] = url
+    for path in packages.lock(source.root() / "docker" / "requirements", archives):
         print(f"written: {path}")
+    for release in debian.RELEASES:
+        if release.distribution not in archives:
+            print(f"left alone: {release.name}: --archive {release.distribution}=URL names its archive of packages")

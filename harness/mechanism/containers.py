@@ -14,7 +14,6 @@ import docker.errors
 import requests
 from docker.models.containers import Container
 from docker.types import DeviceRequest, Mount, Ulimit
-from docker.utils import parse_repository_tag
 
 import docker
 from harness.ground.clock import SYSTEM_CLOCK, Clock
@@ -26,7 +25,6 @@ LABEL_FOLDER = "org.inference-harness.run-directory"
 
 _POLL = 0.25
 _TIMEOUT = 60
-_PULL_TIMEOUT = 600  # between two lines, while a layer of gigabytes is unpacked
 
 _PODMAN_WITH_CDI = (5, 4)
 """Before it, Podman's Docker-compatible API passes over every device request in silence."""
@@ -129,43 +127,6 @@ def about(timeout: int = _TIMEOUT) -> About:
         rootless=any("rootless" in each for each in info.get("SecurityOptions") or []),
         root=str(info.get("DockerRootDir", "")),
     )
-
-
-def image_id(reference: str) -> str | None:
-    """Id of a local image, None if there is none of that name."""
-    with _client() as client:
-        try:
-            return str(client.images.get(reference).id)
-        except docker.errors.ImageNotFound:
-            return None
-
-
-def content(reference: str) -> str:
-    """What a local image is, whatever its name will stand for tomorrow: its digest, or its id if it never had one.
-
-    Raises:
-        ContainerFailed: It is not here.
-    """
-    with _client() as client:
-        found = client.images.get(reference)
-        digests: list[str] = found.attrs.get("RepoDigests") or []
-        named = parse_repository_tag(reference)[0]
-        return next((each for each in digests if each.startswith(f"{named}@")), f"{reference} ({found.id})")
-
-
-def pull(reference: str, on_tick: Callable[[str], None]) -> str:
-    """Pull an image and return its id. ``on_tick`` is called with what the engine says meanwhile.
-
-    Raises:
-        ContainerFailed: The engine cannot have it.
-    """
-    with _client(timeout=_PULL_TIMEOUT) as client:
-        repository, tag = parse_repository_tag(reference)
-        for line in client.api.pull(repository, tag=tag or "latest", stream=True, decode=True):
-            if "error" in line:
-                raise ContainerFailed(f"{reference}: {' '.join(str(line['error']).split())[:300]}")
-            on_tick(f"pulling {reference}: {line.get('status', '')}")
-        return str(client.images.get(reference).id)
 
 
 def engine() -> Engine:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import importlib
 import os
 import platform
 import shutil
@@ -15,7 +16,6 @@ import psutil
 
 _SHM = Path("/dev/shm")  # noqa: S108 # looked at, not written to
 _MEMORY_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
-_PIP_INDEX = "https://pypi.org/simple"
 
 
 def cpus() -> int:
@@ -78,9 +78,18 @@ def python() -> str:
 
 
 def package_index() -> str:
-    """Address of the index that pip asks here, by its own rules: environment, then files. It may hold a password."""
-    given = os.environ.get("PIP_INDEX_URL")
-    return given or next(_configured(), _PIP_INDEX)
+    """Address of the index that pip asks here, by its own rules: environment, files, then what it has built in.
+
+    It may hold a password. Empty where there is no pip to ask.
+    """
+    return os.environ.get("PIP_INDEX_URL") or next(_configured(), "") or _built_in()
+
+
+def _built_in() -> str:
+    try:
+        return str(importlib.import_module("pip._internal.models.index").PyPI.simple_url)
+    except (ImportError, AttributeError):
+        return ""
 
 
 def _configured() -> Iterator[str]:

@@ -12,7 +12,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -39,8 +39,9 @@ def acquire(
     devices: Sequence[Device],
     count: int,
     holder: str,
+    folder: Path,
     *,
-    foreign: Callable[[Device], str],
+    foreign: Callable[[Device, str], str],
     wait: float,
     on_tick: Callable[[str], None],
     clock: Clock = SYSTEM_CLOCK,
@@ -51,7 +52,9 @@ def acquire(
         devices: In order of preference.
         count: How many.
         holder: Who takes them, for others that ask.
-        foreign: Who uses a device without a lock; empty if nobody.
+        folder: Its run directory.
+        foreign: Who uses a device without a lock, from the device and the run directory of whoever leased it last;
+            empty if nobody.
         wait: Seconds until giving up.
         on_tick: Called with the reason while waiting.
         clock: For waiting.
@@ -64,11 +67,13 @@ def acquire(
         Unusable: Nothing can be locked here.
     """
     deadline = Deadline(wait, clock)
+    since = utc_now().isoformat()
+    about = {"pid": os.getpid(), "user": getpass.getuser(), "since": since, "holder": holder, "folder": str(folder)}
     while True:
         held, found, refused = ExitStack(), list[Device](), list[str]()
         try:
             for device in devices:
-                reason = "" if len(found) == count else _take(device, holder, foreign, held)
+                reason = "" if len(found) == count else _take(device, about, foreign, held)
                 if len(found) < count and not reason:
                     found.append(device)
                 elif reason:
@@ -84,7 +89,7 @@ def acquire(
         clock.sleep(min(_POLL, deadline.remaining))
 
 
-def _take(device: Device, holder: str, foreign: Callable[[Device], str], held: ExitStack) -> str:
+def _take(device: Device, about: Mapping[str, object], foreign: Callable[[Device, str], str], held: ExitStack) -> str:
     """Lock a device; why not, if it is taken. A slice shares the lock of its accelerator with the other slices."""
     with ExitStack() as mine:
         if device.whole and not _lock(device.whole, fcntl.LOCK_SH, mine):
@@ -92,10 +97,9 @@ def _take(device: Device, holder: str, foreign: Callable[[Device], str], held: E
         file = _lock(device.uuid, fcntl.LOCK_EX, mine)
         if file is None:
             return f"leased by {_holder(device.uuid)}"
-        if used := foreign(device):
+        if used := foreign(device, _said(device.uuid).get("folder", "")):
             return used
         os.ftruncate(file, 0)
-        about = {"pid": os.getpid(), "user": getpass.getuser(), "since": utc_now().isoformat(), "holder": holder}
         os.pwrite(file, json.dumps(about).encode(), 0)
         held.enter_context(mine.pop_all())
         return ""
@@ -146,7 +150,18 @@ def _path(uuid: str) -> Path:
 def _holder(uuid: str) -> str:
     """Who has the lock, as it says itself; slices that share one say it in their own."""
     try:
-        about = json.loads(_path(uuid).read_bytes())
-        return f"{about['holder']} (pid {about['pid']}, {about['user']}, since {about['since'][:19]})"
-    except (OSError, ValueError, KeyError, TypeError):
+        about = _said(uuid)
+        return (
+            f"{about['holder']} in {about['folder']} (pid {about['pid']}, {about['user']}, since {about['since'][:19]})"
+        )
+    except KeyError:
         return "somebody who does not say"
+
+
+def _said(uuid: str) -> dict[str, str]:
+    """What the last holder of a lock wrote about itself; nothing if there was none, or it was cut off."""
+    try:
+        found = json.loads(_path(uuid).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return {str(name): str(value) for name, value in found.items()} if isinstance(found, dict) else {}

@@ -6,13 +6,15 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import docker.errors
+from docker.utils import parse_repository_tag
 
 from harness.ground.layers import Entry, Image, Layer
-from harness.mechanism.containers import _client
+from harness.mechanism.containers import ContainerFailed, _client
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer  # collections.abc has it from Python 3.12 on
@@ -30,6 +32,57 @@ _KINDS = {
     tarfile.BLKTYPE: "device",
     tarfile.FIFOTYPE: "pipe",
 }
+
+
+def image_id(reference: str) -> str | None:
+    """Id of a local image, None if there is none of that name."""
+    with _client() as client:
+        try:
+            return str(client.images.get(reference).id)
+        except docker.errors.ImageNotFound:
+            return None
+
+
+def content(reference: str) -> str:
+    """What a local image is, whatever its name will stand for tomorrow: its digest, or its id if it never had one.
+
+    Raises:
+        ContainerFailed: It is not here.
+    """
+    with _client() as client:
+        found = client.images.get(reference)
+        digests: list[str] = found.attrs.get("RepoDigests") or []
+        named = parse_repository_tag(reference)[0]
+        return next((each for each in digests if each.startswith(f"{named}@")), f"{reference} ({found.id})")
+
+
+def pull(reference: str, on_tick: Callable[[str], None]) -> str:
+    """Pull an image and return its id. ``on_tick`` is called with what the engine says meanwhile.
+
+    Raises:
+        ContainerFailed: The engine cannot have it.
+    """
+    with _client(timeout=_READ_TIMEOUT) as client:
+        repository, tag = parse_repository_tag(reference)
+        for line in client.api.pull(repository, tag=tag or "latest", stream=True, decode=True):
+            if "error" in line:
+                raise ContainerFailed(f"{reference}: {' '.join(str(line['error']).split())[:300]}")
+            on_tick(f"pulling {reference}: {line.get('status', '')}")
+        return str(client.images.get(reference).id)
+
+
+def save(reference: str, path: Path) -> str:
+    """Write a local image into an archive that ``docker load`` reads, and return its id.
+
+    Raises:
+        ContainerFailed: It is not here, or the engine does not answer.
+        OSError: The archive cannot be written.
+    """
+    with _client(timeout=_READ_TIMEOUT) as client, path.open("wb") as file:
+        image = client.images.get(reference)
+        for chunk in image.save(named=reference):
+            file.write(chunk)
+        return str(image.id)
 
 
 def image(reference: str) -> Image:

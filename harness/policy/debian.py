@@ -12,26 +12,28 @@ class Release:
 
     Attributes:
         name: ``ID-VERSION_ID`` of its ``/etc/os-release``.
-        archive: Where its packages are published.
-        suite: Its name there. The suite as released: what stands in it is replaced seldom (Debian) or never (Ubuntu).
+        suite: Its name in an archive. The suite as released: what stands in it is replaced seldom (Debian) or never
+            (Ubuntu).
     """
 
     name: str
-    archive: str
     suite: str
 
     @property
-    def index(self) -> str:
-        """Address of its list of packages, compressed by xz."""
-        return f"{self.archive}/dists/{self.suite}/main/binary-{ARCHITECTURE}/Packages.xz"
+    def distribution(self) -> str:
+        return self.name.partition("-")[0]
+
+    def index(self, archive: str) -> str:
+        """Address of its list of packages below that of an archive, compressed by xz."""
+        return f"{archive.rstrip('/')}/dists/{self.suite}/main/binary-{ARCHITECTURE}/Packages.xz"
 
 
 ARCHITECTURE = "amd64"
 RELEASES = (
-    Release("debian-12", "https://deb.debian.org/debian", "bookworm"),
-    Release("debian-13", "https://deb.debian.org/debian", "trixie"),
-    Release("ubuntu-22.04", "https://archive.ubuntu.com/ubuntu", "jammy"),
-    Release("ubuntu-24.04", "https://archive.ubuntu.com/ubuntu", "noble"),
+    Release("debian-12", "bookworm"),
+    Release("debian-13", "trixie"),
+    Release("ubuntu-22.04", "jammy"),
+    Release("ubuntu-24.04", "noble"),
 )
 
 
@@ -41,16 +43,17 @@ def names(lock: str) -> list[str]:
 
 
 def locked(lock: str, indices: dict[str, str]) -> str:
-    """A lock file anew: its comments, and a line for each release and each package it names.
+    """A lock file anew: its comments, the lines of releases that are not asked about, and a line for each other one.
 
     Args:
         lock: The file as it is.
-        indices: List of packages (``Packages``) by name of the release.
+        indices: List of packages (``Packages``) by name of each release that is asked about.
 
     Raises:
         KeyError: A release has no package of a name; the argument says which.
     """
-    lines = [line for line in lock.splitlines() if line.startswith("#")]
+    comments = [line for line in lock.splitlines() if line.startswith("#")]
+    lines = [line for line in lock.splitlines() if line not in comments and line.split()[0] not in indices]
     for release, index in indices.items():
         found = {package["Package"]: package for package in _packages(index)}
         for name in names(lock):
@@ -58,7 +61,7 @@ def locked(lock: str, indices: dict[str, str]) -> str:
                 raise KeyError(f"{release} has no package {name}")
             package = found[name]
             lines.append(f"{release} {package['Architecture']} {name} {package['Version']} {package['SHA256']}")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*comments, *sorted(lines)]) + "\n"
 
 
 def _packages(index: str) -> Iterator[dict[str, str]]:

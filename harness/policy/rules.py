@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from harness.policy.engines import ENGINES
 from harness.policy.overlays import idle
 from harness.policy.plan import Planned
 from harness.policy.protocols.base import PrefixCacheBase
+from harness.policy.workflows import reach
 
 _AGREEMENT = 0.03  # acceptance length against 1 + the sum over positions
 _FLOOR = 1.05  # an acceptance length of 1 means that no draft was ever accepted
@@ -75,10 +75,10 @@ def problems(
 
 
 def _not_run(planned: Sequence[Planned], workflows: Mapping[str, str]) -> Iterator[str]:
-    """Sessions that no workflow names outside its comments, and suites of which nothing runs."""
-    text = "\n".join(re.sub(r"(^|\s)#.*", "", line) for each in workflows.values() for line in each.splitlines())
-    for session in sorted({each.session for each in planned}):
-        if not re.search(rf"\b{session}\b", text):
+    """Sessions that no workflow runs, and suites of which nothing runs."""
+    reached = [reach(text) for text in workflows.values()]
+    for session, each in sorted({each.session: each for each in planned}.items()):
+        if not any(one.runs(each) for one in reached):
             yield f"session {session}: no workflow runs it; there are {', '.join(workflows) or 'none'}"
     for case_file in {each.case_file.id: each.case_file for each in planned}.values():
         for platform in case_file.platforms:

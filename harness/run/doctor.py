@@ -159,7 +159,8 @@ def _network(
             found["hub"] = ("hub", Later(lambda: "HF_HUB_OFFLINE is set"))
         else:
             ask("hub", *hub.question())
-    ask("packages", f"{host.package_index().rstrip('/')}/pip/")
+    if index := host.package_index():
+        ask("packages", f"{index.rstrip('/')}/pip/")
     for dataset in list(wanted)[:1]:
         ask("data", dataset.url)
     build = looking.options.build

@@ -10,7 +10,7 @@ from functools import partial
 
 from harness.ground.clock import Deadline
 from harness.ground.errors import CannotJudge, UsageError
-from harness.mechanism import containers, environments, files, images, passthrough
+from harness.mechanism import containers, environments, files, images, passthrough, store
 from harness.mechanism.later import Later
 from harness.policy.machine import Accelerators, ContainerEngine, Source
 from harness.policy.plan import Planned
@@ -101,7 +101,7 @@ def _in_engine(
 
 def _image_id(reference: str) -> str | None:
     try:
-        return containers.image_id(reference)
+        return store.image_id(reference)
     except containers.ContainerFailed:
         return None
 

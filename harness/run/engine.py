@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -13,6 +14,7 @@ from harness.ground.domain import Server
 from harness.ground.errors import CannotJudge, UsageError
 from harness.mechanism import containers, files, processes
 from harness.policy.diagnosis import root_cause, tail
+from harness.policy.engines.base import EngineSpec
 from harness.policy.engines.capabilities import Capabilities, adapt, unknown
 from harness.run.context import Context
 from harness.run.data import cache_folder
@@ -34,6 +36,9 @@ times = sorted(path.stat().st_mtime_ns for folder in folders for path in pathlib
 print(json.dumps({"versions": versions, "sources": [len(times), *times[-1:]]}))
 """
 _KEPT = 100
+Ask = Callable[[Sequence[str]], tuple[int, str]]
+"""Runs a program, given with its arguments, with the engine's interpreter, and returns exit status and output."""
+
 _CAPABILITIES = TypeAdapter(Capabilities)
 
 
@@ -44,14 +49,14 @@ def ask(context: Context) -> None:
         CannotJudge: The engine is not there or does not answer.
     """
     engine, runtime = context.engine, context.runtime
-    versions, state = _environment(context)
+    versions, state = environment(engine, runtime.engine_python, partial(execute, context))
     context.rundir.save(context.prepared.model_copy(update={"versions": versions}))
     where = runtime.environment if runtime.container else runtime.engine_python
     kept = cache_folder("capabilities") / f"{files.digest_text(engine.probe, where, state)}.json"
     found = _read(kept)
     if found is None:
         context.progress.note(f"asking {engine.name} for its flags, which takes seconds; the next run knows")
-        status, output = _run(context, [engine.probe])
+        status, output = execute(context, [engine.probe])
         found = _parsed(output) if status == 0 else None
         if found is None:
             raise CannotJudge(
@@ -87,20 +92,25 @@ def spelt(context: Context, servers: Sequence[Server]) -> list[Server]:
     return adapted
 
 
-def _environment(context: Context) -> tuple[dict[str, str], str]:
-    """Versions of the engine and of what it runs on, and all that changes when the build does, as text."""
-    engine, python = context.engine, context.runtime.engine_python
-    status, output = _run(context, [_ENVIRONMENT, engine.name, *engine.distributions])
+def environment(engine: EngineSpec, python: str, asked: Ask) -> tuple[dict[str, str], str]:
+    """Versions of the engine and of what it runs on, and all that changes when the build does, as text.
+
+    Raises:
+        CannotJudge: The interpreter does not run, or has no engine.
+    """
+    status, output = asked([_ENVIRONMENT, engine.name, *engine.distributions])
     if status != 0:
         raise CannotJudge(f"{python} does not run Python", cause=root_cause(output, engine.echoes))
-    state = output.splitlines()[-1]
+    state = next((line for line in reversed(output.splitlines()) if line.startswith("{")), "")
+    if not state:
+        raise CannotJudge(f"{python} does not run Python", cause=tail(output, 1))
     versions: dict[str, str] = json.loads(state)["versions"]
     if not any(name.startswith(engine.name) and not name.endswith("router") for name in versions):
         raise CannotJudge(f"{python} has no {engine.name}; give another with --engine-python")
     return versions, state
 
 
-def _run(context: Context, arguments: Sequence[str]) -> tuple[int, str]:
+def execute(context: Context, arguments: Sequence[str]) -> tuple[int, str]:
     """Run a program with the engine's interpreter, where the engine is, and return exit status and output."""
     runtime, prepared = context.runtime, context.prepared
     argv = [runtime.engine_python, "-c", *arguments]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harness import __version__
 from harness.ground.errors import CannotJudge, UsageError
-from harness.mechanism import containers, files, images
+from harness.mechanism import containers, files, images, store
 from harness.policy.datasets import DATASETS
 from harness.policy.diagnosis import tail
 from harness.run import build_context, data, pins, source
@@ -143,10 +143,10 @@ def ensure(engine: str, platform: str, build: Build, on_tick: Tick) -> tuple[str
         with _context(wanted) as context:
             identity = _identity(wanted, context, base_id)
             tag = _tag(wanted, identity)
-            found = None if build.rebuild else containers.image_id(tag)
+            found = None if build.rebuild else store.image_id(tag)
             if found is None:
                 make(wanted, context, identity, tag, build, on_tick)
-                found = containers.image_id(tag)
+                found = store.image_id(tag)
     except containers.ContainerFailed as error:
         raise CannotJudge("the container engine does not answer", cause=str(error)) from error
     if found is None:
@@ -166,7 +166,6 @@ def name(engine: str, platform: str, build: Build, base_id: str) -> str:
     Raises:
         UsageError: It cannot be said what to build.
         CannotJudge: A data file has another content than it must.
-        OSError: There is nowhere to put its context together.
     """
     wanted = recipe(engine, platform, build)
     with _context(wanted) as context:
@@ -242,7 +241,7 @@ def _labels(wanted: Recipe, identity: str, revision: source.Revision) -> dict[st
         "org.opencontainers.image.version": __version__,
         "org.opencontainers.image.created": datetime.fromtimestamp(revision.date, UTC).isoformat(),
         "org.opencontainers.image.base.name": name,
-        "org.opencontainers.image.base.digest": digest or containers.image_id(wanted.base) or "",
+        "org.opencontainers.image.base.digest": digest or store.image_id(wanted.base) or "",
         "org.inference-harness.lock": files.digest(*wanted.parts.locks),
         "org.inference-harness.identity": identity,
     }

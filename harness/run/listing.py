@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Literal
 
@@ -11,24 +13,63 @@ import rich.console
 import rich.markup
 import rich.table
 
+from harness.ground.errors import UsageError
 from harness.policy.plan import Planned
 from harness.policy.show import servers
 
 Format = Literal["table", "json", "github"]
 
+MATRIX_LIMIT = 256
+"""Jobs that GitHub makes of one matrix at most."""
+
+_SET_UP_MINUTES = 30  # environments, images, models: what a host does once and has no figure in a case
+_SLACK = 2  # a slow day is no timeout
+
 
 def render(planned: Sequence[Planned], form: Format) -> str:
-    """The plan in one of its forms; what does not run is in it with its reason (not in ``github``, which runs it)."""
+    """The plan in one of its forms; what does not run is in it with its reason (not in ``github``, which runs it).
+
+    Raises:
+        UsageError: It does not fit the form.
+    """
     if form == "table":
         return _table(planned)
     if form == "json":
         return json.dumps([_entry(each) for each in planned], indent=2)
-    jobs = [
-        {"session": each.session, "case": each.id, "devices": each.devices, "platform": each.platform}
-        for each in planned
-        if not each.skip
-    ]
-    return json.dumps({"include": jobs}, separators=(",", ":"))
+    return json.dumps({"include": _jobs(planned)}, separators=(",", ":"))
+
+
+def _jobs(planned: Sequence[Planned]) -> list[dict[str, object]]:
+    """One job for each session and number of devices, so that each waits for no larger host than it needs.
+
+    Raises:
+        UsageError: There are more of them than a matrix may have.
+    """
+    groups: dict[tuple[str, int], list[Planned]] = defaultdict(list)
+    for each in planned:
+        if not each.skip:
+            groups[each.session, each.devices].append(each)
+    if len(groups) > MATRIX_LIMIT:
+        raise UsageError(
+            f"{len(groups)} jobs, and GitHub takes {MATRIX_LIMIT} a matrix; use --suite, --platform, --shard"
+        )
+    return [_job(groups[key]) for key in sorted(groups)]
+
+
+def _job(together: Sequence[Planned]) -> dict[str, object]:
+    """What one job runs, where, and how long at most; one id a line."""
+    one = together[0]
+    minutes = sum(each.case.expected_seconds for each in together) / 60
+    return {
+        "name": f"{one.session}-{one.devices}" if one.devices else one.session,
+        "session": one.session,
+        "engine": one.case.engine.name,
+        "platform": one.platform,
+        "devices": one.devices,
+        "cases": "\n".join(each.id for each in together),
+        "runs_on": ["self-hosted", one.platform, *([f"gpu-{one.devices}"] if one.devices else [])],
+        "timeout_minutes": _SET_UP_MINUTES + math.ceil(_SLACK * minutes),
+    }
 
 
 def _entry(each: Planned) -> dict[str, object]:

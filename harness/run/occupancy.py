@@ -9,7 +9,7 @@ import psutil
 from harness.ground.clock import Deadline
 from harness.ground.domain import Device, Tenant, Usage
 from harness.ground.errors import CannotJudge
-from harness.mechanism import devices, leases, processes
+from harness.mechanism import containers, devices, leases, processes
 from harness.policy import plan
 from harness.run.context import Context
 from harness.run.rundir import Occupancy
@@ -32,13 +32,13 @@ def lease(context: Context, wait: float) -> list[Device]:
     if not needed:
         return []
     there = visible(context)
-    holder = f"{prepared.suite}/{prepared.name} in {context.rundir.path}"
     try:
         found, held = leases.acquire(
             there,
             needed,
-            holder,
-            foreign=lambda device: foreign(platform, device),
+            f"{prepared.suite}/{prepared.name}",
+            context.rundir.path,
+            foreign=lambda device, last: _abandoned(last) or foreign(platform, device),
             wait=wait,
             on_tick=context.progress.tick,
             clock=context.clock,
@@ -95,6 +95,20 @@ def _usage(platform: str, chosen: list[Device]) -> dict[str, Usage | None]:
     return {device.uuid: devices.usage(platform, device) for device in chosen}
 
 
+def _abandoned(folder: str) -> str:
+    """Servers of the run that had the device last: they need not have touched it yet to be about to."""
+    if not folder:
+        return ""
+    there = [process for process, (_, where) in processes.labels().items() if where == folder]
+    ours = [] if containers.unavailable() else [each for each in containers.ours() if each.folder == folder]
+    if not there and not ours:
+        return ""
+    return (
+        f"servers of the run in {folder} are still there: `harness reap --runs {folder}` removes them if it was "
+        f"killed, `harness stop {folder}` if they were kept"
+    )
+
+
 def foreign(platform: str, device: Device) -> str:
     """Who uses a device that nobody leased: a process, or memory of one that cannot be seen from here."""
     usage = devices.usage(platform, device)
@@ -124,7 +138,7 @@ def _named(tenant: Tenant) -> str:
     memory = f", {_mib(tenant.memory_bytes)}" if tenant.memory_bytes else ""
     try:
         process = psutil.Process(tenant.pid)
-        user, what = process.username(), " ".join(process.cmdline())[:80] or process.name()
+        user, what = process.username(), " ".join(" ".join(process.cmdline()).split())[:80] or process.name()
     except (psutil.Error, OSError):
         return f"pid {tenant.pid}{memory}"
     run = processes.run_of(process)

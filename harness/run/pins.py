@@ -11,7 +11,7 @@ import tomlkit
 from harness.ground.clock import utc_now
 from harness.ground.domain import Outcome
 from harness.ground.errors import CannotJudge, UsageError
-from harness.mechanism import containers, files, registry
+from harness.mechanism import containers, files, registry, store
 from harness.policy import pins as policy
 from harness.policy.pins import Pin, Pins
 
@@ -93,7 +93,7 @@ def identity(reference: str, on_tick: Callable[[str], None]) -> str:
     if "@" in reference:
         return reference
     try:
-        return containers.image_id(reference) or containers.pull(reference, on_tick)
+        return store.image_id(reference) or store.pull(reference, on_tick)
     except containers.ContainerFailed as error:
         hint = "name one that is here with --base-image, or run with --runtime local"
         raise CannotJudge(f"no base image {reference}", cause=f"{error}; {hint}") from error
@@ -106,7 +106,7 @@ def content(reference: str) -> str:
         CannotJudge: It is named without a digest and is not there.
     """
     try:
-        return reference if "@" in reference else containers.content(reference)
+        return reference if "@" in reference else store.content(reference)
     except containers.ContainerFailed as error:
         raise CannotJudge(f"no base image {reference}", cause=str(error)) from error
 

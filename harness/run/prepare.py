@@ -20,7 +20,7 @@ from harness.policy.cases.model import Model
 from harness.policy.diagnosis import tail
 from harness.policy.plan import Planned
 from harness.policy.protocols import datasets
-from harness.run import checkpoints, engine, image, occupancy, pins, runtimes
+from harness.run import canary, checkpoints, engine, image, occupancy, pins, runtimes
 from harness.run.context import Context
 from harness.run.data import fetch
 from harness.run.rundir import Checkpoint, Owner, Prepared, RunDir, Runtime
@@ -122,8 +122,9 @@ def _local(context: Context, options: Options, why: str) -> Runtime:
     # Not resolved: a virtual environment's interpreter is a link that must be called by its own name.
     given = options.engine_python.absolute() if options.engine_python else None
     python, lock = (given, "given") if given else _environment(context, options)
-    found = occupancy.lease(context, options.wait_for_devices)
-    return Runtime(kind="local", why=why, engine_python=str(python), environment=lock, devices=found)
+    runtime = Runtime(kind="local", why=why, engine_python=str(python), environment=lock)
+    canary.check(context, runtime)
+    return runtime.model_copy(update={"devices": occupancy.lease(context, options.wait_for_devices)})
 
 
 def _environment(context: Context, options: Options) -> tuple[Path, str]:
@@ -149,26 +150,21 @@ def _docker(context: Context, options: Options, why: str) -> Runtime:
     engine_name, platform = prepared.case.engine.name, prepared.platform
     name, identity = image.ensure(engine_name, platform, options.build, lambda line: context.progress.tick(line[:140]))
     base = pins.content(image.base_of(engine_name, platform, options.build)[0])
+    folders = [made.whole for made in prepared.checkpoints.values()]
+    folders += {Path(path).parent for path in prepared.data.values()}
+    runtime = Runtime(kind="docker", why=why, engine_python=image.ENGINE_PYTHON, environment=identity, base=base)
+    # In a container of its own: devices can only be given to one when it is started.
+    with runtimes.container(context.rundir, name, folders) as container:
+        canary.check(context, runtime.model_copy(update={"container": container}))
     found = occupancy.lease(context, options.wait_for_devices)
     given = runtimes.plan_devices(prepared.case, platform, found)
     if given.how:
         context.progress.note(f"devices by {given.how}")
     for what, reason in prepared.case.container.reasons.items():
         context.progress.note(f"container: {what}: {reason}")
-    folders = [made.whole for made in prepared.checkpoints.values()]
-    folders += {Path(path).parent for path in prepared.data.values()}
     with signals.deferred():
         container = runtimes.start_container(context.rundir, name, folders, given)
-        runtime = Runtime(
-            kind="docker",
-            why=why,
-            engine_python=image.ENGINE_PYTHON,
-            environment=identity,
-            devices=found,
-            passthrough=given.how,
-            container=container,
-            base=base,
-        )
+        runtime = runtime.model_copy(update={"devices": found, "passthrough": given.how, "container": container})
         context.rundir.save(context.prepared.model_copy(update={"runtime": runtime}))
     return runtime
 

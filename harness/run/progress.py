@@ -52,9 +52,11 @@ class Progress:
         self._end(Outcome.PASS)
 
     def broke_off(self, stage: Stage, why: str) -> None:
-        """Record that ``stage`` did not come to its end, whatever it says itself."""
+        """Record that ``stage`` did not come to its end, whatever it says itself; it took until its last line."""
+        elapsed = [event.elapsed for event in self._rundir.events() if event.stage is stage]
         self._stage = stage
-        self._rundir.append(self._event("end", text=why, outcome=Outcome.ERROR))
+        event = self._event("end", text=why, outcome=Outcome.ERROR)
+        self._rundir.append(event.model_copy(update={"elapsed": elapsed[-1] if elapsed else 0.0}))
 
     def note(self, text: str) -> None:
         """Say something that stays: a decision and its reason."""

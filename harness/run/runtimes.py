@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, Protocol
 
 from harness.ground.domain import Device, Outcome, Stage
 from harness.ground.errors import CannotJudge
-from harness.mechanism import containers, passthrough
+from harness.mechanism import containers, passthrough, signals
 from harness.mechanism.passthrough import Passthrough
 from harness.policy.cases.model import Case
 from harness.run import image, occupancy, stages
@@ -157,6 +159,24 @@ def start_container(rundir: RunDir, image_name: str, read_only: list[Path], devi
     except containers.ContainerFailed as error:
         containers.hand_over(rundir.path, (os.getuid(), os.getgid()))
         raise CannotJudge("the container could not be started", cause=str(error)) from error
+
+
+@contextmanager
+def container(rundir: RunDir, image_name: str, read_only: list[Path]) -> Iterator[str]:
+    """A container as a case's, without devices, that is removed after the block, also by an interrupt.
+
+    Raises:
+        CannotJudge: The engine refused.
+    """
+    started = ""
+    try:
+        with signals.deferred():
+            started = start_container(rundir, image_name, read_only, Passthrough())
+        yield started
+    finally:
+        if started:
+            with signals.deferred():
+                remove_container(rundir.path, started)
 
 
 def remove_container(folder: Path, container: str) -> None:

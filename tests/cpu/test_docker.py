@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -68,6 +69,31 @@ def test_a_container_engine_that_answers_is_the_default(folder: Path, image_opti
     result = end(process, None, folder, timeout=300)
     assert result.code == 0, result.output
     assert "runtime docker: a container engine answers" in (rundir / "events.jsonl").read_text()
+
+
+def test_the_canary_says_what_is_in_the_image(folder: Path, image_options: list[str]) -> None:
+    process = begin(folder, DISAGG, "--runtime", "docker", *image_options, env=WITH_DOCKER)
+    (written,) = wait_for(lambda: list(folder.glob("runs/*/canary.json")), 300)
+    found = {each["check"]: each for each in json.loads(written.read_text())}
+    assert all(each["ok"] for each in found.values()), found
+    assert found["nixl UCX"]["text"] == "loads"
+    assert found["user"]["text"] != "uid 0"
+    end(process, signal.SIGTERM, folder)
+    assert foreign_files(folder) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_an_interrupt_while_the_canary_asks_removes_its_container(
+    folder: Path, image_options: list[str], number: signal.Signals
+) -> None:
+    env = {**WITH_DOCKER, "XDG_CACHE_HOME": str(folder / "cache")}
+    process = begin(folder, DISAGG, "--runtime", "docker", *image_options, env=env)
+    wait_for(lambda: any("canary: importing" in each.read_text() for each in folder.glob("runs/*/events.jsonl")), 300)
+    assert len(ours_in(folder)) == 1
+    result = end(process, number, folder)
+    assert result.code == 130, result.output
+    assert "prepare" in result.problems
+    assert foreign_files(folder) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)

@@ -14,7 +14,7 @@ import pytest
 import requests
 
 import docker
-from harness.mechanism import containers, ports
+from harness.mechanism import containers, ports, store
 from harness.run import pins
 from tests.cpu.conftest import WITH_DOCKER
 from tests.helpers import REPOSITORY, command, environment, harness, wait_for
@@ -245,9 +245,9 @@ def test_what_is_unresolved_is_listed_and_nothing_is_built_on_it(
     allowed = pins.base("vllm", "cpu", allow_unpinned=True)
     assert allowed.reference == f"{registry.address}/engines/base:v1"
     registry.forget()
-    identity = containers.pull(allowed.reference, lambda _: None)
-    assert containers.image_id(allowed.reference) == identity
-    assert containers.content(allowed.reference) == f"{registry.address}/engines/base@{digest}"
+    identity = store.pull(allowed.reference, lambda _: None)
+    assert store.image_id(allowed.reference) == identity
+    assert store.content(allowed.reference) == f"{registry.address}/engines/base@{digest}"
 
     registry.stop()
     registry.forget()

@@ -89,13 +89,19 @@ def test_a_second_run_waits_if_it_is_told_to(tmp_path: Path, running: tuple[Nvid
     assert done.code == 0, done.output
 
 
-def test_a_killed_run_holds_nothing(tmp_path: Path, running: tuple[Nvidia, subprocess.Popen[str]]) -> None:
+def test_a_killed_run_holds_no_lock_and_its_servers_are_named(
+    tmp_path: Path, running: tuple[Nvidia, subprocess.Popen[str]]
+) -> None:
     host, first = running
     end(first, signal.SIGKILL, tmp_path / "first")
-    done = run(tmp_path, *arguments(tmp_path), env=host.env)
+    only = host.env | {"CUDA_VISIBLE_DEVICES": "0"}
+    done = run(tmp_path / "second", *arguments(tmp_path / "second"), env=only)
+    assert done.code == 4
+    (folder,) = (tmp_path / "first").glob("runs/*/case.json")
+    assert f"servers of the run in {folder.parent} are still there: `harness reap" in done.problems["prepare"]
+    assert harness("reap", "--runs", folder.parent).returncode == 0
+    done = run(tmp_path / "third", *arguments(tmp_path / "third"), env=only)
     assert done.code == 0, done.output
-    assert visible_to(done) == "0"
-    assert harness("reap", "--runs", tmp_path / "first").returncode == 0
 
 
 def test_a_waiting_run_can_be_interrupted(tmp_path: Path, running: tuple[Nvidia, subprocess.Popen[str]]) -> None:
@@ -179,7 +185,7 @@ def take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         def tick(_: str) -> None:
             pass
 
-        return leases.acquire(devices, count, "somebody", foreign=lambda _: "", wait=0, on_tick=tick)
+        return leases.acquire(devices, count, "somebody", tmp_path, foreign=lambda *_: "", wait=0, on_tick=tick)
 
     return acquire
 

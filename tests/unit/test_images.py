@@ -173,6 +173,9 @@ def test_locked_packages_are_resolved_anew_for_each_release() -> None:
     found = debian.locked(lock, indices)
     assert found == "# about it\ndebian-12 amd64 libnuma1 2 ab\nubuntu-24.04 amd64 libnuma1 3 cd\n"
     assert debian.locked(found, indices) == found
+    assert debian.locked(found, {"debian-12": INDEX.format(version="9", sha="ef")}) == (
+        "# about it\ndebian-12 amd64 libnuma1 9 ef\nubuntu-24.04 amd64 libnuma1 3 cd\n"
+    )
     with pytest.raises(KeyError, match="debian-13 has no package libnuma1"):
         debian.locked(lock, {"debian-13": INDEX.replace("libnuma1", "other")})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from harness.policy.cases.load import load
 from harness.policy.plan import Planned, everything, shard, touched, within
 from harness.policy.rules import Checkout, problems
 from harness.policy.show import show
-from harness.run.listing import render
+from harness.run.listing import MATRIX_LIMIT, render
 from harness.run.select import matching, select
 from tests.helpers import BASELINES, REPOSITORY, edited
 
@@ -154,11 +155,51 @@ def test_a_plan_in_all_its_forms(tmp_path: Path) -> None:
     for entry, each in zip(entries, found, strict=True):
         assert entry["devices"] == each.devices
         assert entry["servers"][0]["argv"][:2] == ["python", "-m"]
-    jobs = json.loads(render(found, "github"))["include"]
-    assert [job["case"] for job in jobs] == [each.id for each in found if not each.skip]
+    running = sum(not each.skip for each in found)
     table = render(found, "table")
     assert "needs 4 devices, there are 1" in table
-    assert f"{len(jobs)} of {len(found)} run" in table
+    assert f"{running} of {len(found)} run" in table
+
+
+def test_a_matrix_for_github_has_a_job_for_each_session_and_number_of_devices(tmp_path: Path) -> None:
+    found = points(tmp_path, MATRIX | excluded(NO_FLASHINFER) | {"expected_seconds": 90})
+    jobs = json.loads(render(found, "github"))["include"]
+    seconds = [each.case.expected_seconds for each in found if not each.skip and each.devices == 4]
+    assert [(job["name"], job["runs_on"]) for job in jobs] == [
+        ("draft_model_cpu", ["self-hosted", "cpu"]),
+        ("draft_model_cuda-1", ["self-hosted", "cuda", "gpu-1"]),
+        ("draft_model_cuda-4", ["self-hosted", "cuda", "gpu-4"]),
+    ]
+    assert jobs[2]["cases"].splitlines() == [each.id for each in found if not each.skip and each.devices == 4]
+    assert sum(seconds) / 60 * 2 + 30 <= jobs[2]["timeout_minutes"] < sum(seconds) / 60 * 2 + 31
+
+
+def test_every_point_that_runs_is_in_exactly_one_job_of_a_matrix_that_github_takes() -> None:
+    found = everything(load(BASELINES))
+    jobs = json.loads(render(found, "github"))["include"]
+    in_jobs = sorted((case, job["platform"]) for job in jobs for case in job["cases"].splitlines())
+    assert in_jobs == sorted((each.id, each.platform) for each in found if not each.skip)
+    assert len({job["name"] for job in jobs}) == len(jobs) <= MATRIX_LIMIT
+    for job in jobs:
+        together = [each for each in found if each.session == job["session"] and each.devices == job["devices"]]
+        assert {each.case.engine.name for each in together} == {job["engine"]}
+
+
+@dataclass(frozen=True)
+class Numbered(Planned):
+    number: int = 0
+
+    @property
+    def session(self) -> str:
+        return f"session_{self.number}"
+
+
+def test_more_jobs_than_github_takes_is_said_before_github_does() -> None:
+    one = next(each for each in everything(load(BASELINES)) if not each.skip)
+    sessions = [Numbered(one.case_file, one.platform, number=number) for number in range(MATRIX_LIMIT + 1)]
+    assert len(json.loads(render(sessions[1:], "github"))["include"]) == MATRIX_LIMIT
+    with pytest.raises(UsageError, match="257 jobs, and GitHub takes 256 a matrix"):
+        render(sessions, "github")
 
 
 def test_a_case_is_shown_as_lines_for_a_shell() -> None:
@@ -228,13 +269,58 @@ def test_every_rule_finds_what_it_is_for(tmp_path: Path, case: str, changes: dic
     assert any(words in problem for problem in found), found
 
 
+def sessions_not_run(texts: dict[str, str]) -> set[str]:
+    found = problems(everything(load(BASELINES)), texts, None)
+    return {each.split(":")[0].removeprefix("session ") for each in found if "no workflow runs it" in each}
+
+
 def test_a_session_that_no_workflow_runs_is_found_even_if_a_comment_names_it() -> None:
-    planned = everything(load(BASELINES))
     texts = {str(path): path.read_text() for path in (REPOSITORY / ".github" / "workflows").glob("*.yml")}
-    assert problems(planned, texts, None) == []
+    assert problems(everything(load(BASELINES)), texts, None) == []
+    everywhere = {each.session for each in everything(load(BASELINES))}
     # What happened upstream: a sweep moved behind a switch that no step of CI sets, and was gone.
-    gone = {path: re.sub(r"\bdisagg_cpu\b", "", text) + "\n# disagg_cpu" for path, text in texts.items()}
-    assert any("session disagg_cpu: no workflow runs it" in problem for problem in problems(planned, gone, None))
+    for platform in ("cpu", "rocm"):
+        of_it = {name for name in everywhere if name.endswith(f"_{platform}")}
+        gone = {path: text.replace(f"--platform {platform}", "--platform cuda") for path, text in texts.items()}
+        assert sessions_not_run(gone) == of_it
+        commented = {path: text + "".join(f"\n# {name}" for name in of_it) for path, text in gone.items()}
+        assert sessions_not_run(commented) == of_it
+        named = {path: text + "".join(f"\n- {name}" for name in of_it) for path, text in gone.items()}
+        assert sessions_not_run(named) == set()
+
+
+RUN = "matrix: ${{ fromJSON(needs.plan.outputs.matrix) }}\nenv: ${{ matrix.session }}\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "reached"),
+    [
+        ("plan --platform cpu --format github", {"eagle3_cpu", "mtp_cpu"}),
+        ("matrix=$(./nox -s harness -- plan --format=github --platform cpu)", {"eagle3_cpu", "mtp_cpu"}),
+        ("plan --platform cpu \\\n  --format github | tee plan.json", {"eagle3_cpu", "mtp_cpu"}),
+        ('plan --platform cpu --format github ${SUITE:+--suite "$SUITE"}', {"eagle3_cpu", "mtp_cpu"}),
+        ("plan --platform cpu --suite mtp --format github", {"mtp_cpu"}),
+        ("plan --platform cpu", set()),
+        ("plan --platform cpu --format json", set()),
+        ('plan --platform "$PLATFORM" --format github', set()),
+        ('plan --platform cpu --format github "${options[@]}"', set()),
+        ("plan --platform cpu --format github --devices 1", set()),
+        ("plan --platform cpu --format github mtp/known_answer", set()),
+        ("plan --platform cpu --format 'github", set()),
+        ("# plan --platform cpu --format github", set()),
+    ],
+)
+def test_what_a_plan_in_a_workflow_reaches(command: str, reached: set[str]) -> None:
+    asked = {"eagle3_cpu", "mtp_cpu"}
+    assert asked - sessions_not_run({"ci.yml": RUN + command}) == reached
+
+
+def test_a_plan_whose_matrix_no_job_runs_reaches_nothing() -> None:
+    plan = "plan --platform cpu --format github"
+    assert "mtp_cpu" not in sessions_not_run({"ci.yml": RUN + plan})
+    for part in RUN.splitlines():
+        assert "mtp_cpu" in sessions_not_run({"ci.yml": f"{part}\n{plan}"})
+    assert "mtp_cpu" in sessions_not_run({"one.yml": RUN, "other.yml": plan})
 
 
 def test_a_trigger_path_that_matches_nothing_is_found(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from harness.mechanism import files
 from harness.run.checkpoints import cached, make
 from harness.run.progress import Progress
 from harness.run.rundir import Event, RunDir, Servers
+from tests.unit.test_waiting import FakeClock
 
 
 def rundir(path: Path) -> RunDir:
@@ -93,3 +94,20 @@ def test_making_checkpoints_twice_is_the_same_and_never_overwrites(tmp_path: Pat
     (tmp_path / "target" / "config.json").write_text("{}")
     with pytest.raises(UsageError, match="target: exists with another content"):
         make(tmp_path)
+
+
+def test_a_stage_that_broke_off_took_until_its_last_line(tmp_path: Path) -> None:
+    directory, clock = rundir(tmp_path), FakeClock()
+    progress = Progress(directory, lambda _: None, clock)
+
+    def wait() -> None:
+        with progress.stage(Stage.HEALTH_WAIT):
+            clock.sleep(460)
+            raise Interrupted("interrupted by SIGINT")
+
+    with pytest.raises(Interrupted):
+        wait()
+    with progress.stage(Stage.STOP):
+        clock.sleep(10)
+    progress.broke_off(Stage.HEALTH_WAIT, "interrupted by SIGINT")
+    assert [(each.stage, each.seconds) for each in directory.stages()] == [(Stage.HEALTH_WAIT, 460), (Stage.STOP, 10)]

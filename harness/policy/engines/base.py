@@ -46,6 +46,8 @@ class EngineSpec:
     Attributes:
         name: As cases name it.
         sources: Folder that holds its sources in its repository.
+        module: What its server is run as.
+        router_module: What its router is run as.
         distributions: Python distributions whose versions are recorded; of alternatives the installed one counts.
         server: One server of a role, by that name.
         router: What stands before the servers of a disaggregated topology.
@@ -67,6 +69,8 @@ class EngineSpec:
 
     name: str
     sources: str
+    module: str
+    router_module: str
     distributions: tuple[str, ...]
     server: Callable[[Case, Place, Role, str], Server]
     router: Callable[[Place, list[Server]], Server]

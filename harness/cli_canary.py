@@ -1,0 +1,37 @@
+"""The part of the command line that asks whether everything is in place for a case."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli_cases import CASES, CasesOption
+from harness.ground.errors import EXIT_PASSED, CannotJudge
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    app.command()(canary)
+
+
+def canary(
+    case: Annotated[str | None, typer.Argument(help="Case id; without one, all that an engine may need.")] = None,
+    engine: Annotated[str, typer.Option(help="Engine, where no case is given.")] = "vllm",
+    platform: Annotated[str, typer.Option(help="cpu, cuda or rocm.")] = "cpu",
+    engine_python: Annotated[
+        Path | None, typer.Option(help="Interpreter of the engine; that of an image of ours by default.")
+    ] = None,
+    cases: CasesOption = CASES,
+) -> None:
+    """Check engine, transports, caches, data and driver here, one line each; takes no device."""
+    from harness.mechanism import signals
+    from harness.run.canary import by_hand
+
+    with signals.handled():
+        found = by_hand(case, cases, engine, platform, engine_python)
+    for each in found:
+        print(f"{'ok  ' if each.ok else 'FAIL'} {each.check}: {each.text}")
+    sys.exit(EXIT_PASSED if all(each.ok for each in found) else CannotJudge.exit_code)

@@ -1,0 +1,220 @@
+"""The canary: is everything in place that a case needs? Asked before a device is taken."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from harness import __version__
+from harness.ground.errors import CannotJudge, UsageError
+from harness.mechanism import driver, files, processes
+from harness.policy import canary
+from harness.policy.canary import Finding, Imports, Live, Needs
+from harness.policy.cases.model import PLATFORMS, Case
+from harness.policy.diagnosis import root_cause, tail
+from harness.policy.engines import ENGINES
+from harness.policy.protocols import PROTOCOLS, datasets
+from harness.run import engine, image
+from harness.run.context import Context
+from harness.run.data import DATA_FOLDER, cache_folder, fetch
+from harness.run.rundir import Runtime
+from harness.run.select import matching
+
+IN_IMAGE = "INFERENCE_HARNESS_IMAGE"
+"""Environment variable that images of ours set."""
+
+_FINDINGS = list[Finding]
+T = TypeVar("T")
+
+
+def check(context: Context, runtime: Runtime) -> list[Finding]:
+    """Ask everything where ``runtime`` says, and write the answers into ``canary.json``.
+
+    Raises:
+        CannotJudge: Something is not in place: the first that is not.
+    """
+    context.rundir.save(context.prepared.model_copy(update={"runtime": runtime}))
+    prepared = context.prepared
+    needs = _of_case(prepared.case, prepared.platform, prepared.data, image=runtime.kind == "docker")
+    where = runtime.environment if runtime.container else runtime.engine_python
+    harness_python = str(Path(image.HARNESS).parent / "python") if runtime.container else ""
+    found = look(
+        needs,
+        runtime.engine_python,
+        partial(engine.execute, context),
+        where=where,
+        folder=context.rundir.path,
+        harness_python=harness_python,
+        note=context.progress.note,
+    )
+    context.rundir.write("canary", _FINDINGS, found)
+    require(found)
+    return found
+
+
+def by_hand(wanted: str | None, cases: Path, name: str, platform: str, python: Path | None) -> list[Finding]:
+    """Every check on this machine, or in the image that the harness runs in.
+
+    Args:
+        wanted: Id of a case; None for all that an engine may need, data files included where their folder is named.
+        cases: Folder of the case files.
+        name: Of the engine, where no case is given.
+        platform: ``cpu``, ``cuda`` or ``rocm``.
+        python: The engine's interpreter; None for that of an image of ours.
+
+    Raises:
+        UsageError: There is no such engine, platform or interpreter.
+        CannotJudge: The interpreter does not run, or has no engine.
+    """
+    if python is None and not Path(image.ENGINE_PYTHON).exists():
+        raise UsageError(f"{image.ENGINE_PYTHON}: not in an image of ours; name an interpreter with --engine-python")
+    if platform not in PLATFORMS:
+        raise UsageError(f"--platform {platform}: must be one of {', '.join(PLATFORMS)}")
+    if wanted is not None:
+        chosen = matching(cases, wanted=[wanted], suite=None, platform=platform)[0]
+        data = {each.file: str(fetch(each)) for each in datasets(chosen.case.evaluation)}
+        needs = _of_case(chosen.case, platform, data, image=False)
+    elif name not in ENGINES:
+        raise UsageError(f"--engine {name}: must be one of {', '.join(ENGINES)}")
+    else:
+        needs = Needs(
+            engine=name,
+            platform=platform,
+            modules=canary.modules(ENGINES[name], router=True),
+            transports=canary.ALL_TRANSPORTS[name],
+            data=_data_at_hand(),
+            harness=__version__,
+            image=IN_IMAGE in os.environ,
+        )
+    called = str(python.absolute() if python else image.ENGINE_PYTHON)
+
+    def asked(arguments: Sequence[str]) -> tuple[int, str]:
+        try:
+            return processes.run([called, "-c", *arguments], env=processes.environment({}), on_tick=lambda _: None)
+        except OSError as error:
+            raise CannotJudge(f"{called} cannot be run", cause=str(error)) from error
+
+    with tempfile.TemporaryDirectory(prefix="inference-harness-canary-") as folder:
+        return look(needs, called, asked, where=called, folder=Path(folder), note=lambda _: None)
+
+
+def _of_case(case: Case, platform: str, data: Mapping[str, str], *, image: bool) -> Needs:
+    """What a case needs; ``data`` are the paths of its data files by name."""
+    env: dict[str, str] = {}
+    for role in case.topology.roles:
+        env |= case.serve_of(role).env
+    return Needs(
+        engine=case.engine.name,
+        platform=platform,
+        modules=canary.modules(ENGINES[case.engine.name], router=case.topology.kind == "disagg"),
+        transports=canary.transports(case),
+        env=env,
+        data={data[each.file]: each.sha256 for each in datasets(case.evaluation)},
+        harness=__version__,
+        image=image or IN_IMAGE in os.environ,
+    )
+
+
+def _data_at_hand() -> dict[str, str]:
+    """SHA-256 of every data file by path, where the user or the image names a folder of them."""
+    folder = os.environ.get(DATA_FOLDER)
+    known = {each.file: each for config in PROTOCOLS.values() for each in config.DATASETS}
+    return {str(Path(folder) / each.file): each.sha256 for each in known.values()} if folder else {}
+
+
+def require(found: list[Finding]) -> None:
+    """Raise if something is not in place.
+
+    Raises:
+        CannotJudge: The first that is not.
+    """
+    for each in found:
+        if not each.ok:
+            raise CannotJudge(f"canary: {each.check}", cause=each.text)
+
+
+def look(
+    needs: Needs,
+    python: str,
+    asked: engine.Ask,
+    *,
+    where: str,
+    folder: Path,
+    harness_python: str = "",
+    note: Callable[[str], None],
+) -> list[Finding]:
+    """Every check, in order.
+
+    Args:
+        needs: Of the case.
+        python: The engine's interpreter, as it is called.
+        asked: Runs a program with it.
+        where: What stands for the build's place in the key of its kept answer: image or interpreter.
+        folder: The run directory.
+        harness_python: Interpreter of the image's harness; empty where the harness that asks is the one that runs.
+        note: Called before what takes seconds.
+
+    Raises:
+        CannotJudge: The interpreter does not run, or has no engine.
+    """
+    spec = ENGINES[needs.engine]
+    versions, state = engine.environment(spec, python, asked)
+    question = {"modules": needs.modules, "transports": needs.transports, "torch": needs.platform != "cpu"}
+    kept = cache_folder("canary") / f"{files.digest_text(canary.IMPORTS, json.dumps(question), where, state)}.json"
+    imports = _kept(kept)
+    if imports is None:
+        note(f"canary: importing {needs.engine}, which takes seconds; the next run knows")
+        imports = _answer(asked, canary.IMPORTS, question, Imports, spec.echoes)
+        # A failure is asked again: what it lacks may be no part of what the key is made from.
+        if not any((*imports.modules.values(), *imports.transports.values())):
+            _keep(kept, imports)
+    live_question = {
+        "engine": needs.engine,
+        "env": dict(needs.env),
+        "folder": str(folder),
+        "data": list(needs.data),
+        "harness": harness_python,
+        "version": needs.harness,
+    }
+    live = _answer(asked, canary.LIVE, live_question, Live, spec.echoes)
+    # The driver is the host's; it is asked here, because a container without devices does not show it.
+    found = None if needs.platform == "cpu" else driver.version(needs.platform)
+    return canary.judge(needs, versions, imports, live, found)
+
+
+def _answer(
+    asked: engine.Ask, program: str, question: Mapping[str, object], kind: type[T], echoes: tuple[str, ...]
+) -> T:
+    status, output = asked([program, json.dumps(question)])
+    lines = [line for line in output.splitlines() if line.startswith("{")]
+    if status == 0 and lines:
+        return TypeAdapter(kind).validate_json(lines[-1])
+    raise CannotJudge(
+        f"canary: the engine's interpreter ended with status {status}",
+        cause=root_cause(output, echoes),
+        details=tail(output, 40),
+    )
+
+
+def _kept(path: Path) -> Imports | None:
+    """A kept answer; one that cannot be read is asked again."""
+    try:
+        return TypeAdapter(Imports).validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def _keep(path: Path, imports: Imports) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.write(path, json.dumps(asdict(imports)))
+    except OSError:
+        return  # the check of the caches says so
