@@ -17,7 +17,7 @@ import pytest
 
 import docker
 from harness.ground.domain import Device, Stage
-from harness.mechanism import containers, passthrough
+from harness.mechanism import containers, driver, passthrough
 from harness.mechanism.passthrough import Engine, Passthrough
 from harness.policy.cases.load import load
 from harness.policy.plan import everything
@@ -231,6 +231,7 @@ def test_a_run_on_two_amd_devices_sees_these_two_and_no_secret(
         monkeypatch.setenv(variable, value)
     monkeypatch.setattr(image, "ensure", lambda *_: (name, "sha256:fake"))
     monkeypatch.setattr(image, "ENGINE_PYTHON", python)
+    monkeypatch.setattr(driver, "_KFD", Path(nodes[0]))
     monkeypatch.setattr(pins, "content", lambda _: "a base")
     monkeypatch.setattr(occupancy, "visible", lambda _: amd(nodes)[2:])
     monkeypatch.setattr(occupancy, "lease", lambda *_: amd(nodes)[2:])

@@ -25,7 +25,8 @@ ON_GPU: dict[str, Any] = {"platforms": ["cuda"], "serve/tensor_parallel_size": 2
 def run_with(folder: Path, changes: dict[str, Any], visible: str, *arguments: str) -> Run:
     cases = edited(folder / "cases", DISAGG, SMALL[DISAGG] | QUICK | ON_GPU | changes)
     python = install(folder / "engine", {})
-    done = run(folder, "--cases", cases, "--engine-python", python, *arguments, env={"CUDA_VISIBLE_DEVICES": visible})
+    env = Nvidia(folder / "host", 8).env | {"CUDA_VISIBLE_DEVICES": visible}
+    done = run(folder, "--cases", cases, "--engine-python", python, *arguments, env=env)
     assert left_in(folder) == []
     return done
 

@@ -41,6 +41,10 @@ def nvmlSystemGetDriverVersion():
     return _host()["driver"]
 
 
+def nvmlSystemGetCudaDriverVersion_v2():
+    return 13000
+
+
 def nvmlDeviceGetCount():
     return len(_host()["gpus"])
 

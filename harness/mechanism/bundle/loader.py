@@ -20,7 +20,7 @@ import shutil
 import sys
 import tempfile
 import venv
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256 as sha256_of
@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import IO
 
 from harness.ground.errors import CannotJudge, UsageError
-from harness.mechanism.bundle import reader
+from harness.mechanism.bundle import placing, reader
 from harness.mechanism.bundle.manifest import (
     ENGINE_REQUIREMENTS,
     HARNESS_REQUIREMENTS,
@@ -111,20 +111,20 @@ def load(request: Request) -> None:
         current = into / "current"
         if _mark(current) == identity:
             request.say(f"{into}: holds this bundle already")
-            _share(root, manifest, into)
+            placing.share(root, manifest, into)
             return
         before = current.resolve() if current.is_symlink() else None
-        target = Path(tempfile.mkdtemp(dir=_folder(into / "loads"), prefix=f"{identity[:12]}."))
+        target = Path(tempfile.mkdtemp(dir=placing.made(into / "loads"), prefix=f"{identity[:12]}."))
         try:
             target.chmod(0o755)
             _fill(root, manifest, target, into, request)
-            _share(root, manifest, into)
+            placing.share(root, manifest, into)
             _load_images(root, manifest, request)
             (target / _MARK).write_text(json.dumps({"identity": identity}) + "\n")
             for name in ("env.sh", "baselines"):
-                _link(into / name, f"current/{name}")
+                placing.link(into / name, f"current/{name}")
             os.sync()
-            _link(current, target.relative_to(into).as_posix())
+            placing.link(current, target.relative_to(into).as_posix())
         except BaseException:
             if current.resolve() != target:
                 shutil.rmtree(target, ignore_errors=True)
@@ -218,7 +218,7 @@ def _verified(bundle: reader.Bundle, into: Path, request: Request) -> Iterator[P
 
 def _fill(root: Path, manifest: Manifest, target: Path, into: Path, request: Request) -> None:
     for entry in manifest.of_kind("case", "data"):
-        _copy(root / entry.path, target / entry.path)
+        placing.copy(root / entry.path, target / entry.path)
     (target / "data").mkdir(exist_ok=True)
     request.say("installing the harness")
     _environment(root, manifest, target / "harness", HARNESS_REQUIREMENTS, "wheels", request)
@@ -260,68 +260,6 @@ def _add_packages(python: Path, request: Request) -> None:
     [site] = python.parents[1].glob("lib/python*/site-packages")
     lines = [f"import site; site.addsitedir({folder!r})\n" for folder in folders]
     (site / "packages-of-the-host.pth").write_text("".join(lines))
-
-
-def _share(root: Path, manifest: Manifest, into: Path) -> None:
-    """Checkpoints and models, folder by folder: each is whole or not there."""
-    # checkpoints/NAME/… and hub/models--NAME/snapshots/COMMIT/…
-    homes = {"checkpoint": (2, into / "cache" / "inference-harness"), "model": (4, into / "huggingface")}
-    for kind, (depth, home) in homes.items():
-        folders: dict[Path, list[Entry]] = {}
-        for entry in manifest.of_kind(kind):
-            folders.setdefault(Path(*Path(entry.path).parts[:depth]), []).append(entry)
-        for folder, entries in folders.items():
-            _place(root, folder, entries, home)
-
-
-def _place(root: Path, folder: Path, entries: Iterable[Entry], home: Path) -> None:
-    target = home / folder
-    if all(_same(home / entry.path, entry) for entry in entries):
-        return
-    beside = Path(tempfile.mkdtemp(dir=_folder(target.parent), prefix=f".{target.name}."))
-    try:
-        beside.chmod(0o755)
-        for entry in entries:
-            _copy(root / entry.path, beside / Path(entry.path).relative_to(folder), link=True)
-        if target.is_dir():
-            shutil.rmtree(target)
-        beside.rename(target)
-    except BaseException:
-        shutil.rmtree(beside, ignore_errors=True)
-        raise
-
-
-def _same(path: Path, entry: Entry) -> bool:
-    try:
-        with path.open("rb") as file:
-            return reader.sha256(file) == (entry.size, entry.sha256)
-    except OSError:
-        return False
-
-
-def _copy(source: Path, target: Path, *, link: bool = False) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if link:
-        try:
-            os.link(source, target)  # models are large, and nobody writes into them
-        except OSError:
-            pass
-        else:
-            return
-    shutil.copyfile(source, target)
-
-
-def _folder(path: Path) -> Path:
-    path.mkdir(parents=True, exist_ok=True)
-    return path
-
-
-def _link(path: Path, target: str) -> None:
-    """A link that is replaced in one step."""
-    beside = path.with_name(f".{path.name}.new")
-    beside.unlink(missing_ok=True)
-    beside.symlink_to(target)
-    beside.replace(path)
 
 
 def _require_container_engine(request: Request) -> None:

@@ -29,6 +29,7 @@ _BOOTSTRAP_MODULES = (
     "mechanism/signals.py",
     "mechanism/bundle/__init__.py",
     "mechanism/bundle/loader.py",
+    "mechanism/bundle/placing.py",
     "mechanism/bundle/manifest.py",
     "mechanism/bundle/reader.py",
     "mechanism/bundle/standalone.py",
