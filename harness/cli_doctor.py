@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from harness.cli_cases import CASES, CasesOption, CheckpointsOption
+from harness.cli_images import BaseImageOption, EngineFromOption, options_of_build
 from harness.cli_pins import AllowUnpinnedOption, RegistryOption
 from harness.ground.errors import CannotJudge, UsageError
 
@@ -35,7 +36,8 @@ def doctor(
     runtime: Annotated[Where, typer.Option(help="Where the engine would run; auto: wherever it can.")] = Where.AUTO,
     engine_python: Annotated[Path | None, typer.Option(help="Interpreter of an environment with your engine.")] = None,
     environments: Annotated[Path, typer.Option(help="Folder of the locked engine environments.")] = Path(".nox"),
-    base_image: Annotated[str | None, typer.Option(help="Base image instead of the pinned one.")] = None,
+    base_image: BaseImageOption = None,
+    engine_from: EngineFromOption = None,
     allow_unpinned: AllowUnpinnedOption = False,
     registry: RegistryOption = None,
     checkpoints: CheckpointsOption = "",
@@ -52,23 +54,22 @@ def doctor(
 
     from harness.mechanism import signals
     from harness.policy.doctor import judge
-    from harness.policy.pins import mirror
     from harness.run import doctor_report
     from harness.run.doctor import Looking, gather
-    from harness.run.image import Build
     from harness.run.prepare import Options
     from harness.run.select import matching
 
     if engine_python and runtime is Where.DOCKER:
         raise UsageError("--engine-python names an interpreter of this machine: not with --runtime docker")
     planned = matching(cases, wanted=[], suite=suite, platform=platform, checkpoints=checkpoints)
-    build = Build(base_image, allow_unpinned=allow_unpinned, registry=mirror(registry) if registry else None)
+    build = options_of_build(base_image, engine_from, None, allow_unpinned, registry, None, "default")
     options = Options(runtime.value, engine_python, environments, build)
     with signals.handled():
         facts = gather(planned, Looking(options, runs, offline))
     given: dict[str, object] = {
         "--engine-python": engine_python,
         "--base-image": base_image,
+        "--engine-from": engine_from and engine_from.value,
         "--registry": registry,
         "--checkpoints": checkpoints,
     }

@@ -94,24 +94,22 @@ class About:
     """A container engine, in its own words.
 
     Attributes:
-        version: With its name.
+        engine: Name, version, CDI.
         runtimes: That it knows by name.
-        cdi: Folders of the CDI specs that it reads; empty for an engine without CDI.
         cgroup: Version of control groups.
         rootless: Whether it runs without root.
         root: Folder of its images.
     """
 
-    version: str
+    engine: Engine
     runtimes: tuple[str, ...]
-    cdi: tuple[str, ...]
     cgroup: str
     rootless: bool
     root: str
 
 
-def about(timeout: int) -> About:
-    """What the container engine says of itself.
+def about(timeout: int = _TIMEOUT) -> About:
+    """What the container engine that answers says of itself.
 
     Args:
         timeout: Seconds for each of three questions.
@@ -122,12 +120,9 @@ def about(timeout: int) -> About:
     with _client(timeout=timeout) as client:
         client.ping()
         info, version = client.info(), client.version()
-        parts = [part.get("Name", "") for part in version.get("Components") or []]
-    name = "Podman" if "Podman Engine" in parts else "Docker"
     return About(
-        version=f"{name} {version.get('Version', '')}",
+        engine=_engine(info, version),
         runtimes=tuple(sorted(info.get("Runtimes") or {})),
-        cdi=tuple(info.get("CDISpecDirs") or ()),
         cgroup=str(info.get("CgroupVersion", "")),
         rootless=any("rootless" in each for each in info.get("SecurityOptions") or []),
         root=str(info.get("DockerRootDir", "")),
@@ -140,9 +135,11 @@ def engine() -> Engine:
     Raises:
         ContainerFailed: None answers.
     """
-    with _client() as client:
-        version = client.version()
-        folders = tuple(Path(folder) for folder in client.info().get("CDISpecDirs") or [])
+    return about().engine
+
+
+def _engine(info: Mapping[str, Any], version: Mapping[str, Any]) -> Engine:
+    folders = tuple(Path(folder) for folder in info.get("CDISpecDirs") or [])
     if not any(part.get("Name") == "Podman Engine" for part in version.get("Components") or []):
         return Engine("Docker", version["Version"], folders)
     major, minor = (int(number) for number in re.findall(r"\d+", version["Version"])[:2])

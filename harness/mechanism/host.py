@@ -1,13 +1,11 @@
-"""What this machine has: processors, memory, folders, specs of devices. Reads, and writes nothing."""
+"""What this machine has: processors, memory, folders. Reads, and writes nothing."""
 
 from __future__ import annotations
 
 import configparser
 import importlib
-import json
 import os
 import platform
-import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -17,8 +15,6 @@ from pathlib import Path
 import psutil
 
 _SHM = Path("/dev/shm")  # noqa: S108 # looked at, not written to
-_CDI = (Path("/etc/cdi"), Path("/var/run/cdi"))
-_KIND = re.compile(r"""^kind:\s*["']?([^"'\s]+)""", re.MULTILINE)
 _MEMORY_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
@@ -79,28 +75,6 @@ def system() -> tuple[str, str, str]:
 def python() -> str:
     """Version of the interpreter that runs this."""
     return platform.python_version()
-
-
-def cdi() -> dict[str, str]:
-    """Kind of device, ``VENDOR/CLASS``, by CDI spec file; one that does not say has none."""
-    found = {}
-    for place in _CDI:
-        with suppress(OSError):
-            for path in sorted(place.iterdir()):
-                if path.suffix in (".json", ".yaml"):
-                    found[str(path)] = _kind(path)
-    return found
-
-
-def _kind(path: Path) -> str:
-    try:
-        text = path.read_text()
-        if path.suffix == ".json":
-            return str(json.loads(text)["kind"])
-        match = _KIND.search(text)
-        return match[1] if match else ""
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
 
 
 def package_index() -> str:

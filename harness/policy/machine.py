@@ -36,6 +36,8 @@ class ContainerEngine:
         builder_problem: Why none does.
         cdi: Folders of the CDI specs that the engine reads; empty for an engine without CDI.
         nvidia: How it gets at NVIDIA devices without CDI; empty if it does not.
+        refused: By platform, why it cannot give a container the devices that are here, and after a semicolon the next
+            step; without those that it can.
         runtimes: That it knows by name.
         cgroup: Version of control groups.
         rootless: Whether it runs without root.
@@ -48,6 +50,7 @@ class ContainerEngine:
     builder_problem: str = ""
     cdi: tuple[str, ...] = ()
     nvidia: str = ""
+    refused: Mapping[str, str] = field(default_factory=dict)
     runtimes: tuple[str, ...] = ()
     cgroup: str = ""
     rootless: bool = False
@@ -155,7 +158,7 @@ class Facts:
         available_bytes: Of it, what nobody uses.
         shm_bytes: Free in /dev/shm; None without one.
         accelerators: By platform.
-        cdi: Kind of device by CDI spec file: ``nvidia.com/gpu``.
+        cdi: Number of devices in the host's CDI specs by kind: ``nvidia.com/gpu``.
         network: By what it is for: ``hub``, ``packages``, ``data``, ``registry HOST``. Empty: nobody was asked.
         token: Whether a token for the hub is set.
         models: Whether a model is in the hub's cache, by ``REPO@COMMIT``.
@@ -173,7 +176,7 @@ class Facts:
     shm_bytes: int | None
     accelerators: Mapping[str, Accelerators]
     container: ContainerEngine
-    cdi: Mapping[str, str]
+    cdi: Mapping[str, int]
     folders: Folders
     network: Mapping[str, Reach]
     token: bool

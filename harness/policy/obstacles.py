@@ -19,9 +19,6 @@ _GIB = 1 << 30
 _RUN_BYTES = _GIB
 """Free space for run directories: logs, samples and counters take megabytes."""
 
-_SHM_BYTES = _GIB
-"""What containers of ours get: engines pass messages, and UCX moves KV cache, through shared memory."""
-
 _SERVER_BYTES = 2 * _GIB
 """Memory of the host that a server takes at least, with PyTorch loaded and a tiny model; 1 GiB of KV cache on top
 where the host is the device, as `baselines/_defaults.toml` sets it."""
@@ -133,12 +130,8 @@ def _container(each: Planned, facts: Facts) -> Obstacle | None:
     engine = facts.container
     if engine.problem:
         return Obstacle("engine", "no container engine answers", "start Docker or Podman")
-    if each.platform == "cuda" and not engine.nvidia and not (engine.cdi and "nvidia.com/gpu" in facts.cdi.values()):
-        return Obstacle(
-            "passthrough",
-            f"{engine.version} cannot pass NVIDIA devices on: no CDI spec that it reads, no runtime of NVIDIA's",
-            "install nvidia-container-toolkit and run nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml",
-        )
+    if problem := engine.refused.get(each.platform):
+        return _with_next_step("passthrough", problem)
     source = source_of(each, facts)
     return None if source.image else _image(each, source, facts)
 
@@ -146,8 +139,7 @@ def _container(each: Planned, facts: Facts) -> Obstacle | None:
 def _image(each: Planned, source: Source, facts: Facts) -> Obstacle | None:
     """What keeps the image from being built."""
     if source.base_problem:
-        reason, _, next_step = source.base_problem.partition("; ")
-        return Obstacle("engine", reason, next_step)
+        return _with_next_step("engine", source.base_problem)
     if not source.base_holds_engine and not source.locked:
         return _no_engine(each)
     if not source.base_holds_engine and facts.processor != _LOCKED_FOR[1]:
@@ -186,10 +178,11 @@ def _environment(each: Planned, facts: Facts) -> Obstacle | None:
         if missing:
             return missing
     many = sum(each.case.topology.roles.values()) > 1 or devices(each.case, each.platform) > 1
-    if many and (facts.shm_bytes or 0) < _SHM_BYTES:
+    needed = int(each.case.container.shm_gib * _GIB)  # what the case has in a container, it needs here too
+    if many and (facts.shm_bytes or 0) < needed:
         return Obstacle(
             "shared memory",
-            f"needs {_gib(_SHM_BYTES)} of /dev/shm, {_gib(facts.shm_bytes or 0)} are free",
+            f"needs {_gib(needed)} of /dev/shm, {_gib(facts.shm_bytes or 0)} are free",
             "mount -o remount,size=2g /dev/shm; inside a container: --shm-size 2g",
         )
     return None
@@ -274,6 +267,12 @@ def _space(folder: Folder | None, needed: int, what: str, next_step: str) -> Obs
         return None
     reason = folder.problem or f"{_gib(folder.free_bytes or 0)} are free, {what} needs about {_gib(needed)}"
     return Obstacle("disk", f"{folder.path}: {reason}", next_step)
+
+
+def _with_next_step(kind: str, problem: str) -> Obstacle:
+    """Of a message that has both."""
+    reason, _, next_step = problem.partition("; ")
+    return Obstacle(kind, reason, next_step)
 
 
 def source_of(each: Planned, facts: Facts) -> Source:

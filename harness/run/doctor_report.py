@@ -99,7 +99,7 @@ def _facts(facts: Facts) -> Iterator[tuple[str, str]]:
         yield platform, _accelerators(found)
     yield "container engine", _container(facts.container)
     if facts.cdi:
-        yield "cdi", ", ".join(f"{path} ({kind or 'not readable'})" for path, kind in facts.cdi.items())
+        yield "cdi", ", ".join(f"{count} x {kind}" for kind, count in facts.cdi.items())
     for name, folder in vars(facts.folders).items():
         if folder is not None:
             yield f"disk: {name}", _folder(folder)

@@ -38,7 +38,7 @@ def lease(context: Context, wait: float) -> list[Device]:
             needed,
             f"{prepared.suite}/{prepared.name}",
             context.rundir.path,
-            foreign=lambda device, last: _abandoned(last) or _foreign(platform, device),
+            foreign=lambda device, last: _abandoned(last) or foreign(platform, device),
             wait=wait,
             on_tick=context.progress.tick,
             clock=context.clock,
@@ -109,7 +109,7 @@ def _abandoned(folder: str) -> str:
     )
 
 
-def _foreign(platform: str, device: Device) -> str:
+def foreign(platform: str, device: Device) -> str:
     """Who uses a device that nobody leased: a process, or memory of one that cannot be seen from here."""
     usage = devices.usage(platform, device)
     if usage is None:

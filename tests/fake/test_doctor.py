@@ -7,11 +7,13 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -21,6 +23,8 @@ from harness.mechanism import host, reach
 from harness.mechanism.later import Later
 from harness.policy.cases.load import load
 from harness.policy.plan import everything
+from tests.fake.engine_api import EngineApi, serving
+from tests.fake.hosts import Nvidia
 from tests.helpers import BASELINES, REPOSITORY, command, environment, harness, wait_for
 
 TOKEN = "hf_" + "planted0123456789" * 2
@@ -247,6 +251,54 @@ def _group(process: psutil.Process) -> int:
         return 0
 
 
+def machine(*arguments: str, env: dict[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Facts, and sessions by name."""
+    done = harness("doctor", "--offline", "--format", "json", *arguments, env=env)
+    assert done.stdout, done.stderr
+    found = json.loads(done.stdout)
+    return found["machine"], {each["session"]: each for each in found["sessions"]}
+
+
+def test_a_host_with_devices_that_a_container_can_be_given(home: dict[str, str], tmp_path: Path) -> None:
+    nvidia = Nvidia(tmp_path / "host", 8)
+    spec = tmp_path / "cdi" / "nvidia.json"
+    api = EngineApi(info={"CDISpecDirs": [str(spec.parent)], "Runtimes": {"runc": {}}, "CgroupVersion": "2"})
+    with serving(api, tmp_path / "engine.sock") as address:
+        env = home | nvidia.env | {"DOCKER_HOST": address}
+        facts, sessions = machine("--platform", "cuda", "--runtime", "docker", env=env)
+        devices = facts["accelerators"]["cuda"]["devices"]
+        assert [(each["name"], each["product"]) for each in devices] == [(str(n), "NVIDIA H200") for n in range(8)]
+        obstacle = sessions["mtp_cuda"]["obstacles"][0]
+        assert obstacle["kind"] == "passthrough"
+        assert "nvidia-container-toolkit is not there" in obstacle["reason"]
+        assert "nvidia-ctk cdi generate" in obstacle["next_step"]
+        spec.parent.mkdir()
+        named = [{"name": gpu["uuid"], "containerEdits": {}} for gpu in nvidia.gpus]
+        spec.write_text(json.dumps({"cdiVersion": "0.6.0", "kind": "nvidia.com/gpu", "devices": named}))
+        facts, sessions = machine("--platform", "cuda", "--runtime", "docker", env=env)
+        assert facts["container"]["refused"] == {}
+        # The scripted engine has every image.
+        assert sessions["mtp_cuda"]["answer"] == "yes"
+        assert sessions["mtp_cuda"]["runtime"] == "docker"
+    assert api.created == []
+
+
+def test_slices_and_devices_in_use(home: dict[str, str], tmp_path: Path) -> None:
+    nvidia = Nvidia(tmp_path / "host", 3)
+    nvidia.gpus[0]["slices"] = [{"uuid": "MIG-0", "name": "NVIDIA H200 MIG 1g.18gb", "total": 18 << 30}]
+    nvidia.gpus[1]["processes"] = [[os.getpid(), 5 << 30]]
+    nvidia.write()
+    facts, sessions = machine("--platform", "cuda", "--engine-python", sys.executable, env=home | nvidia.env)
+    found = facts["accelerators"]["cuda"]
+    assert [each["whole"] for each in found["devices"]] == ["GPU-0aaa", "", ""]
+    assert f"pid {os.getpid()}" in found["taken"]["1"]
+    assert sessions["mtp_cuda"]["answer"] == "yes"
+    kinds = {each["kind"] for session in sessions.values() for each in session["obstacles"]}
+    assert {"devices", "slices", "devices in use", "models"} <= kinds
+    facts, _ = machine("--platform", "cuda", env=home | nvidia.env | {"CUDA_VISIBLE_DEVICES": "7"})
+    assert "CUDA_VISIBLE_DEVICES names device 7" in facts["accelerators"]["cuda"]["problem"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
@@ -267,18 +319,7 @@ def test_exit_codes(home: dict[str, str], arguments: list[str], code: int, words
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_specs_and_settings_of_the_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    files = {
-        "nvidia.yaml": 'cdiVersion: "0.5.0"\nkind: "nvidia.com/gpu"\ndevices: []\n',
-        "amd.json": '{"cdiVersion": "0.6.0", "kind": "amd.com/gpu", "devices": []}',
-        "broken.json": "{",
-        "notes.txt": "kind: nothing",
-    }
-    for name, text in files.items():
-        (tmp_path / name).write_text(text)
-    monkeypatch.setattr(host, "_CDI", (tmp_path, tmp_path / "absent"))
-    found = {Path(path).name: kind for path, kind in host.cdi().items()}
-    assert found == {"nvidia.yaml": "nvidia.com/gpu", "amd.json": "amd.com/gpu", "broken.json": ""}
+def test_settings_of_the_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "pip.conf").write_text("[global]\nindex-url = https://mirror.example/simple\n")
     monkeypatch.delenv("PIP_INDEX_URL", raising=False)
     monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))

@@ -98,7 +98,7 @@ H200_HOST = replace(
     available_bytes=1900 * GIB,
     accelerators=NO_DEVICES | {"cuda": Accelerators(H200, "580.82")},
     container=replace(DOCKER, cdi=("/etc/cdi",)),
-    cdi={"/etc/cdi/nvidia.yaml": "nvidia.com/gpu"},
+    cdi={"nvidia.com/gpu": 9},
     token=True,
 )
 AMD_HOST = replace(LAPTOP, available_bytes=500 * GIB, accelerators=NO_DEVICES | {"rocm": Accelerators(MI300X, "6.12")})
@@ -237,19 +237,15 @@ def test_shared_memory_matters_where_servers_share_it() -> None:
     assert verdicts(replace(WITH_DOCKER, shm_bytes=64 << 20))["disagg_cpu"].way == "docker"
 
 
-@pytest.mark.parametrize(
-    ("container", "cdi", "kind"),
-    [
-        (DOCKER, {}, "passthrough"),
-        (DOCKER, {"/etc/cdi/nvidia.yaml": "nvidia.com/gpu"}, "passthrough"),  # the engine does not read it
-        (replace(DOCKER, cdi=("/etc/cdi",)), {"/etc/cdi/nvidia.yaml": ""}, "passthrough"),
-        (replace(DOCKER, nvidia="its runtime nvidia", builder_problem="no client"), {}, "builder"),
-        (replace(DOCKER, nvidia="its runtime nvidia"), {}, ""),
-    ],
-)
-def test_devices_get_into_containers(container: ContainerEngine, cdi: dict[str, str], kind: str) -> None:
-    found = verdicts(replace(H200_HOST, container=container, cdi=cdi), "docker")["mtp_cuda"]
-    assert kinds(found) == ([kind] if kind else [])
+def test_devices_that_cannot_get_into_a_container() -> None:
+    why = "Docker 28.2.2 has no CDI, and nvidia-container-toolkit is not there"
+    refused = replace(DOCKER, refused={"cuda": f"{why}; install nvidia-container-toolkit"})
+    found = verdicts(replace(H200_HOST, container=refused), "docker")["mtp_cuda"]
+    assert kinds(found) == ["passthrough"]
+    assert found.obstacles[0][0].reason == why
+    assert found.obstacles[0][0].next_step == "install nvidia-container-toolkit"
+    no_builder = replace(H200_HOST, container=replace(DOCKER, builder_problem="no docker client here drives BuildKit"))
+    assert kinds(verdicts(no_builder, "docker")["mtp_cuda"]) == ["builder"]
 
 
 def test_models_come_from_the_cache_or_from_a_hub_that_answers() -> None:
