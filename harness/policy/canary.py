@@ -210,12 +210,15 @@ def _build(platform: str, torch: Mapping[str, str]) -> Finding:
 def _driver(platform: str, torch: Mapping[str, str], driver: str | None) -> Finding:
     """CUDA runs on a driver of its major version, whatever the minor one, and on every newer driver.
 
-    Source: CUDA compatibility guide of NVIDIA, minor-version and backward compatibility.
+    Source: CUDA compatibility guide of NVIDIA, minor-version and backward compatibility. AMD supports two releases of
+    ROCm to either side, and the version that its driver shows does not say which release it is of: both are said, and a
+    person compares them with AMD's user and kernel-space support matrix.
     """
     if driver is None:
         return Finding("driver", False, f"there is no {'NVIDIA' if platform == 'cuda' else 'AMD'} driver here")
     if platform != "cuda" or not torch.get("cuda"):
-        return Finding("driver", True, driver)
+        built = f", torch is built for HIP {torch['hip']}" if torch.get("hip") else ""
+        return Finding("driver", True, f"{driver}{built}")
     if _major(torch["cuda"]) > _major(driver):
         older = f"torch is built for CUDA {torch['cuda']}, the driver supports up to {driver}"
         return Finding("driver", False, f"{older}: update the driver, or take a build for CUDA {_major(driver)}")
