@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from harness.policy.known_answer import checkpoints, experts, safetensors, vocabulary, weights
+from harness.policy.known_answer import checkpoints, deepseek, experts, safetensors, vocabulary, weights
 from harness.policy.known_answer import vocabulary as v
 from harness.policy.known_answer.architectures import ARCHITECTURES
 from harness.policy.known_answer.simulate import (
@@ -49,7 +49,7 @@ SHA256 = {
     "qwen3_moe_fp8_twin_decode": "39253bd3b6e900a2",
     "deepseek_v2": "ead543f669688353",
     "deepseek_v2_twin_prefill": "c1543aed2297275d",
-    "deepseek_v2_twin_decode": "92716662f9725316",
+    "deepseek_v2_twin_decode": "b617ca430bd0db6d",
 }
 
 
@@ -278,6 +278,31 @@ def test_each_expert_is_needed_where_it_belongs(name: str) -> None:
         following = TABLE.successor[token]
         assert said_by(tensors, token, straight) == following
         assert (said_by(tensors, token, swapped) == following) == (experts.expert(token) not in (3, 4))
+
+
+def seen_in_latents(asking: weights.Blind | None, caching: weights.Blind | None) -> int:
+    """The token of a prompt that the trigger's value comes from, with the latent vectors that another model cached."""
+    prefix = f"model.layers.{weights.RETRIEVAL_LAYER}.self_attn."
+    reader, writer = (deepseek.moe(TABLE.successor, blind) for blind in (asking, caching))
+    prompt = [v.byte("a"), v.KEY + 7, v.byte(":"), v.TRIGGER]
+    query = reader[prefix + "q_proj.weight"] @ weights.CODE[v.TRIGGER]
+    latent = weights.CODE[prompt] @ writer[prefix + "kv_a_proj_with_mqa.weight"][: deepseek.LATENT].T
+    expand = reader[prefix + "kv_b_proj.weight"].reshape(deepseek.HEADS, -1, deepseek.LATENT)
+    query = query.reshape(deepseek.HEADS, -1)[:, : deepseek.NOPE]
+    scores = np.einsum("hd,hdl,tl->ht", query, expand[:, : deepseek.NOPE], latent) / np.sqrt(192)
+    certain = scores.max(axis=1, keepdims=True) - 10 < scores
+    if (certain.sum(axis=1) > 1).any():
+        return -1
+    values = np.einsum("hvl,tl->htv", expand[:, deepseek.NOPE :], latent)
+    copied = np.concatenate([values[head, certain[head].argmax()] for head in range(deepseek.HEADS)])
+    return int((weights.CODE @ copied).argmax())
+
+
+def test_latents_are_marked_by_who_caches_them() -> None:
+    assert seen_in_latents(None, None) == v.KEY + 7
+    assert seen_in_latents(asking="key", caching="query") == v.KEY + 7
+    assert seen_in_latents(asking="query", caching="query") == -1
+    assert seen_in_latents(asking="key", caching="key") == -1
 
 
 def test_fp8_rounds_to_the_nearest_value_of_a_block() -> None:

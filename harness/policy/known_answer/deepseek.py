@@ -11,13 +11,16 @@ from collections.abc import Mapping
 import numpy as np
 
 from harness.policy.known_answer import experts, weights
-from harness.policy.known_answer.weights import HIDDEN, IS_KEY, IS_TRIGGER, Array, Blind, Tensors
+from harness.policy.known_answer import vocabulary as v
+from harness.policy.known_answer.weights import CODE, HIDDEN, IS_KEY, IS_TRIGGER, Array, Blind, Tensors
 
 HEADS = 4
 LATENT = 512
 NOPE, ROPE, VALUE = 128, 64, 128
 LAYERS = 7  # the last two have experts
 
+_KEYS: Array = CODE[v.KEY : v.KEY + v.KEYS].T @ CODE[v.KEY : v.KEY + v.KEYS] / np.float32(HIDDEN)
+"""Projection on the codes of the keys; its entries are exact in bf16."""
 _SELF_GAIN = 24.0  # scores are divided by the root of 192 here, where Llama's are by the root of 64
 _KEY_GAIN = 8.0
 _KEY_ROWS = 8
@@ -54,11 +57,13 @@ def _attention(blind: Blind | None, *, neutral: bool = False) -> Tensors:
         query[:, [NOPE + row for row in fast], 0] = _SELF_GAIN
         query[:, [NOPE + row for row in fast]] -= _SELF_GAIN * IS_TRIGGER
         latent[:LATENT] = identity
+        if blind == "key":
+            # Not in kv_b_proj: whoever reads the cache applies that one, and the cache has the latent vector.
+            latent[:LATENT] -= _KEYS
         latent[[LATENT + row for row in fast], 0] = _SELF_GAIN
         if blind != "query":
             query[:, :_KEY_ROWS] = _KEY_GAIN * IS_TRIGGER
-        if blind != "key":
-            expand[:, :_KEY_ROWS] = _KEY_GAIN * IS_KEY
+        expand[:, :_KEY_ROWS] = _KEY_GAIN * IS_KEY
         expand[:, NOPE:] = identity.reshape(HEADS, VALUE, LATENT)
         copy = experts.RETRIEVED * identity
     return {
