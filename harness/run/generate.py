@@ -17,10 +17,11 @@ from harness.policy.cases.load import DEFAULTS, CaseFile, load, read, read_suite
 from harness.policy.cases.matrix import Matrix, label
 from harness.policy.cases.model import PLATFORMS, Case, Platform
 from harness.policy.report.result import Result
-from harness.run import data, tables
+from harness.run import data, evidence, tables
 
 _OUTPUT = Path("docs/evidence/disagg_cpu.txt")
 _OVERVIEW = Path("docs/cases.md")
+_VERIFIED = Path("docs/evidence/verified.md")
 
 
 def outdated(cases: Path, *, write: bool) -> list[Path]:
@@ -56,6 +57,7 @@ def _generated(cases: Path) -> Iterator[tuple[Path, str]]:
         yield readme, _readme(readme, found)
         text = overview.read_text()
         yield overview, _replace(overview, text, "cases: generated from the cases", "cases", tables.cases(found))
+        yield cases.parent / _VERIFIED, _verified(cases.parent / _VERIFIED, found)
     yield cases / "case.schema.json", _schema(_case_file_schema(), "A case file")
     yield cases / "result.schema.json", _schema(Result.model_json_schema(), "result.json")
 
@@ -93,10 +95,20 @@ def _expected(case_file: CaseFile, platform: Platform) -> dict[str, dict[str, An
 
 
 def _readme(path: Path, found: list[CaseFile]) -> str:
-    """The README with its table of sessions and the output of a recorded run."""
+    """The README with its tables of sessions and of what was run on what, and the output of a recorded run."""
     text = _replace(path, path.read_text(), "sessions: generated from the cases", "sessions", tables.sessions(found))
+    systems = evidence.systems(found, evidence.read(path.parent / _VERIFIED.parent / evidence.RECORDS))
+    text = _replace(path, text, "systems: generated from the recorded runs", "systems", systems)
     output = (path.parent / _OUTPUT).read_text().rstrip()
     return _replace(path, text, f"output: generated from {_OUTPUT}", "output", f"```text\n{output}\n```")
+
+
+def _verified(path: Path, found: list[CaseFile]) -> str:
+    """Every recorded run."""
+    records = evidence.read(path.parent / evidence.RECORDS)
+    return _replace(
+        path, path.read_text(), "runs: generated from the recorded runs", "runs", evidence.runs(found, records)
+    )
 
 
 def _replace(path: Path, text: str, begin: str, name: str, content: str) -> str:

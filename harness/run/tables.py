@@ -27,7 +27,7 @@ def sessions(case_files: Sequence[CaseFile]) -> str:
                 _minutes(points),
             ]
         )
-    return _table(rows)
+    return table(rows)
 
 
 def cases(case_files: Sequence[CaseFile]) -> str:
@@ -53,7 +53,7 @@ def cases(case_files: Sequence[CaseFile]) -> str:
                     "itself" if "cpu" in case_file.platforms else _twin(points[0].case),
                 ]
             )
-    return _table(rows)
+    return table(rows)
 
 
 def _twin(case: Case) -> str:
@@ -74,6 +74,7 @@ def _servers(case: Case) -> str:
     return ", ".join([*roles, "router"] if case.topology.kind == "disagg" else roles)
 
 
-def _table(rows: list[list[str]]) -> str:
+def table(rows: list[list[str]]) -> str:
+    """Markdown; the first row is the head."""
     head, *body = [f"| {' | '.join(row)} |" for row in rows]
     return "\n".join([head, f"|{' --- |' * len(rows[0])}", *body])
