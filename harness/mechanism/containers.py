@@ -160,6 +160,7 @@ def start(
     devices: Passthrough,
     seccomp: bool = True,
     memlock: bool = True,
+    home: Path | None = None,
 ) -> str:
     """Start an idle container that stages are executed in, and return its id.
 
@@ -177,11 +178,12 @@ def start(
         devices: What of the host's devices it gets.
         seccomp: Whether the engine's own filter of system calls applies.
         memlock: Whether the engine's own limit on locked memory applies.
+        home: Writable home folder that outlives the container; None for one that does not.
 
     Raises:
         ContainerFailed: The engine refused, and nothing is left of the container.
     """
-    mounts = [Mount(str(folder), str(folder), type="bind")]
+    mounts = [Mount(str(path), str(path), type="bind") for path in (folder, home) if path]
     mounts += [Mount(str(path), str(path), type="bind", read_only=True) for path in read_only]
     with _client(hint=devices.next_step) as client:
         container = client.containers.create(
@@ -194,7 +196,7 @@ def start(
             group_add=[str(group) for group in devices.groups],
             devices=[f"{node}:{node}:rw" for node in devices.nodes],
             device_requests=_requests(devices),
-            environment=dict(devices.env),
+            environment={**devices.env, **({"HOME": str(home)} if home else {})},
             network_mode="none",
             ipc_mode="private",
             cap_drop=["ALL"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from harness.policy.cases.model import Case
 from harness.run import image, occupancy, stages
 from harness.run.console import Console
 from harness.run.context import Context
+from harness.run.data import cache_folder
 from harness.run.rundir import Event, RunDir, Runtime
 
 Choice = Literal["auto", "local", "docker"]
@@ -141,6 +143,7 @@ def start_container(rundir: RunDir, image_name: str, read_only: list[Path], devi
     user = (os.getuid(), os.getgid()) if os.getuid() else image.USER
     containers.hand_over(rundir.path, user)
     prepared = rundir.prepared()
+    home = None if prepared.platform == "cpu" else _home(image_name, user)
     labels = {containers.LABEL: prepared.run_id, containers.LABEL_FOLDER: str(rundir.path)}
     extras = prepared.case.container
     try:
@@ -155,10 +158,19 @@ def start_container(rundir: RunDir, image_name: str, read_only: list[Path], devi
             devices=devices,
             seccomp=not extras.seccomp_unconfined,
             memlock=not extras.memlock_unlimited,
+            home=home,
         )
     except containers.ContainerFailed as error:
         containers.hand_over(rundir.path, (os.getuid(), os.getgid()))
         raise CannotJudge("the container could not be started", cause=str(error)) from error
+
+
+def _home(image_name: str, user: tuple[int, int]) -> Path:
+    """Where engines of an image keep the kernels they compile: the next run of the image finds them."""
+    folder = cache_folder("compiled") / re.sub(r"[^\w.-]+", "_", image_name)
+    folder.mkdir(parents=True, exist_ok=True)
+    containers.hand_over(folder, user)
+    return folder.absolute()
 
 
 @contextmanager

@@ -229,6 +229,7 @@ def test_a_run_on_two_amd_devices_sees_these_two_and_no_secret(
     name, python = fake_image
     for variable, value in PLANTED.items():
         monkeypatch.setenv(variable, value)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(image, "ensure", lambda *_: (name, "sha256:fake"))
     monkeypatch.setattr(image, "ENGINE_PYTHON", python)
     monkeypatch.setattr(driver, "_KFD", Path(nodes[0]))
@@ -245,6 +246,10 @@ def test_a_run_on_two_amd_devices_sees_these_two_and_no_secret(
         found = inspected(context.runtime.container)
         inside = [psutil.Process(int(row[1])) for row in top(context.runtime.container)]
         assert len(inside) > 3
+        (kept,) = (tmp_path / "cache" / "inference-harness" / "compiled").iterdir()
+        containers.execute(context.runtime.container, ["sh", "-c", 'touch "$HOME/kernel"'], lambda: None)
+        assert (kept / "kernel").stat().st_uid == image.USER[0]
+        assert {process.environ()["HOME"] for process in inside if "HOME" in process.environ()} == {str(kept)}
         for process in inside:
             assert not set(PLANTED) & set(process.environ())
             assert not [each for each in process.cmdline() if any(value in each for value in PLANTED.values())]
