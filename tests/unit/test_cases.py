@@ -160,6 +160,14 @@ def test_nothing_is_computed_for_models_that_do_not_answer_from_the_table(tmp_pa
     assert expected_values(load(edited(tmp_path, SINGLE, changes, generate=False))[0], "cpu") == {}
 
 
+def test_drafts_from_text_that_never_repeats_itself_are_refused(tmp_path: Path) -> None:
+    asked = {"protocol": "known_answer_qa", "items": 30, "first_key": 0, "max_tokens": 64}
+    changes = {"evaluation": asked, "serve/speculation/prompt_lookup_min": 3}
+    cases = load(edited(tmp_path, "ngram/known_answer", changes, generate=False))
+    with pytest.raises(UsageError, match=r"known_answer\.toml: serve\.speculation: no answer gives anything to draft"):
+        expected_values(cases[0], "cpu")
+
+
 def test_the_schema_takes_every_file_and_no_unknown_key() -> None:
     validator = jsonschema.Draft202012Validator(json.loads((BASELINES / "case.schema.json").read_text()))
     files = [json.loads(json.dumps(dict(case.content), default=str)) for case in load(BASELINES)]

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from harness.ground.domain import Item
+from harness.ground.errors import UsageError
 from harness.policy import protocols
 from harness.policy.cases.load import CaseFile
 from harness.policy.cases.matrix import Variant
@@ -47,6 +48,9 @@ def expected_values(
         variant: The point of its matrix.
         data: Text of each of its :func:`datasets` by file name.
         checkpoints: The checkpoint set; empty for the models of the case.
+
+    Raises:
+        UsageError: The case speculates, and none of its answers gives anything to draft.
     """
     merged = case_file.merged(platform, variant, checkpoints)
     evaluation: Evaluation = TypeAdapter(Evaluation).validate_python(merged["evaluation"])
@@ -70,6 +74,8 @@ def expected_values(
         # vLLM alone pads the first step of a request whose prompt arrived.
         padded = through and engine.counts("drafts")
         counts = _counts(final.speculation, evaluation, table, data, disaggregated=padded)
+        if not counts.drafts:
+            raise UsageError(f"{case_file.path}: serve.speculation: no answer gives anything to draft; ask others")
         if engine.counts("drafts"):
             values |= _speculation(counts, placeholders=len(items) if padded else 0)
         else:
