@@ -9,6 +9,7 @@ from hypothesis import settings
 
 from harness.ground.errors import CannotJudge
 from harness.mechanism import leases
+from harness.policy.cases.model import PLATFORMS
 from harness.policy.datasets import GSM8K_TEST, GSM8K_TRAIN, MT_BENCH
 from harness.run.data import texts
 
@@ -21,6 +22,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--base-image", default=None, help="Base image for the tests that build an image; default: the pinned one."
     )
     parser.addoption("--build-network", default="default", help="Network of the steps of image builds, for docker.")
+    parser.addoption(
+        "--engine-python", default=None, help="Interpreter with an engine for tests/gpu; they are skipped without."
+    )
+    parser.addoption("--platform", default="cuda", choices=PLATFORMS, help="Platform of that engine.")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -31,14 +31,17 @@ NO_ENGINE = {"DOCKER_HOST": "unix:///nonexistent/docker.sock"}
 """Environment in which no container engine answers."""
 
 
-def edited(folder: Path, case: str, changes: Mapping[str, Any], *, generate: bool = True) -> Path:
-    """A folder of cases that holds one case of ours with some keys changed, for the CPU alone unless they say more.
+def edited(
+    folder: Path, case: str, changes: Mapping[str, Any], *, generate: bool = True, platform: str = "cpu"
+) -> Path:
+    """A folder of cases that holds one case of ours with some keys changed, for one platform unless they say more.
 
     Args:
         folder: Where to.
         case: Its id.
         changes: New values by dotted key; None deletes the key.
         generate: Compute the expected values anew.
+        platform: The one that is left.
     """
     source = BASELINES / f"{case}.toml"
     target = folder / f"{case}.toml"
@@ -46,8 +49,10 @@ def edited(folder: Path, case: str, changes: Mapping[str, Any], *, generate: boo
     shutil.copy(BASELINES / "_defaults.toml", folder)
     shutil.copy(source.parent / "_suite.toml", target.parent)
     document = tomlkit.parse(source.read_text())
-    document["platforms"] = ["cpu"]
-    document.pop("platform", None)
+    document["platforms"] = [platform]
+    tables = document.pop("platform", {})
+    if platform in tables:
+        document["platform"] = {platform: tables[platform]}
 
     def apply(keys: Mapping[str, Any]) -> None:
         for dotted, value in keys.items():

@@ -176,6 +176,7 @@ class Measurement:
         finished: Requests of the main run that the engine itself says it finished.
         restarted: Servers whose counters went down: they restarted during the evaluation.
         rearrangements: How often experts were moved, as the logs say; None where the case does not ask.
+        graphs: Of each engine server, whether its log says that CUDA graphs were captured; None where nobody asks.
         agreement: Of each comparison.
         primed: What the same servers were asked besides the main run.
         config: Of each server, the values it says are in force, by dotted path; what it does not say is not in it.
@@ -187,6 +188,7 @@ class Measurement:
     finished: int | Unmeasured
     restarted: tuple[str, ...] = ()
     rearrangements: int | None = None
+    graphs: Mapping[str, bool] | None = None
     agreement: Mapping[str, Agreement] = field(default_factory=dict)
     primed: Primed = Primed()
     config: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

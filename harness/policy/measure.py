@@ -39,6 +39,7 @@ def measure(
     roles: Mapping[str, str],
     info: Mapping[str, Any],
     rearrangements: int | None = None,
+    graphs: Mapping[str, bool] | None = None,
 ) -> Measurement:
     """Put together what was observed.
 
@@ -50,6 +51,7 @@ def measure(
         roles: Role of each server.
         info: What each server says about its configuration, where the engine says it.
         rearrangements: How often the logs say that experts were moved; None if nobody looked.
+        graphs: Of each server, whether its log says that CUDA graphs were captured; None if nobody looked.
     """
     by_run: dict[str, list[Sample]] = {name: [] for name in ("main", *case.controls, *case.comparisons)}
     priming: dict[str, list[Sample]] = {}
@@ -68,6 +70,7 @@ def measure(
         kv=kv if case.topology.kind == "disagg" else None,
         finished=_missing(asked, ["finished_requests"]) or int(asked["finished_requests"]),
         rearrangements=rearrangements,
+        graphs=graphs,
         restarted=tuple(name for name in before if metrics.went_down(before[name], after.get(name, {}))),
         agreement={name: agree(by_run["main"], by_run[name]) for name in case.comparisons},
         primed=_primed(case.evaluation, f"prime_{answering}", priming),

@@ -30,8 +30,10 @@ def take(rundir: RunDir) -> Measurement | None:
         return None  # interrupted before the counters were read: the stage's own error says so
     infos = {name: rundir.info_file(name) for name in roles}
     info = {name: json.loads(path.read_text()) for name, path in infos.items() if path.exists()}
-    asked = prepared.case.checks.rearrangements is not None
-    moved = sum(engine.rearrangements(rundir.log_text(name)) for name in roles) if asked else None
-    measurement = measure(prepared.case, samples, before, after, roles, info, moved)
+    checks = prepared.case.checks
+    logs = {name: rundir.log_text(name) for name in roles} if checks.rearrangements or checks.cuda_graphs else {}
+    moved = sum(map(engine.rearrangements, logs.values())) if checks.rearrangements else None
+    graphs = {name: engine.captured in log for name, log in logs.items()} if checks.cuda_graphs else None
+    measurement = measure(prepared.case, samples, before, after, roles, info, moved, graphs)
     rundir.write("measurements", Measurement, measurement)
     return measurement

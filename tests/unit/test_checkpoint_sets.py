@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,6 +42,20 @@ def test_the_flags_are_those_of_the_case() -> None:
 def test_checks_of_the_machinery_stay() -> None:
     case_file = next(each for each in load(BASELINES) if each.id == "eplb/qwen3_30b_dp4_async")
     assert case_file.resolve("cuda", (), "tiny").checks.rearrangements is not None
+
+
+@pytest.mark.parametrize(
+    ("changes", "known"),
+    [
+        ({}, True),
+        ({"checkpoints/tiny/serve/speculation/model/known_answer": "eagle3"}, False),
+        ({"serve/speculation/num_draft_tokens": 8}, False),
+    ],
+    ids=["as it is", "no second choice", "too small"],
+)
+def test_what_a_tree_accepts_is_known_if_it_holds_it(tmp_path: Path, changes: dict[str, Any], known: bool) -> None:
+    (case_file,) = load(edited(tmp_path, "sglang_pd/accuracy_eagle3", changes, platform="cuda"))
+    assert ("acceptance_length" in expected_values(case_file, "cuda", checkpoints="tiny")) == known
 
 
 def test_a_set_is_seen_in_every_name() -> None:

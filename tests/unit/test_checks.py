@@ -17,7 +17,16 @@ from harness.ground.measurement import (
     Primed,
     Unmeasured,
 )
-from harness.policy.checks import acceptance, accuracy, kv_transfer, parity, rearrangements, server_config, validity
+from harness.policy.checks import (
+    acceptance,
+    accuracy,
+    cuda_graphs,
+    kv_transfer,
+    parity,
+    rearrangements,
+    server_config,
+    validity,
+)
 from harness.policy.engines import ENGINES
 from harness.policy.schema import Tolerance
 
@@ -333,6 +342,19 @@ def test_experts_must_have_been_moved(found: int | None, outcome: Outcome) -> No
 )
 def test_rearrangements_are_read_from_the_log_of_vllm(log: str, count: int) -> None:
     assert ENGINES["vllm"].rearrangements(log) == count
+
+
+@pytest.mark.parametrize(
+    ("found", "outcome", "message"),
+    [
+        ({"prefill": True, "decode": True}, Outcome.PASS, ""),
+        ({"prefill": True, "decode": False}, Outcome.FAIL, "decode captured no CUDA graphs"),
+        (None, Outcome.ERROR, "could not be judged: nobody looked into the logs"),
+    ],
+)
+def test_every_server_must_have_captured_graphs(found: dict[str, bool] | None, outcome: Outcome, message: str) -> None:
+    result = only(cuda_graphs.judge(cuda_graphs.Config(origin=ORIGIN), measured(graphs=found)))
+    assert (result.outcome, result.message) == (outcome, message)
 
 
 def config_check(**asked: dict[str, Any]) -> server_config.Config:

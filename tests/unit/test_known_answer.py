@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from harness.policy.known_answer.simulate import (
     Counts,
     Request,
     closed_form_acceptance_length,
+    holds,
     looked_up,
     reads_hidden_state,
     simulate,
@@ -33,6 +35,8 @@ SHA256 = {
     "twin_decode": "0a54b91a786a1d06",
     "draft_model": "176a360bc2f9bd49",
     "eagle3": "6bf4dfbf4d3d6db1",
+    "eagle3_tree": "146ae9ba002bdfcd",
+    "eagle3_stranger": "058dd36831b66aa8",
     "eagle3_aux": "64f8d11659c69a1b",
     "eagle3_aux_swapped": "ac006aa36157c9b5",
     "mimo": "09521685ca226eaf",
@@ -44,6 +48,9 @@ SHA256 = {
     "qwen3_moe": "6dfea3b0777fd6b5",
     "qwen3_moe_twin_prefill": "b0cf61b4d1aa3455",
     "qwen3_moe_twin_decode": "4a0f8d93956d961d",
+    "qwen3_moe_throughout": "cd162417f39357cc",
+    "qwen3_moe_throughout_twin_prefill": "91f14a27fecf3a1a",
+    "qwen3_moe_throughout_twin_decode": "62f331cf704bfbc0",
     "qwen3_moe_fp8": "4600dfa25ff75da0",
     "qwen3_moe_fp8_twin_prefill": "1a3635bd30bd807d",
     "qwen3_moe_fp8_twin_decode": "39253bd3b6e900a2",
@@ -154,7 +161,7 @@ def tables(draw: st.DrawFn) -> Table:
     tokens = list(range(10, 10 + size))
     successor = {token: draw(st.sampled_from(tokens)) for token in tokens}
     draft = {token: draw(st.sampled_from(tokens)) for token in tokens}
-    return Table(successor=successor, draft=draft, gold=(), said=(), wrong=frozenset())
+    return Table(successor=successor, draft=draft, gold=(), said=(), wrong=frozenset(), second={})
 
 
 @given(table=tables(), k=st.integers(1, 6), tokens=st.integers(1, 60))
@@ -219,6 +226,66 @@ def test_a_token_sees_itself_by_a_wide_margin() -> None:
     assert weights.self_attention_gap() > 30
 
 
+def test_a_second_choice_is_known_and_the_right_token_is_never_there_by_chance() -> None:
+    head = weights.eagle3(two_choices=True)["lm_head.weight"]
+    logits = weights.CODE[: v.SIZE - 1] @ head.T
+    for token, first in TABLE.draft.items():
+        second = TABLE.second[token]
+        assert (logits[token, first], logits[token, second]) == (32, 28)
+        others = np.delete(logits[token], [first, second])
+        assert others.max() == 0
+        truths = range(v.NUMBER, v.NUMBER + v.NUMBERS) if token == v.TRIGGER else [TABLE.successor[token]]
+        assert all(truth in (first, second) or logits[token, truth] == -32 for truth in truths)
+
+
+def accepted_by_a_tree(request: Request, depth: int, branches: int, nodes: int) -> Counts:
+    """A tree drawn node by node: each level's best nodes are drafted on, the best of all are verified."""
+    answer = simulate(request, 0)[0]
+    emitted, drafts, positions = 1, 0, [0] * depth
+    while emitted < len(answer):
+        level: list[tuple[float, tuple[int, ...]]] = [(0.0, (answer[emitted - 1],))]
+        drawn: list[tuple[float, tuple[int, ...]]] = []
+        for _ in range(depth):
+            found = []
+            for score, path in level:
+                last = path[-1]
+                others = [-1] * (branches - 2)  # of equal score, and never right
+                costs = [0.02, 4.02, *[32.02] * len(others)]
+                choices = [TABLE.draft.get(last, -1), TABLE.second.get(last, -1), *others]
+                found += [(score - cost, (*path, token)) for cost, token in zip(costs, choices, strict=True)]
+            level = sorted(found, key=lambda node: -node[0])[:branches]
+            drawn += found
+        verified = {path[1:] for _, path in sorted(drawn, key=lambda node: -node[0])[:nodes]}
+        truth = [answer[emitted - 1]]
+        while len(truth) <= depth:
+            truth.append(TABLE.following(truth[-1], request.key))
+        right = next((n for n in range(depth) if tuple(truth[1 : n + 2]) not in verified), depth)
+        drafts += 1
+        positions = [count + (position < right) for position, count in enumerate(positions)]
+        emitted += right + 1
+    return Counts(drafts, tuple(positions))
+
+
+@pytest.mark.parametrize(("depth", "branches", "nodes"), [(3, 4, 15), (6, 10, 31)])
+def test_a_tree_accepts_what_a_second_opinion_draws(depth: int, branches: int, nodes: int) -> None:
+    assert holds(depth, branches, nodes)
+    drawn = Counts(0, (0,) * depth)
+    for request in QA[:8]:  # the key makes no difference but for key 0, which the drafter guesses
+        drawn += accepted_by_a_tree(request, depth, branches, nodes)
+    assert total(QA[:8], depth, tree=True) == drawn
+    assert drawn.drafts < total(QA[:8], depth).drafts
+
+
+@pytest.mark.parametrize(("depth", "branches", "nodes"), [(3, 2, 15), (3, 4, 8), (6, 5, 31), (6, 10, 26), (1, 1, 15)])
+def test_a_tree_too_small_is_known(depth: int, branches: int, nodes: int) -> None:
+    assert not holds(depth, branches, nodes)
+
+
+def test_two_second_choices_in_one_tree_are_refused() -> None:
+    with pytest.raises(ValueError, match="accepts two second choices"):
+        simulate(QA[0], 20, tree=True, table=replace(TABLE, second=TABLE.successor))
+
+
 def test_the_auxiliary_vote_needs_its_blocks_in_order() -> None:
     right, swapped = weights.auxiliary_vote(), weights.auxiliary_vote(swapped=True)
     code = weights.CODE[CYCLE[0]]
@@ -269,15 +336,17 @@ def said_by(tensors: weights.Tensors, token: int, order: list[int]) -> int:
     return int((tensors["lm_head.weight"] @ stream).argmax())
 
 
-@pytest.mark.parametrize("name", ["qwen3_moe", "deepseek_v2"])
-def test_each_expert_is_needed_where_it_belongs(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "count"), [("qwen3_moe", experts.EXPERTS), ("qwen3_moe_throughout", 8), ("deepseek_v2", experts.EXPERTS)]
+)
+def test_each_expert_is_needed_where_it_belongs(name: str, count: int) -> None:
     tensors = ARCHITECTURES[name].tensors(TABLE.successor, None)
-    straight, swapped = list(range(experts.EXPERTS)), list(range(experts.EXPERTS))
+    straight, swapped = list(range(count)), list(range(count))
     swapped[3], swapped[4] = 4, 3
     for token in range(v.TRIGGER):
         following = TABLE.successor[token]
         assert said_by(tensors, token, straight) == following
-        assert (said_by(tensors, token, swapped) == following) == (experts.expert(token) not in (3, 4))
+        assert (said_by(tensors, token, swapped) == following) == (experts.expert(token, count) not in (3, 4))
 
 
 def seen_in_latents(asking: weights.Blind | None, caching: weights.Blind | None) -> int:

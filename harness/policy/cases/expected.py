@@ -74,11 +74,11 @@ def expected_values(
         # vLLM alone pads the first step of a request whose prompt arrived.
         padded = through and engine.counts("drafts")
         counts = _counts(final.speculation, evaluation, table, data, disaggregated=padded)
-        if not counts.drafts:
+        if counts and not counts.drafts:
             raise UsageError(f"{case_file.path}: serve.speculation: no answer gives anything to draft; ask others")
-        if engine.counts("drafts"):
+        if counts and engine.counts("drafts"):
             values |= _speculation(counts, placeholders=len(items) if padded else 0)
-        else:
+        elif counts:
             values |= _verifications(counts, evaluation, table, data)
     if through:
         values |= _ledger(engine, final, evaluation, items)
@@ -87,8 +87,9 @@ def expected_values(
 
 def _ledger(engine: EngineSpec, serve: Serve, evaluation: Evaluation, items: list[Item]) -> dict[str, dict[str, Any]]:
     """Bytes that move and, where a prefix cache answers for a part, prompt tokens by source."""
-    block = serve.flags[engine.block_flag]
-    assert isinstance(block, int)
+    block = serve.flags.get(engine.block_flag)
+    if not isinstance(block, int):
+        return {}  # the engine chooses
     flag, off = engine.no_prefix_cache
     # An engine that does not count by source sends whole prompts, whatever is cached on either side.
     caching = engine.counts("prompt_tokens") and serve.flags.get(flag, not off) != off
@@ -134,17 +135,26 @@ def _counts(
     data: Mapping[str, str] | None,
     *,
     disaggregated: bool,
-) -> simulate.Counts:
-    """Counters over all requests; greedy requests do not influence each other, so order does not matter."""
-    k = speculation.drafted
+) -> simulate.Counts | None:
+    """Counters over all requests, None where they are not known: of a tree too small, of a drafter without a second
+    choice.
+    """
+    k, branches = speculation.num_steps or speculation.drafted, speculation.topk or 1
+    if branches > 1 and not _known_tree(speculation, k, branches):
+        return None
     requests = protocols.requests(evaluation, data)
     if speculation.method != "ngram":
-        return simulate.total(requests, k, disaggregated=disaggregated, table=table)
+        return simulate.total(requests, k, disaggregated=disaggregated, tree=branches > 1, table=table)
     shortest, longest = speculation.prompt_lookup_min or 1, speculation.prompt_lookup_max or 1
     counts = simulate.Counts(0, (0,) * k)
     for request, item in zip(requests, protocols.items(evaluation, data), strict=True):
         counts += simulate.simulate_lookup(request, v.encode(str(item.prompt)), k, shortest, longest, table=table)
     return counts
+
+
+def _known_tree(speculation: Speculation, depth: int, branches: int) -> bool:
+    two_choices = speculation.model is not None and CHECKPOINTS[speculation.model.name].two_choices
+    return two_choices and simulate.holds(depth, branches, nodes=speculation.drafted)
 
 
 def _verifications(

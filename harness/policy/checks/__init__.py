@@ -16,6 +16,7 @@ from harness.ground.domain import CheckResult
 from harness.ground.measurement import Measurement
 from harness.policy.checks import acceptance, validity
 from harness.policy.checks import accuracy as accuracy_check
+from harness.policy.checks import cuda_graphs as cuda_graphs_check
 from harness.policy.checks import kv_transfer as kv_transfer_check
 from harness.policy.checks import parity as parity_check
 from harness.policy.checks import rearrangements as rearrangements_check
@@ -40,6 +41,9 @@ class Checks(Strict):
     rearrangements: rearrangements_check.Config | None = Field(
         None, description="Expert load balancing: how often experts were moved."
     )
+    cuda_graphs: cuda_graphs_check.Config | None = Field(
+        None, description="CUDA graphs captured by every engine server, where only its log says so."
+    )
     parity: parity_check.Config | None = Field(None, description="Texts equal to those known beforehand.")
     server_config: server_config_check.Config | None = Field(
         None, description="Values of the configuration that the servers say is in force."
@@ -62,6 +66,7 @@ def judge_all(
         (checks.kv_transfer, kv_transfer_check.judge),
         (checks.rearrangements, rearrangements_check.judge),
         (checks.server_config, server_config_check.judge),
+        (checks.cuda_graphs, cuda_graphs_check.judge),
     ]
     results = validity.judge(measured)
     for config, judge in configured:

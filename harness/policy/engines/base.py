@@ -57,6 +57,7 @@ class EngineSpec:
         metrics: The counters it exports.
         rearranged: Pattern of the log line that says that experts are moved, or were.
         kept: Pattern of the line that follows where moving them was not worth it.
+        captured: What its log says once CUDA graphs were captured; empty if ``info`` says it.
         no_prefix_cache: Flag and value that turn prefix caching off.
         echoes: Parts of error lines that only repeat that something above went wrong.
         block_flag: Flag with the tokens per block (page) of the KV cache: the unit in which it is transferred.
@@ -86,6 +87,7 @@ class EngineSpec:
     renames: tuple[Rename, ...]
     rearranged: str
     kept: str = ""
+    captured: str = ""
     reset: str = ""
     info: str = ""
 
@@ -125,6 +127,8 @@ class EngineSpec:
     def _problem_of_checks(self, case: Case) -> str:
         if case.checks.server_config and not self.info:
             return f"checks.server_config: {self.name} does not say what configuration is in force"
+        if case.checks.cuda_graphs and not self.captured:
+            return f"checks.cuda_graphs: {self.name} says it of its configuration: use checks.server_config"
         ledger, by_source = case.checks.kv_transfer, self.counts("prompt_tokens")
         if ledger and not by_source and (ledger.local_tokens_per_request is not None or ledger.exact):
             return f"checks.kv_transfer: {self.name} does not count prompt tokens by source; leave out what bounds them"

@@ -128,6 +128,7 @@ SPEC = EngineSpec(
         "transformers",
         "flashinfer-python",
         "mooncake-transfer-engine",
+        "mooncake-transfer-engine-cuda13",
         "nixl",
         "sglang-router",
     ),

@@ -183,6 +183,8 @@ SPEC = EngineSpec(
     # may then find the gain too small.
     rearranged=r"Rearranging experts(?![^\n]*\(profile\))",
     kept=r"\[EPLB\] Skip rearrange",
+    # vllm/v1/worker/gpu_model_runner.py and vllm/v1/worker/gpu/model_runner.py; without graphs: "Skipping ...".
+    captured="Graph capturing finished",
     block_flag="block-size",
     no_prefix_cache=("enable-prefix-caching", False),
     echoes=(

@@ -39,6 +39,11 @@ _QWEN3_MOE = {
     "decoder_sparse_step": 1,
     "mlp_only_layers": [index for index in range(weights.LAYERS) if index not in experts.LAYERS],
 }
+_QWEN3_MOE_THROUGHOUT = _QWEN3_MOE | {
+    "num_experts": qwen3.FEW,
+    "moe_intermediate_size": qwen3.NARROW,
+    "mlp_only_layers": [],
+}
 _DEEPSEEK_V2 = {
     "num_attention_heads": deepseek.HEADS,
     "num_key_value_heads": deepseek.HEADS,
@@ -100,6 +105,9 @@ def _in_fp8(name: str) -> bool:
 ARCHITECTURES: dict[str, Architecture] = {
     "qwen3": Architecture("Qwen3ForCausalLM", "qwen3", qwen3.dense, weights.LAYERS),
     "qwen3_moe": Architecture("Qwen3MoeForCausalLM", "qwen3_moe", qwen3.moe, weights.LAYERS, _QWEN3_MOE),
+    "qwen3_moe_throughout": Architecture(
+        "Qwen3MoeForCausalLM", "qwen3_moe", qwen3.moe_throughout, weights.LAYERS, _QWEN3_MOE_THROUGHOUT
+    ),
     "qwen3_moe_fp8": Architecture(
         "Qwen3MoeForCausalLM", "qwen3_moe", qwen3.moe, weights.LAYERS, _QWEN3_MOE | _FP8, _in_fp8
     ),

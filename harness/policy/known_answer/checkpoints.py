@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.policy.datasets import GSM8K_TEST, Dataset
@@ -103,6 +103,7 @@ class Checkpoint:
         make: Its files, from the text of each of its data files by name.
         answers: The table it answers from; None if it cannot on its own, or is a drafter.
         drafts: The table it drafts from; None if it is no drafter, or needs more than the newest token.
+        two_choices: Whether its second drafts are the table's too, and what a tree accepts is known.
         datasets: The data files that it is made from.
     """
 
@@ -111,6 +112,7 @@ class Checkpoint:
     make: Callable[[Data], Files]
     answers: Table | None = None
     drafts: Table | None = None
+    two_choices: bool = False
     datasets: tuple[Dataset, ...] = ()
 
     def files(self, data: Data | None = None) -> Files:
@@ -134,6 +136,18 @@ CHECKPOINTS: dict[str, Checkpoint] = {
     ),
     "eagle3": Checkpoint(
         "EAGLE3 drafter that ignores hidden states", 1, lambda _: _eagle3(weights.eagle3()), drafts=TABLE
+    ),
+    "eagle3_tree": Checkpoint(
+        "the same with a second choice, for trees of drafts",
+        1,
+        lambda _: _eagle3(weights.eagle3(two_choices=True)),
+        drafts=TABLE,
+        two_choices=True,
+    ),
+    "eagle3_stranger": Checkpoint(
+        "EAGLE3 drafter of another model: never right",
+        1,
+        lambda _: _eagle3(weights.eagle3(replace(TABLE, draft=dict.fromkeys(TABLE.draft, v.PAD)))),
     ),
     "eagle3_aux": Checkpoint(
         "EAGLE3 drafter whose first draft needs all three auxiliary hidden states",

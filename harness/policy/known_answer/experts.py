@@ -7,7 +7,7 @@ changes the text.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
@@ -28,30 +28,45 @@ _THRESHOLD = 0.9  # share of the residual stream that a token must have for its 
 _WRITTEN = 2.5
 
 
-def replace_mlps(tensors: Tensors, answers: Mapping[int, int]) -> Tensors:
-    """``tensors`` with the MLPs of two layers replaced by experts that know ``answers``, half of it each."""
-    for index, layer in enumerate(LAYERS):
+def replace_mlps(
+    tensors: Tensors,
+    answers: Mapping[int, int],
+    *,
+    experts: int = EXPERTS,
+    width: int = WIDTH,
+    idle: Collection[int] = (),
+) -> Tensors:
+    """``tensors`` with the MLPs of two layers replaced by experts that know ``answers``, half of it each.
+
+    Args:
+        tensors: Of a model with plain MLPs.
+        answers: What follows each token.
+        experts: Of a layer.
+        width: Neurons of an expert.
+        idle: Further layers, whose experts know nothing.
+    """
+    for layer in (*LAYERS, *idle):
         prefix = f"model.layers.{layer}.mlp."
         tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(prefix)}
-        known = {token: following for token, following in answers.items() if token % len(LAYERS) == index}
-        tensors |= {prefix + name: tensor for name, tensor in _layer(known).items()}
+        known = {token: following for token, following in answers.items() if LAYERS[token % len(LAYERS)] == layer}
+        tensors |= {prefix + name: tensor for name, tensor in _layer(known, experts, width).items()}
     return tensors
 
 
-def expert(token: int) -> int:
+def expert(token: int, experts: int = EXPERTS) -> int:
     """The expert that a token is routed to."""
-    return token // len(LAYERS) % EXPERTS
+    return token // len(LAYERS) % experts
 
 
-def _layer(known: Mapping[int, int]) -> Tensors:
+def _layer(known: Mapping[int, int], experts: int, width: int) -> Tensors:
     """Router and experts of one layer: neuron by neuron, what follows each token in ``known``."""
-    router = np.zeros((EXPERTS, HIDDEN), np.float32)
+    router = np.zeros((experts, HIDDEN), np.float32)
     for token in range(v.SIZE - 1):
-        router[expert(token)] += CODE[token] / 16
+        router[expert(token, experts)] += CODE[token] / 16
     tensors: Tensors = {"gate.weight": router}
-    for number in range(EXPERTS):
-        gate, up, down = (np.zeros((WIDTH, HIDDEN), np.float32) for _ in range(3))
-        for neuron, token in enumerate(sorted(token for token in known if expert(token) == number)):
+    for number in range(experts):
+        gate, up, down = (np.zeros((width, HIDDEN), np.float32) for _ in range(3))
+        for neuron, token in enumerate(sorted(token for token in known if expert(token, experts) == number)):
             gate[neuron] = _SHARPNESS * CODE[token] / HIDDEN
             gate[neuron, 0] -= _SHARPNESS * _THRESHOLD  # column 0 of every code is 1
             up[neuron, 0] = 1

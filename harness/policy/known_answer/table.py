@@ -20,6 +20,7 @@ SEGMENTS = (3, 5, 6, 2, 4, 8, 1, 7, 11, 9, 4)
 """Lengths into which drafting errors cut the cycle: the last token of each is in the wrong set."""
 
 _WRONG_WORDS = (3, 4, 9, 17, 18, 30)
+_SECOND_WORDS = (3, 9, 17, 30)  # never two of them in one tree of six levels: the others stop it
 _RIGHT_KEYS = 75
 
 
@@ -34,6 +35,8 @@ class Table:
         gold: For each key, the number that counts as the right answer.
         said: For each key, the number the target says; equal to ``gold`` for 75 of 100 keys.
         wrong: The tokens after which the drafter errs.
+        second: Token the drafter proposes next after each token, where it proposes more than one. Of some tokens in
+            ``wrong`` it is the right one.
     """
 
     successor: dict[int, int]
@@ -41,6 +44,7 @@ class Table:
     gold: tuple[int, ...]
     said: tuple[int, ...]
     wrong: frozenset[int]
+    second: dict[int, int]
 
     def following(self, token: int, key: int | None) -> int:
         """Token the target emits after ``token`` in a context that holds ``key``."""
@@ -69,7 +73,10 @@ def _build() -> Table:
     wrong = frozenset(CYCLE[end] for end in ends) | {v.WORD + i for i in _WRONG_WORDS}
     draft = {token: successor[after] if token in wrong else after for token, after in successor.items()}
     draft[v.TRIGGER] = successor[v.KEY]
-    return Table(successor=successor, draft=draft, gold=gold, said=said, wrong=wrong)
+    # Keys are never emitted: they are second choices that can only be wrong.
+    second = {token: v.KEY + token % v.KEYS for token in draft}
+    second |= {v.WORD + i: successor[v.WORD + i] for i in _SECOND_WORDS}
+    return Table(successor=successor, draft=draft, gold=gold, said=said, wrong=wrong, second=second)
 
 
 def _numbers(table: Table) -> Table:

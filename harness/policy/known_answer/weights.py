@@ -69,6 +69,21 @@ def _head(table: Mapping[int, int]) -> Array:
     return head
 
 
+def _two_choices(table: Table) -> Array:
+    """lm_head of a drafter with a second choice: logits 32 and 28, -32 where neither may be right by chance, else 0.
+
+    Tokens with equal logits come in any order: one of them that happened to be right would be accepted in some runs.
+    """
+    head = _head(table.draft)
+    for token, second in table.second.items():
+        head[second] += np.float32(0.875 * _GAIN) * CODE[token]
+        numbers = range(v.NUMBER, v.NUMBER + v.NUMBERS)
+        for following in numbers if token == v.TRIGGER else (table.successor[token],):
+            if following not in (table.draft[token], second):
+                head[following] -= _GAIN * CODE[token]
+    return head
+
+
 def _linear_map(pairs: Iterable[tuple[int, int]]) -> Array:
     """The matrix that takes c(x) to c(y) for each pair (x, y) and every other code to zero."""
     matrix = _zeros(HIDDEN, HIDDEN)
@@ -181,7 +196,7 @@ def mimo(table: Table = TABLE) -> Tensors:
     return tensors
 
 
-def eagle3(table: Table = TABLE, *, fc: Array | None = None, mu: float = 1.0) -> Tensors:
+def eagle3(table: Table = TABLE, *, fc: Array | None = None, mu: float = 1.0, two_choices: bool = False) -> Tensors:
     """An EAGLE3 head with a draft table of its own.
 
     Its one layer sees concat(norm(embedding of the newest token), norm(h)) with the residual h, attends to itself and
@@ -192,6 +207,7 @@ def eagle3(table: Table = TABLE, *, fc: Array | None = None, mu: float = 1.0) ->
         fc: (512, 3 * 512) map from the three auxiliary hidden states to h; zero unless given, so that they do not
             matter.
         mu: How much of h is taken away again.
+        two_choices: Propose the table's second drafts too.
     """
     identity = np.eye(HIDDEN, dtype=np.float32)
     attend = _self_rows(2 * HIDDEN)
@@ -211,7 +227,7 @@ def eagle3(table: Table = TABLE, *, fc: Array | None = None, mu: float = 1.0) ->
     tensors = {f"midlayer.{name}": tensor for name, tensor in layer.items()}
     tensors["fc.weight"] = _zeros(HIDDEN, 3 * HIDDEN) if fc is None else fc
     tensors["norm.weight"] = ones
-    tensors["lm_head.weight"] = _head(table.draft)
+    tensors["lm_head.weight"] = _two_choices(table) if two_choices else _head(table.draft)
     return tensors
 
 
