@@ -15,13 +15,17 @@ import pytest
 
 from harness.ground.domain import VISIBLE_DEVICES, Outcome
 from harness.mechanism import devices
+from harness.policy.cases.load import load
 from harness.policy.report.result import Result
 from tests.gpu.conftest import EngineHere
-from tests.helpers import begin, edited, end, run, wait_for
+from tests.helpers import BASELINES, begin, edited, end, run, wait_for
 
 SINGLE = {"vllm": "eagle3/known_answer", "sglang": "sglang_eagle3/known_answer"}
 TRITON = {"cuda": "[tp=1,backend=TRITON_ATTN]", "rocm": "[tp=1,backend=auto]"}
 """The point of vLLM's cases of EAGLE3 that starts fastest, where they have a matrix."""
+
+
+PLATFORMS_OF = {each.id: each.platforms for each in load(BASELINES)}
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,8 @@ def test_the_check_that_judges_it_fails_and_no_other(folder: Path, engine: Engin
     control = CONTROLS[name]
     if control.engine != engine.name:
         pytest.skip(f"the engine is {engine.name}, the control is of {control.engine}")
+    if engine.platform not in PLATFORMS_OF[control.case]:
+        pytest.skip(f"{control.case} does not run on {engine.platform}")
     changes = {**control.before, **control.broken}
     cases = edited(folder / "cases", control.case, changes, generate=False, platform=engine.platform)
     wanted = ("--checkpoints", control.checkpoints, point(control.case, engine.platform))
