@@ -101,7 +101,7 @@ def simulate(
         newest = token = emitted[-1]
         step = []
         for position in range(k):
-            right = table.draft[token] == table.following(token, request.key)
+            right = table.drafted(token, request.key) == table.following(token, request.key)
             if position == 0 and first_draft is not None:
                 right = first_draft(previous, newest, right)
             if not right:
