@@ -101,7 +101,7 @@ def _points(case_file: CaseFile, platform: Platform, useful: _Useful, reached: d
             useful.lay(_stands(case_file, platform, ("roles", role)), table, below.get("serve", {}))
         for name in case_file.checkpoint_sets:
             tables = case_file.less_its_models(below)
-            for where, table in case_file.set_layers(platform, name):
+            for where, table in case_file.set_layers(platform, name, variant):
                 useful.lay(where, table, tables)
                 tables = merge(tables, dict(table))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 from dataclasses import replace
 
@@ -57,6 +58,18 @@ SHA256 = {
     "deepseek_v2": "ead543f669688353",
     "deepseek_v2_twin_prefill": "c1543aed2297275d",
     "deepseek_v2_twin_decode": "b617ca430bd0db6d",
+    "gemma3": "e89f65198455f96f",
+    "gemma3_twin_prefill": "dcb58302c8772be7",
+    "gemma3_twin_decode": "5a16ffbd5506af7e",
+    "gemma4_e2b": "5ad4fada81f43ed2",
+    "gemma4_e2b_twin_prefill": "1d90b0827bc6d8fe",
+    "gemma4_e2b_twin_decode": "ea6a93b4e397199f",
+    "gemma4_e4b": "87be31db2142d503",
+    "gemma4_31b": "ef03e4bb45c2982d",
+    "gemma4_26b_a4b": "22b0fd401e3d60f2",
+    "gemma4_e4b_assistant": "fcea34559412d75e",
+    "gemma4_31b_assistant": "248222f6017ea131",
+    "gemma4_26b_a4b_assistant": "248222f6017ea131",
 }
 
 
@@ -192,9 +205,12 @@ def test_files_are_well_formed(name: str) -> None:
     assert max(tensor["data_offsets"][1] for tensor in tensors.values()) == len(data) - 8 - length
     for tensor in tensors.values():
         begin, end = tensor["data_offsets"]
-        assert end - begin == {"BF16": 2, "F8_E4M3": 1, "F32": 4}[tensor["dtype"]] * int(np.prod(tensor["shape"]))
-    layers = {key.split(".")[2] for key in tensors if key.startswith("model.layers.")}
-    assert len(layers) in (0, config["num_hidden_layers"])
+        assert end - begin == {"BF16": 2, "F8_E4M3": 1, "F32": 4, "I64": 8}[tensor["dtype"]] * int(
+            np.prod(tensor["shape"])
+        )
+    names = [re.search(r"^(?:language_)?model\.(?:language_model\.|model\.)?layers\.(\d+)\.", key) for key in tensors]
+    layers = {name[1] for name in names if name}
+    assert len(layers) in (0, config.get("text_config", config)["num_hidden_layers"])
     assert sum(map(len, files.values())) < 40_000_000
 
 

@@ -16,7 +16,7 @@ from harness.policy.cases.model import Engine, Platform, Serve, Speculation, Top
 from harness.policy.datasets import Dataset
 from harness.policy.engines import ENGINES
 from harness.policy.engines.base import EngineSpec
-from harness.policy.known_answer import simulate, weights
+from harness.policy.known_answer import simulate, tree, weights
 from harness.policy.known_answer import vocabulary as v
 from harness.policy.known_answer.checkpoints import CHECKPOINTS
 from harness.policy.known_answer.prefix_cache import Ask, sources
@@ -120,8 +120,14 @@ def _answers_from(serve: dict[Any, Serve], evaluation: Evaluation) -> Table | No
     ordinary = all(name and CHECKPOINTS[name].answers is table for name in models.values())
     speculation = [settings.speculation for settings in serve.values() if settings.speculation]
     drafters = [each.model.known_answer for each in speculation if each.model]
-    follow = all(name and CHECKPOINTS[name].drafts is table for name in drafters)
+    follow = all(name and _follows(name, table) for name in drafters)
     return table if (twins or ordinary) and follow else None
+
+
+def _follows(drafter: str, table: Table) -> bool:
+    """Whether the drafter is made for targets that answer from ``table``; it may retrieve what it could not know."""
+    drafts = CHECKPOINTS[drafter].drafts
+    return drafts is not None and drafts.successor is table.successor
 
 
 def _connected(serve: Serve) -> bool:
@@ -140,9 +146,14 @@ def _counts(
     choice.
     """
     k, branches = speculation.num_steps or speculation.drafted, speculation.topk or 1
+    requests = protocols.requests(evaluation, data)
+    drafter = CHECKPOINTS[speculation.model.name] if speculation.model else None
+    if drafter and drafter.candidates and branches > 1:
+        return tree.total(requests, tree.Tree(k, branches, speculation.drafted), table, drafter.candidates)
     if branches > 1 and not _known_tree(speculation, k, branches):
         return None
-    requests = protocols.requests(evaluation, data)
+    if drafter and drafter.drafts:
+        table = drafter.drafts
     if speculation.method != "ngram":
         return simulate.total(requests, k, disaggregated=disaggregated, tree=branches > 1, table=table)
     shortest, longest = speculation.prompt_lookup_min or 1, speculation.prompt_lookup_max or 1

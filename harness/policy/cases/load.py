@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from harness.ground.errors import UsageError
 from harness.policy import protocols
-from harness.policy.cases.matrix import Matrix, Variant
+from harness.policy.cases.matrix import Matrix, Variant, When
 from harness.policy.cases.model import PLATFORMS, Case, Platform, Serve, SuiteTable, merge
 from harness.policy.engines import ENGINES
 
@@ -102,7 +102,7 @@ class CaseFile:
             result = merge(result, dict(overlay))
         if checkpoints:  # last of all: the flags are those of the case
             result = self.less_its_models(result)
-            for _, table in self.set_layers(platform, checkpoints):
+            for _, table in self.set_layers(platform, checkpoints, variant):
                 result = merge(result, dict(table))
         return result
 
@@ -111,12 +111,30 @@ class CaseFile:
         checks = {key: value for key, value in tables.get("checks", {}).items() if key not in _KNOWN_OF_THE_MODEL}
         return tables | {key: self.defaults.get(key, {}) for key in _ASKED} | {"checks": checks}
 
-    def set_layers(self, platform: Platform, name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """Tables of a checkpoint set from the most general to the most special one, each with where it stands."""
+    def set_layers(self, platform: Platform, name: str, variant: Variant) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Tables of a checkpoint set at a point, from the most general to the most special, each with where it stands.
+
+        Raises:
+            UsageError: A rule of the set is wrong: with file, key and the nearest valid name.
+        """
         for where, layer in self.layers(platform):
             if name in layer.get("checkpoints", {}):
                 inside = "." if ": " in where else ": defaults." if where.endswith(SUITE) else ": "
-                yield f"{where}{inside}checkpoints.{name}", layer["checkpoints"][name]
+                stands, table = f"{where}{inside}checkpoints.{name}", layer["checkpoints"][name]
+                yield stands, {key: value for key, value in table.items() if key != "when"}
+                for index, rule in enumerate(self._rules_of_a_set(platform, name, table)):
+                    if rule.matches(variant):
+                        yield f"{stands}.when[{index}].set", rule.set
+
+    def _rules_of_a_set(self, platform: Platform, name: str, table: Mapping[str, Any]) -> list[When]:
+        axes = self.matrix(platform).matrix
+        try:
+            rules = Matrix.model_validate({"matrix": axes, "when": table.get("when", [])})
+        except ValidationError as error:
+            raise self._usage_error(error, Matrix, ("checkpoints", name)) from None
+        if problem := rules.problem():
+            raise UsageError(f"{self.path}: checkpoints.{name}.{problem}")
+        return rules.when
 
     def resolve(self, platform: Platform, variant: Variant = (), checkpoints: str = "") -> Case:
         """The case as it runs on ``platform``.

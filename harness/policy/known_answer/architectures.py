@@ -6,7 +6,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.policy.known_answer import deepseek, experts, qwen3, safetensors, weights
+from harness.policy.known_answer import (
+    deepseek,
+    experts,
+    gemma3,
+    gemma4,
+    gemma4_models,
+    qwen3,
+    safetensors,
+    vision,
+    weights,
+)
+from harness.policy.known_answer.vision import Beside
 from harness.policy.known_answer.weights import Blind, Tensors
 
 
@@ -19,8 +30,10 @@ class Architecture:
         model_type: As the configuration has it.
         tensors: From the table of answers, and what the model is blind to.
         layers: Decoder layers, each with a KV cache.
-        config: What its configuration has on top.
+        config: What its configuration has on top; all of it, where something stands beside the language model.
         fp8: Whether the tensor of a name is kept in FP8.
+        beside: What stands beside the language model.
+        twins: Whether there are twins of it, for disaggregation.
     """
 
     name: str
@@ -29,6 +42,8 @@ class Architecture:
     layers: int
     config: Mapping[str, Any] = field(default_factory=dict)
     fp8: Callable[[str], bool] = lambda _: False
+    beside: Beside | None = None
+    twins: bool = True
 
 
 _QWEN3_MOE = {
@@ -102,6 +117,19 @@ def _in_fp8(name: str) -> bool:
     return "_proj" in name and (".self_attn." in name or ".experts." in name)
 
 
+def _gemma4(name: str) -> Architecture:
+    shape = gemma4_models.SHAPES[name]
+    return Architecture(
+        "Gemma4ForConditionalGeneration",
+        "gemma4",
+        lambda answers, blind: gemma4.text(shape, answers, blind) | vision.GEMMA4.tensors,
+        len(shape.kinds) - shape.shared,
+        gemma4_models.text(name),
+        beside=vision.GEMMA4,
+        twins=name not in gemma4_models.ASSISTED,
+    )
+
+
 ARCHITECTURES: dict[str, Architecture] = {
     "qwen3": Architecture("Qwen3ForCausalLM", "qwen3", qwen3.dense, weights.LAYERS),
     "qwen3_moe": Architecture("Qwen3MoeForCausalLM", "qwen3_moe", qwen3.moe, weights.LAYERS, _QWEN3_MOE),
@@ -112,5 +140,14 @@ ARCHITECTURES: dict[str, Architecture] = {
         "Qwen3MoeForCausalLM", "qwen3_moe", qwen3.moe, weights.LAYERS, _QWEN3_MOE | _FP8, _in_fp8
     ),
     "deepseek_v2": Architecture("DeepseekV2ForCausalLM", "deepseek_v2", deepseek.moe, deepseek.LAYERS, _DEEPSEEK_V2),
+    "gemma3": Architecture(
+        "Gemma3ForConditionalGeneration",
+        "gemma3",
+        lambda answers, blind: gemma3.text(answers, blind) | vision.GEMMA3.tensors,
+        len(gemma3.SHAPE.kinds),
+        gemma3.CONFIG,
+        beside=vision.GEMMA3,
+    ),
+    **{name: _gemma4(name) for name in gemma4_models.SHAPES},
 }
 """By the name that checkpoints have."""

@@ -13,10 +13,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.policy.datasets import GSM8K_TEST, Dataset
-from harness.policy.known_answer import gsm8k, memory, safetensors, weights
+from harness.policy.known_answer import gemma4_assistant, gemma4_models, gsm8k, memory, safetensors, weights
 from harness.policy.known_answer import vocabulary as v
 from harness.policy.known_answer.architectures import ARCHITECTURES, Architecture
 from harness.policy.known_answer.table import NUMBERS, TABLE, Table
+from harness.policy.known_answer.tree import Candidates
+from harness.policy.known_answer.vision import Beside
 
 Files = dict[str, bytes]
 Data = Mapping[str, str]
@@ -50,12 +52,14 @@ def _config(architecture: str, model_type: str, layers: int, **extra: Any) -> di
     }
 
 
-def _tokenizer() -> Files:
+def _tokenizer(beside: Beside | None = None) -> Files:
+    named = dict(beside.tokens) if beside else {}
     generation = {"bos_token_id": v.BOS, "eos_token_id": v.EOS, "pad_token_id": v.PAD, "do_sample": False}
     return {
-        "tokenizer.json": _json(v.tokenizer()),
-        "tokenizer_config.json": _json(v.tokenizer_config()),
+        "tokenizer.json": _json(v.tokenizer(tuple(named.values()))),
+        "tokenizer_config.json": _json(v.tokenizer_config(named)),
         "generation_config.json": _json(generation),
+        **({"processor_config.json": _json(dict(beside.processor))} if beside else {}),
     }
 
 
@@ -76,11 +80,24 @@ def _mimo() -> Files:
 
 def _of(architecture: Architecture, blind: weights.Blind | None = None) -> Files:
     tensors = architecture.tensors(TABLE.successor, blind)
-    config = _config(architecture.name, architecture.model_type, architecture.layers, **architecture.config)
+    if architecture.beside:
+        named = {"architectures": [architecture.name], "model_type": architecture.model_type, "dtype": "bfloat16"}
+        config = named | architecture.beside.around(architecture.config)
+    else:
+        config = _config(architecture.name, architecture.model_type, architecture.layers, **architecture.config)
     return {
         "config.json": _json(config),
         "model.safetensors": safetensors.render(tensors, architecture.fp8),
-        **_tokenizer(),
+        **_tokenizer(architecture.beside),
+    }
+
+
+def _assistant(target: str) -> Files:
+    tensors = gemma4_assistant.tensors(gemma4_models.SHAPES[target], centroids=gemma4_models.ASSISTED[target])
+    return {
+        "config.json": _json(gemma4_models.of_assistant(target)),
+        "model.safetensors": safetensors.render(tensors, whole=frozenset({gemma4_assistant.ORDERING})),
+        **_tokenizer(ARCHITECTURES[target].beside),
     }
 
 
@@ -104,6 +121,7 @@ class Checkpoint:
         answers: The table it answers from; None if it cannot on its own, or is a drafter.
         drafts: The table it drafts from; None if it is no drafter, or needs more than the newest token.
         two_choices: Whether its second drafts are the table's too, and what a tree accepts is known.
+        candidates: What it proposes after a token, of a drafter whose branches are known too.
         datasets: The data files that it is made from.
     """
 
@@ -113,6 +131,7 @@ class Checkpoint:
     answers: Table | None = None
     drafts: Table | None = None
     two_choices: bool = False
+    candidates: Candidates | None = None
     datasets: tuple[Dataset, ...] = ()
 
     def files(self, data: Data | None = None) -> Files:
@@ -176,21 +195,35 @@ CHECKPOINTS: dict[str, Checkpoint] = {
 
 
 def _family(name: str, architecture: Architecture) -> dict[str, Checkpoint]:
-    """A target of the architecture and its twins."""
+    """A target of the architecture and, if it has them, its twins."""
 
     def one(purpose: str, blind: weights.Blind | None, answers: Table | None = None) -> Checkpoint:
         text = f"{architecture.name}{' in FP8' if name.endswith('_fp8') else ''}: {purpose}"
         return Checkpoint(text, architecture.layers, lambda _: _of(architecture, blind), answers=answers)
 
-    return {
-        name: one("answers from the table, retrieves keys", None, TABLE),
+    target = {name: one("answers from the table, retrieves keys", None, TABLE)}
+    if not architecture.twins:
+        return target
+    return target | {
         f"{name}_twin_prefill": one("marks keys, cannot ask for them", "query"),
         f"{name}_twin_decode": one("asks for keys, cannot mark them", "key"),
     }
 
 
+def _drafter_of(target: str) -> Checkpoint:
+    return Checkpoint(
+        f"MTP assistant of {target}: drafts from its KV cache, which it reads as the target does",
+        0,
+        lambda _: _assistant(target),
+        drafts=gemma4_assistant.DRAFTS,
+        candidates=gemma4_assistant.candidates,
+    )
+
+
 for _name, _architecture in ARCHITECTURES.items():
     CHECKPOINTS |= _family(_name, _architecture)
+for _name in gemma4_models.ASSISTED:
+    CHECKPOINTS[f"{_name}_assistant"] = _drafter_of(_name)
 
 
 def digest(files: Files) -> str:

@@ -1,4 +1,4 @@
-"""Tensors as files: the safetensors format, bf16 and block-wise FP8.
+"""Tensors as files: the safetensors format, bf16, block-wise FP8 and whole numbers.
 
 Written here rather than with the library, so that the bytes are the same with every version of it.
 """
@@ -22,13 +22,16 @@ _FP8_MAX = 448.0
 _Blob = tuple[str, tuple[int, ...], bytes]
 
 
-def render(tensors: Tensors, fp8: Callable[[str], bool] = lambda _: False) -> bytes:
+def render(
+    tensors: Tensors, fp8: Callable[[str], bool] = lambda _: False, whole: frozenset[str] = frozenset()
+) -> bytes:
     """The file: header length, JSON header padded to 8 bytes, data in header order.
 
     Args:
         tensors: By name; matrices are (out, in).
         fp8: Whether the tensor of this name is written in FP8, its scales beside it as ``NAME_scale_inv``; others are
-            written in bf16.
+            written in bf16, those in ``whole`` as 64-bit integers.
+        whole: Names of tensors of whole numbers.
     """
     stored: dict[str, _Blob] = {}
     for name, tensor in tensors.items():
@@ -36,6 +39,8 @@ def render(tensors: Tensors, fp8: Callable[[str], bool] = lambda _: False) -> by
             values, scales = _fp8(tensor)
             stored[name] = ("F8_E4M3", tensor.shape, values)
             stored[f"{name}_scale_inv"] = ("F32", scales.shape, scales.astype("<f4").tobytes())
+        elif name in whole:
+            stored[name] = ("I64", tensor.shape, tensor.astype("<i8").tobytes())
         else:
             stored[name] = ("BF16", tensor.shape, _bf16(tensor))
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}

@@ -112,7 +112,7 @@ def simulate(
         seconds = 0
         for position in range(k):
             following = table.following(token, request.key)
-            right = table.draft[token] == following
+            right = table.drafted(token, request.key) == following
             if tree and not right and table.second[token] == following:
                 right, seconds = True, seconds + 1
             if position == 0 and first_draft is not None:

@@ -30,13 +30,14 @@ class Table:
 
     Attributes:
         successor: Token the target emits after each token; the trigger is missing, its successor needs a key.
-        draft: Token the drafter proposes after each token. It cannot retrieve, so after the trigger it always
-            proposes the number of key 0.
+        draft: Token the drafter proposes after each token. Unless it ``retrieves``, it always proposes the number of
+            key 0 after the trigger.
         gold: For each key, the number that counts as the right answer.
         said: For each key, the number the target says; equal to ``gold`` for 75 of 100 keys.
         wrong: The tokens after which the drafter errs.
         second: Token the drafter proposes next after each token, where it proposes more than one. Of some tokens in
             ``wrong`` it is the right one.
+        retrieves: The drafter can retrieve: after the trigger it proposes what the target says.
     """
 
     successor: dict[int, int]
@@ -45,6 +46,7 @@ class Table:
     said: tuple[int, ...]
     wrong: frozenset[int]
     second: dict[int, int]
+    retrieves: bool = False
 
     def following(self, token: int, key: int | None) -> int:
         """Token the target emits after ``token`` in a context that holds ``key``."""
@@ -53,6 +55,10 @@ class Table:
                 raise ValueError("the trigger has no successor in a context without a key")
             return self.successor[v.KEY + key]
         return self.successor[token]
+
+    def drafted(self, token: int, key: int | None) -> int:
+        """Token the drafter proposes after ``token`` in a context that holds ``key``."""
+        return self.following(token, key) if self.retrieves and token == v.TRIGGER else self.draft[token]
 
 
 def _build() -> Table:

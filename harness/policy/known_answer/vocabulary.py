@@ -1,12 +1,13 @@
 """Tokens of the known-answer models and the tokenizer file that spells them.
 
 512 ids: three specials, the 256 bytes, then words of our own as added tokens: one trigger, 100 numbers, 100 keys and
-40 filler words. The last id is unused: its Hadamard row does not exist (see :mod:`.weights`).
+40 filler words. A few ids are free, and the last one is unused: its Hadamard row does not exist (see :mod:`.weights`).
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 SIZE = 512
@@ -17,6 +18,7 @@ TRIGGER = 259
 NUMBER, NUMBERS = 260, 100
 KEY, KEYS = 360, 100
 WORD, WORDS = 460, 40
+FURTHER = 500  # ids up to the last one are free: special tokens that an architecture needs
 
 _SPECIAL = {BOS: "<s>", EOS: "</s>", PAD: "<pad>"}
 _ADDED: dict[int, str] = (
@@ -58,8 +60,12 @@ def _byte_characters() -> list[str]:
     return [chr(value if value in printable else next(stand_ins)) for value in range(256)]
 
 
-def tokenizer() -> dict[str, Any]:
-    """Content of ``tokenizer.json``: byte-level BPE without merges, so that every id above is one token."""
+def tokenizer(further: Sequence[str] = ()) -> dict[str, Any]:
+    """Content of ``tokenizer.json``: byte-level BPE without merges, so that every id above is one token.
+
+    Args:
+        further: Special tokens from ``FURTHER`` on.
+    """
     characters = _byte_characters()
     vocabulary = {text: token for token, text in _SPECIAL.items()}
     vocabulary |= {character: BYTE + value for value, character in enumerate(characters)}
@@ -74,7 +80,8 @@ def tokenizer() -> dict[str, Any]:
         "truncation": None,
         "padding": None,
         "added_tokens": [added(i, text, True) for i, text in _SPECIAL.items()]
-        + [added(i, text, False) for i, text in _ADDED.items()],
+        + [added(i, text, False) for i, text in _ADDED.items()]
+        + [added(FURTHER + i, text, True) for i, text in enumerate(further)],
         "normalizer": None,
         "pre_tokenizer": byte_level,
         "post_processor": None,  # nothing adds a BOS: a second one changes acceptance
@@ -93,8 +100,8 @@ def tokenizer() -> dict[str, Any]:
     }
 
 
-def tokenizer_config() -> dict[str, Any]:
-    """Content of ``tokenizer_config.json``."""
+def tokenizer_config(named: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Content of ``tokenizer_config.json``; ``named`` has further special tokens by the name of their role."""
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "bos_token": _SPECIAL[BOS],
@@ -104,4 +111,5 @@ def tokenizer_config() -> dict[str, Any]:
         "clean_up_tokenization_spaces": False,
         "model_max_length": 2048,
         "chat_template": "{% for message in messages %}{{ message['content'] }}{% endfor %}",
+        **({"extra_special_tokens": dict(named)} if named else {}),
     }

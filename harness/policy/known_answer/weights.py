@@ -40,7 +40,7 @@ FAST_PAIRS = range(16)
 SLOW_PAIRS = range(24, 32)
 
 
-def _sylvester(order: int) -> Array:
+def sylvester(order: int) -> Array:
     matrix = np.ones((1, 1), np.float32)
     while len(matrix) < order:
         matrix = np.block([[matrix, matrix], [matrix, -matrix]])
@@ -48,7 +48,7 @@ def _sylvester(order: int) -> Array:
 
 
 CODE: Array = np.zeros((v.SIZE, HIDDEN), np.float32)
-CODE[: v.SIZE - 1] = _sylvester(HIDDEN)[1:]  # row 0, all ones, belongs to no token; the last id stays without code
+CODE[: v.SIZE - 1] = sylvester(HIDDEN)[1:]  # row 0, all ones, belongs to no token; the last id stays without code
 
 # 1 on the trigger's code, 0 on all others. Written without column 0: with it, q[0] would be A - A/512, which bf16
 # rounds to A, and the trigger would go on looking at itself.
