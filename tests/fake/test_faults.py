@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,6 +27,20 @@ def test_healthy_engine_passes(judge: Judge, case: str) -> None:
     assert {f"acceptance_per_position[{position}]" for position in range(3)} <= set(names)
     assert ("kv_transfer" in names) == (case == DISAGG)
     assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize(
+    ("changes", "problems"),
+    [
+        ({"serve/flags/enforce-eager": None}, {}),
+        ({}, {"cuda_graphs": "prefill, decode captured no CUDA graphs"}),
+    ],
+    ids=["captured", "eager"],
+)
+def test_graphs_that_were_not_captured_fail(judge: Judge, changes: dict[str, Any], problems: dict[str, str]) -> None:
+    run = judge(DISAGG, {}, {"checks/cuda_graphs": {"origin": "known of the script"}, **changes})
+    assert run.problems == problems
+    assert run.code == (1 if problems else 0)
 
 
 def test_slow_start_is_waited_for_and_shown(judge: Judge) -> None:

@@ -116,6 +116,11 @@ def test_sizes_and_flags_of_one_role() -> None:
             {"checks/kv_transfer/local_tokens_per_request": 0},
             "checks.kv_transfer: sglang does not count prompt tokens by source",
         ),
+        (
+            PD,
+            {"checks/cuda_graphs": {"origin": "nobody knows"}},
+            "checks.cuda_graphs: sglang says it of its configuration: use checks.server_config",
+        ),
         (VLLM, {"serve/speculation/topk": 1}, "serve.speculation.topk: eagle3 on vllm does not know it; known: model"),
         (
             VLLM_PD,
