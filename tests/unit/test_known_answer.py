@@ -50,6 +50,15 @@ SHA256 = {
     "deepseek_v2": "ead543f669688353",
     "deepseek_v2_twin_prefill": "c1543aed2297275d",
     "deepseek_v2_twin_decode": "92716662f9725316",
+    "qwen3_5": "03e5a1afe287f7a6",
+    "qwen3_5_twin_prefill": "0c48acc6797d2026",
+    "qwen3_5_twin_decode": "d4a5282caa957be4",
+    "granite_moe_hybrid": "87ed931fe64f428c",
+    "granite_moe_hybrid_twin_prefill": "d51b9fbdfac7fdc4",
+    "granite_moe_hybrid_twin_decode": "06367ab4842128cd",
+    "jamba": "5768deacc97ad0a9",
+    "jamba_twin_prefill": "0fc3417e4c29a0ac",
+    "jamba_twin_decode": "cee4a9c8d2406777",
 }
 
 
@@ -186,8 +195,9 @@ def test_files_are_well_formed(name: str) -> None:
     for tensor in tensors.values():
         begin, end = tensor["data_offsets"]
         assert end - begin == {"BF16": 2, "F8_E4M3": 1, "F32": 4}[tensor["dtype"]] * int(np.prod(tensor["shape"]))
-    layers = {key.split(".")[2] for key in tensors if key.startswith("model.layers.")}
-    assert len(layers) in (0, config["num_hidden_layers"])
+    plain = [key.replace("language_model.", "") for key in tensors]
+    layers = {key.split(".")[2] for key in plain if key.startswith("model.layers.")}
+    assert len(layers) in (0, config.get("text_config", config)["num_hidden_layers"])
     assert sum(map(len, files.values())) < 40_000_000
 
 

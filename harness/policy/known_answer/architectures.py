@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.policy.known_answer import deepseek, experts, qwen3, safetensors, weights
+from harness.policy.known_answer import deepseek, experts, gated_delta, mamba, mamba2, qwen3, safetensors, weights
 from harness.policy.known_answer.weights import Blind, Tensors
 
 
@@ -20,6 +20,8 @@ class Architecture:
         tensors: From the table of answers, and what the model is blind to.
         layers: Decoder layers, each with a KV cache.
         config: What its configuration has on top.
+        outside: What it has outside of ``text_config``, where the model is one of text and more; None if it is not.
+        drafts: Whether it has an MTP layer that drafts from the table.
         fp8: Whether the tensor of a name is kept in FP8.
     """
 
@@ -28,6 +30,8 @@ class Architecture:
     tensors: Callable[[Mapping[int, int], Blind | None], Tensors]
     layers: int
     config: Mapping[str, Any] = field(default_factory=dict)
+    outside: Mapping[str, Any] | None = None
+    drafts: bool = False
     fp8: Callable[[str], bool] = lambda _: False
 
 
@@ -101,8 +105,21 @@ ARCHITECTURES: dict[str, Architecture] = {
     "qwen3": Architecture("Qwen3ForCausalLM", "qwen3", qwen3.dense, weights.LAYERS),
     "qwen3_moe": Architecture("Qwen3MoeForCausalLM", "qwen3_moe", qwen3.moe, weights.LAYERS, _QWEN3_MOE),
     "qwen3_moe_fp8": Architecture(
-        "Qwen3MoeForCausalLM", "qwen3_moe", qwen3.moe, weights.LAYERS, _QWEN3_MOE | _FP8, _in_fp8
+        "Qwen3MoeForCausalLM", "qwen3_moe", qwen3.moe, weights.LAYERS, _QWEN3_MOE | _FP8, fp8=_in_fp8
     ),
     "deepseek_v2": Architecture("DeepseekV2ForCausalLM", "deepseek_v2", deepseek.moe, deepseek.LAYERS, _DEEPSEEK_V2),
+    "qwen3_5": Architecture(
+        "Qwen3_5ForConditionalGeneration",
+        "qwen3_5_text",
+        gated_delta.qwen3_5,
+        gated_delta.LAYERS,
+        gated_delta.CONFIG,
+        outside=gated_delta.OUTSIDE,
+        drafts=True,
+    ),
+    "granite_moe_hybrid": Architecture(
+        "GraniteMoeHybridForCausalLM", "granitemoehybrid", mamba2.granite, mamba2.LAYERS, mamba2.CONFIG
+    ),
+    "jamba": Architecture("JambaForCausalLM", "jamba", mamba.jamba, mamba.LAYERS, mamba.CONFIG),
 }
 """By the name that checkpoints have."""

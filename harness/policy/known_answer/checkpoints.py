@@ -77,6 +77,9 @@ def _mimo() -> Files:
 def _of(architecture: Architecture, blind: weights.Blind | None = None) -> Files:
     tensors = architecture.tensors(TABLE.successor, blind)
     config = _config(architecture.name, architecture.model_type, architecture.layers, **architecture.config)
+    if architecture.outside is not None:
+        everywhere = ("architectures", "tie_word_embeddings", "torch_dtype")
+        config = {name: config[name] for name in everywhere} | {"text_config": config} | dict(architecture.outside)
     return {
         "config.json": _json(config),
         "model.safetensors": safetensors.render(tensors, architecture.fp8),
@@ -163,10 +166,11 @@ CHECKPOINTS: dict[str, Checkpoint] = {
 
 def _family(name: str, architecture: Architecture) -> dict[str, Checkpoint]:
     """A target of the architecture and its twins."""
+    drafts = TABLE if architecture.drafts else None
 
     def one(purpose: str, blind: weights.Blind | None, answers: Table | None = None) -> Checkpoint:
         text = f"{architecture.name}{' in FP8' if name.endswith('_fp8') else ''}: {purpose}"
-        return Checkpoint(text, architecture.layers, lambda _: _of(architecture, blind), answers=answers)
+        return Checkpoint(text, architecture.layers, lambda _: _of(architecture, blind), answers=answers, drafts=drafts)
 
     return {
         name: one("answers from the table, retrieves keys", None, TABLE),
