@@ -18,10 +18,11 @@ class Architecture:
         name: Of the class that engines look up.
         model_type: As the configuration has it.
         tensors: From the table of answers, and what the model is blind to.
-        layers: Decoder layers, each with a KV cache.
+        layers: Decoder layers.
         config: What its configuration has on top.
         outside: What it has outside of ``text_config``, where the model is one of text and more; None if it is not.
         drafts: Whether it has an MTP layer that drafts from the table.
+        recurrent: Whether some of its layers have a recurrent state instead of a KV cache.
         fp8: Whether the tensor of a name is kept in FP8.
     """
 
@@ -32,6 +33,7 @@ class Architecture:
     config: Mapping[str, Any] = field(default_factory=dict)
     outside: Mapping[str, Any] | None = None
     drafts: bool = False
+    recurrent: bool = False
     fp8: Callable[[str], bool] = lambda _: False
 
 
@@ -116,10 +118,11 @@ ARCHITECTURES: dict[str, Architecture] = {
         gated_delta.CONFIG,
         outside=gated_delta.OUTSIDE,
         drafts=True,
+        recurrent=True,
     ),
     "granite_moe_hybrid": Architecture(
-        "GraniteMoeHybridForCausalLM", "granitemoehybrid", mamba2.granite, mamba2.LAYERS, mamba2.CONFIG
+        "GraniteMoeHybridForCausalLM", "granitemoehybrid", mamba2.granite, mamba2.LAYERS, mamba2.CONFIG, recurrent=True
     ),
-    "jamba": Architecture("JambaForCausalLM", "jamba", mamba.jamba, mamba.LAYERS, mamba.CONFIG),
+    "jamba": Architecture("JambaForCausalLM", "jamba", mamba.jamba, mamba.LAYERS, mamba.CONFIG, recurrent=True),
 }
 """By the name that checkpoints have."""

@@ -102,7 +102,7 @@ class Checkpoint:
 
     Attributes:
         purpose: What it is for.
-        kv_layers: How many of its attention layers keep a KV cache.
+        kv_layers: How many of its attention layers keep a KV cache; None if others keep a recurrent state.
         make: Its files, from the text of each of its data files by name.
         answers: The table it answers from; None if it cannot on its own, or is a drafter.
         drafts: The table it drafts from; None if it is no drafter, or needs more than the newest token.
@@ -110,7 +110,7 @@ class Checkpoint:
     """
 
     purpose: str
-    kv_layers: int
+    kv_layers: int | None
     make: Callable[[Data], Files]
     answers: Table | None = None
     drafts: Table | None = None
@@ -167,10 +167,11 @@ CHECKPOINTS: dict[str, Checkpoint] = {
 def _family(name: str, architecture: Architecture) -> dict[str, Checkpoint]:
     """A target of the architecture and its twins."""
     drafts = TABLE if architecture.drafts else None
+    layers = None if architecture.recurrent else architecture.layers
 
     def one(purpose: str, blind: weights.Blind | None, answers: Table | None = None) -> Checkpoint:
         text = f"{architecture.name}{' in FP8' if name.endswith('_fp8') else ''}: {purpose}"
-        return Checkpoint(text, architecture.layers, lambda _: _of(architecture, blind), answers=answers, drafts=drafts)
+        return Checkpoint(text, layers, lambda _: _of(architecture, blind), answers=answers, drafts=drafts)
 
     return {
         name: one("answers from the table, retrieves keys", None, TABLE),
