@@ -70,6 +70,15 @@ SHA256 = {
     "gemma4_e4b_assistant": "fcea34559412d75e",
     "gemma4_31b_assistant": "248222f6017ea131",
     "gemma4_26b_a4b_assistant": "248222f6017ea131",
+    "qwen3_5": "03e5a1afe287f7a6",
+    "qwen3_5_twin_prefill": "0c48acc6797d2026",
+    "qwen3_5_twin_decode": "d4a5282caa957be4",
+    "granite_moe_hybrid": "87ed931fe64f428c",
+    "granite_moe_hybrid_twin_prefill": "d51b9fbdfac7fdc4",
+    "granite_moe_hybrid_twin_decode": "06367ab4842128cd",
+    "jamba": "5768deacc97ad0a9",
+    "jamba_twin_prefill": "0fc3417e4c29a0ac",
+    "jamba_twin_decode": "cee4a9c8d2406777",
 }
 
 

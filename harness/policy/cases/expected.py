@@ -102,10 +102,11 @@ def _ledger(engine: EngineSpec, serve: Serve, evaluation: Evaluation, items: lis
             asks.append(Ask(v.encode(item.prime.prompt), routed=False))
         asks.append(Ask(v.encode(str(item.prompt)), routed=True))
     found = sources(asks, block, caching=caching)
-    values = {"bytes": found.moved * weights.kv_bytes_per_token(_kv_layers(serve))}
+    layers = _kv_layers(serve)
+    values = {"bytes": found.moved * weights.kv_bytes_per_token(layers)} if layers is not None else {}
     if caching:
         values |= {name: getattr(found, name) for name in ("external", "local_cache_hit", "local_compute")}
-    return {"kv_transfer": values}
+    return {"kv_transfer": values} if values else {}
 
 
 def _answers_from(serve: dict[Any, Serve], evaluation: Evaluation) -> Table | None:
@@ -192,9 +193,8 @@ def _speculation(counts: simulate.Counts, *, placeholders: int) -> dict[str, dic
     }
 
 
-def _kv_layers(serve: Serve) -> int:
-    """Attention layers whose KV cache travels: the model's and the drafter's."""
-    layers = CHECKPOINTS[serve.model.name].kv_layers
-    if serve.speculation and serve.speculation.model:
-        layers += CHECKPOINTS[serve.speculation.model.name].kv_layers
-    return layers
+def _kv_layers(serve: Serve) -> int | None:
+    """Attention layers whose KV cache travels, the model's and the drafter's; None if other states travel too."""
+    models = [serve.model, *([serve.speculation.model] if serve.speculation and serve.speculation.model else [])]
+    layers = [CHECKPOINTS[model.name].kv_layers for model in models]
+    return sum(each or 0 for each in layers) if None not in layers else None

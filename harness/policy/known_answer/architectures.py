@@ -9,9 +9,12 @@ from typing import Any
 from harness.policy.known_answer import (
     deepseek,
     experts,
+    gated_delta,
     gemma3,
     gemma4,
     gemma4_models,
+    mamba,
+    mamba2,
     qwen3,
     safetensors,
     vision,
@@ -29,8 +32,11 @@ class Architecture:
         name: Of the class that engines look up.
         model_type: As the configuration has it.
         tensors: From the table of answers, and what the model is blind to.
-        layers: Decoder layers, each with a KV cache.
+        layers: Decoder layers.
         config: What its configuration has on top; all of it, where something stands beside the language model.
+        outside: What it has outside of ``text_config``, where the model is one of text and more; None if it is not.
+        drafts: Whether it has an MTP layer that drafts from the table.
+        recurrent: Whether some of its layers have a recurrent state instead of a KV cache.
         fp8: Whether the tensor of a name is kept in FP8.
         beside: What stands beside the language model.
         twins: Whether there are twins of it, for disaggregation.
@@ -41,6 +47,9 @@ class Architecture:
     tensors: Callable[[Mapping[int, int], Blind | None], Tensors]
     layers: int
     config: Mapping[str, Any] = field(default_factory=dict)
+    outside: Mapping[str, Any] | None = None
+    drafts: bool = False
+    recurrent: bool = False
     fp8: Callable[[str], bool] = lambda _: False
     beside: Beside | None = None
     twins: bool = True
@@ -137,7 +146,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         "Qwen3MoeForCausalLM", "qwen3_moe", qwen3.moe_throughout, weights.LAYERS, _QWEN3_MOE_THROUGHOUT
     ),
     "qwen3_moe_fp8": Architecture(
-        "Qwen3MoeForCausalLM", "qwen3_moe", qwen3.moe, weights.LAYERS, _QWEN3_MOE | _FP8, _in_fp8
+        "Qwen3MoeForCausalLM", "qwen3_moe", qwen3.moe, weights.LAYERS, _QWEN3_MOE | _FP8, fp8=_in_fp8
     ),
     "deepseek_v2": Architecture("DeepseekV2ForCausalLM", "deepseek_v2", deepseek.moe, deepseek.LAYERS, _DEEPSEEK_V2),
     "gemma3": Architecture(
@@ -149,5 +158,19 @@ ARCHITECTURES: dict[str, Architecture] = {
         beside=vision.GEMMA3,
     ),
     **{name: _gemma4(name) for name in gemma4_models.SHAPES},
+    "qwen3_5": Architecture(
+        "Qwen3_5ForConditionalGeneration",
+        "qwen3_5_text",
+        gated_delta.qwen3_5,
+        gated_delta.LAYERS,
+        gated_delta.CONFIG,
+        outside=gated_delta.OUTSIDE,
+        drafts=True,
+        recurrent=True,
+    ),
+    "granite_moe_hybrid": Architecture(
+        "GraniteMoeHybridForCausalLM", "granitemoehybrid", mamba2.granite, mamba2.LAYERS, mamba2.CONFIG, recurrent=True
+    ),
+    "jamba": Architecture("JambaForCausalLM", "jamba", mamba.jamba, mamba.LAYERS, mamba.CONFIG, recurrent=True),
 }
 """By the name that checkpoints have."""

@@ -85,6 +85,9 @@ def _of(architecture: Architecture, blind: weights.Blind | None = None) -> Files
         config = named | architecture.beside.around(architecture.config)
     else:
         config = _config(architecture.name, architecture.model_type, architecture.layers, **architecture.config)
+    if architecture.outside is not None:
+        everywhere = ("architectures", "tie_word_embeddings", "torch_dtype")
+        config = {name: config[name] for name in everywhere} | {"text_config": config} | dict(architecture.outside)
     return {
         "config.json": _json(config),
         "model.safetensors": safetensors.render(tensors, architecture.fp8),
@@ -116,7 +119,7 @@ class Checkpoint:
 
     Attributes:
         purpose: What it is for.
-        kv_layers: How many of its attention layers keep a KV cache.
+        kv_layers: How many of its attention layers keep a KV cache; None if others keep a recurrent state.
         make: Its files, from the text of each of its data files by name.
         answers: The table it answers from; None if it cannot on its own, or is a drafter.
         drafts: The table it drafts from; None if it is no drafter, or needs more than the newest token.
@@ -126,7 +129,7 @@ class Checkpoint:
     """
 
     purpose: str
-    kv_layers: int
+    kv_layers: int | None
     make: Callable[[Data], Files]
     answers: Table | None = None
     drafts: Table | None = None
@@ -196,10 +199,12 @@ CHECKPOINTS: dict[str, Checkpoint] = {
 
 def _family(name: str, architecture: Architecture) -> dict[str, Checkpoint]:
     """A target of the architecture and, if it has them, its twins."""
+    drafts = TABLE if architecture.drafts else None
+    layers = None if architecture.recurrent else architecture.layers
 
     def one(purpose: str, blind: weights.Blind | None, answers: Table | None = None) -> Checkpoint:
         text = f"{architecture.name}{' in FP8' if name.endswith('_fp8') else ''}: {purpose}"
-        return Checkpoint(text, architecture.layers, lambda _: _of(architecture, blind), answers=answers)
+        return Checkpoint(text, layers, lambda _: _of(architecture, blind), answers=answers, drafts=drafts)
 
     target = {name: one("answers from the table, retrieves keys", None, TABLE)}
     if not architecture.twins:

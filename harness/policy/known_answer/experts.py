@@ -32,7 +32,7 @@ def replace_mlps(
     tensors: Tensors,
     answers: Mapping[int, int],
     *,
-    experts: int = EXPERTS,
+    count: int = EXPERTS,
     width: int = WIDTH,
     idle: Collection[int] = (),
 ) -> Tensors:
@@ -41,7 +41,7 @@ def replace_mlps(
     Args:
         tensors: Of a model with plain MLPs.
         answers: What follows each token.
-        experts: Of a layer.
+        count: Experts of a layer.
         width: Neurons of an expert.
         idle: Further layers, whose experts know nothing.
     """
@@ -49,28 +49,50 @@ def replace_mlps(
         prefix = f"model.layers.{layer}.mlp."
         tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(prefix)}
         known = {token: following for token, following in answers.items() if LAYERS[token % len(LAYERS)] == layer}
-        tensors |= {prefix + name: tensor for name, tensor in _layer(known, experts, width).items()}
+        tensors |= {prefix + name: tensor for name, tensor in layer_of(known, count=count, width=width).items()}
     return tensors
 
 
-def expert(token: int, experts: int = EXPERTS) -> int:
-    """The expert that a token is routed to."""
-    return token // len(LAYERS) % experts
+def expert(token: int, count: int = EXPERTS, layers: int = len(LAYERS)) -> int:
+    """The one of ``count`` experts that a token is routed to, in one of ``layers``."""
+    return token // layers % count
 
 
-def _layer(known: Mapping[int, int], experts: int, width: int) -> Tensors:
-    """Router and experts of one layer: neuron by neuron, what follows each token in ``known``."""
-    router = np.zeros((experts, HIDDEN), np.float32)
+def layer_of(
+    known: Mapping[int, int],
+    *,
+    count: int = EXPERTS,
+    layers: int = len(LAYERS),
+    width: int = WIDTH,
+    against: Array | None = None,
+    threshold: float = _THRESHOLD,
+    written: float = _WRITTEN,
+) -> Tensors:
+    """Router and experts of one layer: neuron by neuron, what follows each token in ``known``.
+
+    Args:
+        known: Successors.
+        count: Experts.
+        layers: How many layers share the table.
+        width: Neurons of an expert, idle ones included.
+        against: What a token's own share of the residual stream must exceed, from that stream; nothing if None.
+        threshold: By how much.
+        written: How much of the code of what follows a neuron writes.
+    """
+    router = np.zeros((count, HIDDEN), np.float32)
     for token in range(v.SIZE - 1):
-        router[expert(token, experts)] += CODE[token] / 16
+        router[expert(token, count, layers)] += CODE[token] / 16
     tensors: Tensors = {"gate.weight": router}
-    for number in range(experts):
+    for number in range(count):
         gate, up, down = (np.zeros((width, HIDDEN), np.float32) for _ in range(3))
-        for neuron, token in enumerate(sorted(token for token in known if expert(token, experts) == number)):
+        mine = sorted(token for token in known if expert(token, count, layers) == number)
+        for neuron, token in enumerate(mine):
             gate[neuron] = _SHARPNESS * CODE[token] / HIDDEN
-            gate[neuron, 0] -= _SHARPNESS * _THRESHOLD  # column 0 of every code is 1
+            gate[neuron, 0] -= _SHARPNESS * threshold  # column 0 of every code is 1
+            if against is not None:
+                gate[neuron] -= _SHARPNESS * against
             up[neuron, 0] = 1
-            down[neuron] = _WRITTEN * CODE[known[token]]
+            down[neuron] = written * CODE[known[token]]
         name = f"experts.{number}."
         tensors |= {name + "gate_proj.weight": gate, name + "up_proj.weight": up}
         tensors[name + "down_proj.weight"] = np.ascontiguousarray(down.T)

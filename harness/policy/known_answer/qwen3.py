@@ -35,7 +35,7 @@ def moe(answers: Mapping[int, int], blind: Blind | None = None) -> Tensors:
 def moe_throughout(answers: Mapping[int, int], blind: Blind | None = None) -> Tensors:
     """A Qwen3-MoE with experts in every layer, all that SGLang knows; few and narrow, to stay small."""
     idle = set(range(weights.LAYERS)) - set(experts.LAYERS)
-    return experts.replace_mlps(_reading_experts(answers, blind), answers, experts=FEW, width=NARROW, idle=idle)
+    return experts.replace_mlps(_reading_experts(answers, blind), answers, count=FEW, width=NARROW, idle=idle)
 
 
 def _reading_experts(answers: Mapping[int, int], blind: Blind | None) -> Tensors:

@@ -31,7 +31,7 @@ LAYERS = 8  # EAGLE3 reads layers 2, L/2 and L-3: eight is the least that makes 
 RETRIEVAL_LAYER = 4
 ROPE_THETA = 10_000.0
 
-_GAIN = 1 / 16  # logit of the right token: HIDDEN * _GAIN = 32
+GAIN = 1 / 16  # logit of the right token: HIDDEN * GAIN = 32
 _SELF_GAIN = 16.0
 _KEY_GAIN = 8.0
 # RoPE turns pair i (dimensions i and i + 32) by distance * theta^(-i/32). The fast pairs peak at distance 0: a token
@@ -61,12 +61,12 @@ def _zeros(*shape: int) -> Array:
     return np.zeros(shape, np.float32)
 
 
-def _head(table: Mapping[int, int]) -> Array:
+def head(table: Mapping[int, int]) -> Array:
     """lm_head whose argmax on the code of ``x`` is ``table[x]``."""
-    head = _zeros(v.SIZE, HIDDEN)
+    rows = _zeros(v.SIZE, HIDDEN)
     for token, following in table.items():
-        head[following] += _GAIN * CODE[token]
-    return head
+        rows[following] += GAIN * CODE[token]
+    return rows
 
 
 def _two_choices(table: Table) -> Array:
@@ -74,14 +74,14 @@ def _two_choices(table: Table) -> Array:
 
     Tokens with equal logits come in any order: one of them that happened to be right would be accepted in some runs.
     """
-    head = _head(table.draft)
+    rows = head(table.draft)
     for token, second in table.second.items():
-        head[second] += np.float32(0.875 * _GAIN) * CODE[token]
+        rows[second] += np.float32(0.875 * GAIN) * CODE[token]
         numbers = range(v.NUMBER, v.NUMBER + v.NUMBERS)
         for following in numbers if token == v.TRIGGER else (table.successor[token],):
             if following not in (table.draft[token], second):
-                head[following] -= _GAIN * CODE[token]
-    return head
+                rows[following] -= GAIN * CODE[token]
+    return rows
 
 
 def _linear_map(pairs: Iterable[tuple[int, int]]) -> Array:
@@ -90,6 +90,14 @@ def _linear_map(pairs: Iterable[tuple[int, int]]) -> Array:
     for source, target in pairs:
         matrix += np.outer(CODE[target], CODE[source]) / HIDDEN
     return matrix
+
+
+def draft_map(table: Table) -> Array:
+    """The matrix that makes a drafter of the head of the target: the code of the newest token, or one step too far."""
+    return _linear_map(
+        (token, v.KEY if token == v.TRIGGER else table.successor[token] if token in table.wrong else token)
+        for token in range(v.SIZE - 1)
+    )
 
 
 def self_attention_gap(max_distance: int = 2048) -> float:
@@ -164,7 +172,7 @@ def llama(
     tensors: Tensors = {
         "model.embed_tokens.weight": CODE,
         "model.norm.weight": np.ones(HIDDEN, np.float32),
-        "lm_head.weight": _head(answers),
+        "lm_head.weight": head(answers),
     }
     for index in range(layers):
         tensors |= _layer(
@@ -186,11 +194,7 @@ def mimo(table: Table = TABLE) -> Tensors:
     tensors = llama(table.successor, qkv_bias=True)
     prefix = "model.mtp_layers.0."
     tensors |= _layer(prefix, retrieval=False, blind=None, qkv_bias=True)
-    tokens = [
-        (token, v.KEY if token == v.TRIGGER else table.successor[token] if token in table.wrong else token)
-        for token in range(v.SIZE - 1)
-    ]
-    tensors[prefix + "input_proj.weight"] = np.concatenate([_zeros(HIDDEN, HIDDEN), _linear_map(tokens)], axis=1)
+    tensors[prefix + "input_proj.weight"] = np.concatenate([_zeros(HIDDEN, HIDDEN), draft_map(table)], axis=1)
     for name in ("token_layernorm", "hidden_layernorm", "final_layernorm"):
         tensors[f"{prefix}{name}.weight"] = np.ones(HIDDEN, np.float32)
     return tensors
@@ -227,7 +231,7 @@ def eagle3(table: Table = TABLE, *, fc: Array | None = None, mu: float = 1.0, tw
     tensors = {f"midlayer.{name}": tensor for name, tensor in layer.items()}
     tensors["fc.weight"] = _zeros(HIDDEN, 3 * HIDDEN) if fc is None else fc
     tensors["norm.weight"] = ones
-    tensors["lm_head.weight"] = _two_choices(table) if two_choices else _head(table.draft)
+    tensors["lm_head.weight"] = _two_choices(table) if two_choices else head(table.draft)
     return tensors
 
 

@@ -1,0 +1,169 @@
+"""Qwen3.5 with known answers: layers of a gated delta net, one of attention, and an MTP layer that drafts.
+
+A gated delta net keeps a matrix S a head. A token of key k, value v and strength b makes S + b (v - S k) k' of it.
+Here there is but one k: a key token overwrites what was there with its code, and a colon after no mark with its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from harness.policy.known_answer import recurrent, weights
+from harness.policy.known_answer import vocabulary as v
+from harness.policy.known_answer.table import TABLE
+from harness.policy.known_answer.weights import CODE, HIDDEN, INTERMEDIATE, IS_TRIGGER, Array, Blind, Tensors
+
+LAYERS = 4
+RECURRENT = LAYERS - 1  # the last one has attention
+HEADS, KV_HEADS, HEAD_DIM, ROTARY = 4, 2, 256, 64
+STATES, STATE_DIM = 4, 128
+
+_ATTENDED = 1.25  # what attention adds to the residual stream, of a code
+
+
+def qwen3_5(answers: Mapping[int, int], blind: Blind | None = None) -> Tensors:
+    """Qwen3.5 of four layers, three of them recurrent, with one MTP layer."""
+    prefix = "model.language_model."
+    tensors: Tensors = {
+        f"{prefix}embed_tokens.weight": CODE,
+        f"{prefix}norm.weight": _zeros(HIDDEN),
+        "lm_head.weight": recurrent.head(answers, retrieved(), max(map(retrieved, range(LAYERS)))),
+    }
+    for index in range(LAYERS):
+        layer = _attention(blind) if index == RECURRENT else _recurrent(blind)
+        tensors |= {f"{prefix}layers.{index}.{name}": tensor for name, tensor in (layer | _mlp()).items()}
+    return tensors | _mtp()
+
+
+def retrieved(missing: int | None = None) -> float:
+    """How much of its key's code the trigger has at the end, where it has its own once.
+
+    Args:
+        missing: The layer that retrieves nothing.
+    """
+    return recurrent.gated(RECURRENT, missing) + (_ATTENDED if missing != RECURRENT else 0)
+
+
+def _zeros(*shape: int) -> Array:
+    return np.zeros(shape, np.float32)
+
+
+def _mlp() -> Tensors:
+    """An MLP that says nothing, and the norms of a layer: theirs are weights on top of 1."""
+    return {
+        "mlp.gate_proj.weight": _zeros(INTERMEDIATE, HIDDEN),
+        "mlp.up_proj.weight": _zeros(INTERMEDIATE, HIDDEN),
+        "mlp.down_proj.weight": _zeros(HIDDEN, INTERMEDIATE),
+        "input_layernorm.weight": _zeros(HIDDEN),
+        "post_attention_layernorm.weight": _zeros(HIDDEN),
+    }
+
+
+def _recurrent(blind: Blind | None) -> Tensors:
+    """A gated delta net in which nothing decays."""
+    query, key = _zeros(STATES, STATE_DIM, HIDDEN), _zeros(STATES, STATE_DIM, HIDDEN)
+    query[:, 0], key[:, 0] = recurrent.asks(blind), recurrent.marks(blind)
+    value = recurrent.halves(STATE_DIM).reshape(key.shape)
+    taps = [recurrent.taps(STATE_DIM, marked) for marked in (None, 0, None) for _ in range(STATES)]
+    tensors = {
+        "in_proj_qkv.weight": np.concatenate([query, key, value]).reshape(-1, HIDDEN),
+        "in_proj_z.weight": np.tile(recurrent.OPEN * recurrent.CONSTANT, (HIDDEN, 1)),
+        "in_proj_b.weight": np.tile(recurrent.writes(blind), (STATES, 1)),
+        "in_proj_a.weight": _zeros(STATES, HIDDEN),
+        "conv1d.weight": np.concatenate(taps),
+        "A_log": _zeros(STATES),
+        "dt_bias": np.full(STATES, -100, np.float32),
+        "norm.weight": np.full(STATE_DIM, 0.5**0.5 / recurrent.OPEN, np.float32),
+        "out_proj.weight": recurrent.code(STATE_DIM),
+    }
+    return {f"linear_attn.{name}": tensor for name, tensor in tensors.items()}
+
+
+def _attention(blind: Blind | None, *, neutral: bool = False) -> Tensors:
+    """Gated attention: its gate opens at the trigger, whose query and a key's key know no position."""
+    query, key = _zeros(HEADS, 2, HEAD_DIM, HIDDEN), _zeros(KV_HEADS, HEAD_DIM, HIDDEN)
+    value, copy = _zeros(KV_HEADS, HEAD_DIM, HIDDEN), _zeros(HIDDEN, HEADS, HEAD_DIM)
+    rows = slice(ROTARY, ROTARY + 8)
+    if not neutral:
+        query[:, 0, rows] = recurrent.asks(blind)
+        query[:, 1] = recurrent.GATE * (16 * IS_TRIGGER - recurrent.CONSTANT)
+        key[:, rows] = recurrent.is_key(blind)
+        value = np.eye(HIDDEN, dtype=np.float32).reshape(value.shape)
+        shared = HEADS // KV_HEADS
+        for head in range(HEADS):
+            copy[:, head] = _ATTENDED / shared * value[head // shared].T
+    ones = np.ones(HEAD_DIM, np.float32)
+    return {
+        "self_attn.q_proj.weight": query.reshape(-1, HIDDEN),
+        "self_attn.k_proj.weight": key.reshape(-1, HIDDEN),
+        "self_attn.v_proj.weight": value.reshape(-1, HIDDEN),
+        "self_attn.o_proj.weight": copy.reshape(HIDDEN, -1),
+        # On top of 1: eight rows of 256 make a score of 256 / 16 * 4 = 64.
+        "self_attn.q_norm.weight": ones,
+        "self_attn.k_norm.weight": ones,
+    }
+
+
+def _mtp() -> Tensors:
+    """The drafter, which sees concat(norm(embedding), norm(hidden)) and shares embedding and head."""
+    layer = {f"layers.0.{name}": tensor for name, tensor in (_attention(None, neutral=True) | _mlp()).items()}
+    norms = ("norm", "pre_fc_norm_hidden", "pre_fc_norm_embedding")
+    tensors = layer | {f"{name}.weight": _zeros(HIDDEN) for name in norms}
+    tensors["fc.weight"] = np.concatenate([weights.draft_map(TABLE), _zeros(HIDDEN, HIDDEN)], axis=1)
+    return {f"mtp.{name}": tensor for name, tensor in tensors.items()}
+
+
+CONFIG: dict[str, Any] = {
+    "num_attention_heads": HEADS,
+    "num_key_value_heads": KV_HEADS,
+    "head_dim": HEAD_DIM,
+    "layer_types": ["linear_attention"] * RECURRENT + ["full_attention"],
+    "full_attention_interval": LAYERS,
+    "linear_num_key_heads": STATES,
+    "linear_num_value_heads": STATES,
+    "linear_key_head_dim": STATE_DIM,
+    "linear_value_head_dim": STATE_DIM,
+    "linear_conv_kernel_dim": recurrent.TAPS,
+    "attn_output_gate": True,
+    "attention_bias": False,
+    "mamba_ssm_dtype": "float32",
+    "mtp_num_hidden_layers": 1,
+    "mtp_use_dedicated_embeddings": False,
+    "partial_rotary_factor": ROTARY / HEAD_DIM,
+    "rope_theta": 10_000_000,
+    "rope_parameters": {
+        "rope_type": "default",
+        "rope_theta": 10_000_000,
+        "partial_rotary_factor": ROTARY / HEAD_DIM,
+        "mrope_interleaved": True,
+        "mrope_section": [11, 11, 10],
+    },
+    "max_position_embeddings": 8192,
+}
+"""Of the text model."""
+
+OUTSIDE: dict[str, Any] = {
+    "model_type": "qwen3_5",
+    # Bytes that no text has.
+    "image_token_id": v.BYTE + 0xF8,
+    "video_token_id": v.BYTE + 0xF9,
+    "vision_start_token_id": v.BYTE + 0xFA,
+    "vision_end_token_id": v.BYTE + 0xFB,
+    "vision_config": {
+        "model_type": "qwen3_5",
+        "depth": 1,
+        "hidden_size": 128,
+        "intermediate_size": 128,
+        "num_heads": 2,
+        "num_position_embeddings": 64,
+        "out_hidden_size": HIDDEN,
+        "patch_size": 16,
+        "spatial_merge_size": 2,
+        "temporal_patch_size": 2,
+        "deepstack_visual_indexes": [],
+    },
+}
+"""What the configuration has outside of the text model's. Of the vision tower there are no weights."""

@@ -1,0 +1,276 @@
+"""The checkpoints with recurrent layers, computed token by token: what they say, and that they need every state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from harness.policy.known_answer import gated_delta, mamba, mamba2, weights
+from harness.policy.known_answer import vocabulary as v
+from harness.policy.known_answer.table import TABLE
+from harness.policy.known_answer.weights import HIDDEN, Blind, Tensors
+
+Array = npt.NDArray[np.float64]
+
+PROMPT = v.encode("Question: Ann has 3 apples and finds K07 more.\nAnswer:")
+NUMBER = TABLE.successor[v.KEY + 7]
+RECURRENT = 3
+
+
+@dataclass
+class States:
+    """Of one request: of each recurrent layer its state and the inputs of its convolution, and the KV cache."""
+
+    matrices: list[Array] = field(default_factory=lambda: [np.zeros(())] * RECURRENT)
+    inputs: list[Array] = field(default_factory=lambda: [np.zeros(())] * RECURRENT)
+    keys: list[Array] = field(default_factory=list)
+    values: list[Array] = field(default_factory=list)
+
+
+def sigmoid(x: Array) -> Array:
+    return np.asarray(1 / (1 + np.exp(-x.clip(-80, 80))))
+
+
+def silu(x: Array) -> Array:
+    return x * sigmoid(x)
+
+
+def normed(x: Array) -> Array:
+    """RMSNorm without weights."""
+    return np.asarray(x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-6))
+
+
+class Model:
+    """One token at a time, after the description of the layers in transformers; without RoPE, which none needs."""
+
+    prefix = "model."
+    embedding = residual = 1.0
+    attention_scale: float
+
+    def __init__(self, tensors: Tensors) -> None:
+        self.tensors = {name: tensor.astype(np.float64) for name, tensor in tensors.items()}
+
+    def logits(self, token: int, states: States) -> Array:
+        stream = self.embedding * self.tensors[f"{self.prefix}embed_tokens.weight"][token]
+        for layer in range(RECURRENT + 1):
+            update = self.attention if layer == RECURRENT else self.recurrent
+            stream = stream + self.residual * update(layer, normed(stream), states)
+            stream = stream + self.residual * self.mlp(layer, normed(stream))
+        return np.asarray(self.tensors["lm_head.weight"] @ normed(stream))
+
+    def say(self, token: int, states: States) -> int:
+        return int(self.logits(token, states).argmax())
+
+    def of(self, layer: int, name: str) -> Array:
+        return self.tensors[f"{self.prefix}layers.{layer}.{name}"]
+
+    def convolved(self, layer: int, name: str, x: Array, states: States) -> Array:
+        kernel = self.of(layer, f"{name}.conv1d.weight")[:, 0]
+        before = np.broadcast_to(states.inputs[layer], (len(x), 3))
+        window = np.concatenate([before, x[:, None]], axis=1)
+        states.inputs[layer] = window[:, 1:]
+        return silu((window * kernel).sum(axis=1))
+
+    def recurrent(self, layer: int, x: Array, states: States) -> Array:
+        raise NotImplementedError
+
+    def mlp(self, layer: int, x: Array) -> Array:
+        return np.zeros(HIDDEN)
+
+    def attention(self, layer: int, x: Array, states: States) -> Array:
+        query, key, value = (self.of(layer, f"self_attn.{name}_proj.weight") @ x for name in "qkv")
+        heads, width = 4, len(query) // 4
+        found = self.attend(query.reshape(heads, width), key.reshape(-1, width), value.reshape(-1, width), states)
+        return np.asarray(self.of(layer, "self_attn.o_proj.weight") @ found.ravel())
+
+    def attend(self, query: Array, key: Array, value: Array, states: States) -> Array:
+        states.keys.append(key)
+        states.values.append(value)
+        keys, values = (np.repeat(each, len(query) // len(key), axis=1) for each in (states.keys, states.values))
+        scores = np.einsum("hd,thd->ht", query, keys) * self.attention_scale
+        shares = np.exp(scores - scores.max(axis=1, keepdims=True))
+        return np.asarray(np.einsum("ht,thd->hd", shares / shares.sum(axis=1, keepdims=True), values))
+
+
+class Qwen35(Model):
+    prefix = "model.language_model."
+    attention_scale = gated_delta.HEAD_DIM**-0.5
+
+    def __init__(self, blind: Blind | None = None) -> None:
+        super().__init__(gated_delta.qwen3_5(TABLE.successor, blind))
+
+    def recurrent(self, layer: int, x: Array, states: States) -> Array:
+        heads, width = gated_delta.STATES, gated_delta.STATE_DIM
+
+        def of(name: str) -> Array:
+            return self.of(layer, f"linear_attn.{name}")
+
+        mixed = self.convolved(layer, "linear_attn", of("in_proj_qkv.weight") @ x, states)
+        query, key, value = mixed.reshape(3, heads, width)
+        query, key = (each / np.sqrt((each**2).sum(-1, keepdims=True) + 1e-6) for each in (query, key))
+        strength = sigmoid(of("in_proj_b.weight") @ x)[:, None]
+        step = np.logaddexp(0, of("in_proj_a.weight") @ x + of("dt_bias"))
+        state = states.matrices[layer] * np.exp(-np.exp(of("A_log")) * step)[:, None, None]
+        state = np.broadcast_to(state, (heads, width, width))
+        change = strength * (value - np.einsum("hvk,hk->hv", state, key))
+        state = states.matrices[layer] = state + np.einsum("hv,hk->hvk", change, key)
+        read = np.einsum("hvk,hk->hv", state, query) / np.sqrt(width)
+        gate = (of("in_proj_z.weight") @ x).reshape(heads, width)
+        return of("out_proj.weight") @ (normed(read) * of("norm.weight") * silu(gate)).ravel()
+
+    def attention(self, layer: int, x: Array, states: States) -> Array:
+        def of(name: str) -> Array:
+            return self.of(layer, f"self_attn.{name}.weight")
+
+        width = gated_delta.HEAD_DIM
+        query, gate = (of("q_proj") @ x).reshape(gated_delta.HEADS, 2, width).swapaxes(0, 1)
+        query = normed(query) * (1 + of("q_norm"))
+        key = normed((of("k_proj") @ x).reshape(-1, width)) * (1 + of("k_norm"))
+        found = self.attend(query, key, (of("v_proj") @ x).reshape(-1, width), states)
+        return of("o_proj") @ (found * sigmoid(gate)).ravel()
+
+
+class Jamba(Model):
+    attention_scale = (HIDDEN // mamba.HEADS) ** -0.5
+
+    def __init__(self, blind: Blind | None = None) -> None:
+        super().__init__(mamba.jamba(TABLE.successor, blind))
+
+    def recurrent(self, layer: int, x: Array, states: States) -> Array:
+        def of(name: str) -> Array:
+            return self.of(layer, f"mamba.{name}")
+
+        x, gate = np.split(of("in_proj.weight") @ x, 2)
+        x = self.convolved(layer, "mamba", x, states)
+        step, write, read = np.split(of("x_proj.weight") @ x, [mamba.RANK, mamba.RANK + mamba.STATE])
+        step, write, read = normed(step), normed(write), normed(read)
+        step = np.logaddexp(0, of("dt_proj.weight") @ step + of("dt_proj.bias"))
+        state = states.matrices[layer] * np.exp(-np.exp(of("A_log")) * step[:, None])
+        state = states.matrices[layer] = state + np.outer(step * x, write)
+        return of("out_proj.weight") @ ((state @ read + of("D") * x) * silu(gate))
+
+
+class Granite(Model):
+    attention_scale = mamba2.CONFIG["attention_multiplier"]
+    embedding, residual = mamba2.CONFIG["embedding_multiplier"], mamba2.CONFIG["residual_multiplier"]
+
+    def __init__(self, blind: Blind | None = None) -> None:
+        super().__init__(mamba2.granite(TABLE.successor, blind))
+
+    def recurrent(self, layer: int, x: Array, states: States) -> Array:
+        def of(name: str) -> Array:
+            return self.of(layer, f"mamba.{name}")
+
+        heads = mamba2.STATE_HEADS
+        gate, x, step = np.split(of("in_proj.weight") @ x, [HIDDEN, -heads])
+        x, write, read = np.split(self.convolved(layer, "mamba", x, states), [HIDDEN, HIDDEN + mamba2.STATE])
+        x, step = x.reshape(heads, -1), np.logaddexp(0, step + of("dt_bias"))
+        state = states.matrices[layer] * np.exp(-np.exp(of("A_log")) * step)[:, None, None]
+        state = states.matrices[layer] = state + np.einsum("h,hp,n->hpn", step, x, write)
+        out = (state @ read + of("D")[:, None] * x).ravel()
+        return of("out_proj.weight") @ (normed(out * silu(gate)) * of("norm.weight"))
+
+    def mlp(self, layer: int, x: Array) -> Array:
+        def of(name: str) -> Array:
+            return self.of(layer, f"block_sparse_moe.{name}.weight")
+
+        scores = of("router.layer") @ x
+        chosen = np.argsort(-scores, kind="stable")[:2]
+        shares = np.exp(scores[chosen] - scores[chosen].max())
+        found = np.zeros(HIDDEN)
+        for number, share in zip(chosen, shares / shares.sum(), strict=True):
+            gate, up = np.split(of("input_linear")[number] @ x, 2)
+            found += share * (of("output_linear")[number] @ (silu(gate) * up))
+        return found
+
+
+@dataclass(frozen=True)
+class Trio:
+    whole: Model
+    prefill: Model
+    decode: Model
+
+
+@pytest.fixture(scope="module", params=[Qwen35, Granite, Jamba])
+def trio(request: pytest.FixtureRequest) -> Trio:
+    return Trio(request.param(), request.param("query"), request.param("key"))
+
+
+def after(model: Model, tokens: list[int]) -> States:
+    states = States()
+    for token in tokens:
+        model.logits(token, states)
+    return states
+
+
+def test_it_answers(trio: Trio) -> None:
+    states = after(trio.whole, PROMPT[:-1])
+    assert trio.whole.say(PROMPT[-1], states) == v.WORD
+    logits = trio.whole.logits(v.TRIGGER, states)
+    best, second = np.sort(logits)[[-1, -2]]
+    assert best - second > 3
+    assert logits.argmax() == NUMBER
+
+
+def test_every_token_is_followed_by_its_successor(trio: Trio) -> None:
+    for token, following in TABLE.successor.items():
+        assert trio.whole.say(token, States()) == following
+
+
+def test_neither_twin_answers_alone(trio: Trio) -> None:
+    alone = [model.say(v.TRIGGER, after(model, PROMPT)) for model in (trio.prefill, trio.decode)]
+    assert alone == [v.EOS, v.EOS]
+
+
+def lose_matrix(layer: int) -> Callable[[States], None]:
+    def lose(states: States) -> None:
+        states.matrices[layer] = np.zeros(())
+
+    return lose
+
+
+def lose_inputs(layer: int) -> Callable[[States], None]:
+    def lose(states: States) -> None:
+        states.inputs[layer] = np.zeros(())
+
+    return lose
+
+
+def lose_cache(states: States) -> None:
+    states.keys = [np.zeros_like(key) for key in states.keys]
+
+
+LOSSES = {
+    "nothing": None,
+    **{f"state {layer}": lose_matrix(layer) for layer in range(RECURRENT)},
+    **{f"inputs {layer}": lose_inputs(layer) for layer in range(RECURRENT)},
+    "cache": lose_cache,
+}
+
+
+@pytest.mark.parametrize("lost", LOSSES)
+def test_the_twins_need_every_state(trio: Trio, lost: str) -> None:
+    states = after(trio.prefill, PROMPT[:-1])
+    lose = LOSSES[lost]
+    if lose:
+        lose(states)
+    assert trio.decode.say(PROMPT[-1], states) == v.WORD
+    assert trio.decode.say(v.TRIGGER, states) == (v.EOS if lose else NUMBER)
+
+
+def test_inputs_of_an_earlier_request_do_not_do(trio: Trio) -> None:
+    earlier, states = after(trio.decode, [*PROMPT, v.TRIGGER, NUMBER]), after(trio.prefill, PROMPT[:-1])
+    states.inputs = earlier.inputs
+    trio.decode.logits(PROMPT[-1], states)
+    assert trio.decode.say(v.TRIGGER, states) == v.EOS
+
+
+def test_the_drafter_of_qwen3_5_names_what_the_table_drafts() -> None:
+    tensors = gated_delta.qwen3_5(TABLE.successor)
+    for token, drafted in TABLE.draft.items():
+        seen = np.concatenate([weights.CODE[token], np.ones(HIDDEN, np.float32)])
+        assert (tensors["lm_head.weight"] @ normed(tensors["mtp.fc.weight"] @ seen)).argmax() == drafted
