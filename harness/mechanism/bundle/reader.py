@@ -7,6 +7,7 @@ import io
 import json
 import os
 import tarfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -125,10 +126,10 @@ class Parts:
         try:
             with (
                 io.BufferedReader(_Joined(paths), _CHUNK) as stream,
-                tarfile.open(fileobj=stream, mode="r|") as archive,
+                tarfile.open(fileobj=stream, mode="r|*") as archive,
             ):
                 yield archive
-        except (tarfile.TarError, EOFError, OSError) as error:
+        except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
             raise CannotJudge(f"{self.root}: the archive in the parts cannot be unpacked", cause=str(error)) from error
 
     def manifest(self) -> Manifest:
