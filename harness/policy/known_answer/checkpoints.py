@@ -56,7 +56,7 @@ def _tokenizer(beside: Beside | None = None) -> Files:
     named = dict(beside.tokens) if beside else {}
     generation = {"bos_token_id": v.BOS, "eos_token_id": v.EOS, "pad_token_id": v.PAD, "do_sample": False}
     return {
-        "tokenizer.json": _json(v.tokenizer(tuple(named.values()))),
+        "tokenizer.json": _json(v.tokenizer(tuple(named.values()), beside.texts if beside else ())),
         "tokenizer_config.json": _json(v.tokenizer_config(named)),
         "generation_config.json": _json(generation),
         **({"processor_config.json": _json(dict(beside.processor))} if beside else {}),

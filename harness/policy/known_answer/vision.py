@@ -27,6 +27,7 @@ class Beside:
         tokens: Special tokens by the name of their role, as the tokenizer has them.
         ids: Keys of the configuration that hold the id of one of them, by role.
         processor: ``processor_config.json``.
+        texts: Texts that engines expect to be tokens.
         tensors: Of the towers.
     """
 
@@ -34,6 +35,7 @@ class Beside:
     tokens: Mapping[str, str]
     ids: Mapping[str, str]
     processor: Mapping[str, Any]
+    texts: tuple[str, ...] = ()
     tensors: Tensors = field(default_factory=dict)
 
     def around(self, text: Mapping[str, Any]) -> dict[str, Any]:
@@ -106,6 +108,7 @@ GEMMA3 = Beside(
             "size": {"height": 4 * _SIGLIP_PATCH, "width": 4 * _SIGLIP_PATCH},
         },
     },
+    texts=("\n", "\n\n", "\n\n\n", "\n\n\n\n"),  # vLLM puts them around images
     tensors=_tower_of_gemma3(),
 )
 GEMMA4 = Beside(
@@ -122,6 +125,7 @@ GEMMA4 = Beside(
             "patch_size": _PATCH,
             "position_embedding_size": _POSITIONS,
             "pooling_kernel_size": 3,
+            "default_output_length": 280,
         },
     },
     tokens={

@@ -60,11 +60,12 @@ def _byte_characters() -> list[str]:
     return [chr(value if value in printable else next(stand_ins)) for value in range(256)]
 
 
-def tokenizer(further: Sequence[str] = ()) -> dict[str, Any]:
+def tokenizer(further: Sequence[str] = (), apart: Sequence[str] = ()) -> dict[str, Any]:
     """Content of ``tokenizer.json``: byte-level BPE without merges, so that every id above is one token.
 
     Args:
         further: Special tokens from ``FURTHER`` on.
+        apart: Texts that are tokens too, after those, but only where no word touches them: in no prompt.
     """
     characters = _byte_characters()
     vocabulary = {text: token for token, text in _SPECIAL.items()}
@@ -72,8 +73,8 @@ def tokenizer(further: Sequence[str] = ()) -> dict[str, Any]:
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
 
     def added(token: int, text: str, special: bool) -> dict[str, Any]:
-        flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
-        return {"id": token, "content": text, "special": special, **flags}
+        flags = dict.fromkeys(("lstrip", "rstrip", "normalized"), False)
+        return {"id": token, "content": text, "special": special, "single_word": text in apart, **flags}
 
     return {
         "version": "1.0",
@@ -81,7 +82,7 @@ def tokenizer(further: Sequence[str] = ()) -> dict[str, Any]:
         "padding": None,
         "added_tokens": [added(i, text, True) for i, text in _SPECIAL.items()]
         + [added(i, text, False) for i, text in _ADDED.items()]
-        + [added(FURTHER + i, text, True) for i, text in enumerate(further)],
+        + [added(FURTHER + i, text, text in further) for i, text in enumerate((*further, *apart))],
         "normalizer": None,
         "pre_tokenizer": byte_level,
         "post_processor": None,  # nothing adds a BOS: a second one changes acceptance
