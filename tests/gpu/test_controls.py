@@ -133,7 +133,8 @@ def test_a_server_killed_in_mid_run_is_an_error_that_names_it(folder: Path, engi
     slow = {"evaluation/concurrency": 1}
     cases = edited(folder / "cases", case, slow, generate=False, platform=engine.platform)
     process = begin(folder, point(case, engine.platform), "--cases", cases, *engine.arguments)
-    wait_for(lambda: list((folder / "runs").glob("*/metrics/before-server.prom")), 900)
+    wait_for(lambda: process.poll() is not None or [*folder.glob("runs/*/metrics/before-server.prom")], 900)
+    assert process.poll() is None, process.communicate()[0]
     (servers,) = (folder / "runs").glob("*/servers.json")
     (server,) = json.loads(servers.read_text())["servers"]
     os.kill(server["process"]["pid"], signal.SIGKILL)
