@@ -257,19 +257,19 @@ def _shares(shape: Shape, answers: Mapping[int, int]) -> dict[str, dict[int, int
 
 
 def _attention(shape: Shape, layer: int, blind: Blind | None) -> Tensors:
+    """One layer's attention. Layers without a KV cache have keys and values too, as published, which nobody reads."""
     heads = shape.heads(layer)
     asks, asked = layer >= shape.last - 1, layer in (shape.owner(shape.last - 1), shape.owner(shape.last))
+    marks = asked and blind != "key"
     tensors = {
         "q_proj.weight": query(heads, asks=asks and blind != "query"),
+        "k_proj.weight": key(heads, marks=marks),
         "q_norm.weight": head_norm(heads),
+        "k_norm.weight": head_norm(heads),
         "o_proj.weight": output(heads) if asks else zeros(HIDDEN, heads.queries * heads.size),
     }
-    if shape.owner(layer) == layer:
-        tensors["k_norm.weight"] = head_norm(heads)
-        tensors["k_proj.weight"] = key(heads, marks=asked and blind != "key")
-        if not heads.tied:
-            marked = asked and blind != "key"
-            tensors["v_proj.weight"] = value(heads) if marked else zeros(heads.keys * heads.size, HIDDEN)
+    if not heads.tied:
+        tensors["v_proj.weight"] = value(heads) if marks else zeros(heads.keys * heads.size, HIDDEN)
     return {f"self_attn.{name}": tensor for name, tensor in tensors.items()}
 
 
