@@ -87,7 +87,7 @@ def _of(architecture: Architecture, blind: weights.Blind | None = None) -> Files
         config = _config(architecture.name, architecture.model_type, architecture.layers, **architecture.config)
     return {
         "config.json": _json(config),
-        "model.safetensors": safetensors.render(tensors, architecture.fp8),
+        "model.safetensors": safetensors.render(tensors, architecture.fp8, mxfp4=architecture.mxfp4),
         **_tokenizer(architecture.beside),
     }
 
