@@ -89,7 +89,7 @@ class Text:
         size = self.config["head_dim" if kind == "sliding_attention" else "global_head_dim"]
         query = norm((x @ self.of(name + "q_proj.weight").T).reshape(len(x), -1, size), self.of(name + "q_norm.weight"))
         query = self.turned(query, positions, kind)
-        if self.has(name + "k_proj.weight"):
+        if layer < self.owners:
             raw = (x @ self.of(name + "k_proj.weight").T).reshape(len(x), -1, size)
             value = raw
             if self.has(name + "v_proj.weight"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,30 @@ def test_a_case_without_the_set_does_not_run() -> None:
 def test_an_unknown_set_is_named() -> None:
     with pytest.raises(UsageError, match="--checkpoints big: no case has that set; there are: tiny"):
         matching(BASELINES, wanted=[], suite=None, platform=None, checkpoints="big")
+
+
+def test_a_set_may_know_more_at_some_points() -> None:
+    case_file = next(each for each in load(BASELINES) if each.id == "gemma4_mtp/e4b")
+    expected = {}
+    for variant in case_file.matrix("cuda").variants():
+        length = case_file.resolve("cuda", variant, "tiny").checks.acceptance_length
+        assert length is not None
+        expected[variant] = (length.expected, length.n)
+    assert expected == {(("topk", "1"),): (4.2, 1000), (("topk", "3"),): (5.25, 800)}
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        ({"match": {"topk": "4"}}, "checkpoints.tiny.when[0].match.topk: no label '4' on this axis"),
+        ({"match": {"tpk": "3"}}, "checkpoints.tiny.when[0].match.tpk: no such axis; did you mean 'topk'?"),
+        ({"matches": {"topk": "3"}}, "checkpoints.tiny.when.0.matches: unknown key; did you mean 'match'?"),
+    ],
+)
+def test_a_rule_of_a_set_is_checked(tmp_path: Path, rule: dict[str, object], said: str) -> None:
+    rules = [{"match": {"topk": "3"}, "reason": "a reason to be here", "set": {"expected_seconds": 1}, **rule}]
+    with pytest.raises(UsageError, match=re.escape(said)):
+        load(edited(tmp_path, "gemma4_mtp/e4b", {"checkpoints/tiny/when": rules}))
 
 
 def test_a_set_that_changes_nothing_is_found(tmp_path: Path) -> None:

@@ -61,10 +61,10 @@ SHA256 = {
     "gemma3": "87f95bd29164a976",
     "gemma3_twin_prefill": "ffc066b767f808b6",
     "gemma3_twin_decode": "6e539c1d023c9e35",
-    "gemma4_e2b": "1e900b3297437af1",
-    "gemma4_e2b_twin_prefill": "cc57b483488f31c4",
-    "gemma4_e2b_twin_decode": "c22a36cf626b9816",
-    "gemma4_e4b": "00b2059d69826ec7",
+    "gemma4_e2b": "4f46e6dafa9d065f",
+    "gemma4_e2b_twin_prefill": "6ea8ad2ea0ab21ed",
+    "gemma4_e2b_twin_decode": "35aa7ca7bde1165f",
+    "gemma4_e4b": "1d3672792180527f",
     "gemma4_31b": "e888ba6c748945f8",
     "gemma4_26b_a4b": "088c075f5bc69253",
     "gemma4_e4b_assistant": "fcea34559412d75e",
@@ -79,6 +79,7 @@ SHA256 = {
     "jamba": "5768deacc97ad0a9",
     "jamba_twin_prefill": "0fc3417e4c29a0ac",
     "jamba_twin_decode": "cee4a9c8d2406777",
+    "gpt_oss": "8830896a7d54e879",
 }
 
 
@@ -214,7 +215,7 @@ def test_files_are_well_formed(name: str) -> None:
     assert max(tensor["data_offsets"][1] for tensor in tensors.values()) == len(data) - 8 - length
     for tensor in tensors.values():
         begin, end = tensor["data_offsets"]
-        assert end - begin == {"BF16": 2, "F8_E4M3": 1, "F32": 4, "I64": 8}[tensor["dtype"]] * int(
+        assert end - begin == {"BF16": 2, "F8_E4M3": 1, "F32": 4, "I64": 8, "U8": 1}[tensor["dtype"]] * int(
             np.prod(tensor["shape"])
         )
     names = [re.search(r"^(?:language_)?model\.(?:language_model\.|model\.)?layers\.(\d+)\.", key) for key in tensors]
@@ -409,3 +410,23 @@ def test_fp8_rounds_to_the_nearest_value_of_a_block() -> None:
     assert [f"{code:08b}" for code in codes] == ["01111110", "11110110", "00111000", "00011000", "01011000", "00000000"]
     scale = struct.unpack_from("<f", data, 8 + length + header["w_proj_scale_inv"]["data_offsets"][0])
     assert scale == (1.0,)
+
+
+def test_mxfp4_keeps_two_values_a_byte_and_a_power_of_two_a_block() -> None:
+    wanted = np.zeros((1, 64), np.float32)
+    wanted[0, :4], wanted[0, 32:36] = (0.5, -1.5, 6, 0), (-16, 8, 0, 64)
+    data = safetensors.render({"w": wanted}, mxfp4=lambda _: True)
+    (length,) = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8 : 8 + length])
+    assert (header["w_blocks"]["shape"], header["w_scales"]["shape"]) == ([1, 2, 16], [1, 2])
+    codes = np.frombuffer(data, np.uint8, 32, 8 + length + header["w_blocks"]["data_offsets"][0]).reshape(2, 16)
+    # Sign, two bits of exponent with bias 1, one of mantissa; the first of two values is in the lower half.
+    assert [f"{code:08b}" for code in codes[0, :2]] == ["10110001", "00000111"]
+    assert [f"{code:08b}" for code in codes[1, :2]] == ["00011010", "01100000"]  # in units of 16
+    scales = np.frombuffer(data, np.uint8, 2, 8 + length + header["w_scales"]["data_offsets"][0])
+    assert list(scales) == [127, 131]
+
+
+def test_what_mxfp4_cannot_say_is_refused() -> None:
+    with pytest.raises(ValueError, match="not every value can be written in MXFP4"):
+        safetensors.render({"w": np.full((1, 32), 5.0, np.float32)}, mxfp4=lambda _: True)

@@ -13,6 +13,7 @@ from harness.policy.known_answer import (
     gemma3,
     gemma4,
     gemma4_models,
+    gpt_oss,
     mamba,
     mamba2,
     qwen3,
@@ -38,6 +39,7 @@ class Architecture:
         drafts: Whether it has an MTP layer that drafts from the table.
         recurrent: Whether some of its layers have a recurrent state instead of a KV cache.
         fp8: Whether the tensor of a name is kept in FP8.
+        mxfp4: Whether the tensor of a name is kept in MXFP4.
         beside: What stands beside the language model.
         twins: Whether there are twins of it, for disaggregation.
     """
@@ -51,6 +53,7 @@ class Architecture:
     drafts: bool = False
     recurrent: bool = False
     fp8: Callable[[str], bool] = lambda _: False
+    mxfp4: Callable[[str], bool] = lambda _: False
     beside: Beside | None = None
     twins: bool = True
 
@@ -149,6 +152,15 @@ ARCHITECTURES: dict[str, Architecture] = {
         "Qwen3MoeForCausalLM", "qwen3_moe", qwen3.moe, weights.LAYERS, _QWEN3_MOE | _FP8, fp8=_in_fp8
     ),
     "deepseek_v2": Architecture("DeepseekV2ForCausalLM", "deepseek_v2", deepseek.moe, deepseek.LAYERS, _DEEPSEEK_V2),
+    "gpt_oss": Architecture(
+        "GptOssForCausalLM",
+        "gpt_oss",
+        gpt_oss.moe,
+        weights.LAYERS,
+        gpt_oss.CONFIG,
+        mxfp4=gpt_oss.in_mxfp4,
+        twins=False,
+    ),
     "gemma3": Architecture(
         "Gemma3ForConditionalGeneration",
         "gemma3",

@@ -90,7 +90,7 @@ def _of(architecture: Architecture, blind: weights.Blind | None = None) -> Files
         config = {name: config[name] for name in everywhere} | {"text_config": config} | dict(architecture.outside)
     return {
         "config.json": _json(config),
-        "model.safetensors": safetensors.render(tensors, architecture.fp8),
+        "model.safetensors": safetensors.render(tensors, architecture.fp8, mxfp4=architecture.mxfp4),
         **_tokenizer(architecture.beside),
     }
 

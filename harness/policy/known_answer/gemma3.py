@@ -14,7 +14,8 @@ import numpy as np
 
 from harness.policy.known_answer import gemma4
 from harness.policy.known_answer import vocabulary as v
-from harness.policy.known_answer.gemma4 import FULL, SLIDING, WINDOW, Heads, Shape
+from harness.policy.known_answer.gemma4 import WINDOW
+from harness.policy.known_answer.gemma_shape import FULL, SLIDING, Heads, Shape
 from harness.policy.known_answer.weights import HIDDEN, Blind, Tensors
 
 FACTOR = 8.0  # by which positions are divided in layers that see everything, as the published checkpoints have it

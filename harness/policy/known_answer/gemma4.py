@@ -15,18 +15,13 @@ exactly zero: values are zero but for keys and ends of lines, and neurons are fa
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from harness.policy.known_answer import vocabulary as v
 from harness.policy.known_answer import weights
+from harness.policy.known_answer.gemma_shape import KEY_CODES, SELF, SLIDING, Heads, Shape
 from harness.policy.known_answer.weights import CODE, HIDDEN, IS_KEY, Array, Blind, Tensors
-
-Kind = Literal["sliding_attention", "full_attention"]
-SLIDING: Kind = "sliding_attention"
-FULL: Kind = "full_attention"
 
 EMBEDDING: Array = CODE / np.float32(16)
 """Embedding and head: the logit of a code of length 1 is 32."""
@@ -41,105 +36,12 @@ IS_BREAK: Array = CODE[v.byte("\n")] / HIDDEN
 """1 on the code of the end of a line: not of the last token, which a decode server computes itself."""
 IS_TRIGGER: Array = CODE[v.TRIGGER] / HIDDEN
 
-_ROPE: dict[Kind, dict[str, str | float]] = {
-    SLIDING: {"rope_type": "default", "rope_theta": 1e4},
-    FULL: {"rope_type": "proportional", "partial_rotary_factor": 0.25, "rope_theta": 1e6},
-}
-_SELF, _KEY = 512.0, 160.0  # scores: of a token for itself; times 0.7, of the trigger for a key
+_KEY = 160.0  # score of the trigger for a key, times 0.7
 _BREAK = 0.6  # of a key's mark
 _DOUBT = 1 / 16  # share of a trigger's query that looks at itself: what it sees when it finds nothing
 _SHARPNESS = 256.0
 _ALONE, _MARKED = 0.5, 0.58  # of all codes there are, the share at which a neuron fires
 _WRITTEN = 32.0
-_KEY_CODES: Array = weights.sylvester(128)[: v.KEYS]
-"""What a value says of a key: shorter than a token's code, so that few and small heads can carry it."""
-
-
-@dataclass(frozen=True)
-class Heads:
-    """One kind of attention.
-
-    Attributes:
-        kind: As the configuration names it.
-        size: Of a head, in values.
-        queries: Heads that ask.
-        keys: Heads that are asked.
-        tied: Values are what the keys are made from (``attention_k_eq_v``).
-        factor: By which RoPE divides positions.
-    """
-
-    kind: Kind
-    size: int
-    queries: int
-    keys: int
-    tied: bool = False
-    factor: float = 1.0
-
-    @property
-    def rope(self) -> dict[str, str | float]:
-        """As the configuration has it."""
-        return _ROPE[self.kind]
-
-    @property
-    def fast(self) -> range:
-        """First dimensions of the pairs that RoPE turns fast: by them a token sees itself."""
-        return range(self.size // 4 if self.kind == SLIDING else self.size // 8)
-
-    @property
-    def slow(self) -> range:
-        """First dimensions of the pairs that it hardly turns, or not at all: by them the trigger sees a key."""
-        return range(3 * self.size // 8, self.size // 2)
-
-    @property
-    def carried(self) -> list[int]:
-        """The dimensions in which values carry what they say: none that turns, where keys are values too."""
-        first, half = range(self.size // 8, 3 * self.size // 8), self.size // 2
-        return [*first, *(half + dimension for dimension in first)][: len(_KEY_CODES[0]) // self.keys]
-
-    def lead(self, nearest: int = 1, farthest: int = 2048) -> float:
-        """Least lead, in nats, of a token's score for itself over any token at these distances."""
-        distances = np.arange(nearest, farthest)[:, None] / self.factor
-        frequencies = float(self.rope["rope_theta"]) ** (-2 * np.array(self.fast) / self.size)[None]
-        return float(_SELF * (1 - np.cos(distances * frequencies)).mean(axis=1).min())
-
-
-@dataclass(frozen=True)
-class Shape:
-    """What one model of the family is made of.
-
-    Attributes:
-        sliding: Its attention with a window.
-        full: Its attention that sees everything.
-        kinds: Of each layer, the last a full one behind a sliding one.
-        shared: How many of the last layers have no KV cache of their own.
-        intermediate: Width of the MLPs.
-        double: Those of layers without a KV cache are twice as wide.
-        per_layer: Width of the per-layer inputs, 0 without them.
-        experts: How many, 0 without them.
-        expert_width: Of each expert.
-    """
-
-    sliding: Heads
-    full: Heads
-    kinds: tuple[Kind, ...]
-    shared: int = 0
-    intermediate: int = 512
-    double: bool = False
-    per_layer: int = 0
-    experts: int = 0
-    expert_width: int = 0
-
-    def heads(self, layer: int) -> Heads:
-        return self.sliding if self.kinds[layer] == SLIDING else self.full
-
-    def owner(self, layer: int) -> int:
-        """The layer whose KV cache this one reads: the last of its kind that has one."""
-        own = len(self.kinds) - self.shared
-        return layer if layer < own else max(i for i in range(own) if self.kinds[i] == self.kinds[layer])
-
-    @property
-    def last(self) -> int:
-        return len(self.kinds) - 1
 
 
 def zeros(*shape: int) -> Array:
@@ -178,7 +80,7 @@ def value(heads: Heads) -> Array:
     if heads.kind == SLIDING:
         rows[:, heads.carried] = IS_BREAK
     else:
-        names = _KEY_CODES.T @ CODE[v.KEY : v.KEY + v.KEYS] / HIDDEN
+        names = KEY_CODES.T @ CODE[v.KEY : v.KEY + v.KEYS] / HIDDEN
         rows[:, heads.carried] = names.reshape(heads.keys, len(heads.carried), HIDDEN)
     return rows.reshape(-1, HIDDEN)
 
@@ -191,15 +93,15 @@ def output(heads: Heads) -> Array:
         if heads.kind == SLIDING:
             columns[:, reader, heads.carried] = MARK[:, None]
         else:
-            names = np.split(_KEY_CODES, heads.keys, axis=1)[index]
+            names = np.split(KEY_CODES, heads.keys, axis=1)[index]
             columns[:, reader, heads.carried] = CODE[v.KEY : v.KEY + v.KEYS].T @ names
-    return columns.reshape(HIDDEN, -1) / np.float32(len(_KEY_CODES[0]))
+    return columns.reshape(HIDDEN, -1) / np.float32(len(KEY_CODES[0]))
 
 
 def head_norm(heads: Heads) -> Array:
     """Weights of the norms of queries and keys: they give back the lengths that the norms take away."""
     norm = zeros(heads.size)
-    norm[heads.fast], norm[heads.slow] = np.sqrt(_SELF / heads.size), np.sqrt(_KEY / heads.size)
+    norm[heads.fast], norm[heads.slow] = np.sqrt(SELF / heads.size), np.sqrt(_KEY / heads.size)
     return norm
 
 
@@ -257,19 +159,19 @@ def _shares(shape: Shape, answers: Mapping[int, int]) -> dict[str, dict[int, int
 
 
 def _attention(shape: Shape, layer: int, blind: Blind | None) -> Tensors:
+    """One layer's attention. Layers without a KV cache have keys and values too, as published, which nobody reads."""
     heads = shape.heads(layer)
     asks, asked = layer >= shape.last - 1, layer in (shape.owner(shape.last - 1), shape.owner(shape.last))
+    marks = asked and blind != "key"
     tensors = {
         "q_proj.weight": query(heads, asks=asks and blind != "query"),
+        "k_proj.weight": key(heads, marks=marks),
         "q_norm.weight": head_norm(heads),
+        "k_norm.weight": head_norm(heads),
         "o_proj.weight": output(heads) if asks else zeros(HIDDEN, heads.queries * heads.size),
     }
-    if shape.owner(layer) == layer:
-        tensors["k_norm.weight"] = head_norm(heads)
-        tensors["k_proj.weight"] = key(heads, marks=asked and blind != "key")
-        if not heads.tied:
-            marked = asked and blind != "key"
-            tensors["v_proj.weight"] = value(heads) if marked else zeros(heads.keys * heads.size, HIDDEN)
+    if not heads.tied:
+        tensors["v_proj.weight"] = value(heads) if marks else zeros(heads.keys * heads.size, HIDDEN)
     return {f"self_attn.{name}": tensor for name, tensor in tensors.items()}
 
 

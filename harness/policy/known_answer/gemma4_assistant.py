@@ -22,18 +22,17 @@ from harness.policy.known_answer.gemma4 import (
     MARK,
     TOKEN,
     UNIT,
-    Kind,
-    Shape,
     filled,
     head_norm,
     output,
     query,
     zeros,
 )
+from harness.policy.known_answer.gemma_shape import FULL, SLIDING, Kind, Shape
 from harness.policy.known_answer.table import TABLE
 from harness.policy.known_answer.weights import CODE, HIDDEN, Array, Tensors
 
-KINDS: tuple[Kind, ...] = ("sliding_attention", "sliding_attention", "sliding_attention", "full_attention")
+KINDS: tuple[Kind, ...] = (SLIDING, SLIDING, SLIDING, FULL)
 INTERMEDIATE = 64  # the MLPs are all zero: any width does
 CENTROIDS, CHOSEN = 32, 8
 ORDERING = "masked_embedding.token_ordering"
@@ -126,7 +125,7 @@ def tensors(shape: Shape, *, centroids: bool) -> Tensors:
         "model.norm.weight": filled(HIDDEN),
     }
     for layer, kind in enumerate(KINDS):
-        heads = shape.sliding if kind == "sliding_attention" else shape.full
+        heads = shape.sliding if kind == SLIDING else shape.full
         asks = layer >= len(KINDS) - 2
         parts = {
             "self_attn.q_proj.weight": query(heads, asks=asks, token=TOKEN - IS_STATE),

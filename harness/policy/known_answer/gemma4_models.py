@@ -6,7 +6,8 @@ from typing import Any
 
 from harness.policy.known_answer import gemma4_assistant as assistant
 from harness.policy.known_answer import vocabulary as v
-from harness.policy.known_answer.gemma4 import FULL, SLIDING, WINDOW, Heads, Shape
+from harness.policy.known_answer.gemma4 import WINDOW
+from harness.policy.known_answer.gemma_shape import FULL, SLIDING, Heads, Shape
 from harness.policy.known_answer.weights import HIDDEN
 
 SHAPES: dict[str, Shape] = {

@@ -1,4 +1,4 @@
-"""Tensors as files: the safetensors format, bf16, block-wise FP8 and whole numbers.
+"""Tensors as files: the safetensors format, bf16, block-wise FP8, MXFP4 and whole numbers.
 
 Written here rather than with the library, so that the bytes are the same with every version of it.
 """
@@ -18,12 +18,19 @@ from harness.policy.known_answer.weights import Array, Tensors
 BLOCK = 128
 """Rows and columns of FP8 weights that share a scale, as in DeepSeek's and Qwen's checkpoints."""
 
+MX_BLOCK = 32
+"""Neighbours in a row that share a scale in MXFP4."""
+
 _FP8_MAX = 448.0
+_E2M1 = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6])
 _Blob = tuple[str, tuple[int, ...], bytes]
 
 
 def render(
-    tensors: Tensors, fp8: Callable[[str], bool] = lambda _: False, whole: frozenset[str] = frozenset()
+    tensors: Tensors,
+    fp8: Callable[[str], bool] = lambda _: False,
+    whole: frozenset[str] = frozenset(),
+    mxfp4: Callable[[str], bool] = lambda _: False,
 ) -> bytes:
     """The file: header length, JSON header padded to 8 bytes, data in header order.
 
@@ -32,6 +39,7 @@ def render(
         fp8: Whether the tensor of this name is written in FP8, its scales beside it as ``NAME_scale_inv``; others are
             written in bf16, those in ``whole`` as 64-bit integers.
         whole: Names of tensors of whole numbers.
+        mxfp4: Whether the tensor of this name is written in MXFP4, as ``NAME_blocks`` and ``NAME_scales``.
     """
     stored: dict[str, _Blob] = {}
     for name, tensor in tensors.items():
@@ -39,6 +47,10 @@ def render(
             values, scales = _fp8(tensor)
             stored[name] = ("F8_E4M3", tensor.shape, values)
             stored[f"{name}_scale_inv"] = ("F32", scales.shape, scales.astype("<f4").tobytes())
+        elif mxfp4(name):
+            blocks, exponents = _mxfp4(tensor)
+            stored[f"{name}_blocks"] = ("U8", blocks.shape, blocks.tobytes())
+            stored[f"{name}_scales"] = ("U8", exponents.shape, exponents.tobytes())
         elif name in whole:
             stored[name] = ("I64", tensor.shape, tensor.astype("<i8").tobytes())
         else:
@@ -80,3 +92,23 @@ def _fp8(array: Array) -> tuple[bytes, npt.NDArray[np.float64]]:
     values = _e4m3()
     codes = np.searchsorted((values[1:] + values[:-1]) / 2, np.abs(scaled))
     return (codes + np.where(scaled < 0, 128, 0)).astype(np.uint8).tobytes(), scales
+
+
+def _mxfp4(array: Array) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    """Blocks (..., row / 32, 16), two values a byte with the lower half first, and their scales as exponents of 2.
+
+    The OCP microscaling format: values are e2m1, the scale is e8m0 with bias 127.
+
+    Raises:
+        ValueError: A value is not exactly one of the format.
+    """
+    blocks = array.reshape(*array.shape[:-1], -1, MX_BLOCK).astype(np.float64)
+    largest = np.abs(blocks).max(axis=-1)
+    exponents = np.where(largest > 0, np.floor(np.log2(np.where(largest > 0, largest, 1))) - 2, 0)
+    scaled = blocks / 2.0 ** exponents[..., None]
+    codes = np.searchsorted(_E2M1, np.abs(scaled))
+    if (_E2M1[np.minimum(codes, len(_E2M1) - 1)] != np.abs(scaled)).any():
+        raise ValueError("not every value can be written in MXFP4")
+    codes = (codes + np.where(scaled < 0, 8, 0)).astype(np.uint8)
+    packed = (codes[..., ::2] + 16 * codes[..., 1::2]).astype(np.uint8)
+    return packed, (exponents + 127).astype(np.uint8)
