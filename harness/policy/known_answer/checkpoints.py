@@ -22,7 +22,7 @@ Files = dict[str, bytes]
 Data = Mapping[str, str]
 
 
-def _json(content: dict[str, Any]) -> bytes:
+def _json(content: Mapping[str, Any]) -> bytes:
     return (json.dumps(content, indent=1, sort_keys=True) + "\n").encode()
 
 
@@ -50,10 +50,10 @@ def _config(architecture: str, model_type: str, layers: int, **extra: Any) -> di
     }
 
 
-def _tokenizer() -> Files:
+def _tokenizer(unspoken: Mapping[int, str] | None = None) -> Files:
     generation = {"bos_token_id": v.BOS, "eos_token_id": v.EOS, "pad_token_id": v.PAD, "do_sample": False}
     return {
-        "tokenizer.json": _json(v.tokenizer()),
+        "tokenizer.json": _json(v.tokenizer(unspoken)),
         "tokenizer_config.json": _json(v.tokenizer_config()),
         "generation_config.json": _json(generation),
     }
@@ -83,7 +83,8 @@ def _of(architecture: Architecture, blind: weights.Blind | None = None) -> Files
     return {
         "config.json": _json(config),
         "model.safetensors": safetensors.render(tensors, architecture.fp8),
-        **_tokenizer(),
+        **_tokenizer(architecture.unspoken),
+        **{name: _json(content) for name, content in architecture.files.items()},
     }
 
 

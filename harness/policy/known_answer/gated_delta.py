@@ -145,14 +145,31 @@ CONFIG: dict[str, Any] = {
 }
 """Of the text model."""
 
+_IMAGE, _VIDEO, _BEGIN, _END = (v.BYTE + value for value in range(0xF8, 0xFC))
+UNSPOKEN = {_IMAGE: "<|image_pad|>", _VIDEO: "<|video_pad|>", _BEGIN: "<|vision_start|>", _END: "<|vision_end|>"}
+
+_PATCHES = {"patch_size": 16, "temporal_patch_size": 2}
+_PICTURES: dict[str, Any] = _PATCHES | {
+    "processor_class": "Qwen3VLProcessor",
+    "merge_size": 2,
+    "size": {"shortest_edge": 4096, "longest_edge": 65536},
+    "image_mean": [0.5, 0.5, 0.5],
+    "image_std": [0.5, 0.5, 0.5],
+}
+FILES: dict[str, dict[str, Any]] = {
+    "preprocessor_config.json": _PICTURES | {"image_processor_type": "Qwen2VLImageProcessorFast"},
+    "video_preprocessor_config.json": _PICTURES | {"video_processor_type": "Qwen3VLVideoProcessor"},
+}
+"""Some versions of vLLM want to know of pictures even if none may be sent."""
+
 OUTSIDE: dict[str, Any] = {
     "model_type": "qwen3_5",
-    # Bytes that no text has.
-    "image_token_id": v.BYTE + 0xF8,
-    "video_token_id": v.BYTE + 0xF9,
-    "vision_start_token_id": v.BYTE + 0xFA,
-    "vision_end_token_id": v.BYTE + 0xFB,
-    "vision_config": {
+    "image_token_id": _IMAGE,
+    "video_token_id": _VIDEO,
+    "vision_start_token_id": _BEGIN,
+    "vision_end_token_id": _END,
+    "vision_config": _PATCHES
+    | {
         "model_type": "qwen3_5",
         "depth": 1,
         "hidden_size": 128,
@@ -160,9 +177,7 @@ OUTSIDE: dict[str, Any] = {
         "num_heads": 2,
         "num_position_embeddings": 64,
         "out_hidden_size": HIDDEN,
-        "patch_size": 16,
         "spatial_merge_size": 2,
-        "temporal_patch_size": 2,
         "deepstack_visual_indexes": [],
     },
 }
