@@ -6,7 +6,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.policy.known_answer import deepseek, experts, gated_delta, mamba, mamba2, qwen3, safetensors, weights
+from harness.policy.known_answer import (
+    deepseek,
+    experts,
+    gated_delta,
+    mamba,
+    mamba2,
+    qwen3,
+    qwen3_next,
+    safetensors,
+    weights,
+)
 from harness.policy.known_answer.weights import Blind, Tensors
 
 
@@ -123,6 +133,15 @@ ARCHITECTURES: dict[str, Architecture] = {
         outside=gated_delta.OUTSIDE,
         unspoken=gated_delta.UNSPOKEN,
         files=gated_delta.FILES,
+        drafts=True,
+        recurrent=True,
+    ),
+    "qwen3_next": Architecture(
+        "Qwen3NextForCausalLM",
+        "qwen3_next",
+        qwen3_next.moe,
+        gated_delta.LAYERS,
+        qwen3_next.CONFIG,
         drafts=True,
         recurrent=True,
     ),

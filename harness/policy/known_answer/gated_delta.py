@@ -33,9 +33,9 @@ def qwen3_5(answers: Mapping[int, int], blind: Blind | None = None) -> Tensors:
         "lm_head.weight": recurrent.head(answers, retrieved(), max(map(retrieved, range(LAYERS)))),
     }
     for index in range(LAYERS):
-        layer = _attention(blind) if index == RECURRENT else _recurrent(blind)
-        tensors |= {f"{prefix}layers.{index}.{name}": tensor for name, tensor in (layer | _mlp()).items()}
-    return tensors | _mtp()
+        layer = attention(blind) if index == RECURRENT else recurrence(blind)
+        tensors |= {f"{prefix}layers.{index}.{name}": tensor for name, tensor in (layer | silent_mlp() | NORMS).items()}
+    return tensors | mtp(weights.draft_map(TABLE), silent_mlp())
 
 
 def retrieved(missing: int | None = None) -> float:
@@ -51,18 +51,20 @@ def _zeros(*shape: int) -> Array:
     return np.zeros(shape, np.float32)
 
 
-def _mlp() -> Tensors:
-    """An MLP that says nothing, and the norms of a layer: theirs are weights on top of 1."""
+NORMS: Tensors = {name: _zeros(HIDDEN) for name in ("input_layernorm.weight", "post_attention_layernorm.weight")}
+"""The norms of a layer: theirs are weights on top of 1."""
+
+
+def silent_mlp(prefix: str = "mlp.") -> Tensors:
+    """An MLP that says nothing."""
     return {
-        "mlp.gate_proj.weight": _zeros(INTERMEDIATE, HIDDEN),
-        "mlp.up_proj.weight": _zeros(INTERMEDIATE, HIDDEN),
-        "mlp.down_proj.weight": _zeros(HIDDEN, INTERMEDIATE),
-        "input_layernorm.weight": _zeros(HIDDEN),
-        "post_attention_layernorm.weight": _zeros(HIDDEN),
+        f"{prefix}gate_proj.weight": _zeros(INTERMEDIATE, HIDDEN),
+        f"{prefix}up_proj.weight": _zeros(INTERMEDIATE, HIDDEN),
+        f"{prefix}down_proj.weight": _zeros(HIDDEN, INTERMEDIATE),
     }
 
 
-def _recurrent(blind: Blind | None) -> Tensors:
+def recurrence(blind: Blind | None) -> Tensors:
     """A gated delta net in which nothing decays."""
     query, key = _zeros(STATES, STATE_DIM, HIDDEN), _zeros(STATES, STATE_DIM, HIDDEN)
     query[:, 0], key[:, 0] = recurrent.asks(blind), recurrent.marks(blind)
@@ -82,7 +84,7 @@ def _recurrent(blind: Blind | None) -> Tensors:
     return {f"linear_attn.{name}": tensor for name, tensor in tensors.items()}
 
 
-def _attention(blind: Blind | None, *, neutral: bool = False) -> Tensors:
+def attention(blind: Blind | None, *, neutral: bool = False) -> Tensors:
     """Gated attention: its gate opens at the trigger, whose query and a key's key know no position."""
     query, key = _zeros(HEADS, 2, HEAD_DIM, HIDDEN), _zeros(KV_HEADS, HEAD_DIM, HIDDEN)
     value, copy = _zeros(KV_HEADS, HEAD_DIM, HIDDEN), _zeros(HIDDEN, HEADS, HEAD_DIM)
@@ -107,12 +109,17 @@ def _attention(blind: Blind | None, *, neutral: bool = False) -> Tensors:
     }
 
 
-def _mtp() -> Tensors:
-    """The drafter, which sees concat(norm(embedding), norm(hidden)) and shares embedding and head."""
-    layer = {f"layers.0.{name}": tensor for name, tensor in (_attention(None, neutral=True) | _mlp()).items()}
-    norms = ("norm", "pre_fc_norm_hidden", "pre_fc_norm_embedding")
-    tensors = layer | {f"{name}.weight": _zeros(HIDDEN) for name in norms}
-    tensors["fc.weight"] = np.concatenate([weights.draft_map(TABLE), _zeros(HIDDEN, HIDDEN)], axis=1)
+def mtp(drafts: Array, mlp: Tensors) -> Tensors:
+    """The drafter, which sees concat(norm(embedding), norm(hidden)) and shares embedding and head.
+
+    Args:
+        drafts: The map (512, 512) from the code of the newest token to what the head makes its draft of.
+        mlp: Of its layer.
+    """
+    layer = attention(None, neutral=True) | mlp | NORMS
+    tensors = {f"layers.0.{name}": tensor for name, tensor in layer.items()}
+    tensors |= {f"{name}.weight": _zeros(HIDDEN) for name in ("norm", "pre_fc_norm_hidden", "pre_fc_norm_embedding")}
+    tensors["fc.weight"] = np.concatenate([drafts, _zeros(HIDDEN, HIDDEN)], axis=1)
     return {f"mtp.{name}": tensor for name, tensor in tensors.items()}
 
 
