@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from harness.policy.known_answer import checkpoints, deepseek, experts, safetensors, vocabulary, weights
+from harness.policy.known_answer import checkpoints, deepseek, experts, gated_delta, safetensors, vocabulary, weights
 from harness.policy.known_answer import vocabulary as v
 from harness.policy.known_answer.architectures import ARCHITECTURES
 from harness.policy.known_answer.simulate import (
@@ -70,9 +70,12 @@ SHA256 = {
     "gemma4_e4b_assistant": "fcea34559412d75e",
     "gemma4_31b_assistant": "248222f6017ea131",
     "gemma4_26b_a4b_assistant": "248222f6017ea131",
-    "qwen3_5": "03e5a1afe287f7a6",
-    "qwen3_5_twin_prefill": "0c48acc6797d2026",
-    "qwen3_5_twin_decode": "d4a5282caa957be4",
+    "qwen3_5": "a4cdb41e7a6e444b",
+    "qwen3_5_twin_prefill": "9c1eb2f3ee4beeec",
+    "qwen3_5_twin_decode": "de2d033d4f686cc6",
+    "qwen3_next": "cbbc4df7168793b9",
+    "qwen3_next_twin_prefill": "227e65edc45cb9e0",
+    "qwen3_next_twin_decode": "34fd3af27a4f5e45",
     "granite_moe_hybrid": "87ed931fe64f428c",
     "granite_moe_hybrid_twin_prefill": "d51b9fbdfac7fdc4",
     "granite_moe_hybrid_twin_decode": "06367ab4842128cd",
@@ -231,6 +234,14 @@ def test_the_tokenizer_file_agrees_with_encode() -> None:
         assert tokenizer.encode(text).ids == vocabulary.encode(text), "no BOS may be added"
     ids = vocabulary.encode(" w00 #### 71")
     assert tokenizer.decode(ids) == vocabulary.decode([*ids, v.EOS]) == " w00 #### 71"
+
+
+def test_special_tokens_take_the_place_of_bytes_that_no_text_has() -> None:
+    tokenizer = Tokenizer.from_str(checkpoints.CHECKPOINTS["qwen3_5"].files()["tokenizer.json"].decode())
+    assert tokenizer.get_vocab_size() == v.WORD + v.WORDS
+    assert tokenizer.encode("<|image_pad|>").ids == [gated_delta.OUTSIDE["image_token_id"]]
+    for text in ("Question: Ann has 3 apples and finds K07 more.\nAnswer:", "é☃\U0010ffff"):
+        assert tokenizer.encode(text).ids == vocabulary.encode(text)
 
 
 def test_codes_are_orthogonal_and_bf16_keeps_them() -> None:

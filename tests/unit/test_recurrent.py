@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from harness.policy.known_answer import gated_delta, mamba, mamba2, weights
+from harness.policy.known_answer import gated_delta, mamba, mamba2, qwen3_next, weights
 from harness.policy.known_answer import vocabulary as v
 from harness.policy.known_answer.table import TABLE
 from harness.policy.known_answer.weights import HIDDEN, Blind, Tensors
@@ -19,6 +19,7 @@ Array = npt.NDArray[np.float64]
 PROMPT = v.encode("Question: Ann has 3 apples and finds K07 more.\nAnswer:")
 NUMBER = TABLE.successor[v.KEY + 7]
 RECURRENT = 3
+NAMES = ("gate", "up", "down")
 
 
 @dataclass
@@ -81,6 +82,17 @@ class Model:
     def mlp(self, layer: int, x: Array) -> Array:
         return np.zeros(HIDDEN)
 
+    def experts(self, router: Array, parts: Callable[[int], tuple[Array, Array, Array]], x: Array) -> Array:
+        """What the best two experts say, of which ``parts`` gives gate, up and down."""
+        scores = router @ x
+        chosen = np.argsort(-scores, kind="stable")[:2]
+        shares = np.exp(scores[chosen] - scores[chosen].max())
+        found = np.zeros(HIDDEN)
+        for number, share in zip(chosen, shares / shares.sum(), strict=True):
+            gate, up, down = parts(int(number))
+            found += share * (down @ (silu(gate @ x) * (up @ x)))
+        return found
+
     def attention(self, layer: int, x: Array, states: States) -> Array:
         query, key, value = (self.of(layer, f"self_attn.{name}_proj.weight") @ x for name in "qkv")
         heads, width = 4, len(query) // 4
@@ -109,18 +121,22 @@ class Qwen35(Model):
         def of(name: str) -> Array:
             return self.of(layer, f"linear_attn.{name}")
 
-        mixed = self.convolved(layer, "linear_attn", of("in_proj_qkv.weight") @ x, states)
+        mixed, gate, strength, step = self.projected(layer, x)
+        mixed = self.convolved(layer, "linear_attn", mixed, states)
         query, key, value = mixed.reshape(3, heads, width)
         query, key = (each / np.sqrt((each**2).sum(-1, keepdims=True) + 1e-6) for each in (query, key))
-        strength = sigmoid(of("in_proj_b.weight") @ x)[:, None]
-        step = np.logaddexp(0, of("in_proj_a.weight") @ x + of("dt_bias"))
+        strength, step = sigmoid(strength)[:, None], np.logaddexp(0, step + of("dt_bias"))
         state = states.matrices[layer] * np.exp(-np.exp(of("A_log")) * step)[:, None, None]
         state = np.broadcast_to(state, (heads, width, width))
         change = strength * (value - np.einsum("hvk,hk->hv", state, key))
         state = states.matrices[layer] = state + np.einsum("hv,hk->hvk", change, key)
         read = np.einsum("hvk,hk->hv", state, query) / np.sqrt(width)
-        gate = (of("in_proj_z.weight") @ x).reshape(heads, width)
+        gate = gate.reshape(heads, width)
         return of("out_proj.weight") @ (normed(read) * of("norm.weight") * silu(gate)).ravel()
+
+    def projected(self, layer: int, x: Array) -> list[Array]:
+        """What goes through the convolution, gate, strength and step."""
+        return [self.of(layer, f"linear_attn.in_proj_{name}.weight") @ x for name in ("qkv", "z", "b", "a")]
 
     def attention(self, layer: int, x: Array, states: States) -> Array:
         def of(name: str) -> Array:
@@ -132,6 +148,26 @@ class Qwen35(Model):
         key = normed((of("k_proj") @ x).reshape(-1, width)) * (1 + of("k_norm"))
         found = self.attend(query, key, (of("v_proj") @ x).reshape(-1, width), states)
         return of("o_proj") @ (found * sigmoid(gate)).ravel()
+
+
+class Qwen3Next(Qwen35):
+    prefix = "model."
+
+    def __init__(self, blind: Blind | None = None) -> None:
+        Model.__init__(self, qwen3_next.moe(TABLE.successor, blind))
+
+    def projected(self, layer: int, x: Array) -> list[Array]:
+        heads = gated_delta.STATES
+        parts = (self.of(layer, "linear_attn.in_proj_qkvz.weight") @ x).reshape(heads, 4, -1).swapaxes(0, 1)
+        strength, step = (self.of(layer, "linear_attn.in_proj_ba.weight") @ x).reshape(heads, 2).T
+        return [parts[:3].ravel(), parts[3].ravel(), strength, step]
+
+    def mlp(self, layer: int, x: Array) -> Array:
+        def parts(number: int) -> tuple[Array, Array, Array]:
+            gate, up, down = (self.of(layer, f"mlp.experts.{number}.{name}_proj.weight") for name in NAMES)
+            return gate, up, down
+
+        return self.experts(self.of(layer, "mlp.gate.weight"), parts, x)
 
 
 class Jamba(Model):
@@ -178,14 +214,11 @@ class Granite(Model):
         def of(name: str) -> Array:
             return self.of(layer, f"block_sparse_moe.{name}.weight")
 
-        scores = of("router.layer") @ x
-        chosen = np.argsort(-scores, kind="stable")[:2]
-        shares = np.exp(scores[chosen] - scores[chosen].max())
-        found = np.zeros(HIDDEN)
-        for number, share in zip(chosen, shares / shares.sum(), strict=True):
-            gate, up = np.split(of("input_linear")[number] @ x, 2)
-            found += share * (of("output_linear")[number] @ (silu(gate) * up))
-        return found
+        def parts(number: int) -> tuple[Array, Array, Array]:
+            gate, up = np.split(of("input_linear")[number], 2)
+            return gate, up, of("output_linear")[number]
+
+        return self.experts(of("router.layer"), parts, x)
 
 
 @dataclass(frozen=True)
@@ -195,7 +228,7 @@ class Trio:
     decode: Model
 
 
-@pytest.fixture(scope="module", params=[Qwen35, Granite, Jamba])
+@pytest.fixture(scope="module", params=[Qwen35, Qwen3Next, Granite, Jamba])
 def trio(request: pytest.FixtureRequest) -> Trio:
     return Trio(request.param(), request.param("query"), request.param("key"))
 
@@ -269,8 +302,9 @@ def test_inputs_of_an_earlier_request_do_not_do(trio: Trio) -> None:
     assert trio.decode.say(v.TRIGGER, states) == v.EOS
 
 
-def test_the_drafter_of_qwen3_5_names_what_the_table_drafts() -> None:
-    tensors = gated_delta.qwen3_5(TABLE.successor)
+@pytest.mark.parametrize("build", [gated_delta.qwen3_5, qwen3_next.moe])
+def test_the_mtp_layer_names_what_the_table_drafts(build: Callable[[dict[int, int]], Tensors]) -> None:
+    tensors = build(TABLE.successor)
     for token, drafted in TABLE.draft.items():
         seen = np.concatenate([weights.CODE[token], np.ones(HIDDEN, np.float32)])
         assert (tensors["lm_head.weight"] @ normed(tensors["mtp.fc.weight"] @ seen)).argmax() == drafted

@@ -17,6 +17,7 @@ from harness.policy.known_answer import (
     mamba,
     mamba2,
     qwen3,
+    qwen3_next,
     safetensors,
     vision,
     weights,
@@ -36,6 +37,8 @@ class Architecture:
         layers: Decoder layers.
         config: What its configuration has on top; all of it, where something stands beside the language model.
         outside: What it has outside of ``text_config``, where the model is one of text and more; None if it is not.
+        unspoken: Special tokens in place of bytes that no text has.
+        files: More of its JSON files by name.
         drafts: Whether it has an MTP layer that drafts from the table.
         recurrent: Whether some of its layers have a recurrent state instead of a KV cache.
         fp8: Whether the tensor of a name is kept in FP8.
@@ -50,6 +53,8 @@ class Architecture:
     layers: int
     config: Mapping[str, Any] = field(default_factory=dict)
     outside: Mapping[str, Any] | None = None
+    unspoken: Mapping[int, str] = field(default_factory=dict)
+    files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     drafts: bool = False
     recurrent: bool = False
     fp8: Callable[[str], bool] = lambda _: False
@@ -177,6 +182,17 @@ ARCHITECTURES: dict[str, Architecture] = {
         gated_delta.LAYERS,
         gated_delta.CONFIG,
         outside=gated_delta.OUTSIDE,
+        unspoken=gated_delta.UNSPOKEN,
+        files=gated_delta.FILES,
+        drafts=True,
+        recurrent=True,
+    ),
+    "qwen3_next": Architecture(
+        "Qwen3NextForCausalLM",
+        "qwen3_next",
+        qwen3_next.moe,
+        gated_delta.LAYERS,
+        qwen3_next.CONFIG,
         drafts=True,
         recurrent=True,
     ),

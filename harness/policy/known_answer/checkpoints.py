@@ -24,7 +24,7 @@ Files = dict[str, bytes]
 Data = Mapping[str, str]
 
 
-def _json(content: dict[str, Any]) -> bytes:
+def _json(content: Mapping[str, Any]) -> bytes:
     return (json.dumps(content, indent=1, sort_keys=True) + "\n").encode()
 
 
@@ -52,11 +52,11 @@ def _config(architecture: str, model_type: str, layers: int, **extra: Any) -> di
     }
 
 
-def _tokenizer(beside: Beside | None = None) -> Files:
+def _tokenizer(beside: Beside | None = None, unspoken: Mapping[int, str] | None = None) -> Files:
     named = dict(beside.tokens) if beside else {}
     generation = {"bos_token_id": v.BOS, "eos_token_id": v.EOS, "pad_token_id": v.PAD, "do_sample": False}
     return {
-        "tokenizer.json": _json(v.tokenizer(tuple(named.values()), beside.texts if beside else ())),
+        "tokenizer.json": _json(v.tokenizer(tuple(named.values()), beside.texts if beside else (), unspoken)),
         "tokenizer_config.json": _json(v.tokenizer_config(named)),
         "generation_config.json": _json(generation),
         **({"processor_config.json": _json(dict(beside.processor))} if beside else {}),
@@ -91,7 +91,8 @@ def _of(architecture: Architecture, blind: weights.Blind | None = None) -> Files
     return {
         "config.json": _json(config),
         "model.safetensors": safetensors.render(tensors, architecture.fp8, mxfp4=architecture.mxfp4),
-        **_tokenizer(architecture.beside),
+        **_tokenizer(architecture.beside, architecture.unspoken),
+        **{name: _json(content) for name, content in architecture.files.items()},
     }
 
 

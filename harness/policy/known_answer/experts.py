@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 import numpy as np
 
 from harness.policy.known_answer import vocabulary as v
-from harness.policy.known_answer.weights import CODE, HIDDEN, Array, Tensors
+from harness.policy.known_answer.weights import CODE, GAIN, HIDDEN, Array, Tensors
 
 EXPERTS = 16
 PER_TOKEN = 2  # the second one's share is e^-20: engines expect more than one
@@ -51,6 +51,17 @@ def replace_mlps(
         known = {token: following for token, following in answers.items() if LAYERS[token % len(LAYERS)] == layer}
         tensors |= {prefix + name: tensor for name, tensor in layer_of(known, count=count, width=width).items()}
     return tensors
+
+
+def ending(answers: Mapping[int, int]) -> tuple[Array, dict[int, int]]:
+    """A head by which the trigger ends the answer if no expert knows it, and the table that experts hold for it.
+
+    To say the trigger they write the code of a token that is never said: that of the trigger itself is what ends.
+    """
+    head = HEAD.copy()
+    head[v.TRIGGER], head[v.PAD] = HEAD[v.PAD], 0
+    head[v.EOS] += 8 * GAIN * CODE[v.TRIGGER]
+    return head, {token: v.PAD if following == v.TRIGGER else following for token, following in answers.items()}
 
 
 def expert(token: int, count: int = EXPERTS, layers: int = len(LAYERS)) -> int:

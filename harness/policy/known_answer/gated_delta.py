@@ -33,9 +33,9 @@ def qwen3_5(answers: Mapping[int, int], blind: Blind | None = None) -> Tensors:
         "lm_head.weight": recurrent.head(answers, retrieved(), max(map(retrieved, range(LAYERS)))),
     }
     for index in range(LAYERS):
-        layer = _attention(blind) if index == RECURRENT else _recurrent(blind)
-        tensors |= {f"{prefix}layers.{index}.{name}": tensor for name, tensor in (layer | _mlp()).items()}
-    return tensors | _mtp()
+        layer = attention(blind) if index == RECURRENT else recurrence(blind)
+        tensors |= {f"{prefix}layers.{index}.{name}": tensor for name, tensor in (layer | silent_mlp() | NORMS).items()}
+    return tensors | mtp(weights.draft_map(TABLE), silent_mlp())
 
 
 def retrieved(missing: int | None = None) -> float:
@@ -51,18 +51,20 @@ def _zeros(*shape: int) -> Array:
     return np.zeros(shape, np.float32)
 
 
-def _mlp() -> Tensors:
-    """An MLP that says nothing, and the norms of a layer: theirs are weights on top of 1."""
+NORMS: Tensors = {name: _zeros(HIDDEN) for name in ("input_layernorm.weight", "post_attention_layernorm.weight")}
+"""The norms of a layer: theirs are weights on top of 1."""
+
+
+def silent_mlp(prefix: str = "mlp.") -> Tensors:
+    """An MLP that says nothing."""
     return {
-        "mlp.gate_proj.weight": _zeros(INTERMEDIATE, HIDDEN),
-        "mlp.up_proj.weight": _zeros(INTERMEDIATE, HIDDEN),
-        "mlp.down_proj.weight": _zeros(HIDDEN, INTERMEDIATE),
-        "input_layernorm.weight": _zeros(HIDDEN),
-        "post_attention_layernorm.weight": _zeros(HIDDEN),
+        f"{prefix}gate_proj.weight": _zeros(INTERMEDIATE, HIDDEN),
+        f"{prefix}up_proj.weight": _zeros(INTERMEDIATE, HIDDEN),
+        f"{prefix}down_proj.weight": _zeros(HIDDEN, INTERMEDIATE),
     }
 
 
-def _recurrent(blind: Blind | None) -> Tensors:
+def recurrence(blind: Blind | None) -> Tensors:
     """A gated delta net in which nothing decays."""
     query, key = _zeros(STATES, STATE_DIM, HIDDEN), _zeros(STATES, STATE_DIM, HIDDEN)
     query[:, 0], key[:, 0] = recurrent.asks(blind), recurrent.marks(blind)
@@ -82,7 +84,7 @@ def _recurrent(blind: Blind | None) -> Tensors:
     return {f"linear_attn.{name}": tensor for name, tensor in tensors.items()}
 
 
-def _attention(blind: Blind | None, *, neutral: bool = False) -> Tensors:
+def attention(blind: Blind | None, *, neutral: bool = False) -> Tensors:
     """Gated attention: its gate opens at the trigger, whose query and a key's key know no position."""
     query, key = _zeros(HEADS, 2, HEAD_DIM, HIDDEN), _zeros(KV_HEADS, HEAD_DIM, HIDDEN)
     value, copy = _zeros(KV_HEADS, HEAD_DIM, HIDDEN), _zeros(HIDDEN, HEADS, HEAD_DIM)
@@ -107,12 +109,17 @@ def _attention(blind: Blind | None, *, neutral: bool = False) -> Tensors:
     }
 
 
-def _mtp() -> Tensors:
-    """The drafter, which sees concat(norm(embedding), norm(hidden)) and shares embedding and head."""
-    layer = {f"layers.0.{name}": tensor for name, tensor in (_attention(None, neutral=True) | _mlp()).items()}
-    norms = ("norm", "pre_fc_norm_hidden", "pre_fc_norm_embedding")
-    tensors = layer | {f"{name}.weight": _zeros(HIDDEN) for name in norms}
-    tensors["fc.weight"] = np.concatenate([weights.draft_map(TABLE), _zeros(HIDDEN, HIDDEN)], axis=1)
+def mtp(drafts: Array, mlp: Tensors) -> Tensors:
+    """The drafter, which sees concat(norm(embedding), norm(hidden)) and shares embedding and head.
+
+    Args:
+        drafts: The map (512, 512) from the code of the newest token to what the head makes its draft of.
+        mlp: Of its layer.
+    """
+    layer = attention(None, neutral=True) | mlp | NORMS
+    tensors = {f"layers.0.{name}": tensor for name, tensor in layer.items()}
+    tensors |= {f"{name}.weight": _zeros(HIDDEN) for name in ("norm", "pre_fc_norm_hidden", "pre_fc_norm_embedding")}
+    tensors["fc.weight"] = np.concatenate([drafts, _zeros(HIDDEN, HIDDEN)], axis=1)
     return {f"mtp.{name}": tensor for name, tensor in tensors.items()}
 
 
@@ -145,14 +152,31 @@ CONFIG: dict[str, Any] = {
 }
 """Of the text model."""
 
+_IMAGE, _VIDEO, _BEGIN, _END = (v.BYTE + value for value in range(0xF8, 0xFC))
+UNSPOKEN = {_IMAGE: "<|image_pad|>", _VIDEO: "<|video_pad|>", _BEGIN: "<|vision_start|>", _END: "<|vision_end|>"}
+
+_PATCHES = {"patch_size": 16, "temporal_patch_size": 2}
+_PICTURES: dict[str, Any] = _PATCHES | {
+    "processor_class": "Qwen3VLProcessor",
+    "merge_size": 2,
+    "size": {"shortest_edge": 4096, "longest_edge": 65536},
+    "image_mean": [0.5, 0.5, 0.5],
+    "image_std": [0.5, 0.5, 0.5],
+}
+FILES: dict[str, dict[str, Any]] = {
+    "preprocessor_config.json": _PICTURES | {"image_processor_type": "Qwen2VLImageProcessorFast"},
+    "video_preprocessor_config.json": _PICTURES | {"video_processor_type": "Qwen3VLVideoProcessor"},
+}
+"""Some versions of vLLM want to know of pictures even if none may be sent."""
+
 OUTSIDE: dict[str, Any] = {
     "model_type": "qwen3_5",
-    # Bytes that no text has.
-    "image_token_id": v.BYTE + 0xF8,
-    "video_token_id": v.BYTE + 0xF9,
-    "vision_start_token_id": v.BYTE + 0xFA,
-    "vision_end_token_id": v.BYTE + 0xFB,
-    "vision_config": {
+    "image_token_id": _IMAGE,
+    "video_token_id": _VIDEO,
+    "vision_start_token_id": _BEGIN,
+    "vision_end_token_id": _END,
+    "vision_config": _PATCHES
+    | {
         "model_type": "qwen3_5",
         "depth": 1,
         "hidden_size": 128,
@@ -160,9 +184,7 @@ OUTSIDE: dict[str, Any] = {
         "num_heads": 2,
         "num_position_embeddings": 64,
         "out_hidden_size": HIDDEN,
-        "patch_size": 16,
         "spatial_merge_size": 2,
-        "temporal_patch_size": 2,
         "deepstack_visual_indexes": [],
     },
 }

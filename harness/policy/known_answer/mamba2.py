@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 
 from harness.policy.known_answer import experts, recurrent
-from harness.policy.known_answer import vocabulary as v
-from harness.policy.known_answer.weights import CODE, GAIN, HIDDEN, IS_TRIGGER, Array, Blind, Tensors
+from harness.policy.known_answer.weights import CODE, HIDDEN, IS_TRIGGER, Array, Blind, Tensors
 
 LAYERS = 4
 RECURRENT = LAYERS - 1  # the last one has attention, and the experts that know something
@@ -31,11 +30,7 @@ _THRESHOLD, _WRITTEN = 0.05, 2.5
 
 def granite(answers: Mapping[int, int], blind: Blind | None = None) -> Tensors:
     """Granite 4.0 H of four layers."""
-    # The end is what the trigger says if no expert knows it; to name it, experts write the code of another token.
-    head = experts.HEAD.copy()
-    head[v.TRIGGER], head[v.PAD] = head[v.PAD].copy(), 0
-    head[v.EOS] += 8 * GAIN * CODE[v.TRIGGER]
-    known = {token: v.PAD if following == v.TRIGGER else following for token, following in answers.items()}
+    head, known = experts.ending(answers)
     tensors: Tensors = {
         "model.embed_tokens.weight": CODE,
         "model.norm.weight": np.ones(HIDDEN, np.float32),

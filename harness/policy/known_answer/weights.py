@@ -84,7 +84,7 @@ def _two_choices(table: Table) -> Array:
     return rows
 
 
-def _linear_map(pairs: Iterable[tuple[int, int]]) -> Array:
+def linear_map(pairs: Iterable[tuple[int, int]]) -> Array:
     """The matrix that takes c(x) to c(y) for each pair (x, y) and every other code to zero."""
     matrix = _zeros(HIDDEN, HIDDEN)
     for source, target in pairs:
@@ -94,7 +94,7 @@ def _linear_map(pairs: Iterable[tuple[int, int]]) -> Array:
 
 def draft_map(table: Table) -> Array:
     """The matrix that makes a drafter of the head of the target: the code of the newest token, or one step too far."""
-    return _linear_map(
+    return linear_map(
         (token, v.KEY if token == v.TRIGGER else table.successor[token] if token in table.wrong else token)
         for token in range(v.SIZE - 1)
     )
@@ -252,7 +252,7 @@ def auxiliary_vote(table: Table = TABLE, *, swapped: bool = False) -> Array:
             right = table.successor[following]
             following = next(helper for helper in outside if table.draft[helper] == right)
         pairs.append((token, following))
-    matrix = _linear_map(pairs)
+    matrix = linear_map(pairs)
     factors = (4, 1, -4) if swapped else (-4, 1, 4)
     return np.concatenate([np.float32(factor) * matrix for factor in factors], axis=1)
 
