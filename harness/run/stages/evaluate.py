@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import requests
 
-from harness.ground.clock import Deadline
+from harness.ground.clock import Clock, Deadline
 from harness.ground.domain import Item, Sample
 from harness.ground.errors import CannotJudge
 from harness.mechanism import files, http, load, processes
@@ -28,7 +28,8 @@ _SETTLE_TIMEOUT = 15.0
 _SETTLE_EVERY = 0.5
 _HEALTH_TIMEOUT = 5.0
 _HEALTH_STRIKES = 2
-_DEATH_WAIT = 2.0
+# What was killed with memory of a device takes seconds to be gone. Its port is closed at once.
+_DEATH_WAIT = 5.0
 
 
 def run(context: Context) -> None:
@@ -96,7 +97,7 @@ def _send(
             call(item.primed_run, ahead, item.prime.role, priming(case, item.prime.prompt))
         call(run, item, send_to, completion(case, item))
 
-    watch = _watch(servers)
+    watch = _watch(servers, context.clock)
     try:
         load.send(
             calls,
@@ -126,7 +127,7 @@ def _after_failures(context: Context, watch: Callable[[], str]) -> str:
     return ""
 
 
-def _watch(servers: list[RunningServer]) -> Callable[[], str]:
+def _watch(servers: list[RunningServer], clock: Clock) -> Callable[[], str]:
     """A check that finds a dead or unhealthy server: a name and what happened to it."""
     strikes = dict.fromkeys((running.server.name for running in servers), 0)
 
@@ -139,10 +140,20 @@ def _watch(servers: list[RunningServer]) -> Callable[[], str]:
             problem = http.ask(running.server.probes[0], _HEALTH_TIMEOUT)
             strikes[name] = strikes[name] + 1 if problem else 0
             if strikes[name] >= _HEALTH_STRIKES:
-                return f"{name} is not healthy any more ({problem})"
+                return f"{name} {_death(running, clock) or f'is not healthy any more ({problem})'}"
         return ""
 
     return watch
+
+
+def _death(running: RunningServer, clock: Clock) -> str:
+    """How a server that does not answer ended; empty if it is there after a while."""
+    deadline = Deadline(_DEATH_WAIT, clock)
+    while not deadline.passed:
+        if status := processes.exit_status(running.process):
+            return status
+        clock.sleep(0.1)
+    return ""
 
 
 def _sample(run: str, item: Item, reply: load.Reply) -> Sample:
