@@ -162,6 +162,12 @@ def test_death_in_mid_evaluation(judge: Judge, role: str, case: str) -> None:
     assert (run.directory / "samples.jsonl").exists()
 
 
+def test_a_dead_server_that_is_not_gone_yet_is_still_named_as_dead(judge: Judge) -> None:
+    run = judge(SINGLE, {"server": {"die_at_request": 5, "deaf_for": 2.5}})
+    assert run.code == 4
+    assert run.problems["eval"].startswith("server exited with status 1 after ")
+
+
 def test_death_at_a_time(judge: Judge) -> None:
     run = judge(SINGLE, {"server": {"die_at": 1.5, "latency": 1.0}})
     assert run.code == 4

@@ -7,6 +7,7 @@ script says otherwise. It takes vLLM's arguments and exports vLLM's metric names
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import signal
@@ -19,7 +20,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from harness.policy.known_answer import vocabulary as v
 from harness.policy.known_answer.simulate import Request, simulate
@@ -40,6 +41,7 @@ class Script:
         unhealthy: /health answers 503 for ever.
         die_at: Exit with 1 this many seconds after the start.
         die_at_request: Exit on this request (1 is the readiness request).
+        deaf_for: Seconds between closing its port and being gone, as of a process that holds memory of a device.
         hang_at_request: Never answer this request.
         fail_at_request: Answer this request with 500.
         empty_from_request: 200 without a token, from this request on.
@@ -61,6 +63,7 @@ class Script:
     unhealthy: bool = False
     die_at: float = 0.0
     die_at_request: int = 0
+    deaf_for: float = 0.0
     hang_at_request: int = 0
     fail_at_request: int = 0
     empty_from_request: int = 0
@@ -138,12 +141,27 @@ def die(script: Script, last_words: str) -> None:
     if script.garbage:
         say(GARBAGE)
     say("RuntimeError: Engine core initialization failed. See root cause above.")
+    if script.deaf_for:
+        for each in Server.sockets:
+            with contextlib.suppress(OSError):  # closed already
+                each.shutdown(socket.SHUT_RDWR)
+        time.sleep(script.deaf_for)
     os._exit(1)
 
 
 class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
+    sockets: ClassVar[list[socket.socket]] = []
+
+    def server_activate(self) -> None:
+        super().server_activate()
+        self.sockets.append(self.socket)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        connection, address = super().get_request()
+        self.sockets.append(connection)
+        return connection, address
 
 
 @dataclass
