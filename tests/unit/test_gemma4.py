@@ -134,7 +134,7 @@ def test_trees_accept_more_than_chains() -> None:
     assert chain == Counts(1000, (800, 700, 700, 600, 500))
     branches = tree.total(REQUESTS, tree.Tree(5, 3, 11), TABLE, gemma4_assistant.candidates)
     assert branches == Counts(800, (800, 700, 700, 600, 600))
-    assert total(REQUESTS, 5).drafts > chain.drafts > branches.drafts
+    assert total(REQUESTS, 5).drafts > chain.drafts > 800
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -146,4 +146,6 @@ def test_rounding_changes_no_tree(seed: int) -> None:
         share = 1 / (1 + rest / share * math.exp(luck.uniform(-0.25, 0.25)))
         return [(first, share), (second, 1 - share)]
 
-    assert tree.total(REQUESTS[:10], tree.Tree(5, 3, 11), TABLE, near).drafts == 80
+    found = tree.total(REQUESTS[:10], tree.Tree(5, 3, 11), TABLE, near)
+    assert found is not None
+    assert found.drafts == 80

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import struct
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,14 +12,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from harness.policy.known_answer import checkpoints, deepseek, experts, gated_delta, safetensors, vocabulary, weights
+from harness.policy.known_answer import (
+    checkpoints,
+    deepseek,
+    experts,
+    gated_delta,
+    safetensors,
+    tree,
+    vocabulary,
+    weights,
+)
 from harness.policy.known_answer import vocabulary as v
 from harness.policy.known_answer.architectures import ARCHITECTURES
 from harness.policy.known_answer.simulate import (
     Counts,
     Request,
     closed_form_acceptance_length,
-    holds,
     looked_up,
     reads_hidden_state,
     simulate,
@@ -305,22 +312,17 @@ def accepted_by_a_tree(request: Request, depth: int, branches: int, nodes: int) 
 
 @pytest.mark.parametrize(("depth", "branches", "nodes"), [(3, 4, 15), (6, 10, 31)])
 def test_a_tree_accepts_what_a_second_opinion_draws(depth: int, branches: int, nodes: int) -> None:
-    assert holds(depth, branches, nodes)
     drawn = Counts(0, (0,) * depth)
     for request in QA[:8]:  # the key makes no difference but for key 0, which the drafter guesses
         drawn += accepted_by_a_tree(request, depth, branches, nodes)
-    assert total(QA[:8], depth, tree=True) == drawn
+    assert tree.total(QA[:8], tree.Tree(depth, branches, nodes), TABLE, TABLE.candidates) == drawn
     assert drawn.drafts < total(QA[:8], depth).drafts
 
 
-@pytest.mark.parametrize(("depth", "branches", "nodes"), [(3, 2, 15), (3, 4, 8), (6, 5, 31), (6, 10, 26), (1, 1, 15)])
-def test_a_tree_too_small_is_known(depth: int, branches: int, nodes: int) -> None:
-    assert not holds(depth, branches, nodes)
-
-
-def test_two_second_choices_in_one_tree_are_refused() -> None:
-    with pytest.raises(ValueError, match="accepts two second choices"):
-        simulate(QA[0], 20, tree=True, table=replace(TABLE, second=TABLE.successor))
+def test_a_tree_that_chance_decides_on_is_not_known() -> None:
+    # First and second choice are as good as second and first: of four nodes, one of these is verified.
+    assert tree.total(QA[:8], tree.Tree(2, 2, 4), TABLE, TABLE.candidates) is None
+    assert tree.total(QA[:8], tree.Tree(2, 2, 5), TABLE, TABLE.candidates) is not None
 
 
 def test_the_auxiliary_vote_needs_its_blocks_in_order() -> None:

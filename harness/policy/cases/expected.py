@@ -143,30 +143,23 @@ def _counts(
     *,
     disaggregated: bool,
 ) -> simulate.Counts | None:
-    """Counters over all requests, None where they are not known: of a tree too small, of a drafter without a second
-    choice.
-    """
+    """Counters over all requests; None where they are not known, of a tree for example that chance decides on."""
     k, branches = speculation.num_steps or speculation.drafted, speculation.topk or 1
     requests = protocols.requests(evaluation, data)
     drafter = CHECKPOINTS[speculation.model.name] if speculation.model else None
-    if drafter and drafter.candidates and branches > 1:
-        return tree.total(requests, tree.Tree(k, branches, speculation.drafted), table, drafter.candidates)
-    if branches > 1 and not _known_tree(speculation, k, branches):
-        return None
+    if branches > 1:
+        candidates = drafter.candidates if drafter else None
+        shape = tree.Tree(k, branches, speculation.drafted)
+        return tree.total(requests, shape, table, candidates) if candidates else None
     if drafter and drafter.drafts:
         table = drafter.drafts
     if speculation.method != "ngram":
-        return simulate.total(requests, k, disaggregated=disaggregated, tree=branches > 1, table=table)
+        return simulate.total(requests, k, disaggregated=disaggregated, table=table)
     shortest, longest = speculation.prompt_lookup_min or 1, speculation.prompt_lookup_max or 1
     counts = simulate.Counts(0, (0,) * k)
     for request, item in zip(requests, protocols.items(evaluation, data), strict=True):
         counts += simulate.simulate_lookup(request, v.encode(str(item.prompt)), k, shortest, longest, table=table)
     return counts
-
-
-def _known_tree(speculation: Speculation, depth: int, branches: int) -> bool:
-    two_choices = speculation.model is not None and CHECKPOINTS[speculation.model.name].two_choices
-    return two_choices and simulate.holds(depth, branches, nodes=speculation.drafted)
 
 
 def _verifications(

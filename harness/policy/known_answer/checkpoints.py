@@ -124,7 +124,6 @@ class Checkpoint:
         make: Its files, from the text of each of its data files by name.
         answers: The table it answers from; None if it cannot on its own, or is a drafter.
         drafts: The table it drafts from; None if it is no drafter, or needs more than the newest token.
-        two_choices: Whether its second drafts are the table's too, and what a tree accepts is known.
         candidates: What it proposes after a token, of a drafter whose branches are known too.
         datasets: The data files that it is made from.
     """
@@ -134,7 +133,6 @@ class Checkpoint:
     make: Callable[[Data], Files]
     answers: Table | None = None
     drafts: Table | None = None
-    two_choices: bool = False
     candidates: Candidates | None = None
     datasets: tuple[Dataset, ...] = ()
 
@@ -165,7 +163,7 @@ CHECKPOINTS: dict[str, Checkpoint] = {
         1,
         lambda _: _eagle3(weights.eagle3(two_choices=True)),
         drafts=TABLE,
-        two_choices=True,
+        candidates=TABLE.candidates,
     ),
     "eagle3_stranger": Checkpoint(
         "EAGLE3 drafter of another model: never right",

@@ -2,10 +2,6 @@
 
 An engine step verifies ``k`` drafted tokens, accepts the leading right ones (``a`` of them) and emits ``a + 1``
 tokens. The counters take ``a`` in full in the last step too, although tokens beyond the limit are cut off.
-
-A tree of drafts has several branches of which one may be right. A drafter with a second choice gives it e^-4 of the
-probability of the first, and e^-32 to every other token. A node's score is the product along its path, and the nodes
-of best score are verified: all paths of first choices with at most one second choice come before any other.
 """
 
 from __future__ import annotations
@@ -79,25 +75,21 @@ def simulate(
     *,
     disaggregated: bool = False,
     first_draft: FirstDraft | None = None,
-    tree: bool = False,
     table: Table = TABLE,
 ) -> tuple[list[int], Counts]:
     """Tokens and counters of one request.
 
     Args:
         request: What is asked.
-        k: Drafted tokens per step, of a tree its depth; 0 means no drafter.
+        k: Drafted tokens per step; 0 means no drafter.
         disaggregated: The engine receives the prompt's KV cache and computes only its last token. vLLM pads that
             step with ``k`` placeholder drafts (``pad_spec_decode``): one more draft, nothing accepted.
         first_draft: Verdict on the first draft of a step, for a drafter that also reads the target's hidden state.
-        tree: The drafts are a tree that :func:`holds` what is accepted.
         table: Whose answers.
 
     Returns:
         The emitted token ids, cut at the limit and after the end-of-sequence token, and the counts.
 
-    Raises:
-        ValueError: An answer needs two second choices in one tree: whether they are verified is not known.
     """
     emitted = [table.following(request.last, request.key)]
     drafts, accepted = int(disaggregated and k > 0), [0] * k
@@ -109,12 +101,9 @@ def simulate(
     while not finished():
         newest = token = emitted[-1]
         step = []
-        seconds = 0
         for position in range(k):
             following = table.following(token, request.key)
             right = table.drafted(token, request.key) == following
-            if tree and not right and table.second[token] == following:
-                right, seconds = True, seconds + 1
             if position == 0 and first_draft is not None:
                 right = first_draft(previous, newest, right)
             if not right:
@@ -122,8 +111,6 @@ def simulate(
             accepted[position] += 1
             token = following
             step.append(token)
-        if seconds > 1:
-            raise ValueError(f"a step of {k} accepts two second choices: whether a tree holds both is not known")
         drafts += int(k > 0)
         step.append(table.following(token, request.key))
         emitted += step
@@ -135,28 +122,12 @@ def simulate(
     return emitted, Counts(drafts, tuple(accepted))
 
 
-def total(
-    requests: Iterable[Request], k: int, *, disaggregated: bool = False, tree: bool = False, table: Table = TABLE
-) -> Counts:
+def total(requests: Iterable[Request], k: int, *, disaggregated: bool = False, table: Table = TABLE) -> Counts:
     """Counters after all ``requests``; greedy requests do not influence each other, so order does not matter."""
     counts = Counts(0, (0,) * k)
     for request in requests:
-        counts += simulate(request, k, disaggregated=disaggregated, tree=tree, table=table)[1]
+        counts += simulate(request, k, disaggregated=disaggregated, table=table)[1]
     return counts
-
-
-def holds(depth: int, branches: int, nodes: int) -> bool:
-    """Whether a tree has every path of first choices with at most one second choice, down to its depth.
-
-    Such paths end in 1 + d nodes at depth d: of all depths together depth + depth (depth + 1) / 2 nodes. Only so many
-    nodes of a level as there are branches are drafted on (SGLang, ``_select_top_k_tokens_later``).
-
-    Args:
-        depth: Levels of the tree below the newest token.
-        branches: Drafts of each node, and nodes of a level that are drafted on.
-        nodes: Nodes that are verified, the newest token left out.
-    """
-    return branches >= max(depth, 2) and nodes >= depth + depth * (depth + 1) // 2
 
 
 def looked_up(tokens: Sequence[int], k: int, shortest: int, longest: int) -> list[int]:

@@ -7,6 +7,7 @@ walks the same table, except on its *wrong set*, where it is one step ahead of t
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from harness.policy.known_answer import vocabulary as v
@@ -20,8 +21,11 @@ SEGMENTS = (3, 5, 6, 2, 4, 8, 1, 7, 11, 9, 4)
 """Lengths into which drafting errors cut the cycle: the last token of each is in the wrong set."""
 
 _WRONG_WORDS = (3, 4, 9, 17, 18, 30)
-_SECOND_WORDS = (3, 9, 17, 30)  # never two of them in one tree of six levels: the others stop it
+_SECOND_WORDS = (3, 9, 17, 30)
 _RIGHT_KEYS = 75
+
+SECOND_BEHIND = 4.0
+"""Nats between the first and the second choice of a drafter that has two."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,13 @@ class Table:
     def drafted(self, token: int, key: int | None) -> int:
         """Token the drafter proposes after ``token`` in a context that holds ``key``."""
         return self.following(token, key) if self.retrieves and token == v.TRIGGER else self.draft[token]
+
+    def candidates(self, token: int, key: int | None) -> list[tuple[int, float]]:
+        """Both tokens that a drafter with a second choice proposes after ``token``, with their probabilities."""
+        if token not in self.draft:
+            return []
+        behind = math.exp(-SECOND_BEHIND)
+        return [(self.drafted(token, key), 1 / (1 + behind)), (self.second[token], behind / (1 + behind))]
 
 
 def _build() -> Table:

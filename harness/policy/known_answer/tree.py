@@ -8,6 +8,7 @@ probabilities along its path. From the root on, the child that the target would 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -33,36 +34,57 @@ class Tree:
     nodes: int
 
 
-def accepted(newest: int, key: int | None, tree: Tree, table: Table, candidates: Candidates) -> int:
-    """Drafts that are right, where ``newest`` is the last token said."""
-    frontier: list[tuple[float, tuple[int, ...]]] = [(1.0, ())]
+def accepted(newest: int, key: int | None, tree: Tree, table: Table, candidates: Candidates, *, favoured: bool) -> int:
+    """Drafts that are right, where ``newest`` is the last token said.
+
+    Args:
+        newest: The token.
+        key: In the context.
+        tree: How drafts are made.
+        table: Whose answers.
+        candidates: Whose drafts.
+        favoured: Of equally good nodes those that are right come first; else last.
+    """
+    truth: tuple[int, ...] = ()
+    while len(truth) < tree.steps:
+        truth = (*truth, table.following(truth[-1] if truth else newest, key))
+
+    def goodness(node: tuple[float, tuple[int, ...]]) -> tuple[float, bool]:
+        score, path = node
+        # The factors of a product may stand in any order: as floats they would not be equal to the last bit.
+        return round(score, 6), (path == truth[: len(path)]) == favoured
+
+    frontier: list[tuple[float, tuple[int, ...]]] = [(0.0, ())]
     drafted: list[tuple[float, tuple[int, ...]]] = []
     for _ in range(tree.steps):
         children = [
-            (score * share, (*path, token))
+            (score + math.log(share), (*path, token))
             for score, path in frontier
             for token, share in candidates(path[-1] if path else newest, key)[: tree.width]
         ]
         drafted += children
-        frontier = sorted(children, reverse=True)[: tree.width]
-    verified = {path for _, path in sorted(drafted, reverse=True)[: tree.nodes]}
-    right: tuple[int, ...] = ()
-    while len(right) < tree.steps:
-        longer = (*right, table.following(right[-1] if right else newest, key))
-        if longer not in verified:
-            break
-        right = longer
-    return len(right)
+        frontier = sorted(children, key=goodness, reverse=True)[: tree.width]
+    verified = {path for _, path in sorted(drafted, key=goodness, reverse=True)[: tree.nodes]}
+    return next((depth for depth in range(tree.steps) if truth[: depth + 1] not in verified), tree.steps)
 
 
-def total(requests: Iterable[Request], tree: Tree, table: Table, candidates: Candidates) -> Counts:
-    """Counters after all ``requests``; the last verification of each counts in full, as :mod:`.simulate` has it."""
+def total(requests: Iterable[Request], tree: Tree, table: Table, candidates: Candidates) -> Counts | None:
+    """Counters after all ``requests``; the last verification of each counts in full, as :mod:`.simulate` has it.
+
+    None if it depends on which of equally good nodes are verified.
+    """
+    asked = list(requests)
+    best, worst = (_total(asked, tree, table, candidates, favoured=favoured) for favoured in (True, False))
+    return best if best == worst else None
+
+
+def _total(asked: Iterable[Request], tree: Tree, table: Table, candidates: Candidates, *, favoured: bool) -> Counts:
     counts = Counts(0, (0,) * tree.steps)
-    for request in requests:
+    for request in asked:
         answer = simulate(request, 0, table=table)[0]
         emitted = 1
         while emitted < len(answer):
-            right = accepted(answer[emitted - 1], request.key, tree, table, candidates)
+            right = accepted(answer[emitted - 1], request.key, tree, table, candidates, favoured=favoured)
             counts += Counts(1, tuple(int(position < right) for position in range(tree.steps)))
             emitted += right + 1
     return counts

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.policy.known_answer import vocabulary as v
-from harness.policy.known_answer.table import CYCLE, TABLE, Table
+from harness.policy.known_answer.table import CYCLE, SECOND_BEHIND, TABLE, Table
 
 Array = npt.NDArray[np.float32]
 Tensors = dict[str, Array]
@@ -76,7 +76,7 @@ def _two_choices(table: Table) -> Array:
     """
     rows = head(table.draft)
     for token, second in table.second.items():
-        rows[second] += np.float32(0.875 * GAIN) * CODE[token]
+        rows[second] += np.float32(GAIN - SECOND_BEHIND / HIDDEN) * CODE[token]
         numbers = range(v.NUMBER, v.NUMBER + v.NUMBERS)
         for following in numbers if token == v.TRIGGER else (table.successor[token],):
             if following not in (table.draft[token], second):
