@@ -16,7 +16,6 @@ from harness.policy.known_answer import (
     checkpoints,
     deepseek,
     experts,
-    gated_delta,
     safetensors,
     tree,
     vocabulary,
@@ -77,9 +76,9 @@ SHA256 = {
     "gemma4_e4b_assistant": "fcea34559412d75e",
     "gemma4_31b_assistant": "248222f6017ea131",
     "gemma4_26b_a4b_assistant": "248222f6017ea131",
-    "qwen3_5": "a4cdb41e7a6e444b",
-    "qwen3_5_twin_prefill": "9c1eb2f3ee4beeec",
-    "qwen3_5_twin_decode": "de2d033d4f686cc6",
+    "qwen3_5": "e065684643f7ebfb",
+    "qwen3_5_twin_prefill": "b911798b83747980",
+    "qwen3_5_twin_decode": "228e024dc276d7f4",
     "qwen3_next": "cbbc4df7168793b9",
     "qwen3_next_twin_prefill": "227e65edc45cb9e0",
     "qwen3_next_twin_decode": "34fd3af27a4f5e45",
@@ -243,10 +242,9 @@ def test_the_tokenizer_file_agrees_with_encode() -> None:
     assert tokenizer.decode(ids) == vocabulary.decode([*ids, v.EOS]) == " w00 #### 71"
 
 
-def test_special_tokens_take_the_place_of_bytes_that_no_text_has() -> None:
+def test_further_special_tokens_leave_all_others_alone() -> None:
     tokenizer = Tokenizer.from_str(checkpoints.CHECKPOINTS["qwen3_5"].files()["tokenizer.json"].decode())
-    assert tokenizer.get_vocab_size() == v.WORD + v.WORDS
-    assert tokenizer.encode("<|image_pad|>").ids == [gated_delta.OUTSIDE["image_token_id"]]
+    assert tokenizer.encode("<|image_pad|>").ids == [v.FURTHER]
     for text in ("Question: Ann has 3 apples and finds K07 more.\nAnswer:", "é☃\U0010ffff"):
         assert tokenizer.encode(text).ids == vocabulary.encode(text)
 

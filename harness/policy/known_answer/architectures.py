@@ -35,10 +35,7 @@ class Architecture:
         model_type: As the configuration has it.
         tensors: From the table of answers, and what the model is blind to.
         layers: Decoder layers.
-        config: What its configuration has on top; all of it, where something stands beside the language model.
-        outside: What it has outside of ``text_config``, where the model is one of text and more; None if it is not.
-        unspoken: Special tokens in place of bytes that no text has.
-        files: More of its JSON files by name.
+        config: What its configuration has on top of the usual, or instead of it.
         drafts: Whether it has an MTP layer that drafts from the table.
         recurrent: Whether some of its layers have a recurrent state instead of a KV cache.
         fp8: Whether the tensor of a name is kept in FP8.
@@ -52,9 +49,6 @@ class Architecture:
     tensors: Callable[[Mapping[int, int], Blind | None], Tensors]
     layers: int
     config: Mapping[str, Any] = field(default_factory=dict)
-    outside: Mapping[str, Any] | None = None
-    unspoken: Mapping[int, str] = field(default_factory=dict)
-    files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     drafts: bool = False
     recurrent: bool = False
     fp8: Callable[[str], bool] = lambda _: False
@@ -181,9 +175,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         gated_delta.qwen3_5,
         gated_delta.LAYERS,
         gated_delta.CONFIG,
-        outside=gated_delta.OUTSIDE,
-        unspoken=gated_delta.UNSPOKEN,
-        files=gated_delta.FILES,
+        beside=vision.QWEN3_5,
         drafts=True,
         recurrent=True,
     ),

@@ -52,14 +52,14 @@ def _config(architecture: str, model_type: str, layers: int, **extra: Any) -> di
     }
 
 
-def _tokenizer(beside: Beside | None = None, unspoken: Mapping[int, str] | None = None) -> Files:
+def _tokenizer(beside: Beside | None = None) -> Files:
     named = dict(beside.tokens) if beside else {}
     generation = {"bos_token_id": v.BOS, "eos_token_id": v.EOS, "pad_token_id": v.PAD, "do_sample": False}
     return {
-        "tokenizer.json": _json(v.tokenizer(tuple(named.values()), beside.texts if beside else (), unspoken)),
+        "tokenizer.json": _json(v.tokenizer(tuple(named.values()), beside.texts if beside else ())),
         "tokenizer_config.json": _json(v.tokenizer_config(named)),
         "generation_config.json": _json(generation),
-        **({"processor_config.json": _json(dict(beside.processor))} if beside else {}),
+        **({name: _json(content) for name, content in beside.files.items()} if beside else {}),
     }
 
 
@@ -80,19 +80,16 @@ def _mimo() -> Files:
 
 def _of(architecture: Architecture, blind: weights.Blind | None = None) -> Files:
     tensors = architecture.tensors(TABLE.successor, blind)
-    if architecture.beside:
+    beside, config = architecture.beside, dict(architecture.config)
+    if beside is None or beside.usual:
+        config = _config(architecture.name, architecture.model_type, architecture.layers, **config)
+    if beside is not None:
         named = {"architectures": [architecture.name], "model_type": architecture.model_type, "dtype": "bfloat16"}
-        config = named | architecture.beside.around(architecture.config)
-    else:
-        config = _config(architecture.name, architecture.model_type, architecture.layers, **architecture.config)
-    if architecture.outside is not None:
-        everywhere = ("architectures", "tie_word_embeddings", "torch_dtype")
-        config = {name: config[name] for name in everywhere} | {"text_config": config} | dict(architecture.outside)
+        config = named | beside.around(config)
     return {
         "config.json": _json(config),
         "model.safetensors": safetensors.render(tensors, architecture.fp8, mxfp4=architecture.mxfp4),
-        **_tokenizer(architecture.beside, architecture.unspoken),
-        **{name: _json(content) for name, content in architecture.files.items()},
+        **_tokenizer(beside),
     }
 
 

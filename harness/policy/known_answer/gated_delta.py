@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from harness.policy.known_answer import recurrent, weights
-from harness.policy.known_answer import vocabulary as v
 from harness.policy.known_answer.table import TABLE
 from harness.policy.known_answer.weights import CODE, HIDDEN, INTERMEDIATE, IS_TRIGGER, Array, Blind, Tensors
 
@@ -151,41 +150,3 @@ CONFIG: dict[str, Any] = {
     "max_position_embeddings": 8192,
 }
 """Of the text model."""
-
-_IMAGE, _VIDEO, _BEGIN, _END = (v.BYTE + value for value in range(0xF8, 0xFC))
-UNSPOKEN = {_IMAGE: "<|image_pad|>", _VIDEO: "<|video_pad|>", _BEGIN: "<|vision_start|>", _END: "<|vision_end|>"}
-
-_PATCHES = {"patch_size": 16, "temporal_patch_size": 2}
-_PICTURES: dict[str, Any] = _PATCHES | {
-    "processor_class": "Qwen3VLProcessor",
-    "merge_size": 2,
-    "size": {"shortest_edge": 4096, "longest_edge": 65536},
-    "image_mean": [0.5, 0.5, 0.5],
-    "image_std": [0.5, 0.5, 0.5],
-}
-FILES: dict[str, dict[str, Any]] = {
-    "preprocessor_config.json": _PICTURES | {"image_processor_type": "Qwen2VLImageProcessorFast"},
-    "video_preprocessor_config.json": _PICTURES | {"video_processor_type": "Qwen3VLVideoProcessor"},
-}
-"""Some versions of vLLM want to know of pictures even if none may be sent."""
-
-OUTSIDE: dict[str, Any] = {
-    "model_type": "qwen3_5",
-    "image_token_id": _IMAGE,
-    "video_token_id": _VIDEO,
-    "vision_start_token_id": _BEGIN,
-    "vision_end_token_id": _END,
-    "vision_config": _PATCHES
-    | {
-        "model_type": "qwen3_5",
-        "depth": 1,
-        "hidden_size": 128,
-        "intermediate_size": 128,
-        "num_heads": 2,
-        "num_position_embeddings": 64,
-        "out_hidden_size": HIDDEN,
-        "spatial_merge_size": 2,
-        "deepstack_visual_indexes": [],
-    },
-}
-"""What the configuration has outside of the text model's. Of the vision tower there are no weights."""

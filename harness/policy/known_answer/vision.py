@@ -26,17 +26,19 @@ class Beside:
         config: Of the whole model.
         tokens: Special tokens by the name of their role, as the tokenizer has them.
         ids: Keys of the configuration that hold the id of one of them, by role.
-        processor: ``processor_config.json``.
+        files: Of its processors, by name.
         texts: Texts that engines expect to be tokens.
         tensors: Of the towers.
+        usual: Whether the language model's configuration has what all others have too.
     """
 
     config: Mapping[str, Any]
     tokens: Mapping[str, str]
     ids: Mapping[str, str]
-    processor: Mapping[str, Any]
+    files: Mapping[str, Mapping[str, Any]]
     texts: tuple[str, ...] = ()
     tensors: Tensors = field(default_factory=dict)
+    usual: bool = False
 
     def around(self, text: Mapping[str, Any]) -> dict[str, Any]:
         """The configuration of the whole model around that of its language model."""
@@ -100,12 +102,14 @@ GEMMA3 = Beside(
         "boi_token_index": "boi_token",
         "eoi_token_index": "eoi_token",
     },
-    processor={
-        "processor_class": "Gemma3Processor",
-        "image_seq_length": 4,
-        "image_processor": {
-            "image_processor_type": "Gemma3ImageProcessor",
-            "size": {"height": 4 * _SIGLIP_PATCH, "width": 4 * _SIGLIP_PATCH},
+    files={
+        "processor_config.json": {
+            "processor_class": "Gemma3Processor",
+            "image_seq_length": 4,
+            "image_processor": {
+                "image_processor_type": "Gemma3ImageProcessor",
+                "size": {"height": 4 * _SIGLIP_PATCH, "width": 4 * _SIGLIP_PATCH},
+            },
         },
     },
     texts=("\n", "\n\n", "\n\n\n", "\n\n\n\n"),  # vLLM puts them around images
@@ -147,14 +151,61 @@ GEMMA4 = Beside(
         "eoa_token_index": "eoa_token",
         "video_token_id": "video_token",
     },
-    processor={
-        "processor_class": "Gemma4Processor",
-        "image_seq_length": 280,
-        "audio_seq_length": 750,
-        "audio_ms_per_token": 40,
-        "image_processor": {"image_processor_type": "Gemma4ImageProcessor"},
-        "feature_extractor": {"feature_extractor_type": "Gemma4AudioFeatureExtractor"},
-        "video_processor": {"video_processor_type": "Gemma4VideoProcessor"},
+    files={
+        "processor_config.json": {
+            "processor_class": "Gemma4Processor",
+            "image_seq_length": 280,
+            "audio_seq_length": 750,
+            "audio_ms_per_token": 40,
+            "image_processor": {"image_processor_type": "Gemma4ImageProcessor"},
+            "feature_extractor": {"feature_extractor_type": "Gemma4AudioFeatureExtractor"},
+            "video_processor": {"video_processor_type": "Gemma4VideoProcessor"},
+        },
     },
     tensors=_tower_of_gemma4(),
 )
+
+_QWEN_PATCHES = {"patch_size": 16, "temporal_patch_size": 2}
+_QWEN_PICTURES: dict[str, Any] = _QWEN_PATCHES | {
+    "processor_class": "Qwen3VLProcessor",
+    "merge_size": 2,
+    "size": {"shortest_edge": 4096, "longest_edge": 65536},
+    "image_mean": [0.5, 0.5, 0.5],
+    "image_std": [0.5, 0.5, 0.5],
+}
+QWEN3_5 = Beside(
+    config={
+        "model_type": "qwen3_5",
+        "tie_word_embeddings": False,
+        "vision_config": _QWEN_PATCHES
+        | {
+            "model_type": "qwen3_5",
+            "depth": 1,
+            "hidden_size": 128,
+            "intermediate_size": 128,
+            "num_heads": 2,
+            "num_position_embeddings": 64,
+            "out_hidden_size": HIDDEN,
+            "spatial_merge_size": 2,
+            "deepstack_visual_indexes": [],
+        },
+    },
+    tokens={
+        "image_token": "<|image_pad|>",
+        "video_token": "<|video_pad|>",
+        "vision_start_token": "<|vision_start|>",
+        "vision_end_token": "<|vision_end|>",
+    },
+    ids={
+        "image_token_id": "image_token",
+        "video_token_id": "video_token",
+        "vision_start_token_id": "vision_start_token",
+        "vision_end_token_id": "vision_end_token",
+    },
+    files={
+        "preprocessor_config.json": _QWEN_PICTURES | {"image_processor_type": "Qwen2VLImageProcessorFast"},
+        "video_preprocessor_config.json": _QWEN_PICTURES | {"video_processor_type": "Qwen3VLVideoProcessor"},
+    },
+    usual=True,
+)
+"""Without weights of a vision tower: cases forbid pictures. Some versions of vLLM want the processors all the same."""

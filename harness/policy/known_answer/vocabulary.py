@@ -60,20 +60,16 @@ def _byte_characters() -> list[str]:
     return [chr(value if value in printable else next(stand_ins)) for value in range(256)]
 
 
-def tokenizer(
-    further: Sequence[str] = (), apart: Sequence[str] = (), unspoken: Mapping[int, str] | None = None
-) -> dict[str, Any]:
+def tokenizer(further: Sequence[str] = (), apart: Sequence[str] = ()) -> dict[str, Any]:
     """Content of ``tokenizer.json``: byte-level BPE without merges, so that every id above is one token.
 
     Args:
         further: Special tokens from ``FURTHER`` on.
         apart: Texts that are tokens too, after those, but only where no word touches them: in no prompt.
-        unspoken: Special tokens in place of bytes that no text has.
     """
-    special = _SPECIAL | dict(unspoken or {})
     characters = _byte_characters()
-    vocabulary = {text: token for token, text in special.items()}
-    vocabulary |= {text: BYTE + value for value, text in enumerate(characters) if BYTE + value not in special}
+    vocabulary = {text: token for token, text in _SPECIAL.items()}
+    vocabulary |= {character: BYTE + value for value, character in enumerate(characters)}
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
 
     def added(token: int, text: str, special: bool) -> dict[str, Any]:
@@ -84,7 +80,7 @@ def tokenizer(
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": [added(i, text, True) for i, text in special.items()]
+        "added_tokens": [added(i, text, True) for i, text in _SPECIAL.items()]
         + [added(i, text, False) for i, text in _ADDED.items()]
         + [added(FURTHER + i, text, text in further) for i, text in enumerate((*further, *apart))],
         "normalizer": None,
