@@ -107,6 +107,14 @@ def test_an_engine_with_neither_spelling_is_not_started(judge: Judge) -> None:
     assert nothing_was_started(run)
 
 
+def test_a_value_that_the_engine_does_not_know_is_named_before_anything_starts(judge: Judge) -> None:
+    layouts = {"build": {"choices": {"VLLM_KV_CACHE_LAYOUT": ["NHD", "HND"]}}}
+    run = judge(SINGLE, layouts, {"serve/env/VLLM_KV_CACHE_LAYOUT": "BLHNC"})
+    assert run.code == 4
+    assert "serve.env.VLLM_KV_CACHE_LAYOUT: no BLHNC, it is one of NHD, HND" in run.problems["serve"]
+    assert nothing_was_started(run)
+
+
 def test_an_engine_is_asked_once_and_anew_after_it_changed(tmp_path: Path) -> None:
     env = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
     cases = edited(tmp_path / "cases", SINGLE, SMALL[SINGLE] | QUICK | {"serve/flags/no-such-flag": 1})

@@ -170,3 +170,14 @@ def test_a_switch_that_newer_builds_do_without_is_left_out(tmp_path: Path) -> No
     assert (old.env["SOME_SWITCH"], notes) == ("0", [])
     new, notes = adapt(started, Capabilities((), ()), renames)
     assert ("SOME_SWITCH" in new.env, notes) == (False, [("SOME_SWITCH", "left out")])
+
+
+@pytest.mark.parametrize(("layout", "known"), [("HND", True), ("hnd", True), ("BLHNC", False)])
+def test_a_value_that_a_build_does_not_know_is_named_with_those_it_does(
+    tmp_path: Path, layout: str, known: bool
+) -> None:
+    case, started = server(tmp_path, {"serve/env/VLLM_KV_CACHE_LAYOUT": layout})
+    variables = (*build("0.26.0").variables, "VLLM_KV_CACHE_LAYOUT")
+    choices = {"VLLM_KV_CACHE_LAYOUT": ("NHD", "HND")}
+    found = complaints(case, started, replace(build("0.26.0"), variables=variables, choices=choices))
+    assert found == ([] if known else [f"serve.env.VLLM_KV_CACHE_LAYOUT: no {layout}, it is one of NHD, HND"])

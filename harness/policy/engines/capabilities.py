@@ -10,7 +10,7 @@ import difflib
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from harness.ground.domain import Server
 from harness.policy.cases.model import Case, FlagValue
@@ -23,10 +23,12 @@ class Capabilities:
     Attributes:
         options: Option strings of its argument parser, each with its dashes: ``--port``, ``--no-enable-eplb``, ``-tp``.
         variables: Environment variables that it reads.
+        choices: Values of those variables that take one of a few.
     """
 
     options: tuple[str, ...]
     variables: tuple[str, ...]
+    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def knows(self, name: str) -> bool:
         """Whether it knows an option or an environment variable.
@@ -36,6 +38,11 @@ class Capabilities:
         """
         option = name.partition("=")[0]
         return {option, option.partition(".")[0]} & {*self.options, *self.variables} != set()
+
+    def takes(self, variable: str, value: str) -> bool:
+        """Whether a variable may have a value; some disregard its case."""
+        choices = self.choices.get(variable, ())
+        return not choices or value.lower() in map(str.lower, choices)
 
     def nearest(self, name: str) -> str:
         """What was probably meant: what ``name`` abbreviates, or the most similar one; empty if none is similar."""
@@ -120,7 +127,9 @@ def unknown(
     renames: Sequence[Rename],
     prefixes: Sequence[str],
 ) -> list[str]:
-    """Every option and environment variable that this build does not know, each with its key and what comes nearest.
+    """Every option, environment variable and value that this build does not know, each with its key.
+
+    Of options and variables with what comes nearest, of values with those that it does know.
 
     Args:
         case: That the servers are of.
@@ -137,6 +146,8 @@ def unknown(
                 newer, near = replaced.get(name), capabilities.nearest(name)
                 advice = f"it is {newer} now" if newer else f"the nearest it knows is {near}" if near else ""
                 found.append(f"{key}: no {name}" + (f", {advice}" if advice else ""))
+            elif not capabilities.takes(name, server.env.get(name, "")):
+                found.append(f"{key}: no {server.env[name]}, it is one of {', '.join(capabilities.choices[name])}")
     return list(dict.fromkeys(found))
 
 

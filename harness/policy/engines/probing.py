@@ -32,6 +32,7 @@ def read_directly(package):
             found.update(pattern.findall(path.read_text(errors="replace")))
     return found
 
-def report(options, variables):
-    print(json.dumps({"options": sorted(options), "variables": sorted(variables)}), flush=True)
+def report(options, variables, choices={}):
+    found = {"options": sorted(options), "variables": sorted(variables), "choices": choices}
+    print(json.dumps(found), flush=True)
 """

@@ -21,11 +21,31 @@ _ROUTER_MODULE = "vllm_router.launch_router"
 _PROBE = (
     HEAD
     + r"""
+import ast, os
+
+def choices_of(register):
+    # A variable that takes one of a few values names them when it has another.
+    found = {}
+    for name, read in register.items():
+        before = os.environ.pop(name, None)
+        os.environ[name] = "?"
+        try:
+            read()
+        except Exception as error:
+            listed = re.search(r"Valid options: (\[.*?\])", str(error))
+            if listed:
+                found[name] = ast.literal_eval(listed[1])
+        del os.environ[name]
+        if before is not None:
+            os.environ[name] = before
+    return found
+
 parser = first("vllm.utils.argparse_utils:FlexibleArgumentParser", "vllm.utils:FlexibleArgumentParser")()
 make = first("vllm.entrypoints.launchers.cli_args:make_arg_parser", "vllm.entrypoints.openai.cli_args:make_arg_parser")
 options = options_of(make(parser))
 options |= {"--" + option[2:].replace("-", "_") for option in options if option.startswith("--")}  # both are taken
-report(options, {*first("vllm.envs:environment_variables"), *read_directly("vllm")})
+register = first("vllm.envs:environment_variables")
+report(options, {*register, *read_directly("vllm")}, choices_of(register))
 """
 )
 

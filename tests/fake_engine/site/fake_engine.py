@@ -87,6 +87,7 @@ class Build:
     Attributes:
         options: It has on top of those that are always there.
         variables: Of the environment that it knows.
+        choices: What some of them may be.
         broken: Being asked, print this as the last line of a traceback and exit with 1.
         asked_for: Seconds that asking takes.
     """
@@ -104,6 +105,7 @@ class Build:
             "VLLM_NO_USAGE_STATS",
         ]
     )
+    choices: dict[str, list[str]] = field(default_factory=dict)
     broken: str = ""
     asked_for: float = 0.0
 
