@@ -37,7 +37,7 @@ class Architecture:
         layers: Decoder layers.
         config: What its configuration has on top of the usual, or instead of it.
         drafts: Whether it has an MTP layer that drafts from the table.
-        recurrent: Whether some of its layers have a recurrent state instead of a KV cache.
+        own_cache: Whether it caches something else than keys and values of Llama's heads: a state, a latent vector.
         fp8: Whether the tensor of a name is kept in FP8.
         mxfp4: Whether the tensor of a name is kept in MXFP4.
         beside: What stands beside the language model.
@@ -50,7 +50,7 @@ class Architecture:
     layers: int
     config: Mapping[str, Any] = field(default_factory=dict)
     drafts: bool = False
-    recurrent: bool = False
+    own_cache: bool = False
     fp8: Callable[[str], bool] = lambda _: False
     mxfp4: Callable[[str], bool] = lambda _: False
     beside: Beside | None = None
@@ -136,6 +136,7 @@ def _gemma4(name: str) -> Architecture:
         lambda answers, blind: gemma4.text(shape, answers, blind) | vision.GEMMA4.tensors,
         len(shape.kinds) - shape.shared,
         gemma4_models.text(name),
+        own_cache=True,
         beside=vision.GEMMA4,
         twins=name not in gemma4_models.ASSISTED,
     )
@@ -150,7 +151,9 @@ ARCHITECTURES: dict[str, Architecture] = {
     "qwen3_moe_fp8": Architecture(
         "Qwen3MoeForCausalLM", "qwen3_moe", qwen3.moe, weights.LAYERS, _QWEN3_MOE | _FP8, fp8=_in_fp8
     ),
-    "deepseek_v2": Architecture("DeepseekV2ForCausalLM", "deepseek_v2", deepseek.moe, deepseek.LAYERS, _DEEPSEEK_V2),
+    "deepseek_v2": Architecture(
+        "DeepseekV2ForCausalLM", "deepseek_v2", deepseek.moe, deepseek.LAYERS, _DEEPSEEK_V2, own_cache=True
+    ),
     "gpt_oss": Architecture(
         "GptOssForCausalLM",
         "gpt_oss",
@@ -177,7 +180,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         gated_delta.CONFIG,
         beside=vision.QWEN3_5,
         drafts=True,
-        recurrent=True,
+        own_cache=True,
     ),
     "qwen3_next": Architecture(
         "Qwen3NextForCausalLM",
@@ -186,11 +189,11 @@ ARCHITECTURES: dict[str, Architecture] = {
         gated_delta.LAYERS,
         qwen3_next.CONFIG,
         drafts=True,
-        recurrent=True,
+        own_cache=True,
     ),
     "granite_moe_hybrid": Architecture(
-        "GraniteMoeHybridForCausalLM", "granitemoehybrid", mamba2.granite, mamba2.LAYERS, mamba2.CONFIG, recurrent=True
+        "GraniteMoeHybridForCausalLM", "granitemoehybrid", mamba2.granite, mamba2.LAYERS, mamba2.CONFIG, own_cache=True
     ),
-    "jamba": Architecture("JambaForCausalLM", "jamba", mamba.jamba, mamba.LAYERS, mamba.CONFIG, recurrent=True),
+    "jamba": Architecture("JambaForCausalLM", "jamba", mamba.jamba, mamba.LAYERS, mamba.CONFIG, own_cache=True),
 }
 """By the name that checkpoints have."""

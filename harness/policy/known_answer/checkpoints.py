@@ -117,7 +117,7 @@ class Checkpoint:
 
     Attributes:
         purpose: What it is for.
-        kv_layers: How many of its attention layers keep a KV cache; None if others keep a recurrent state.
+        kv_layers: How many of its layers keep keys and values of Llama's heads; None if some keep anything else.
         make: Its files, from the text of each of its data files by name.
         answers: The table it answers from; None if it cannot on its own, or is a drafter.
         drafts: The table it drafts from; None if it is no drafter, or needs more than the newest token.
@@ -196,7 +196,7 @@ CHECKPOINTS: dict[str, Checkpoint] = {
 def _family(name: str, architecture: Architecture) -> dict[str, Checkpoint]:
     """A target of the architecture and, if it has them, its twins."""
     drafts = TABLE if architecture.drafts else None
-    layers = None if architecture.recurrent else architecture.layers
+    layers = None if architecture.own_cache else architecture.layers
 
     def one(purpose: str, blind: weights.Blind | None, answers: Table | None = None) -> Checkpoint:
         text = f"{architecture.name}{' in FP8' if name.endswith('_fp8') else ''}: {purpose}"
