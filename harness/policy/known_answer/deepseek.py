@@ -12,7 +12,7 @@ import numpy as np
 
 from harness.policy.known_answer import experts, weights
 from harness.policy.known_answer import vocabulary as v
-from harness.policy.known_answer.weights import CODE, HIDDEN, IS_KEY, IS_TRIGGER, Array, Blind, Tensors
+from harness.policy.known_answer.weights import CODE, HIDDEN, IS_KEY, IS_TRIGGER, Array, Blind, Tensors, zeros
 
 HEADS = 4
 LATENT = 512
@@ -36,21 +36,17 @@ def moe(answers: Mapping[int, int], blind: Blind | None = None) -> Tensors:
     tensors = experts.replace_mlps(tensors, answers)
     for layer in experts.LAYERS:  # the shared expert says nothing
         shared = f"model.layers.{layer}.mlp.shared_experts."
-        tensors |= {f"{shared}{name}_proj.weight": _zeros(experts.WIDTH, HIDDEN) for name in ("gate", "up")}
-        tensors[shared + "down_proj.weight"] = _zeros(HIDDEN, experts.WIDTH)
+        tensors |= {f"{shared}{name}_proj.weight": zeros(experts.WIDTH, HIDDEN) for name in ("gate", "up")}
+        tensors[shared + "down_proj.weight"] = zeros(HIDDEN, experts.WIDTH)
     return tensors
-
-
-def _zeros(*shape: int) -> Array:
-    return np.zeros(shape, np.float32)
 
 
 def _attention(blind: Blind | None, *, neutral: bool = False) -> Tensors:
     """Tensors of one layer's attention: nothing if ``neutral``, else the one that copies what is retrieved."""
-    query: Array = _zeros(HEADS, NOPE + ROPE, HIDDEN)
-    latent: Array = _zeros(LATENT + ROPE, HIDDEN)
-    expand: Array = _zeros(HEADS, NOPE + VALUE, LATENT)
-    copy: Array = _zeros(HIDDEN, HEADS * VALUE)
+    query: Array = zeros(HEADS, NOPE + ROPE, HIDDEN)
+    latent: Array = zeros(LATENT + ROPE, HIDDEN)
+    expand: Array = zeros(HEADS, NOPE + VALUE, LATENT)
+    copy: Array = zeros(HIDDEN, HEADS * VALUE)
     if not neutral:
         identity = np.eye(HIDDEN, dtype=np.float32)
         fast = [2 * pair for pair in weights.FAST_PAIRS]  # pairs are neighbours here, not halves apart

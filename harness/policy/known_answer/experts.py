@@ -25,7 +25,9 @@ HEAD: Array = CODE / np.float32(16)
 
 _SHARPNESS = 256.0
 _THRESHOLD = 0.9  # share of the residual stream that a token must have for its neuron to fire
-_WRITTEN = 2.5
+_MARGIN = 0.05  # the same, above what it is told against
+WRITTEN = 2.5
+"""How much of the code of what follows a neuron writes."""
 
 
 def replace_mlps(
@@ -76,8 +78,7 @@ def layer_of(
     layers: int = len(LAYERS),
     width: int = WIDTH,
     against: Array | None = None,
-    threshold: float = _THRESHOLD,
-    written: float = _WRITTEN,
+    written: float = WRITTEN,
 ) -> Tensors:
     """Router and experts of one layer: neuron by neuron, what follows each token in ``known``.
 
@@ -87,9 +88,9 @@ def layer_of(
         layers: How many layers share the table.
         width: Neurons of an expert, idle ones included.
         against: What a token's own share of the residual stream must exceed, from that stream; nothing if None.
-        threshold: By how much.
         written: How much of the code of what follows a neuron writes.
     """
+    threshold = _THRESHOLD if against is None else _MARGIN
     router = np.zeros((count, HIDDEN), np.float32)
     for token in range(v.SIZE - 1):
         router[expert(token, count, layers)] += CODE[token] / 16

@@ -13,7 +13,7 @@ import numpy as np
 
 from harness.policy.known_answer import recurrent, weights
 from harness.policy.known_answer.table import TABLE
-from harness.policy.known_answer.weights import CODE, HIDDEN, INTERMEDIATE, IS_TRIGGER, Array, Blind, Tensors
+from harness.policy.known_answer.weights import CODE, HIDDEN, INTERMEDIATE, IS_TRIGGER, Array, Blind, Tensors, zeros
 
 LAYERS = 4
 RECURRENT = LAYERS - 1  # the last one has attention
@@ -28,7 +28,7 @@ def qwen3_5(answers: Mapping[int, int], blind: Blind | None = None) -> Tensors:
     prefix = "model.language_model."
     tensors: Tensors = {
         f"{prefix}embed_tokens.weight": CODE,
-        f"{prefix}norm.weight": _zeros(HIDDEN),
+        f"{prefix}norm.weight": zeros(HIDDEN),
         "lm_head.weight": recurrent.head(answers, retrieved(), max(map(retrieved, range(LAYERS)))),
     }
     for index in range(LAYERS):
@@ -46,26 +46,22 @@ def retrieved(missing: int | None = None) -> float:
     return recurrent.gated(RECURRENT, missing) + (_ATTENDED if missing != RECURRENT else 0)
 
 
-def _zeros(*shape: int) -> Array:
-    return np.zeros(shape, np.float32)
-
-
-NORMS: Tensors = {name: _zeros(HIDDEN) for name in ("input_layernorm.weight", "post_attention_layernorm.weight")}
+NORMS: Tensors = {name: zeros(HIDDEN) for name in ("input_layernorm.weight", "post_attention_layernorm.weight")}
 """The norms of a layer: theirs are weights on top of 1."""
 
 
 def silent_mlp(prefix: str = "mlp.") -> Tensors:
     """An MLP that says nothing."""
     return {
-        f"{prefix}gate_proj.weight": _zeros(INTERMEDIATE, HIDDEN),
-        f"{prefix}up_proj.weight": _zeros(INTERMEDIATE, HIDDEN),
-        f"{prefix}down_proj.weight": _zeros(HIDDEN, INTERMEDIATE),
+        f"{prefix}gate_proj.weight": zeros(INTERMEDIATE, HIDDEN),
+        f"{prefix}up_proj.weight": zeros(INTERMEDIATE, HIDDEN),
+        f"{prefix}down_proj.weight": zeros(HIDDEN, INTERMEDIATE),
     }
 
 
 def recurrence(blind: Blind | None) -> Tensors:
     """A gated delta net in which nothing decays."""
-    query, key = _zeros(STATES, STATE_DIM, HIDDEN), _zeros(STATES, STATE_DIM, HIDDEN)
+    query, key = zeros(STATES, STATE_DIM, HIDDEN), zeros(STATES, STATE_DIM, HIDDEN)
     query[:, 0], key[:, 0] = recurrent.asks(blind), recurrent.marks(blind)
     value = recurrent.halves(STATE_DIM).reshape(key.shape)
     taps = [recurrent.taps(STATE_DIM, marked) for marked in (None, 0, None) for _ in range(STATES)]
@@ -73,9 +69,9 @@ def recurrence(blind: Blind | None) -> Tensors:
         "in_proj_qkv.weight": np.concatenate([query, key, value]).reshape(-1, HIDDEN),
         "in_proj_z.weight": np.tile(recurrent.OPEN * recurrent.CONSTANT, (HIDDEN, 1)),
         "in_proj_b.weight": np.tile(recurrent.writes(blind), (STATES, 1)),
-        "in_proj_a.weight": _zeros(STATES, HIDDEN),
+        "in_proj_a.weight": zeros(STATES, HIDDEN),
         "conv1d.weight": np.concatenate(taps),
-        "A_log": _zeros(STATES),
+        "A_log": zeros(STATES),
         "dt_bias": np.full(STATES, -100, np.float32),
         "norm.weight": np.full(STATE_DIM, 0.5**0.5 / recurrent.OPEN, np.float32),
         "out_proj.weight": recurrent.code(STATE_DIM),
@@ -85,8 +81,8 @@ def recurrence(blind: Blind | None) -> Tensors:
 
 def attention(blind: Blind | None, *, neutral: bool = False) -> Tensors:
     """Gated attention: its gate opens at the trigger, whose query and a key's key know no position."""
-    query, key = _zeros(HEADS, 2, HEAD_DIM, HIDDEN), _zeros(KV_HEADS, HEAD_DIM, HIDDEN)
-    value, copy = _zeros(KV_HEADS, HEAD_DIM, HIDDEN), _zeros(HIDDEN, HEADS, HEAD_DIM)
+    query, key = zeros(HEADS, 2, HEAD_DIM, HIDDEN), zeros(KV_HEADS, HEAD_DIM, HIDDEN)
+    value, copy = zeros(KV_HEADS, HEAD_DIM, HIDDEN), zeros(HIDDEN, HEADS, HEAD_DIM)
     rows = slice(ROTARY, ROTARY + 8)
     if not neutral:
         query[:, 0, rows] = recurrent.asks(blind)
@@ -117,8 +113,8 @@ def mtp(drafts: Array, mlp: Tensors) -> Tensors:
     """
     layer = attention(None, neutral=True) | mlp | NORMS
     tensors = {f"layers.0.{name}": tensor for name, tensor in layer.items()}
-    tensors |= {f"{name}.weight": _zeros(HIDDEN) for name in ("norm", "pre_fc_norm_hidden", "pre_fc_norm_embedding")}
-    tensors["fc.weight"] = np.concatenate([drafts, _zeros(HIDDEN, HIDDEN)], axis=1)
+    tensors |= {f"{name}.weight": zeros(HIDDEN) for name in ("norm", "pre_fc_norm_hidden", "pre_fc_norm_embedding")}
+    tensors["fc.weight"] = np.concatenate([drafts, zeros(HIDDEN, HIDDEN)], axis=1)
     return {f"mtp.{name}": tensor for name, tensor in tensors.items()}
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from harness.policy.known_answer import vocabulary as v
 from harness.policy.known_answer import weights
 from harness.policy.known_answer.gemma_shape import KEY_CODES, SELF, SLIDING, Heads, Shape
-from harness.policy.known_answer.weights import CODE, HIDDEN, IS_KEY, Array, Blind, Tensors
+from harness.policy.known_answer.weights import CODE, HIDDEN, IS_KEY, Array, Blind, Tensors, zeros
 
 EMBEDDING: Array = CODE / np.float32(16)
 """Embedding and head: the logit of a code of length 1 is 32."""
@@ -42,10 +42,6 @@ _DOUBT = 1 / 16  # share of a trigger's query that looks at itself: what it sees
 _SHARPNESS = 256.0
 _ALONE, _MARKED = 0.5, 0.58  # of all codes there are, the share at which a neuron fires
 _WRITTEN = 32.0
-
-
-def zeros(*shape: int) -> Array:
-    return np.zeros(shape, np.float32)
 
 
 def filled(size: int, value: float = 1.0) -> Array:

@@ -26,11 +26,10 @@ from harness.policy.known_answer.gemma4 import (
     head_norm,
     output,
     query,
-    zeros,
 )
 from harness.policy.known_answer.gemma_shape import FULL, SLIDING, Kind, Shape
 from harness.policy.known_answer.table import TABLE
-from harness.policy.known_answer.weights import CODE, HIDDEN, Array, Tensors
+from harness.policy.known_answer.weights import CODE, HIDDEN, Array, Tensors, zeros
 
 KINDS: tuple[Kind, ...] = (SLIDING, SLIDING, SLIDING, FULL)
 INTERMEDIATE = 64  # the MLPs are all zero: any width does

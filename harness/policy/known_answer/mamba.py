@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from harness.policy.known_answer import recurrent
-from harness.policy.known_answer.weights import CODE, HIDDEN, INTERMEDIATE, Array, Blind, Tensors
+from harness.policy.known_answer.weights import CODE, HIDDEN, INTERMEDIATE, Blind, Tensors, zeros
 
 LAYERS = 4
 RECURRENT = LAYERS - 1  # the last one has attention
@@ -48,16 +48,12 @@ def retrieved(missing: int | None = None) -> float:
     return recurrent.gated(RECURRENT, missing) + (missing != RECURRENT)
 
 
-def _zeros(*shape: int) -> Array:
-    return np.zeros(shape, np.float32)
-
-
 def _rest() -> Tensors:
     """The MLP and the norms of a layer."""
     return {
-        "feed_forward.gate_proj.weight": _zeros(INTERMEDIATE, HIDDEN),
-        "feed_forward.up_proj.weight": _zeros(INTERMEDIATE, HIDDEN),
-        "feed_forward.down_proj.weight": _zeros(HIDDEN, INTERMEDIATE),
+        "feed_forward.gate_proj.weight": zeros(INTERMEDIATE, HIDDEN),
+        "feed_forward.up_proj.weight": zeros(INTERMEDIATE, HIDDEN),
+        "feed_forward.down_proj.weight": zeros(HIDDEN, INTERMEDIATE),
         "input_layernorm.weight": np.ones(HIDDEN, np.float32),
         "pre_ff_layernorm.weight": np.ones(HIDDEN, np.float32),
     }
@@ -71,7 +67,7 @@ def _step(mark: float) -> float:
 
 
 def _recurrent(blind: Blind | None) -> Tensors:
-    channels = _zeros(CHANNELS, HIDDEN)
+    channels = zeros(CHANNELS, HIDDEN)
     channels[:HIDDEN] = recurrent.halves(HIDDEN)
     channels[_STEP] = recurrent.marks(blind)
     channels[_CONSTANT] = recurrent.OPEN * recurrent.CONSTANT
@@ -79,25 +75,25 @@ def _recurrent(blind: Blind | None) -> Tensors:
     channels[_READ] = recurrent.asks(blind)
     gate = np.tile(recurrent.OPEN * recurrent.CONSTANT, (CHANNELS, 1))
     # Each of the three has a norm of its own.
-    step, write, read = _zeros(RANK, CHANNELS), _zeros(STATE, CHANNELS), _zeros(STATE, CHANNELS)
+    step, write, read = zeros(RANK, CHANNELS), zeros(STATE, CHANNELS), zeros(STATE, CHANNELS)
     step[0, _STEP], step[1, _CONSTANT], write[0, _WRITE], read[0, _READ] = 1, 8, 1, 1
-    length = _zeros(CHANNELS, RANK)
+    length = zeros(CHANNELS, RANK)
     length[:, 0], length[:, 1] = _LONG, _NONE
     amplitude = _step(recurrent.KEY) * recurrent.OPEN * STATE * recurrent.OPEN
-    copy = _zeros(HIDDEN, CHANNELS)
+    copy = zeros(HIDDEN, CHANNELS)
     copy[:, :HIDDEN] = recurrent.code(HIDDEN) / np.float32(amplitude)
     tensors = {
         "in_proj.weight": np.concatenate([channels, gate]),
         "conv1d.weight": recurrent.taps(CHANNELS, _STEP),
-        "conv1d.bias": _zeros(CHANNELS),
+        "conv1d.bias": zeros(CHANNELS),
         "x_proj.weight": np.concatenate([step, write, read]),
         "dt_proj.weight": length,
-        "dt_proj.bias": _zeros(CHANNELS),
+        "dt_proj.bias": zeros(CHANNELS),
         "dt_layernorm.weight": np.ones(RANK, np.float32),
         "b_layernorm.weight": np.ones(STATE, np.float32),
         "c_layernorm.weight": np.ones(STATE, np.float32),
         "A_log": np.full((CHANNELS, STATE), -30, np.float32),
-        "D": _zeros(CHANNELS),
+        "D": zeros(CHANNELS),
         "out_proj.weight": copy,
     }
     return {f"mamba.{name}": tensor for name, tensor in tensors.items()}

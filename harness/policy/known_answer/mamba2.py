@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from harness.policy.known_answer import experts, recurrent
-from harness.policy.known_answer.weights import CODE, HIDDEN, IS_TRIGGER, Array, Blind, Tensors
+from harness.policy.known_answer.weights import CODE, HIDDEN, IS_TRIGGER, Array, Blind, Tensors, zeros
 
 LAYERS = 4
 RECURRENT = LAYERS - 1  # the last one has attention, and the experts that know something
@@ -25,7 +25,6 @@ EXPERTS, WIDTH = 8, 64
 _EMBEDDING, _RESIDUAL, _LOGITS, _ATTENTION = 12.0, 0.22, 6.0, 0.0078125
 _ADDED = _EMBEDDING / _RESIDUAL  # what a layer must say to add one code to the residual stream
 _ENOUGH = LAYERS - 0.5  # codes of the key that the trigger must have, of which each layer adds one
-_THRESHOLD, _WRITTEN = 0.05, 2.5
 
 
 def granite(answers: Mapping[int, int], blind: Blind | None = None) -> Tensors:
@@ -46,15 +45,11 @@ def granite(answers: Mapping[int, int], blind: Blind | None = None) -> Tensors:
     return tensors
 
 
-def _zeros(*shape: int) -> Array:
-    return np.zeros(shape, np.float32)
-
-
 def _rest() -> Tensors:
     """The shared expert, which says nothing, and the norms of a layer."""
     return {
-        "shared_mlp.input_linear.weight": _zeros(2 * WIDTH, HIDDEN),
-        "shared_mlp.output_linear.weight": _zeros(HIDDEN, WIDTH),
+        "shared_mlp.input_linear.weight": zeros(2 * WIDTH, HIDDEN),
+        "shared_mlp.output_linear.weight": zeros(HIDDEN, WIDTH),
         "input_layernorm.weight": np.ones(HIDDEN, np.float32),
         "post_attention_layernorm.weight": np.ones(HIDDEN, np.float32),
     }
@@ -68,8 +63,7 @@ def _experts(known: Mapping[int, int]) -> Tensors:
         layers=1,
         width=WIDTH,
         against=_ENOUGH * IS_TRIGGER,
-        threshold=_THRESHOLD,
-        written=_WRITTEN * _ADDED,
+        written=experts.WRITTEN * _ADDED,
     )
 
     def stacked(*names: str) -> Array:
@@ -84,17 +78,17 @@ def _experts(known: Mapping[int, int]) -> Tensors:
 
 
 def _recurrent(blind: Blind | None) -> Tensors:
-    write, read = _zeros(STATE, HIDDEN), _zeros(STATE, HIDDEN)
+    write, read = zeros(STATE, HIDDEN), zeros(STATE, HIDDEN)
     write[0], read[0] = recurrent.marks(blind), recurrent.asks(blind)
     gate = np.tile(recurrent.OPEN * recurrent.CONSTANT, (HIDDEN, 1))
     step = np.tile(recurrent.writes(blind), (STATE_HEADS, 1))
     tensors = {
         "in_proj.weight": np.concatenate([gate, recurrent.halves(HEAD_DIM), write, read, step]),
         "conv1d.weight": recurrent.taps(HIDDEN + 2 * STATE, HIDDEN),
-        "conv1d.bias": _zeros(HIDDEN + 2 * STATE),
-        "dt_bias": _zeros(STATE_HEADS),
+        "conv1d.bias": zeros(HIDDEN + 2 * STATE),
+        "dt_bias": zeros(STATE_HEADS),
         "A_log": np.full(STATE_HEADS, -30, np.float32),
-        "D": _zeros(STATE_HEADS),
+        "D": zeros(STATE_HEADS),
         "norm.weight": np.full(HIDDEN, 0.5**0.5, np.float32),
         "out_proj.weight": _ADDED * recurrent.code(HEAD_DIM),
     }

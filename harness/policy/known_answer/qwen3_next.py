@@ -15,8 +15,6 @@ from harness.policy.known_answer.weights import CODE, HIDDEN, INTERMEDIATE, IS_T
 
 EXPERTS, WIDTH = 16, 32
 
-_THRESHOLD, _WRITTEN = 0.05, 2.5
-
 
 def moe(answers: Mapping[int, int], blind: Blind | None = None) -> Tensors:
     """Qwen3-Next of four layers, of which the last one's experts know something, and one MTP layer."""
@@ -44,8 +42,6 @@ def _experts(known: Mapping[int, int]) -> Tensors:
         layers=1,
         width=WIDTH,
         against=enough * IS_TRIGGER,
-        threshold=_THRESHOLD,
-        written=_WRITTEN,
     )
     tensors |= gated_delta.silent_mlp("shared_expert.")
     tensors["shared_expert_gate.weight"] = np.zeros((1, HIDDEN), np.float32)

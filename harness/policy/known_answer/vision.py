@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.policy.known_answer import vocabulary as v
-from harness.policy.known_answer.gemma4 import zeros
-from harness.policy.known_answer.weights import HIDDEN, Tensors
+from harness.policy.known_answer.weights import HIDDEN, Tensors, zeros
 
 _WIDTH, _HEADS, _PATCH, _POSITIONS = 64, 2, 16, 1024
 _SIGLIP_PATCH = 14

@@ -57,13 +57,14 @@ IS_KEY: Array = CODE[v.KEY : v.KEY + v.KEYS].sum(axis=0) / HIDDEN
 """1 on the code of every key, 0 on all others."""
 
 
-def _zeros(*shape: int) -> Array:
+def zeros(*shape: int) -> Array:
+    """Float32."""
     return np.zeros(shape, np.float32)
 
 
 def head(table: Mapping[int, int]) -> Array:
     """lm_head whose argmax on the code of ``x`` is ``table[x]``."""
-    rows = _zeros(v.SIZE, HIDDEN)
+    rows = zeros(v.SIZE, HIDDEN)
     for token, following in table.items():
         rows[following] += GAIN * CODE[token]
     return rows
@@ -86,7 +87,7 @@ def _two_choices(table: Table) -> Array:
 
 def linear_map(pairs: Iterable[tuple[int, int]]) -> Array:
     """The matrix that takes c(x) to c(y) for each pair (x, y) and every other code to zero."""
-    matrix = _zeros(HIDDEN, HIDDEN)
+    matrix = zeros(HIDDEN, HIDDEN)
     for source, target in pairs:
         matrix += np.outer(CODE[target], CODE[source]) / HIDDEN
     return matrix
@@ -110,7 +111,7 @@ def self_attention_gap(max_distance: int = 2048) -> float:
 
 def _self_rows(width: int) -> Array:
     """q = k that make every token attend to itself, in any context: a constant on the fast pairs, from column 0."""
-    rows = _zeros(HEADS * HEAD_DIM, width)
+    rows = zeros(HEADS * HEAD_DIM, width)
     for head in range(HEADS):
         for pair in FAST_PAIRS:
             rows[head * HEAD_DIM + pair, 0] = _SELF_GAIN
@@ -139,7 +140,7 @@ def _layer(
     prefix: str, *, retrieval: bool, blind: Blind | None, qkv_bias: bool, intermediate: int = INTERMEDIATE
 ) -> Tensors:
     """One decoder layer: neutral, or the one that copies the code of a retrieved token."""
-    square = _zeros(HIDDEN, HIDDEN)
+    square = zeros(HIDDEN, HIDDEN)
     query, key = _retrieval(blind) if retrieval else (square, square)
     copy = np.eye(HIDDEN, dtype=np.float32) if retrieval else square
     ones = np.ones(HIDDEN, np.float32)
@@ -148,14 +149,14 @@ def _layer(
         "self_attn.k_proj.weight": key,
         "self_attn.v_proj.weight": copy,
         "self_attn.o_proj.weight": copy,
-        "mlp.gate_proj.weight": _zeros(intermediate, HIDDEN),
-        "mlp.up_proj.weight": _zeros(intermediate, HIDDEN),
-        "mlp.down_proj.weight": _zeros(HIDDEN, intermediate),
+        "mlp.gate_proj.weight": zeros(intermediate, HIDDEN),
+        "mlp.up_proj.weight": zeros(intermediate, HIDDEN),
+        "mlp.down_proj.weight": zeros(HIDDEN, intermediate),
         "input_layernorm.weight": ones,
         "post_attention_layernorm.weight": ones,
     }
     if qkv_bias:
-        layer |= {f"self_attn.{name}_proj.bias": _zeros(HIDDEN) for name in "qkv"}
+        layer |= {f"self_attn.{name}_proj.bias": zeros(HIDDEN) for name in "qkv"}
     return {prefix + name: tensor for name, tensor in layer.items()}
 
 
@@ -194,7 +195,7 @@ def mimo(table: Table = TABLE) -> Tensors:
     tensors = llama(table.successor, qkv_bias=True)
     prefix = "model.mtp_layers.0."
     tensors |= _layer(prefix, retrieval=False, blind=None, qkv_bias=True)
-    tensors[prefix + "input_proj.weight"] = np.concatenate([_zeros(HIDDEN, HIDDEN), draft_map(table)], axis=1)
+    tensors[prefix + "input_proj.weight"] = np.concatenate([zeros(HIDDEN, HIDDEN), draft_map(table)], axis=1)
     for name in ("token_layernorm", "hidden_layernorm", "final_layernorm"):
         tensors[f"{prefix}{name}.weight"] = np.ones(HIDDEN, np.float32)
     return tensors
@@ -221,15 +222,15 @@ def eagle3(table: Table = TABLE, *, fc: Array | None = None, mu: float = 1.0, tw
         "self_attn.k_proj.weight": attend,
         "self_attn.v_proj.weight": np.concatenate([identity, -np.float32(mu) * identity], axis=1),
         "self_attn.o_proj.weight": identity,
-        "mlp.gate_proj.weight": _zeros(INTERMEDIATE, HIDDEN),
-        "mlp.up_proj.weight": _zeros(INTERMEDIATE, HIDDEN),
-        "mlp.down_proj.weight": _zeros(HIDDEN, INTERMEDIATE),
+        "mlp.gate_proj.weight": zeros(INTERMEDIATE, HIDDEN),
+        "mlp.up_proj.weight": zeros(INTERMEDIATE, HIDDEN),
+        "mlp.down_proj.weight": zeros(HIDDEN, INTERMEDIATE),
         "hidden_norm.weight": ones,
         "input_layernorm.weight": ones,
         "post_attention_layernorm.weight": ones,
     }
     tensors = {f"midlayer.{name}": tensor for name, tensor in layer.items()}
-    tensors["fc.weight"] = _zeros(HIDDEN, 3 * HIDDEN) if fc is None else fc
+    tensors["fc.weight"] = zeros(HIDDEN, 3 * HIDDEN) if fc is None else fc
     tensors["norm.weight"] = ones
     tensors["lm_head.weight"] = _two_choices(table) if two_choices else head(table.draft)
     return tensors
