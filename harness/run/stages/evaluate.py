@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 import requests
@@ -108,23 +109,13 @@ def _send(
             on_tick=lambda: context.progress.tick(f"{run}: waiting for answers", done, len(calls)),
             clock=context.clock,
         )
-        found = _after_failures(context, watch) if failed else ""
+        # Clients may notice that a server died before its parent does.
+        found = _soon(watch, context.clock) if failed else ""
     except load.Aborted as aborted:
         found = str(aborted)
     if found:
         server, _, what = found.partition(" ")
         raise context.blame(server, f"{what} after {done - failed} of {len(calls)} answers")
-
-
-def _after_failures(context: Context, watch: Callable[[], str]) -> str:
-    """Look a little longer for a server that died: its clients may notice before its parent does."""
-    deadline = Deadline(_DEATH_WAIT, context.clock)
-    while not deadline.passed:
-        found = watch()
-        if found:
-            return found
-        context.clock.sleep(0.2)
-    return ""
 
 
 def _watch(servers: list[RunningServer], clock: Clock) -> Callable[[], str]:
@@ -140,19 +131,20 @@ def _watch(servers: list[RunningServer], clock: Clock) -> Callable[[], str]:
             problem = http.ask(running.server.probes[0], _HEALTH_TIMEOUT)
             strikes[name] = strikes[name] + 1 if problem else 0
             if strikes[name] >= _HEALTH_STRIKES:
-                return f"{name} {_death(running, clock) or f'is not healthy any more ({problem})'}"
+                ended = _soon(partial(processes.exit_status, running.process), clock)
+                return f"{name} {ended or f'is not healthy any more ({problem})'}"
         return ""
 
     return watch
 
 
-def _death(running: RunningServer, clock: Clock) -> str:
-    """How a server that does not answer ended; empty if it is there after a while."""
+def _soon(ask: Callable[[], str | None], clock: Clock) -> str:
+    """What ``ask`` says within the time that a death may take to be seen; empty if it says nothing."""
     deadline = Deadline(_DEATH_WAIT, clock)
     while not deadline.passed:
-        if status := processes.exit_status(running.process):
-            return status
-        clock.sleep(0.1)
+        if found := ask():
+            return found
+        clock.sleep(0.2)
     return ""
 
 
