@@ -67,6 +67,12 @@ def run(session: nox.Session, *command: str) -> None:
         raise
 
 
+def command(session: nox.Session, *words: str) -> None:
+    """A command of the harness; what follows ``--`` goes to it."""
+    install(session, "harness")
+    run(session, "python", "-m", "harness", *words, *session.posargs)
+
+
 def suites() -> Iterator[tuple[str, str, str]]:
     """Suite, platform and title of every session that runs cases: whatever has a file below baselines/."""
     for folder in sorted({path.parent for path in Path("baselines").glob("*/[!_]*.toml")}):
@@ -90,8 +96,7 @@ def accept(suite: str, platform: str, about: str) -> None:
 
     @nox.session(name=f"{suite}_{platform}", tags=["accept", platform])
     def session_function(session: nox.Session) -> None:
-        install(session, "harness")
-        run(session, "python", "-m", "harness", "run", "--suite", suite, "--platform", platform, *session.posargs)
+        command(session, "run", "--suite", suite, "--platform", platform)
 
     session_function.__doc__ = about
 
@@ -127,36 +132,31 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def harness(session: nox.Session) -> None:
     """Any command of the harness, without an environment of your own: -- plan --platform cpu, -- summary runs."""
-    install(session, "harness")
-    run(session, "python", "-m", "harness", *session.posargs)
+    command(session)
 
 
 @nox.session
 def build(session: nox.Session) -> None:
     """Build an image (-- --engine NAME --platform NAME --base-image NAME); nothing happens if it is there already."""
-    install(session, "harness")
-    run(session, "python", "-m", "harness", "build", *session.posargs)
+    command(session, "build")
 
 
 @nox.session
 def rebuild_check(session: nox.Session) -> None:
     """Build an image twice without cache and compare the two, file by file where they differ."""
-    install(session, "harness")
-    run(session, "python", "-m", "harness", "rebuild-check", *session.posargs)
+    command(session, "rebuild-check")
 
 
 @nox.session
 def doctor(session: nox.Session) -> None:
     """Say what this machine can run, and of everything else why not and what to do (-- --format json, --offline)."""
-    install(session, "harness")
-    run(session, "python", "-m", "harness", "doctor", *session.posargs)
+    command(session, "doctor")
 
 
 @nox.session
 def pins(session: nox.Session) -> None:
     """Look up the digests of the base images and write them down (-- --check: change nothing, fail on a re-tag)."""
-    install(session, "harness")
-    run(session, "python", "-m", "harness", "pins", *session.posargs)
+    command(session, "pins")
 
 
 @nox.session

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socketserver
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,6 +75,19 @@ def edited(
         document = tomlkit.parse(target.read_text())
     apply({key: value for key, value in changes.items() if key.startswith("checks/")})
     return folder
+
+
+@contextmanager
+def listening(server: socketserver.BaseServer) -> Iterator[None]:
+    """Serve in a thread as long as the block lasts."""
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 import socketserver
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
+
+from tests.helpers import listening
 
 CONTAINER = "c" * 64
 
@@ -84,11 +85,5 @@ def serving(api: EngineApi, path: Path) -> Iterator[str]:
         daemon_threads = True
 
     server = Server(str(path), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
+    with listening(server):
         yield f"unix://{path}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

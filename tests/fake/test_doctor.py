@@ -25,7 +25,7 @@ from harness.policy.cases.load import load
 from harness.policy.plan import everything
 from tests.fake.engine_api import EngineApi, serving
 from tests.fake.hosts import Nvidia
-from tests.helpers import BASELINES, REPOSITORY, command, environment, harness, wait_for
+from tests.helpers import BASELINES, REPOSITORY, command, environment, harness, listening, wait_for
 
 TOKEN = "hf_" + "planted0123456789" * 2
 PASSWORD = "correct-horse"
@@ -71,11 +71,9 @@ class Answers(BaseHTTPRequestHandler):
 @pytest.fixture
 def server() -> Iterator[Scripted]:
     scripted = Scripted(200)
-    threading.Thread(target=scripted.serve_forever, daemon=True).start()
-    yield scripted
-    scripted.over.set()
-    scripted.shutdown()
-    scripted.server_close()
+    with listening(scripted):
+        yield scripted
+        scripted.over.set()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 
 from harness.policy.cases.load import load
 from tests.fake.conftest import SINGLE
-from tests.helpers import edited, harness
+from tests.helpers import edited, harness, listening
 
 COMMITS = {"some/drafter": "0123456789abcdef0123456789abcdef01234567"}
 
@@ -38,10 +37,8 @@ class Hub(BaseHTTPRequestHandler):
 def hub() -> Iterator[dict[str, str]]:
     """Environment in which that hub is the hub."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield {"HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}", "HF_HUB_OFFLINE": "0", "NO_PROXY": "127.0.0.1"}
-    server.shutdown()
-    server.server_close()
+    with listening(server):
+        yield {"HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}", "HF_HUB_OFFLINE": "0", "NO_PROXY": "127.0.0.1"}
 
 
 def drafter(folder: Path, repo: str) -> Path:

@@ -7,7 +7,6 @@ import hashlib
 import json
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from harness.mechanism import registry
-from tests.helpers import command, environment, wait_for
+from tests.helpers import command, environment, listening, wait_for
 
 BODY = b'{"schemaVersion": 2}'
 OF_BODY = f"sha256:{hashlib.sha256(BODY).hexdigest()}"
@@ -112,10 +111,8 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scripted
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")  # must not stand between us and this machine
     server = Scripted()
     server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with listening(server):
+        yield server
 
 
 def logged_in(folder: Path, script: Scripted) -> None:

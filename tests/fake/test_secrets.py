@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,7 +13,7 @@ from harness.ground.secrets import mask
 from harness.mechanism import processes
 from tests.fake.conftest import QUICK, SINGLE, SMALL
 from tests.fake_engine.install import install
-from tests.helpers import begin, edited, end, left_in, run, wait_for
+from tests.helpers import begin, edited, end, left_in, listening, run, wait_for
 
 TOKEN = "hf_" + "PlantedTokenOfATest" * 2
 OTHER = "planted-and-secret-as-well"
@@ -79,12 +78,8 @@ def hub() -> Iterator[tuple[str, set[str]]]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}", seen
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with listening(server):
+        yield f"http://127.0.0.1:{server.server_address[1]}", seen
 
 
 @pytest.mark.parametrize("as_file", [False, True], ids=["in the environment", "in a file"])
