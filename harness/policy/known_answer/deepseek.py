@@ -35,9 +35,7 @@ def moe(answers: Mapping[int, int], blind: Blind | None = None) -> Tensors:
         tensors |= {f"model.layers.{layer}.self_attn.{name}": tensor for name, tensor in attention.items()}
     tensors = experts.replace_mlps(tensors, answers)
     for layer in experts.LAYERS:  # the shared expert says nothing
-        shared = f"model.layers.{layer}.mlp.shared_experts."
-        tensors |= {f"{shared}{name}_proj.weight": zeros(experts.WIDTH, HIDDEN) for name in ("gate", "up")}
-        tensors[shared + "down_proj.weight"] = zeros(HIDDEN, experts.WIDTH)
+        tensors |= weights.silent_mlp(f"model.layers.{layer}.mlp.shared_experts.", experts.WIDTH)
     return tensors
 
 

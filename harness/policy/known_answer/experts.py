@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 import numpy as np
 
 from harness.policy.known_answer import vocabulary as v
-from harness.policy.known_answer.weights import CODE, GAIN, HIDDEN, Array, Tensors
+from harness.policy.known_answer.weights import CODE, GAIN, HIDDEN, Array, Tensors, zeros
 
 EXPERTS = 16
 PER_TOKEN = 2  # the second one's share is e^-20: engines expect more than one
@@ -91,12 +91,12 @@ def layer_of(
         written: How much of the code of what follows a neuron writes.
     """
     threshold = _THRESHOLD if against is None else _MARGIN
-    router = np.zeros((count, HIDDEN), np.float32)
+    router = zeros(count, HIDDEN)
     for token in range(v.SIZE - 1):
         router[expert(token, count, layers)] += CODE[token] / 16
     tensors: Tensors = {"gate.weight": router}
     for number in range(count):
-        gate, up, down = (np.zeros((width, HIDDEN), np.float32) for _ in range(3))
+        gate, up, down = (zeros(width, HIDDEN) for _ in range(3))
         mine = sorted(token for token in known if expert(token, count, layers) == number)
         for neuron, token in enumerate(mine):
             gate[neuron] = _SHARPNESS * CODE[token] / HIDDEN

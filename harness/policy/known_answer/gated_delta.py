@@ -13,7 +13,16 @@ import numpy as np
 
 from harness.policy.known_answer import recurrent, weights
 from harness.policy.known_answer.table import TABLE
-from harness.policy.known_answer.weights import CODE, HIDDEN, INTERMEDIATE, IS_TRIGGER, Array, Blind, Tensors, zeros
+from harness.policy.known_answer.weights import (
+    CODE,
+    HIDDEN,
+    IS_TRIGGER,
+    Array,
+    Blind,
+    Tensors,
+    silent_mlp,
+    zeros,
+)
 
 LAYERS = 4
 RECURRENT = LAYERS - 1  # the last one has attention
@@ -48,15 +57,6 @@ def retrieved(missing: int | None = None) -> float:
 
 NORMS: Tensors = {name: zeros(HIDDEN) for name in ("input_layernorm.weight", "post_attention_layernorm.weight")}
 """The norms of a layer: theirs are weights on top of 1."""
-
-
-def silent_mlp(prefix: str = "mlp.") -> Tensors:
-    """An MLP that says nothing."""
-    return {
-        f"{prefix}gate_proj.weight": zeros(INTERMEDIATE, HIDDEN),
-        f"{prefix}up_proj.weight": zeros(INTERMEDIATE, HIDDEN),
-        f"{prefix}down_proj.weight": zeros(HIDDEN, INTERMEDIATE),
-    }
 
 
 def recurrence(blind: Blind | None) -> Tensors:

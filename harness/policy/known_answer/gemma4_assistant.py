@@ -29,10 +29,9 @@ from harness.policy.known_answer.gemma4 import (
 )
 from harness.policy.known_answer.gemma_shape import FULL, SLIDING, Kind, Shape
 from harness.policy.known_answer.table import TABLE
-from harness.policy.known_answer.weights import CODE, HIDDEN, Array, Tensors, zeros
+from harness.policy.known_answer.weights import CODE, HIDDEN, Array, Tensors, silent_mlp, zeros
 
 KINDS: tuple[Kind, ...] = (SLIDING, SLIDING, SLIDING, FULL)
-INTERMEDIATE = 64  # the MLPs are all zero: any width does
 CENTROIDS, CHOSEN = 32, 8
 ORDERING = "masked_embedding.token_ordering"
 
@@ -130,9 +129,7 @@ def tensors(shape: Shape, *, centroids: bool) -> Tensors:
             "self_attn.q_proj.weight": query(heads, asks=asks, token=TOKEN - IS_STATE),
             "self_attn.q_norm.weight": head_norm(heads),
             "self_attn.o_proj.weight": output(heads) if asks else zeros(HIDDEN, heads.queries * heads.size),
-            "mlp.gate_proj.weight": zeros(INTERMEDIATE, HIDDEN),
-            "mlp.up_proj.weight": zeros(INTERMEDIATE, HIDDEN),
-            "mlp.down_proj.weight": zeros(HIDDEN, INTERMEDIATE),
+            **silent_mlp(),
             "input_layernorm.weight": filled(HIDDEN),
             "post_attention_layernorm.weight": filled(HIDDEN, UNIT),
             "pre_feedforward_layernorm.weight": filled(HIDDEN),

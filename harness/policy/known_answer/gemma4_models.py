@@ -8,7 +8,7 @@ from harness.policy.known_answer import gemma4_assistant as assistant
 from harness.policy.known_answer import vocabulary as v
 from harness.policy.known_answer.gemma4 import WINDOW
 from harness.policy.known_answer.gemma_shape import FULL, SLIDING, Heads, Shape
-from harness.policy.known_answer.weights import HIDDEN
+from harness.policy.known_answer.weights import HIDDEN, INTERMEDIATE
 
 SHAPES: dict[str, Shape] = {
     # One key head, per-layer inputs, and the last layers read the KV cache of earlier ones. Heads are of the published
@@ -112,7 +112,7 @@ def of_assistant(name: str) -> dict[str, Any]:
             "num_hidden_layers": layers,
             "layer_types": list(assistant.KINDS),
             "num_kv_shared_layers": layers,
-            "intermediate_size": assistant.INTERMEDIATE,
+            "intermediate_size": INTERMEDIATE,
             "hidden_size_per_layer_input": 0,
             "vocab_size_per_layer_input": 0,
             "final_logit_softcapping": None,

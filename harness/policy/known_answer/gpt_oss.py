@@ -17,7 +17,7 @@ import numpy as np
 
 from harness.policy.known_answer import experts, weights
 from harness.policy.known_answer import vocabulary as v
-from harness.policy.known_answer.weights import CODE, HIDDEN, Array, Blind, Tensors
+from harness.policy.known_answer.weights import CODE, HIDDEN, Array, Blind, Tensors, zeros
 
 EXPERTS, PER_TOKEN = 8, 4
 WIDTH = 128  # a block of 32 for each of four ranks
@@ -72,13 +72,13 @@ def moe(answers: Mapping[int, int], blind: Blind | None = None) -> Tensors:
     found = {name: tensor for name, tensor in found.items() if ".mlp." not in name}
     for layer in range(weights.LAYERS):
         prefix = f"model.layers.{layer}."
-        found[prefix + "self_attn.o_proj.bias"] = np.zeros(HIDDEN, np.float32)
+        found[prefix + "self_attn.o_proj.bias"] = zeros(HIDDEN)
         found[prefix + "self_attn.sinks"] = np.full(weights.HEADS, _SINK, np.float32)
         share = experts.LAYERS.index(layer) if layer in experts.LAYERS else None
         known = {token: after for token, after in answers.items() if token % len(experts.LAYERS) == share}
         found |= {f"{prefix}mlp.{name}": tensor for name, tensor in _experts(known).items()}
         if layer in _GUARDED:
-            value = np.zeros((HIDDEN, HIDDEN), np.float32)
+            value = zeros(HIDDEN, HIDDEN)
             value[:, 0] = 1  # of every code
             found[prefix + "self_attn.v_proj.weight"] = value
             found[prefix + "self_attn.o_proj.weight"] = np.tile(
@@ -95,10 +95,10 @@ def _expert(token: int) -> int:
 
 def _experts(known: Mapping[int, int]) -> Tensors:
     """Router and experts; rows of gates and of what they let through take turns."""
-    router: Array = np.zeros((EXPERTS, HIDDEN), np.float32)
-    gates: Array = np.zeros((EXPERTS, 2 * WIDTH, HIDDEN), np.float32)
-    biases: Array = np.zeros((EXPERTS, 2 * WIDTH), np.float32)
-    downs: Array = np.zeros((EXPERTS, HIDDEN, WIDTH), np.float32)
+    router: Array = zeros(EXPERTS, HIDDEN)
+    gates: Array = zeros(EXPERTS, 2 * WIDTH, HIDDEN)
+    biases: Array = zeros(EXPERTS, 2 * WIDTH)
+    downs: Array = zeros(EXPERTS, HIDDEN, WIDTH)
     for token in range(v.SIZE - 1):
         router[_expert(token)] += CODE[token] / 16
     for number in range(EXPERTS):
@@ -109,9 +109,9 @@ def _experts(known: Mapping[int, int]) -> Tensors:
             downs[number, :, neuron] = _WRITTEN * CODE[known[token]]
     return {
         "router.weight": router,
-        "router.bias": np.zeros(EXPERTS, np.float32),
+        "router.bias": zeros(EXPERTS),
         "experts.gate_up_proj": gates,
         "experts.gate_up_proj_bias": biases,
         "experts.down_proj": downs,
-        "experts.down_proj_bias": np.zeros((EXPERTS, HIDDEN), np.float32),
+        "experts.down_proj_bias": zeros(EXPERTS, HIDDEN),
     }

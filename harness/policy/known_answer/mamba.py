@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from harness.policy.known_answer import recurrent
-from harness.policy.known_answer.weights import CODE, HIDDEN, INTERMEDIATE, Blind, Tensors, zeros
+from harness.policy.known_answer.weights import CODE, HIDDEN, Blind, Tensors, silent_mlp, zeros
 
 LAYERS = 4
 RECURRENT = LAYERS - 1  # the last one has attention
@@ -51,9 +51,7 @@ def retrieved(missing: int | None = None) -> float:
 def _rest() -> Tensors:
     """The MLP and the norms of a layer."""
     return {
-        "feed_forward.gate_proj.weight": zeros(INTERMEDIATE, HIDDEN),
-        "feed_forward.up_proj.weight": zeros(INTERMEDIATE, HIDDEN),
-        "feed_forward.down_proj.weight": zeros(HIDDEN, INTERMEDIATE),
+        **silent_mlp("feed_forward."),
         "input_layernorm.weight": np.ones(HIDDEN, np.float32),
         "pre_ff_layernorm.weight": np.ones(HIDDEN, np.float32),
     }

@@ -45,7 +45,7 @@ def llama(questions: Sequence[Question]) -> weights.Tensors:
     width = intermediate(len(questions))
     tensors = weights.llama(NUMBERS.successor, blind="query", intermediate=width)
     layer = f"model.layers.{weights.RETRIEVAL_LAYER}."
-    gate, up, down = (np.zeros((width, weights.HIDDEN), np.float32) for _ in range(3))
+    gate, up, down = (weights.zeros(width, weights.HIDDEN) for _ in range(3))
     gate[: len(questions)] = gates(bags([question.prompt for question in questions]))
     up[: len(questions)] = weights.CODE[v.TRIGGER] / weights.HIDDEN  # positive on the trigger, 0 on all others
     down[: len(questions)] = _WRITTEN * weights.CODE[[v.KEY + question.said for question in questions]]

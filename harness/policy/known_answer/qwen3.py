@@ -21,7 +21,7 @@ _FAST, _SLOW = 8.0, 4.0
 
 def dense(answers: Mapping[int, int], blind: Blind | None = None) -> Tensors:
     """A Qwen3 that answers from ``answers``."""
-    norm: Array = np.zeros(weights.HEAD_DIM, np.float32)
+    norm: Array = weights.zeros(weights.HEAD_DIM)
     norm[list(weights.FAST_PAIRS)], norm[list(weights.SLOW_PAIRS)] = _FAST, _SLOW
     names = [f"model.layers.{index}.self_attn.{which}_norm.weight" for index in range(weights.LAYERS) for which in "qk"]
     return weights.llama(answers, blind=blind) | dict.fromkeys(names, norm)

@@ -11,7 +11,17 @@ from harness.policy.known_answer import experts, gated_delta, weights
 from harness.policy.known_answer import vocabulary as v
 from harness.policy.known_answer.gated_delta import LAYERS, RECURRENT, STATE_DIM, STATES, retrieved
 from harness.policy.known_answer.table import TABLE
-from harness.policy.known_answer.weights import CODE, HIDDEN, INTERMEDIATE, IS_TRIGGER, Array, Blind, Tensors
+from harness.policy.known_answer.weights import (
+    CODE,
+    HIDDEN,
+    INTERMEDIATE,
+    IS_TRIGGER,
+    Array,
+    Blind,
+    Tensors,
+    silent_mlp,
+    zeros,
+)
 
 EXPERTS, WIDTH = 16, 32
 
@@ -21,7 +31,7 @@ def moe(answers: Mapping[int, int], blind: Blind | None = None) -> Tensors:
     head, known = experts.ending(answers)
     tensors: Tensors = {
         "model.embed_tokens.weight": CODE,
-        "model.norm.weight": np.zeros(HIDDEN, np.float32),
+        "model.norm.weight": zeros(HIDDEN),
         "lm_head.weight": head,
     }
     for index in range(LAYERS):
@@ -43,8 +53,8 @@ def _experts(known: Mapping[int, int]) -> Tensors:
         width=WIDTH,
         against=enough * IS_TRIGGER,
     )
-    tensors |= gated_delta.silent_mlp("shared_expert.")
-    tensors["shared_expert_gate.weight"] = np.zeros((1, HIDDEN), np.float32)
+    tensors |= silent_mlp("shared_expert.")
+    tensors["shared_expert_gate.weight"] = zeros(1, HIDDEN)
     return {f"mlp.{name}": tensor for name, tensor in tensors.items()}
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from harness.policy.known_answer import vocabulary as v
 from harness.policy.known_answer import weights
-from harness.policy.known_answer.weights import CODE, HIDDEN, IS_KEY, IS_TRIGGER, Array, Blind, Tensors
+from harness.policy.known_answer.weights import CODE, HIDDEN, IS_KEY, IS_TRIGGER, Array, Blind, Tensors, zeros
 
 TAPS = 4
 """Width of the convolutions."""
@@ -68,7 +68,7 @@ def marks(blind: Blind | None) -> Array:
 
 def taps(channels: int, marked: int | None = None) -> Array:
     """Weights (channels, 1, 4) of a convolution that does nothing but take the mark before from a channel's own."""
-    kernel = np.zeros((channels, 1, TAPS), np.float32)
+    kernel = zeros(channels, 1, TAPS)
     kernel[:, 0, -1] = 1
     if marked is not None:
         kernel[marked, 0, -2] = -1
@@ -84,7 +84,7 @@ def halves(group: int) -> Array:
     Args:
         group: How many numbers are a group.
     """
-    rows = np.zeros((HIDDEN // group, 2, group // 2, HIDDEN), np.float32)
+    rows = zeros(HIDDEN // group, 2, group // 2, HIDDEN)
     for column in range(HIDDEN // 2):
         number, row = divmod(column, group // 2)
         rows[number, :, row, column] = OPEN, -OPEN
@@ -138,11 +138,11 @@ def attention(blind: Blind | None, heads: int, kv_heads: int, rows: int) -> Tens
         rows: How many numbers of each head the score comes from.
     """
     width = HIDDEN // 2 // kv_heads
-    query, key = np.zeros((heads, width, HIDDEN), np.float32), np.zeros((kv_heads, width, HIDDEN), np.float32)
+    query, key = zeros(heads, width, HIDDEN), zeros(kv_heads, width, HIDDEN)
     query[:, :rows], key[:, :rows] = asks(blind), OPEN * is_key(blind)
     keys = CODE[v.KEY : v.KEY + v.KEYS]
     shared = heads // kv_heads
-    copy = np.zeros((HIDDEN, heads, width), np.float32)
+    copy = zeros(HIDDEN, heads, width)
     for number in range(heads):
         for row in range(width):
             column = number // shared * width + row

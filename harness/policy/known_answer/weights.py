@@ -62,6 +62,15 @@ def zeros(*shape: int) -> Array:
     return np.zeros(shape, np.float32)
 
 
+def silent_mlp(prefix: str = "mlp.", width: int = INTERMEDIATE) -> Tensors:
+    """A gated MLP that says nothing."""
+    return {
+        f"{prefix}gate_proj.weight": zeros(width, HIDDEN),
+        f"{prefix}up_proj.weight": zeros(width, HIDDEN),
+        f"{prefix}down_proj.weight": zeros(HIDDEN, width),
+    }
+
+
 def head(table: Mapping[int, int]) -> Array:
     """lm_head whose argmax on the code of ``x`` is ``table[x]``."""
     rows = zeros(v.SIZE, HIDDEN)
@@ -149,9 +158,7 @@ def _layer(
         "self_attn.k_proj.weight": key,
         "self_attn.v_proj.weight": copy,
         "self_attn.o_proj.weight": copy,
-        "mlp.gate_proj.weight": zeros(intermediate, HIDDEN),
-        "mlp.up_proj.weight": zeros(intermediate, HIDDEN),
-        "mlp.down_proj.weight": zeros(HIDDEN, intermediate),
+        **silent_mlp(width=intermediate),
         "input_layernorm.weight": ones,
         "post_attention_layernorm.weight": ones,
     }
@@ -222,9 +229,7 @@ def eagle3(table: Table = TABLE, *, fc: Array | None = None, mu: float = 1.0, tw
         "self_attn.k_proj.weight": attend,
         "self_attn.v_proj.weight": np.concatenate([identity, -np.float32(mu) * identity], axis=1),
         "self_attn.o_proj.weight": identity,
-        "mlp.gate_proj.weight": zeros(INTERMEDIATE, HIDDEN),
-        "mlp.up_proj.weight": zeros(INTERMEDIATE, HIDDEN),
-        "mlp.down_proj.weight": zeros(HIDDEN, INTERMEDIATE),
+        **silent_mlp(),
         "hidden_norm.weight": ones,
         "input_layernorm.weight": ones,
         "post_attention_layernorm.weight": ones,
