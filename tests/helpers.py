@@ -134,10 +134,12 @@ def command(*arguments: str | Path) -> list[str]:
     return [sys.executable, "-m", "harness", *map(str, arguments)]
 
 
-def harness(*arguments: str | Path, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def harness(
+    *arguments: str | Path, env: Mapping[str, str] | None = None, cwd: Path = REPOSITORY
+) -> subprocess.CompletedProcess[str]:
     """Run one command of the harness to its end."""
     return subprocess.run(
-        command(*arguments), env=environment(env), capture_output=True, text=True, check=False, cwd=REPOSITORY
+        command(*arguments), env=environment(env), capture_output=True, text=True, check=False, cwd=cwd
     )
 
 

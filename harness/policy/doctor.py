@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -91,7 +90,7 @@ def _session(points: list[Planned], facts: Facts, runtime: str, arguments: list[
         points=len(points),
         cases=cases,
         way=way if cases else None,
-        command=shlex.join(["nox", "-s", first.session, *(["--", *arguments] if arguments else [])]) if cases else "",
+        command=facts.command(first.suite, first.platform, arguments) if cases else "",
         instead=stopped if cases else "",
         obstacles=_told_together(left),
     )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from harness.ground.domain import Device
+from harness.policy.cases.model import Platform
+from harness.policy.plan import session_of
 
 
 @dataclass(frozen=True)
@@ -164,6 +167,7 @@ class Facts:
         models: Whether a model is in the hub's cache, by ``REPO@COMMIT``.
         data: Data files by name.
         engines: By ``ENGINE-PLATFORM``.
+        noxfile: Whether Nox's sessions are at hand; what a bundle was loaded into has none.
     """
 
     python: str
@@ -183,3 +187,10 @@ class Facts:
     models: Mapping[str, bool]
     data: Mapping[str, DataFile]
     engines: Mapping[str, Source]
+    noxfile: bool = True
+
+    def command(self, suite: str, platform: Platform, arguments: Sequence[str] = ()) -> str:
+        """How the cases of a suite are run here, as a line for a shell."""
+        if not self.noxfile:
+            return shlex.join(["harness", "run", "--suite", suite, "--platform", platform, *arguments])
+        return shlex.join(["nox", "-s", session_of(suite, platform), *(["--", *arguments] if arguments else [])])

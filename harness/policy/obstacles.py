@@ -71,7 +71,7 @@ def _devices(each: Planned, facts: Facts) -> Obstacle | None:
         return None
     found = facts.accelerators.get(platform, Accelerators())
     if not found.devices:
-        here = f"; on this machine: nox -s {twin}" if (twin := _twin(each.case)) else ""
+        here = f"; on this machine: {facts.command(twin, 'cpu')}" if (twin := _twin(each.case)) else ""
         return Obstacle("devices", f"no {platform} device: {found.problem}", f"a host with {_DRIVERS[platform]}{here}")
     if len(found.devices) < needed:
         there = f"needs {needed} {platform} devices, there are {len(found.devices)}"
@@ -109,8 +109,8 @@ def _suitable(each: Planned, found: Accelerators, needed: int) -> Obstacle | Non
 
 
 def _twin(case: Case) -> str:
-    """The CPU session that shows the same kind."""
-    return "" if not case.cpu_twin or case.cpu_twin.startswith("none") else f"{case.cpu_twin.split('/')[0]}_cpu"
+    """The suite with a case that shows the same on a CPU."""
+    return "" if not case.cpu_twin or case.cpu_twin.startswith("none") else case.cpu_twin.split("/")[0]
 
 
 def _memory(each: Planned, facts: Facts) -> Obstacle | None:

@@ -64,12 +64,17 @@ class Planned:
     @property
     def session(self) -> str:
         """The Nox session that runs it."""
-        return f"{self.suite}_{self.platform}"
+        return session_of(self.suite, self.platform)
 
     @property
     def devices(self) -> int:
         """Accelerators it needs at the same time, over all servers."""
         return devices(self.case, self.platform)
+
+
+def session_of(suite: str, platform: Platform) -> str:
+    """Name of the Nox session that runs a suite."""
+    return f"{suite}_{platform}"
 
 
 def devices(case: Case, platform: Platform) -> int:

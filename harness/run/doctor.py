@@ -98,6 +98,7 @@ def gather(planned: Sequence[Planned], looking: Looking) -> Facts:
         },
         data={each.file: DataFile(data.problem(each), data.is_fetched(each)) for each in wanted_data},
         engines=engines.sources(planned, looking.options, container, deadline),
+        noxfile=Path("noxfile.py").is_file(),
         container=container,
         accelerators=there,
         network={

@@ -210,6 +210,16 @@ def test_an_index_that_answers_is_enough_for_the_cpu(server: Scripted, home: dic
     assert [path for path, _ in server.asked] == ["/simple/pip/"]
 
 
+def test_away_from_a_checkout_its_commands_are_the_harnesss_own(
+    server: Scripted, home: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "baselines").symlink_to(BASELINES)
+    env = home | {"PIP_INDEX_URL": f"{server.url}/simple"}
+    done = harness("doctor", "--suite", "eagle3", "--platform", "cpu", env=env, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1] == "eagle3_cpu: yes; run: harness run --suite eagle3 --platform cpu"
+
+
 def test_models_in_the_cache_are_found(home: dict[str, str], tmp_path: Path) -> None:
     models = [model for each in everything(load(BASELINES)) for model in each.case.models() if model.repo]
     repo, revision = next((each.repo, each.revision) for each in models if each.revision != "unresolved")

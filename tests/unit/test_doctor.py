@@ -180,6 +180,13 @@ def test_where_it_runs_is_where_it_can() -> None:
     ].command == ("nox -s eagle3_cpu")
 
 
+def test_where_there_is_no_nox_the_command_is_the_harnesss_own() -> None:
+    found = verdicts(replace(LAPTOP, noxfile=False))
+    assert found["eagle3_cpu"].command == "harness run --suite eagle3 --platform cpu"
+    (obstacle, _), *_ = found["eagle3_cuda"].obstacles
+    assert obstacle.next_step.endswith("on this machine: harness run --suite eagle3 --platform cpu")
+
+
 def test_what_needs_more_devices_than_there_are_is_left_out_by_the_command() -> None:
     two = replace(H200_HOST, accelerators={"cuda": Accelerators(H200[:2])})
     found = verdicts(two)["disagg_cuda"]
