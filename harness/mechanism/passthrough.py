@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from harness.ground.domain import Device
-from harness.mechanism import cdi
+from harness.mechanism import cdi, fabric
 
 _KFD = Path("/dev/kfd")
 _INFINIBAND = Path("/dev/infiniband")
@@ -54,7 +54,7 @@ class Passthrough:
         gpus: Ids for a device request of NVIDIA's.
         nodes: Device nodes, each at the same path inside.
         groups: Ids of the groups that may open them.
-        env: What an image's own variables must not say differently.
+        env: What an image's own variables must not say differently, and how the host's fabric is to be used.
         next_step: What to do when the engine refuses the devices.
     """
 
@@ -80,15 +80,16 @@ def plan(platform: str, devices: Sequence[Device], engine: Engine, *, infiniband
         Impossible: There is no way here.
     """
     found = _accelerators(platform, devices, engine) if devices else Passthrough()
+    found = replace(found, env={**found.env, **fabric.no_multicast()})
     if not infiniband:
         return found
-    fabric = [str(path) for path in sorted(_INFINIBAND.glob("*")) if path.is_char_device()]
-    words = f"InfiniBand: {', '.join(fabric)}" if fabric else f"InfiniBand: asked for, nothing in {_INFINIBAND}"
+    nodes = [str(path) for path in sorted(_INFINIBAND.glob("*")) if path.is_char_device()]
+    words = f"InfiniBand: {', '.join(nodes)}" if nodes else f"InfiniBand: asked for, nothing in {_INFINIBAND}"
     return replace(
         found,
         how=f"{found.how}; {words}" if found.how else words,
-        nodes=(*found.nodes, *fabric),
-        groups=tuple(sorted({*found.groups, *_groups(fabric)})),
+        nodes=(*found.nodes, *nodes),
+        groups=tuple(sorted({*found.groups, *_groups(nodes)})),
     )
 
 

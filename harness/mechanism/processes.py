@@ -23,7 +23,7 @@ from pathlib import Path
 import psutil
 
 from harness.ground import secrets
-from harness.mechanism import signals
+from harness.mechanism import fabric, signals
 
 LABEL = "INFERENCE_HARNESS_RUN"
 """Environment variable that marks every process of a run; its value is the id of the run."""
@@ -35,11 +35,8 @@ LABEL_FOLDER = "INFERENCE_HARNESS_RUN_DIRECTORY"
 _INHERITED = (
     "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "LOGNAME", "PATH", "TMPDIR", "TZ", "USER", "XDG_CACHE_HOME",
     "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "HF_HOME", "HF_HUB_CACHE",
-    "CUDA_HOME", "CUDA_PATH", "ROCM_PATH", "TORCH_SYMM_MEM_DISABLE_MULTICAST",
+    "CUDA_HOME", "CUDA_PATH", "ROCM_PATH",
 )  # fmt: skip
-
-# How the host's fabric is to be used is a fact of the host, not of a case.
-_INHERITED_PREFIXES = ("NCCL_", "NVSHMEM_", "RCCL_", "UCX_")
 
 _IMAGE = "INFERENCE_HARNESS_IMAGE"
 """Set in our images. What the environment says there is the image's doing, above all of a base that holds an engine
@@ -72,9 +69,7 @@ def environment(extra: Mapping[str, str]) -> dict[str, str]:
     kept = {
         name: value
         for name, value in os.environ.items()
-        if name in _INHERITED
-        or name.startswith(_INHERITED_PREFIXES)
-        or (_IMAGE in os.environ and not _SECRET.search(name))
+        if name in _INHERITED or fabric.says(name) or (_IMAGE in os.environ and not _SECRET.search(name))
     }
     return kept | dict(extra)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 from pydantic import TypeAdapter, ValidationError
@@ -11,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from harness.ground.clock import Deadline
 from harness.ground.domain import Server
 from harness.ground.errors import CannotJudge, UsageError
-from harness.mechanism import containers, files, processes
+from harness.mechanism import containers, fabric, files, processes
 from harness.policy.diagnosis import root_cause, tail
 from harness.policy.engines.base import EngineSpec
 from harness.policy.engines.capabilities import Capabilities, adapt, unknown
@@ -67,8 +68,9 @@ def ask(context: Context) -> None:
     context.rundir.write("capabilities", Capabilities, found)
 
 
-def spelt(context: Context, servers: Sequence[Server]) -> list[Server]:
-    """``servers`` with old spellings where the build lacks the newest one. The router is no engine: it stays as it is.
+def fitted(context: Context, servers: Sequence[Server]) -> list[Server]:
+    """``servers`` as this build takes them, on this host: with old spellings where it lacks the newest one, and with
+    what the host's fabric asks of it. The router is no engine: it stays as it is.
 
     Raises:
         CannotJudge: The build does not know what the case sets. That is no wrong input: the case may be right for a
@@ -79,7 +81,12 @@ def spelt(context: Context, servers: Sequence[Server]) -> list[Server]:
     if known is None:
         raise UsageError(f"{context.rundir.path}: nothing is prepared; start again with `harness serve`")
     roles = prepared.case.topology.roles
-    found = [adapt(each, known, engine.renames) if each.role in roles else (each, []) for each in servers]
+    asked = engine.no_multicast if fabric.SYMMETRIC_MEMORY in fabric.no_multicast() else {}
+    host = {name: value for name, value in asked.items() if known.knows(name)}
+    found = [
+        adapt(replace(each, env={**host, **each.env}), known, engine.renames) if each.role in roles else (each, [])
+        for each in servers
+    ]
     for server, translated in found:
         for new, old in translated:
             context.progress.note(f"{server.name}: {new} is {old} in this build")

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import pytest
 
+from harness.mechanism import fabric
 from tests.fake_engine.install import install
 from tests.helpers import Run, busy_ports, edited, left_in, run
 
@@ -31,6 +32,15 @@ QUICK = {"timeouts/start": 20.0, "timeouts/request": 10.0, "timeouts/stop": 5.0}
 
 class Judge(Protocol):
     def __call__(self, case: str, faults: dict[str, dict[str, Any]], changes: dict[str, Any] | None = None) -> Run: ...
+
+
+@pytest.fixture(scope="session", autouse=True)
+def silent_fabric() -> Iterator[None]:
+    """Scripted hosts say of multicast what a test says, whatever this one does."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in fabric.no_multicast():
+            patch.delenv(name)
+        yield
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,13 +20,16 @@ from tests.fake.hosts import amd as amd_files
 from tests.fake_engine.install import install
 from tests.helpers import REPOSITORY, Run, edited, left_in, run, validated
 
+ALL_REDUCE = "VLLM_FLASHINFER_ALLREDUCE_BACKEND"
 ON_GPU: dict[str, Any] = {"platforms": ["cuda"], "serve/tensor_parallel_size": 2}
 
 
-def run_with(folder: Path, changes: dict[str, Any], visible: str, *arguments: str) -> Run:
+def run_with(
+    folder: Path, changes: dict[str, Any], visible: str, *arguments: str, says: Mapping[str, str] | None = None
+) -> Run:
     cases = edited(folder / "cases", DISAGG, SMALL[DISAGG] | QUICK | ON_GPU | changes)
     python = install(folder / "engine", {})
-    env = Nvidia(folder / "host", 8).env | {"CUDA_VISIBLE_DEVICES": visible}
+    env = Nvidia(folder / "host", 8).env | {"CUDA_VISIBLE_DEVICES": visible} | dict(says or {})
     done = run(folder, "--cases", cases, "--engine-python", python, *arguments, env=env)
     assert left_in(folder) == []
     return done
@@ -37,6 +41,25 @@ def test_visible_devices_are_shared_out_and_never_used_twice(tmp_path: Path) -> 
     servers = Servers.model_validate_json((done.directory / "servers.json").read_bytes()).servers
     given = {each.server.name: each.server.env.get("CUDA_VISIBLE_DEVICES") for each in servers}
     assert given == {"prefill": "7,3", "decode": "GPU-1,0", "router": None}
+
+
+@pytest.mark.parametrize(
+    ("says", "of_case", "chosen"),
+    [
+        ({}, {}, None),
+        ({"TORCH_SYMM_MEM_DISABLE_MULTICAST": "1"}, {}, "trtllm"),
+        ({"TORCH_SYMM_MEM_DISABLE_MULTICAST": "1"}, {f"serve/env/{ALL_REDUCE}": "mnnvl"}, "mnnvl"),
+        ({"NCCL_NVLS_ENABLE": "0"}, {}, None),
+    ],
+)
+def test_a_host_without_multicast_is_no_place_for_the_all_reduce_that_needs_it(
+    tmp_path: Path, says: dict[str, str], of_case: dict[str, str], chosen: str | None
+) -> None:
+    done = run_with(tmp_path, of_case, "0,1,2,3", says=says)
+    assert done.code == 0, done.output
+    servers = Servers.model_validate_json((done.directory / "servers.json").read_bytes()).servers
+    given = {each.server.name: each.server.env.get(ALL_REDUCE) for each in servers}
+    assert given == {"prefill": chosen, "decode": chosen, "router": None}
 
 
 def test_too_few_devices_are_an_error_with_both_numbers(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from harness.ground.domain import Outcome
+from harness.mechanism import fabric
 from tests.fake.conftest import DISAGG, QUICK, SINGLE, SMALL, Judge
 from tests.fake_engine.install import SITE, install
 from tests.fake_engine.site.fake_engine import Build
@@ -98,6 +99,23 @@ def test_an_older_engine_gets_the_spelling_that_it_knows(judge: Judge) -> None:
     (line,) = [line for line in (run.directory / "commands.sh").read_text().splitlines() if line.startswith("cd ")]
     assert " VLLM_ATTENTION_BACKEND=TRITON_ATTN " in line
     assert "attention-backend" not in line
+
+
+@pytest.mark.parametrize("of_case", [False, True])
+def test_an_older_engine_goes_without_what_the_host_asks_for_but_not_without_what_a_case_sets(
+    judge: Judge, monkeypatch: pytest.MonkeyPatch, of_case: bool
+) -> None:
+    variable = "VLLM_FLASHINFER_ALLREDUCE_BACKEND"
+    monkeypatch.setenv(fabric.SYMMETRIC_MEMORY, "1")
+    older = {"variables": [name for name in Build().variables if name != variable]}
+    run = judge(SINGLE, {"build": older}, {f"serve/env/{variable}": "trtllm"} if of_case else {})
+    if of_case:
+        assert run.code == 4
+        assert f"serve.env.{variable}: no {variable}" in run.problems["serve"]
+        assert nothing_was_started(run)
+    else:
+        assert run.code == 0, run.output
+        assert variable not in (run.directory / "commands.sh").read_text()
 
 
 def test_an_engine_with_neither_spelling_is_not_started(judge: Judge) -> None:

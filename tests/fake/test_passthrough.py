@@ -135,6 +135,17 @@ def test_exactly_the_named_devices_are_asked_for(
     assert '"all"' not in json.dumps(asked)
 
 
+def test_what_the_host_says_of_multicast_holds_inside_too(
+    host: Host, api: EngineApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NCCL_NVLS_ENABLE", "0")
+    monkeypatch.setenv("NVSHMEM_DISABLE_NVLS", "0")
+    monkeypatch.setenv("NCCL_SOCKET_IFNAME", "eth0")
+    start(host, "cuda", host.devices("cuda", 1))
+    (asked,) = api.created
+    assert [each for each in asked["Env"] if "VISIBLE" not in each] == ["NCCL_NVLS_ENABLE=0"]
+
+
 def unprivileged(config: dict[str, Any]) -> None:
     assert not config.get("Privileged")
     assert config["CapDrop"] == ["ALL"]

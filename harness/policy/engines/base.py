@@ -6,7 +6,7 @@ import json
 import re
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from harness.ground.domain import Server
 from harness.policy.cases.model import Case, FlagValue, Role, Serve
@@ -66,6 +66,8 @@ class EngineSpec:
         renames: What older builds spell in another way.
         reset: Path that must answer a POST with 200 before the main run; empty if there is none.
         info: Path of a JSON document with the configuration that is in force; empty if there is none.
+        no_multicast: Environment of servers on a host whose symmetric memory is not to use NVLink multicast, as far as
+            the build knows it and the case does not say otherwise.
     """
 
     name: str
@@ -90,6 +92,7 @@ class EngineSpec:
     captured: str = ""
     reset: str = ""
     info: str = ""
+    no_multicast: Mapping[str, str] = field(default_factory=dict)
 
     def servers(self, case: Case, place: Place) -> list[Server]:
         """All servers of a case, in the order in which they are started, the router last."""

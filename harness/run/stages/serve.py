@@ -26,7 +26,7 @@ def run(context: Context) -> None:
     checkpoints = {name: checkpoint.path for name, checkpoint in prepared.checkpoints.items()}
     apart = _Apart(prepared.platform, _names(context.runtime))
     servers = context.engine.servers(prepared.case, Place(python, checkpoints, ports.Ports().take, apart))
-    servers = engine.spelt(context, servers)
+    servers = engine.fitted(context, servers)
     files.write(rundir.path / "commands.sh", _commands(servers, rundir.cwd))
     started: list[RunningServer] = []
     rundir.write("servers", Servers, Servers(servers=started))

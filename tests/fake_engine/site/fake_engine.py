@@ -98,6 +98,7 @@ class Build:
             "VLLM_CPU_KVCACHE_SPACE",
             "VLLM_CPU_OMP_THREADS_BIND",
             "VLLM_ENABLE_V1_MULTIPROCESSING",
+            "VLLM_FLASHINFER_ALLREDUCE_BACKEND",
             "VLLM_HOST_IP",
             "VLLM_KV_CACHE_LAYOUT",
             "VLLM_NIXL_SIDE_CHANNEL_HOST",
