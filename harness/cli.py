@@ -99,6 +99,7 @@ def run(
     from harness.mechanism import signals
     from harness.run.console import Console
     from harness.run.prepare import require_engine
+    from harness.run.rundir import make_folder
     from harness.run.select import select
     from harness.run.supervise import run_all
 
@@ -108,9 +109,9 @@ def run(
     options = _options(runtime, engine_python, environments, build, wait_for_devices)
     require_engine(chosen, options)
     folder = runs or _RUNS / utc_now().strftime("%Y%m%dT%H%M%SZ")
-    if folder.exists() and any(folder.iterdir()):
+    if folder.is_dir() and any(folder.iterdir()):
         raise UsageError(f"{folder}: --runs must name a new or empty folder")
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with signals.handled():
         sys.exit(run_all(chosen, folder, options, Console(), keep=keep))
 
@@ -153,13 +154,12 @@ def serve(
         try:
             prepare.run(context, options)
             _perform(context, Stage.SERVE)
+            rundir.keep()
         except BaseException:
             if context.prepared.runtime is not None:
                 with signals.deferred():
                     _perform(context, Stage.STOP)
             raise
-        # From here on the run directory stands for the run, not this process.
-        rundir.save(context.prepared.model_copy(update={"owner": None}))
 
 
 @app.command("health-wait")
@@ -214,15 +214,16 @@ def stage(name: Stage, run_directory: RunDirArgument) -> None:
 def reap(
     runs: Annotated[Path, typer.Option(help="Folder whose run directories are looked through too.")] = _RUNS,
 ) -> None:
-    """Remove what a killed harness left: found by label or by record, and nothing else."""
+    """Remove what a killed harness left: found by its label or on record, and nothing else."""
+    from harness.run.reap import Fate
     from harness.run.reap import reap as reap_all
 
     found = list(reap_all(runs))
     for each in found:
-        print(f"{'removed' if each.gone else 'STILL THERE'}: {each.what}")
+        print(f"{each.fate}: {each.what}")
     if not found:
         print("nothing of ours is left")
-    sys.exit(EXIT_PASSED if all(each.gone for each in found) else CannotJudge.exit_code)
+    sys.exit(CannotJudge.exit_code if any(each.fate is Fate.STILL_THERE for each in found) else EXIT_PASSED)
 
 
 cli_images.register(app)

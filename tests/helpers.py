@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ import tomlkit
 from lxml import etree
 
 from harness.mechanism import ports
-from harness.mechanism.processes import LABEL_FOLDER
+from harness.mechanism.labels import PROCESS
 from harness.policy.report.result import Result
 from harness.run.generate import outdated
 from harness.run.rundir import Servers
@@ -143,6 +143,12 @@ def harness(
     )
 
 
+def patched(script: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run a script that changes the harness and then calls it."""
+    argv = [sys.executable, "-c", script, *map(str, arguments)]
+    return subprocess.run(argv, env=environment(), capture_output=True, text=True, check=False, cwd=REPOSITORY)
+
+
 def run(folder: Path, *arguments: str | Path, env: Mapping[str, str] | None = None) -> Run:
     """``harness run`` with run directories below ``folder``."""
     runs = folder / "runs"
@@ -171,16 +177,23 @@ def end(process: subprocess.Popen[str], number: signal.Signals | None, folder: P
     return Run(process.returncode, output, folder / "runs")
 
 
-def left_in(folder: Path) -> list[str]:
+def living_in(folder: Path) -> list[psutil.Process]:
     """Living processes of runs below ``folder``, by their label."""
     found = []
     for process in psutil.process_iter():
-        try:
-            where = process.environ().get(LABEL_FOLDER, "")
+        with suppress(psutil.Error, OSError):
+            where = process.environ().get(PROCESS.folder, "")
             if where.startswith(str(folder)) and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(f"{process.pid} {' '.join(process.cmdline())}")
-        except (psutil.Error, OSError):
-            continue
+                found.append(process)
+    return found
+
+
+def left_in(folder: Path) -> list[str]:
+    """The same, in words."""
+    found = []
+    for process in living_in(folder):
+        with suppress(psutil.Error, OSError):
+            found.append(f"{process.pid} {' '.join(process.cmdline())}")
     return found
 
 

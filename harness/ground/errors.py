@@ -13,6 +13,8 @@ code 1 (:data:`EXIT_FAILED`).
 
 from __future__ import annotations
 
+import traceback
+
 EXIT_PASSED = 0
 EXIT_FAILED = 1
 
@@ -51,8 +53,14 @@ class CannotJudge(HarnessError):
         self.details = details
 
 
+def refused(error: OSError) -> CannotJudge:
+    """What the operating system refused, as an error of ours."""
+    details = "".join(traceback.format_exception(error))
+    return CannotJudge("the operating system refused", cause=str(error), details=details)
+
+
 class Interrupted(KeyboardInterrupt):
-    """SIGINT or SIGTERM reached the harness."""
+    """A signal that asks it to end reached the harness."""
 
     exit_code = 130
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ from docker.models.containers import Container
 from docker.types import DeviceRequest, Mount, Ulimit
 
 import docker
-from harness.ground.clock import SYSTEM_CLOCK, Clock
+from harness.ground.clock import SYSTEM_CLOCK, Clock, Deadline
 from harness.mechanism import cdi
+from harness.mechanism.labels import CONTAINER, Label
 from harness.mechanism.passthrough import Engine, Passthrough
 
-LABEL = "org.inference-harness.run"
-LABEL_FOLDER = "org.inference-harness.run-directory"
-
 _POLL = 0.25
+_KILLED = 128 + signal.SIGKILL
+_SETTLE = 5.0  # what ends a container ends the programs in it first, and only then is it said to have ended
 _TIMEOUT = 60
 
 _PODMAN_WITH_CDI = (5, 4)
@@ -39,15 +39,15 @@ class ContainerFailed(Exception):
 
 @dataclass(frozen=True)
 class Ours:
-    """A container with our label.
+    """A container that carries our label.
 
     Attributes:
         id: Of the container.
-        folder: The run directory it belongs to.
+        label: Of its run.
     """
 
     id: str
-    folder: str
+    label: Label
 
 
 @contextmanager
@@ -152,7 +152,7 @@ def start(
     image: str,
     *,
     name: str,
-    labels: Mapping[str, str],
+    label: Label,
     folder: Path,
     read_only: Sequence[Path],
     user: tuple[int, int],
@@ -170,7 +170,7 @@ def start(
     Args:
         image: Image to run.
         name: Name of the container.
-        labels: Our labels.
+        label: Of the run.
         folder: The run directory, writable.
         read_only: What it may read.
         user: User and group id inside.
@@ -190,7 +190,7 @@ def start(
             image,
             ["sleep", "infinity"],
             name=name,
-            labels=dict(labels),
+            labels=label.under(CONTAINER),
             mounts=mounts,
             user=f"{user[0]}:{user[1]}",
             group_add=[str(group) for group in devices.groups],
@@ -241,15 +241,24 @@ def execute(container: str, argv: Sequence[str], on_tick: Callable[[], None], cl
         handle = client.api.exec_create(container, list(argv))["Id"]
         client.api.exec_start(handle, detach=True)
         while True:
-            state: dict[str, Any] = client.api.exec_inspect(handle)
+            state = _exec_state(client, handle)
             on_tick()
             if not state["Running"]:
                 break
             clock.sleep(_POLL)
-        found = _find(client, container)
+        deadline = Deadline(_SETTLE if state["ExitCode"] == _KILLED else 0.0, clock)
+        while (found := _find(client, container)) and found.status == "running" and not deadline.passed:
+            clock.sleep(_POLL)
         if state["ExitCode"] is None or found is None or found.status != "running":
             raise ContainerFailed(f"container {container[:12]} ended while a stage ran in it ({_why(found)})")
         return int(state["ExitCode"])
+
+
+def _exec_state(client: docker.DockerClient, handle: str) -> dict[str, Any]:
+    try:
+        return dict(client.api.exec_inspect(handle))
+    except docker.errors.NotFound:  # its container is gone
+        return {"Running": False, "ExitCode": None}
 
 
 def _why(container: Container | None) -> str:
@@ -276,22 +285,16 @@ def remove(container: str) -> None:
         found = _find(client, container)
         if found is None:
             return
-        if LABEL not in found.labels:
-            raise ContainerFailed(f"container {container[:12]} is not ours (no label {LABEL})")
+        if Label.read(found.labels, CONTAINER) is None:
+            raise ContainerFailed(f"container {container[:12]} is not ours (no label {CONTAINER.run_id})")
         with suppress(docker.errors.NotFound):
             found.remove(force=True, v=True)
 
 
 def ours() -> list[Ours]:
-    """Every container, running or not, that carries our label."""
+    """Every container, running or not, that carries our label; none where no engine answers."""
+    if unavailable():
+        return []
     with _client() as client:
-        found = client.containers.list(all=True, filters={"label": LABEL})
-        return [Ours(str(each.id), each.labels.get(LABEL_FOLDER, "")) for each in found]
-
-
-def hand_over(folder: Path, user: tuple[int, int]) -> None:
-    """Give everything in ``folder`` to ``user``. Only root can, and only root needs to."""
-    if os.getuid() != 0 or not folder.is_dir():
-        return
-    for path in (folder, *folder.rglob("*")):
-        os.chown(path, *user, follow_symlinks=False)
+        found = client.containers.list(all=True, filters={"label": CONTAINER.run_id})
+        return [Ours(str(each.id), label) for each in found if (label := Label.read(each.labels, CONTAINER))]

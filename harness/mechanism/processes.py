@@ -24,12 +24,7 @@ import psutil
 
 from harness.ground import secrets
 from harness.mechanism import fabric, signals
-
-LABEL = "INFERENCE_HARNESS_RUN"
-"""Environment variable that marks every process of a run; its value is the id of the run."""
-
-LABEL_FOLDER = "INFERENCE_HARNESS_RUN_DIRECTORY"
-"""Environment variable beside the label: the run directory, which says who stops the run."""
+from harness.mechanism.labels import PROCESS, Label
 
 # What a server inherits. A list of names, so that no secret and no stray setting of the caller slips in.
 _INHERITED = (
@@ -81,8 +76,7 @@ def start(
     env: Mapping[str, str],
     folder: Path,
     log: Path,
-    run_id: str,
-    run_folder: Path,
+    label: Label,
 ) -> Started:
     """Start a server in a process group of its own and label it.
 
@@ -92,14 +86,13 @@ def start(
         env: What its environment has on top of the allow-list.
         folder: Where it runs.
         log: Its output is appended here.
-        run_id: Value of the label.
-        run_folder: The run directory.
+        label: Of the run.
 
     Raises:
         OSError: The program does not exist or cannot be executed.
     """
     # setproctitle overwrites the environment area that the label is read from unless told not to.
-    marks = {LABEL: run_id, LABEL_FOLDER: str(run_folder), "SPT_NOENV": "1"}
+    marks = {**label.under(PROCESS), "SPT_NOENV": "1"}
     with log.open("ab") as output:
         child = subprocess.Popen(
             argv,
@@ -186,28 +179,25 @@ def workers(server: Started) -> list[Started]:
 
 def run_of(process: psutil.Process) -> str:
     """The run directory that a process carries in its label; empty if it is none of ours."""
+    label = _label(process)
+    return label.folder if label else ""
+
+
+def _label(process: psutil.Process) -> Label | None:
     try:
-        return process.environ().get(LABEL_FOLDER, "")
+        return Label.read(process.environ(), PROCESS)
     except (psutil.Error, OSError):
-        return ""  # another user's
+        return None  # another user's: not ours
 
 
-def labels() -> dict[psutil.Process, tuple[str, str]]:
-    """Living processes that carry our label: the run's id and its directory."""
-    found = {}
-    for process in _living():
-        try:
-            environ = process.environ()
-        except (psutil.Error, OSError):
-            continue  # another user's: not ours
-        if LABEL in environ:
-            found[process] = (environ[LABEL], environ.get(LABEL_FOLDER, ""))
-    return found
+def labels() -> dict[psutil.Process, Label]:
+    """Living processes that carry our label."""
+    return {process: label for process in _living() if (label := _label(process))}
 
 
 def labelled(run_id: str) -> list[psutil.Process]:
     """Living processes that carry the label of one run."""
-    return [process for process, (found, _) in labels().items() if found == run_id]
+    return [process for process, label in labels().items() if label.run_id == run_id]
 
 
 def describe(process: psutil.Process) -> str:

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM become one exception, raised once, never between starting something and recording it."""
+"""SIGINT, SIGTERM and SIGHUP become one exception, raised once, never between starting something and recording it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from types import FrameType
 
 from harness.ground.errors import Interrupted
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass
@@ -43,13 +43,15 @@ def _deliver() -> None:
 
 @contextmanager
 def handled() -> Iterator[None]:
-    """Turn the first SIGINT or SIGTERM in this block into :class:`Interrupted`.
+    """Turn the first of the signals in this block into :class:`Interrupted`.
 
     At the end of the block, if what was raised earlier got lost. Those that follow are ignored, also after the block:
     what remains is to exit with the right code.
     """
     _state.received, _state.delivered = "", False
-    previous = {number: signal.signal(number, _handle) for number in _SIGNALS}
+    # Below nohup a terminal may go away, and is ignored.
+    wanted = [each for each in _SIGNALS if each != signal.SIGHUP or signal.getsignal(each) != signal.SIG_IGN]
+    previous = {number: signal.signal(number, _handle) for number in wanted}
     try:
         yield
         if _state.received:

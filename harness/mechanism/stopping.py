@@ -44,7 +44,7 @@ def stop(
     Args:
         servers: What was started.
         used_ports: What must be free afterwards.
-        run_id: Label to look for.
+        run_id: In the labels to look for.
         grace: Seconds between SIGTERM and SIGKILL.
         clock: For waiting.
     """

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from pathlib import Path
+from typing import IO, cast
 
 import rich.box
 import rich.console
@@ -20,11 +23,42 @@ _PLAIN_WIDTH = 200  # nobody's log is 80 columns wide, and folded numbers cannot
 _COLOURS = {Outcome.PASS: "green", Outcome.FAIL: "red", Outcome.ERROR: "magenta", Outcome.SKIPPED: "yellow"}
 
 
+class _Output:
+    """Standard output that falls silent when it can be written no more: its reader gone, its terminal, its disk full.
+
+    The verdict is in the files, and servers are to be stopped. Rich would exit, with the code of a failed check.
+    """
+
+    def __init__(self) -> None:
+        self._stream = sys.stdout  # a live line puts something else there for a while
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except OSError:
+            self._silence()
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError:
+            self._silence()
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._stream, name)
+
+    def _silence(self) -> None:
+        # What is buffered goes there too, when Python ends.
+        with Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), self._stream.fileno())
+
+
 class Console:
     """Shows events and results."""
 
     def __init__(self, console: rich.console.Console | None = None) -> None:
-        self._console = console or rich.console.Console(highlight=False, soft_wrap=True)
+        self._console = console or rich.console.Console(file=cast(IO[str], _Output()), highlight=False, soft_wrap=True)
         if not self._console.is_terminal:
             self._console.width = _PLAIN_WIDTH
         self._status: rich.status.Status | None = None

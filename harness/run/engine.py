@@ -13,6 +13,7 @@ from harness.ground.clock import Deadline
 from harness.ground.domain import Server
 from harness.ground.errors import CannotJudge, UsageError
 from harness.mechanism import containers, fabric, files, processes
+from harness.mechanism.labels import PROCESS
 from harness.policy.diagnosis import root_cause, tail
 from harness.policy.engines.base import EngineSpec
 from harness.policy.engines.capabilities import Capabilities, adapt, unknown
@@ -129,9 +130,9 @@ def execute(context: Context, arguments: Sequence[str]) -> tuple[int, str]:
     if runtime.container:
         return _in_container(context, runtime, argv, on_tick)
     # Labelled like a server, so that `harness reap` finds it after a killed harness.
-    marks = {processes.LABEL: prepared.run_id, processes.LABEL_FOLDER: str(context.rundir.path)}
+    env = processes.environment(prepared.label(context.rundir.path).under(PROCESS))
     try:
-        return processes.run(argv, env=processes.environment(marks), on_tick=on_tick)
+        return processes.run(argv, env=env, on_tick=on_tick)
     except OSError as error:
         raise CannotJudge(f"{runtime.engine_python} cannot be run", cause=str(error)) from error
 

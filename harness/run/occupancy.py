@@ -99,8 +99,8 @@ def _abandoned(folder: str) -> str:
     """Servers of the run that had the device last: they need not have touched it yet to be about to."""
     if not folder:
         return ""
-    there = [process for process, (_, where) in processes.labels().items() if where == folder]
-    ours = [] if containers.unavailable() else [each for each in containers.ours() if each.folder == folder]
+    there = [process for process, label in processes.labels().items() if label.folder == folder]
+    ours = [each for each in containers.ours() if each.label.folder == folder]
     if not there and not ours:
         return ""
     return (

@@ -14,7 +14,8 @@ import psutil
 from harness.ground.clock import utc_now
 from harness.ground.domain import Stage
 from harness.ground.errors import CannotJudge, UsageError
-from harness.mechanism import containers, devices, environments, hub, processes, signals
+from harness.mechanism import containers, devices, environments, hub, signals
+from harness.mechanism.owners import Owner
 from harness.policy import plan
 from harness.policy.cases.model import Model
 from harness.policy.diagnosis import tail
@@ -23,7 +24,7 @@ from harness.policy.protocols import datasets
 from harness.run import canary, checkpoints, engine, image, occupancy, pins, runtimes
 from harness.run.context import Context
 from harness.run.data import fetch
-from harness.run.rundir import Checkpoint, Owner, Prepared, RunDir, Runtime
+from harness.run.rundir import Checkpoint, Prepared, RunDir, Runtime
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def create(planned: Planned, path: Path) -> RunDir:
             platform=planned.platform,
             case=planned.case,
             created=utc_now().isoformat(),
-            owner=Owner(pid=os.getpid(), created=processes.created(os.getpid())),
+            owner=Owner.me(),
             host=_host() | devices.hardware(planned.platform),
         )
     )

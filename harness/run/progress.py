@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from harness.ground.clock import SYSTEM_CLOCK, Clock, utc_now
 from harness.ground.domain import Outcome, Stage
-from harness.ground.errors import CannotJudge, Interrupted
+from harness.ground.errors import CannotJudge, Interrupted, refused
 from harness.ground.secrets import mask
 from harness.run.rundir import Event, RunDir
 
 Sink = Callable[[Event], None]
 
 _RECORD_EVERY = 1.0
+
+
+def _words(error: BaseException) -> tuple[str, str]:
+    """What the record says of an exception, and the lines below it: where it happened, if nobody expected it."""
+    if isinstance(error, CannotJudge):
+        return str(error), error.details
+    if isinstance(error, Interrupted):
+        return str(error), ""
+    return f"internal error: {type(error).__name__}: {error}", "".join(traceback.format_exception(error))
 
 
 class Progress:
@@ -32,31 +42,37 @@ class Progress:
         self._stage = Stage.PREPARE
         self._began = clock.monotonic()
         self._recorded = 0.0
+        self._lost: OSError | None = None
 
     @contextmanager
     def stage(self, stage: Stage) -> Iterator[None]:
-        """Record how the stage in this block begins and ends. Exceptions pass through."""
+        """Record how the stage in this block begins and ends. Exceptions pass through, but the operating system's.
+
+        Raises:
+            CannotJudge: The operating system refused something to the stage, or a line to this record.
+        """
         self._stage, self._began, self._recorded = stage, self._clock.monotonic(), 0.0
+        self._lost = None
         self._emit(self._event("start"))
         try:
             yield
-        except CannotJudge as error:
-            self._end(Outcome.ERROR, str(error), error.details)
-            raise
-        except Interrupted as interrupt:
-            self._end(Outcome.ERROR, str(interrupt))
-            raise
+            self._whole()
+        except OSError as error:
+            ours = refused(error)
+            self._end(Outcome.ERROR, *_words(ours))
+            raise ours from error
         except BaseException as error:
-            self._end(Outcome.ERROR, f"internal error: {type(error).__name__}: {error}")
+            self._end(Outcome.ERROR, *_words(error))
             raise
         self._end(Outcome.PASS)
 
-    def broke_off(self, stage: Stage, why: str) -> None:
+    def broke_off(self, stage: Stage, error: BaseException) -> None:
         """Record that ``stage`` did not come to its end, whatever it says itself; it took until its last line."""
         elapsed = [event.elapsed for event in self._rundir.events() if event.stage is stage]
         self._stage = stage
-        event = self._event("end", text=why, outcome=Outcome.ERROR)
-        self._rundir.append(event.model_copy(update={"elapsed": elapsed[-1] if elapsed else 0.0}))
+        text, details = _words(error)
+        event = self._event("end", text=text, outcome=Outcome.ERROR, details=details)
+        self._append(event.model_copy(update={"elapsed": elapsed[-1] if elapsed else 0.0}))
 
     def note(self, text: str) -> None:
         """Say something that stays: a decision and its reason."""
@@ -68,15 +84,26 @@ class Progress:
         event = self._event("progress", text=text, done=done, total=total)
         if now - self._recorded >= _RECORD_EVERY or (total and done == total):
             self._recorded = now
-            self._rundir.append(event)
+            self._append(event)
         self._sink(event)
+
+    def _whole(self) -> None:
+        if self._lost:
+            raise self._lost
 
     def _end(self, outcome: Outcome, text: str = "", details: str = "") -> None:
         self._emit(self._event("end", text=text, outcome=outcome, details=details))
 
     def _emit(self, event: Event) -> None:
-        self._rundir.append(event)
+        self._append(event)
         self._sink(event)
+
+    def _append(self, event: Event) -> None:
+        # A disk that is full is said when the stage ends: servers are stopped first.
+        try:
+            self._rundir.append(event)
+        except OSError as error:
+            self._lost = error
 
     def _event(self, kind: str, **fields: object) -> Event:
         """An event; whoever wrote its texts, no secret is in them, nor in what is made of them: result and XML."""

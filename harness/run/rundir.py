@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from harness.ground.domain import Device, Outcome, Sample, Server, Stage, StageRecord, Usage
 from harness.ground.errors import UsageError
 from harness.mechanism import files
+from harness.mechanism.labels import Label
+from harness.mechanism.owners import Owner
 from harness.mechanism.processes import Started
 from harness.mechanism.stopping import Stopped
 from harness.policy.cases.model import Case, Platform
@@ -22,13 +24,6 @@ class Document(BaseModel):
     """A JSON file of the run directory."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Owner(Document):
-    """The harness process that will stop what a run started."""
-
-    pid: int
-    created: float
 
 
 class Runtime(Document):
@@ -85,6 +80,10 @@ class Prepared(Document):
     """Distributions of the engine's environment, as it reports them itself."""
     host: dict[str, str] = {}
 
+    def label(self, folder: Path) -> Label:
+        """What every process and container of the run in this run directory carries."""
+        return Label(self.run_id, str(folder), self.owner.text if self.owner else "")
+
 
 class RunningServer(Document):
     """A started server."""
@@ -138,6 +137,18 @@ class Event(Document):
     details: str = ""
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder that the caller named.
+
+    Raises:
+        UsageError: It cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be made: {error.strerror}; name a folder where you may write") from None
+
+
 class RunDir:
     """Paths and typed access. Documents are written beside and renamed; ``events.jsonl`` only grows."""
 
@@ -163,13 +174,13 @@ class RunDir:
         """A new run directory at ``path``.
 
         Raises:
-            UsageError: There is one already: results are never overwritten.
+            UsageError: There is one already, and results are never overwritten; or it cannot be made.
         """
         made = cls(path)
         if made.case_file.exists():
             raise UsageError(f"{path}: already a run directory; give another, or remove it")
         for folder in (made.path, made.logs, made.metrics, made.cwd):
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
         return made
 
     @property
@@ -238,6 +249,10 @@ class RunDir:
         assert found is not None, "a run directory has a case file"
         return found
 
+    def keep(self) -> None:
+        """From here on the run directory stands for the run, and no process."""
+        self.save(self.prepared().model_copy(update={"owner": None}))
+
     def save(self, prepared: Prepared) -> None:
         """Write ``case.json``."""
         self.write("case", Prepared, prepared)
@@ -261,14 +276,14 @@ class RunDir:
             file.write(event.model_dump_json(exclude_defaults=True) + "\n")
 
     def events(self) -> Iterator[Event]:
-        """Lines of ``events.jsonl``; a last line cut off by a kill is left out."""
+        """Lines of ``events.jsonl``; one that was cut off, by a kill or a full disk, is left out."""
         if not self.events_file.exists():
             return
         for line in self.events_file.read_text().splitlines():
             try:
                 yield Event.model_validate_json(line)
             except ValidationError:
-                return
+                continue
 
     def stages(self) -> list[StageRecord]:
         """How each stage ended last, in order. One that began and never ended is an error: somebody was killed."""

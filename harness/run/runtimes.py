@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 
 from harness.ground.domain import Device, Outcome, Stage
 from harness.ground.errors import CannotJudge
-from harness.mechanism import containers, passthrough, signals
+from harness.mechanism import containers, files, passthrough, signals
 from harness.mechanism.passthrough import Passthrough
 from harness.policy.cases.model import Case
 from harness.run import image, occupancy, stages
@@ -68,23 +68,28 @@ class Docker:
 
     def perform(self, stage: Stage, context: Context) -> None:
         container = context.runtime.container
-        if stage is not Stage.STOP:
-            self._execute(stage, context, container)
-            return
         try:
-            if containers.is_running(container):
+            if stage is not Stage.STOP or containers.is_running(container):
                 self._execute(stage, context, container)
+        except containers.ContainerFailed as error:
+            broken = CannotJudge(str(error))
+            context.progress.broke_off(stage, broken)
+            raise broken from error
         finally:
-            try:
-                remove_container(context.rundir.path, container)
-            except CannotJudge:
-                with context.progress.stage(stage):  # so that it is on record, and with it in the verdict
-                    raise
-            occupancy.after(context)
+            if stage is Stage.STOP:
+                self._remove(context, container)
+
+    def _remove(self, context: Context, container: str) -> None:
+        try:
+            remove_container(context.rundir.path, container)
+        except CannotJudge:
+            with context.progress.stage(Stage.STOP):  # so that it is on record, and with it in the verdict
+                raise
+        occupancy.after(context)
 
     def _execute(self, stage: Stage, context: Context, container: str) -> None:
         rundir = context.rundir
-        shown = sum(1 for _ in rundir.events())
+        shown = before = sum(1 for _ in rundir.events())
         log = rundir.log(f"harness-{stage}")
         command = f'exec {image.HARNESS} stage {stage} "$0" >"$1" 2>&1'
 
@@ -95,17 +100,16 @@ class Docker:
                 self._console.show(event)
             shown = len(events)
 
-        before = shown
-        try:
-            status = containers.execute(container, ["sh", "-c", command, str(rundir.path), str(log)], relay)
-        except containers.ContainerFailed as error:
-            with context.progress.stage(stage):
-                raise CannotJudge(str(error)) from error
+        status = containers.execute(container, ["sh", "-c", command, str(rundir.path), str(log)], relay)
         relay()
-        if status != 0:
-            raise CannotJudge(
-                _ended(list(rundir.events())[before:], stage) or f"{stage} ended with status {status}: {log}"
-            )
+        if status == 0:
+            return
+        if said := _ended(list(rundir.events())[before:], stage):
+            raise CannotJudge(said)
+        # It was killed, perhaps before its first word.
+        broken = CannotJudge(f"{stage} ended with status {status} and said nothing; its output: {log}")
+        context.progress.broke_off(stage, broken)
+        raise broken
 
 
 def _ended(events: list[Event], stage: Stage) -> str:
@@ -141,16 +145,15 @@ def start_container(rundir: RunDir, image_name: str, read_only: list[Path], devi
         CannotJudge: The engine refused.
     """
     user = (os.getuid(), os.getgid()) if os.getuid() else image.USER
-    containers.hand_over(rundir.path, user)
+    files.hand_over(rundir.path, user)
     prepared = rundir.prepared()
     home = None if prepared.platform == "cpu" else _home(image_name, user)
-    labels = {containers.LABEL: prepared.run_id, containers.LABEL_FOLDER: str(rundir.path)}
     extras = prepared.case.container
     try:
         return containers.start(
             image_name,
             name=f"inference-harness-{prepared.run_id[:12]}",
-            labels=labels,
+            label=prepared.label(rundir.path),
             folder=rundir.path,
             read_only=read_only,
             user=user,
@@ -161,7 +164,7 @@ def start_container(rundir: RunDir, image_name: str, read_only: list[Path], devi
             home=home,
         )
     except containers.ContainerFailed as error:
-        containers.hand_over(rundir.path, (os.getuid(), os.getgid()))
+        files.hand_over(rundir.path, (os.getuid(), os.getgid()))
         raise CannotJudge("the container could not be started", cause=str(error)) from error
 
 
@@ -169,7 +172,7 @@ def _home(image_name: str, user: tuple[int, int]) -> Path:
     """Where engines of an image keep the kernels they compile: the next run of the image finds them."""
     folder = cache_folder("compiled") / re.sub(r"[^\w.-]+", "_", image_name)
     folder.mkdir(parents=True, exist_ok=True)
-    containers.hand_over(folder, user)
+    files.hand_over(folder, user)
     return folder.absolute()
 
 
@@ -202,4 +205,4 @@ def remove_container(folder: Path, container: str) -> None:
     except containers.ContainerFailed as error:
         raise CannotJudge(f"container {container[:12]} could not be removed", cause=str(error)) from error
     finally:
-        containers.hand_over(folder, (os.getuid(), os.getgid()))
+        files.hand_over(folder, (os.getuid(), os.getgid()))

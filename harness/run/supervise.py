@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.ground.clock import utc_now
 from harness.ground.domain import Stage
-from harness.ground.errors import CannotJudge, Interrupted
+from harness.ground.errors import CannotJudge, Interrupted, UsageError
 from harness.mechanism import files, signals
 from harness.policy.plan import Planned
 from harness.policy.report import junit
@@ -30,17 +30,20 @@ def run_all(
 
     Writes one JUnit file for all and returns the exit code.
     """
-    results = []
-    for each in selected:
-        if each.skip:
-            results.append(_skipped(each, console))
-            continue
-        rundir = prepare.create(each, runs / each.folder)
-        results.append(run_case(rundir, options, console, keep=keep))
-        if results[-1].exit_code == Interrupted.exit_code:
-            break
-    files.write(runs / "junit.xml", junit.render(results))
-    console.line(f"junit: {runs / 'junit.xml'}")
+    results: list[Result] = []
+    try:
+        for each in selected:
+            if each.skip:
+                results.append(_skipped(each, console))
+                continue
+            rundir = prepare.create(each, runs / each.folder)
+            results.append(run_case(rundir, options, console, keep=keep))
+            if results[-1].exit_code == Interrupted.exit_code:
+                break
+    finally:
+        if results:
+            files.write(runs / "junit.xml", junit.render(results))
+            console.line(f"junit: {runs / 'junit.xml'}")
     return exit_code(results)
 
 
@@ -54,7 +57,8 @@ def run_case(rundir: RunDir, options: prepare.Options, console: Console, *, keep
     """Run one case through all its stages. Whatever happens, what was started is stopped and the verdict written."""
     context = Context(rundir, Progress(rundir, console.show))
     console.line(f"case {context.prepared.suite}/{context.prepared.name}, run directory {console.path(rundir.path)}")
-    stage, interrupted = Stage.PREPARE, ""
+    stage: Stage = Stage.PREPARE
+    broken: BaseException | None = None
     try:
         prepare.run(context, options)
         place = runtimes.of(context.runtime, console)
@@ -62,30 +66,36 @@ def run_case(rundir: RunDir, options: prepare.Options, console: Console, *, keep
             place.perform(stage, context)
     except CannotJudge:
         pass  # in events.jsonl, from which the verdict is made
-    except Interrupted as signal:
-        interrupted = str(signal)
+    except UsageError:
+        raise
+    except (Interrupted, Exception) as error:  # noqa: BLE001 # a fault of ours is on record, and other cases go on
+        broken = error
     finally:
-        result = _finish(context, console, stage, interrupted, keep=keep)
-        if not keep:
-            context.held.close()
+        try:
+            result = _finish(context, console, stage, broken, keep=keep)
+        finally:
+            if not keep:
+                context.held.close()
     console.result(result)
     return result
 
 
-def _finish(context: Context, console: Console, stage: Stage, interrupted: str, *, keep: bool) -> Result:
+def _finish(context: Context, console: Console, stage: Stage, broken: BaseException | None, *, keep: bool) -> Result:
     """Stop and judge. A signal that arrives meanwhile waits for the end, and then counts."""
     rundir = context.rundir
     try:
         with signals.deferred():
-            if keep and not interrupted:
-                rundir.save(context.prepared.model_copy(update={"owner": None}))
+            if keep and not broken:
+                rundir.keep()
                 console.line(f"kept running; stop with: harness stop {console.path(rundir.path)}")
             elif context.prepared.runtime is not None:
                 with suppress(CannotJudge):
                     runtimes.of(context.runtime, console).perform(Stage.STOP, context)
     except Interrupted as signal:
-        interrupted = str(signal)
-    if interrupted:
+        broken = signal
+    except Exception as error:  # noqa: BLE001 # as above
+        stage, broken = Stage.STOP, error
+    if broken:
         # The stage may have known nothing of it: it had ended already, or it ran in a container.
-        context.progress.broke_off(stage, interrupted)
+        context.progress.broke_off(stage, broken)
     return judge(rundir)

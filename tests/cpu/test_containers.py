@@ -8,7 +8,9 @@ import shutil
 import signal
 import stat
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,7 +19,10 @@ import pytest
 
 import docker
 from harness.ground.domain import Device, Stage
+from harness.ground.errors import CannotJudge
 from harness.mechanism import containers, driver, passthrough
+from harness.mechanism.labels import Label
+from harness.mechanism.owners import Owner
 from harness.mechanism.passthrough import Engine, Passthrough
 from harness.policy.cases.load import load
 from harness.policy.plan import everything
@@ -26,8 +31,8 @@ from harness.run.console import Console
 from harness.run.context import Context
 from harness.run.judge import judge
 from harness.run.progress import Progress
-from harness.run.rundir import Checkpoint, RunDir, Servers
-from tests.cpu.conftest import WITH_DOCKER
+from harness.run.rundir import Checkpoint, RunDir, Runtime, Servers
+from tests.cpu.conftest import SINGLE, WITH_DOCKER
 from tests.cpu.test_docker import foreign_files, ours_in
 from tests.fake.conftest import DISAGG, QUICK, SMALL
 from tests.fake.test_passthrough import unprivileged
@@ -75,7 +80,7 @@ class Started:
         self.folder.chmod(0o777)
         arguments: dict[str, Any] = {
             "name": f"inference-harness-test-{os.getpid()}",
-            "labels": {containers.LABEL: "test", containers.LABEL_FOLDER: str(self.folder)},
+            "label": Label("test", str(self.folder), Owner.me().text),
             "folder": self.folder,
             "read_only": [],
             "user": (2000, 2000),
@@ -156,7 +161,7 @@ def test_an_image_that_wants_all_devices_gets_none_that_are_not_passed(base: str
     dockerfile = f"FROM {base}\nENV NVIDIA_VISIBLE_DEVICES=all AMD_VISIBLE_DEVICES=all\n"
     client = docker.from_env()
     try:
-        client.images.build(fileobj=io.BytesIO(dockerfile.encode()), tag=name)
+        client.images.build(fileobj=io.BytesIO(dockerfile.encode()), tag=name, rm=True)
         with Started(name, tmp_path, Passthrough()) as container:
             set_to = inspected(container.id)["Config"]["Env"]
         client.images.remove(name)
@@ -176,6 +181,48 @@ def test_memory_may_be_locked_where_asked(base: str, tmp_path: Path) -> None:
         if "rlimit" not in str(error):
             raise
         pytest.skip(f"the container engine here may not raise limits itself: {error}")
+
+
+def test_what_ran_in_a_container_that_is_removed_did_not_just_end(
+    base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The program is killed first, and the engine may say for a moment that its container still runs."""
+    find = containers._find
+    with Started(base, tmp_path, Passthrough()) as container, closing(docker.from_env()) as client:
+        late = [client.containers.get(container.id)]
+        monkeypatch.setattr(containers, "_find", lambda *asked: late.pop() if late else find(*asked))
+        removing = threading.Timer(1.0, client.api.remove_container, [container.id], {"force": True})
+        removing.start()
+        with pytest.raises(containers.ContainerFailed, match="ended while a stage ran in it"):
+            containers.execute(container.id, ["sleep", "60"], lambda: None)
+        removing.join()
+        assert not late
+
+
+def test_what_is_killed_in_a_container_that_lives_on_has_its_status(base: str, tmp_path: Path) -> None:
+    with Started(base, tmp_path, Passthrough()) as container:
+        assert containers.execute(container.id, ["sh", "-c", "kill -KILL $$"], lambda: None) == 128 + signal.SIGKILL
+
+
+def test_an_engine_that_does_not_answer_in_the_end_is_on_record_and_the_container_gone(
+    base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned = next(each for each in everything(load(REPOSITORY / "baselines")) if each.id == SINGLE)
+    rundir = prepare.create(planned, tmp_path / "run")
+    context = Context(rundir, Progress(rundir, lambda _: None))
+    container = runtimes.start_container(rundir, base, [], Passthrough())
+    runtime = Runtime(kind="docker", why="", engine_python="", environment="", container=container)
+    rundir.save(rundir.prepared().model_copy(update={"runtime": runtime}))
+
+    def silent(_: str) -> bool:
+        raise containers.ContainerFailed("read timed out")
+
+    monkeypatch.setattr(containers, "is_running", silent)
+    with pytest.raises(CannotJudge, match="read timed out"):
+        runtimes.of(runtime, Console()).perform(Stage.STOP, context)
+    assert [(each.stage, each.message) for each in rundir.stages()] == [(Stage.STOP, "read timed out")]
+    assert ours_in(tmp_path) == []
+    assert foreign_files(tmp_path) == []
 
 
 def test_a_model_of_the_hubs_cache_is_whole_and_read_only(base: str, tmp_path: Path) -> None:
@@ -215,7 +262,7 @@ def fake_image(base: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     (context / "Dockerfile").write_text(f"FROM {base}\nCOPY site /opt/fake/site\nCOPY python faults.json /opt/fake/\n")
     client = docker.from_env(timeout=300)
     try:
-        client.images.build(path=str(context), tag=name)
+        client.images.build(path=str(context), tag=name, rm=True)
         yield name, "/opt/fake/python"
         client.images.remove(name)
     finally:
@@ -304,6 +351,17 @@ def test_killed_before_the_container_is_on_record_leaves_what_reap_finds(base: s
     done = harness("reap", "--runs", tmp_path, env=WITH_DOCKER)
     assert f"removed: container {container.id[:12]} of {tmp_path / 'run'}" in done.stdout
     assert ours_in(tmp_path) == []
+
+
+def test_the_container_of_a_harness_that_cannot_be_seen_is_left_alone(base: str, tmp_path: Path) -> None:
+    """As where runners in containers share one engine: neither the pid nor the run directory is known here."""
+    label = Label("test", str(tmp_path / "not" / "here"), Owner(os.getpid(), 0.0, "pid:[1]").text)
+    with Started(base, tmp_path, Passthrough(), label=label) as container:
+        done = harness("reap", "--runs", tmp_path, env=WITH_DOCKER)
+        assert done.returncode == 0, done.stderr
+        assert f"left alone: container {container.id[:12]} of {label.folder}: " in done.stdout
+        assert f"once it is gone: docker rm --force {container.id[:12]}\n" in done.stdout
+        assert containers.is_running(container.id)
 
 
 _KILLED = """

@@ -6,14 +6,16 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 import docker
 from harness.mechanism import containers
-from harness.mechanism.containers import LABEL, LABEL_FOLDER
+from harness.mechanism.labels import CONTAINER
 from harness.run import pins
 from tests.cpu.conftest import DISAGG, SINGLE, WITH_DOCKER
 from tests.helpers import begin, end, harness, run, wait_for
@@ -29,10 +31,20 @@ def ours_in(folder: Path) -> list[Any]:
     """Containers of runs below ``folder``."""
     client = docker.from_env()
     try:
-        found = client.containers.list(all=True, filters={"label": LABEL})
-        return [each for each in found if each.labels[LABEL_FOLDER].startswith(str(folder))]
+        found = client.containers.list(all=True, filters={"label": CONTAINER.run_id})
+        return [each for each in found if each.labels[CONTAINER.folder].startswith(str(folder))]
     finally:
         client.close()
+
+
+def process_in(container: Any, words: str) -> psutil.Process | None:
+    """The process of a running container that has these words in its command line."""
+    for row in container.top()["Processes"] or []:
+        with suppress(psutil.NoSuchProcess):
+            found = psutil.Process(int(row[1]))
+            if words in " ".join(found.cmdline()):
+                return found
+    return None
 
 
 def foreign_files(folder: Path) -> list[Path]:
@@ -124,7 +136,31 @@ def test_a_container_removed_behind_our_back_is_an_error(folder: Path, image_opt
     ours_in(folder)[0].remove(force=True)
     result = end(process, None, folder)
     assert result.code == 4
-    assert "health-wait" in result.problems or "serve" in result.problems
+    (message,) = result.problems.values()
+    assert "ended while a stage ran in it" in message or "No such container" in message
+
+
+def test_a_stage_killed_in_its_container_is_an_error(folder: Path, image_options: list[str]) -> None:
+    process = begin(folder, SINGLE, "--runtime", "docker", *image_options, env=WITH_DOCKER)
+    wait_for(lambda: list(folder.glob("runs/*/servers.json")), 120)
+    (container,) = ours_in(folder)
+    wait_for(lambda: process_in(container, "stage health-wait")).kill()
+    result = end(process, None, folder)
+    assert result.code == 4
+    log = folder / "runs" / "eagle3.known_answer" / "logs" / "harness-health-wait.log"
+    assert log.is_file()
+    assert result.problems == {"health-wait": f"health-wait ended with status 137 and said nothing; its output: {log}"}
+    assert foreign_files(folder) == []
+
+
+def test_a_disk_that_is_full_leaves_no_container(folder: Path, image_options: list[str]) -> None:
+    process = begin(folder, SINGLE, "--runtime", "docker", *image_options, env=WITH_DOCKER)
+    wait_for(lambda: list(folder.glob("runs/*/servers.json")), 120)
+    psutil.Process(process.pid).rlimit(psutil.RLIMIT_FSIZE, (0, 0))  # no file of the harness outside grows any more
+    result = end(process, None, folder, timeout=300)
+    assert result.code == 4, result.output
+    assert result.output.splitlines()[-1] == "harness: the operating system refused: [Errno 27] File too large"
+    assert foreign_files(folder) == []
 
 
 def test_a_container_of_somebody_else_is_never_removed(image_options: list[str]) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 import docker
 from harness.mechanism import containers
+from harness.mechanism.labels import CONTAINER
 from tests.helpers import harness
 
 WITH_DOCKER = {"DOCKER_HOST": os.environ.get("DOCKER_HOST", "")}
@@ -52,7 +53,7 @@ def doctor(*arguments: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def test_the_engine_says_what_it_is_and_is_left_alone(client: docker.DockerClient) -> None:
     def everything() -> tuple[list[str], list[str]]:
-        ours = client.containers.list(all=True, filters={"label": containers.LABEL})
+        ours = client.containers.list(all=True, filters={"label": CONTAINER.run_id})
         return sorted(str(each.id) for each in ours), sorted(volume.name for volume in client.volumes.list())
 
     before = everything()

@@ -29,6 +29,9 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 QUICK = {"timeouts/start": 20.0, "timeouts/request": 10.0, "timeouts/stop": 5.0}
 
+Prepared = tuple[Path, list[str | Path]]
+"""A folder and the arguments of a run in it."""
+
 
 class Judge(Protocol):
     def __call__(self, case: str, faults: dict[str, dict[str, Any]], changes: dict[str, Any] | None = None) -> Run: ...
@@ -58,7 +61,7 @@ def judge(tmp_path: Path) -> Iterator[Judge]:
 
 
 @pytest.fixture
-def prepared(tmp_path: Path) -> Iterator[tuple[Path, list[str | Path]]]:
+def prepared(tmp_path: Path) -> Iterator[Prepared]:
     """A folder and the arguments that run a slow, healthy, disaggregated case in it."""
     slow = {"latency": 0.2, "start_after": 0.5}
     cases = edited(tmp_path / "cases", DISAGG, SMALL[DISAGG] | QUICK)

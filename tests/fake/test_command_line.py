@@ -44,6 +44,8 @@ def test_every_option_and_command_has_a_help_text() -> None:
         (["runn"], 2, "Did you mean 'run'?"),
         (["run", "--runtime", "podman"], 2, "'podman' is not one of 'auto', 'local', 'docker'"),
         (["run", "--platform", "gpu"], 2, "--platform gpu: must be one of cpu, cuda, rocm"),
+        (["run", SINGLE, "--runs", "/dev/null/runs"], 2, "/dev/null/runs: cannot be made: Not a directory; name a"),
+        (["serve", SINGLE, "--run-dir", "/dev/null/run"], 2, "/dev/null/run: cannot be made: Not a directory; name a"),
         (["run", "--cases", "nowhere"], 2, "nowhere: no case folder"),
         (["build", "--registry", "https://mirror.test"], 2, "must be like HOST[:PORT][/PREFIX], without https://"),
         (["pins", "--pins", "nowhere.toml"], 2, "nowhere.toml: cannot be read: No such file or directory"),

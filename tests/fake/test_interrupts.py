@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,11 +13,21 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.fake.conftest import DISAGG, QUICK, SMALL
+from tests.fake.conftest import DISAGG, QUICK, SMALL, Prepared
 from tests.fake_engine.install import install
-from tests.helpers import REPOSITORY, begin, command, edited, end, environment, harness, left_in, validated, wait_for
-
-Prepared = tuple[Path, list[str | Path]]
+from tests.helpers import (
+    REPOSITORY,
+    begin,
+    command,
+    edited,
+    end,
+    environment,
+    harness,
+    left_in,
+    patched,
+    validated,
+    wait_for,
+)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
@@ -74,43 +83,6 @@ def test_two_signals_do_not_cut_the_clean_up_short(prepared: Prepared) -> None:
     assert end(process, signal.SIGTERM, folder).code == 130
 
 
-def test_reap_removes_what_a_killed_harness_left_and_nothing_else(
-    prepared: Prepared, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    folder, arguments = prepared
-    elsewhere = tmp_path_factory.mktemp("alive")
-    alive = begin(elsewhere, *arguments)
-    bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)  # vllm.entrypoints"])
-    try:
-        victim = begin(folder, *arguments)
-        wait_for(lambda: len(left_in(folder)) >= 3 and len(left_in(elsewhere)) >= 3)
-        victim.kill()
-        victim.communicate()
-        assert len(left_in(folder)) >= 3
-
-        done = harness("reap", "--runs", folder / "runs")
-        assert done.returncode == 0, done.stderr
-        assert "removed: " in done.stdout
-        assert left_in(folder) == []
-        assert len(left_in(elsewhere)) >= 3
-        assert bystander.poll() is None
-        assert "nothing of ours is left" in harness("reap", "--runs", folder / "runs").stdout
-    finally:
-        bystander.kill()
-        bystander.wait()
-        end(alive, signal.SIGTERM, elsewhere)
-
-
-def test_reap_finds_servers_whose_run_directory_is_gone(prepared: Prepared) -> None:
-    folder, arguments = prepared
-    victim = begin(folder, *arguments)
-    wait_for(lambda: len(left_in(folder)) >= 3)
-    victim.kill()
-    victim.communicate()
-    shutil.rmtree(folder / "runs")
-    assert "removed: " in harness("reap", "--runs", folder / "nothing").stdout
-
-
 _SIGNALLED_AFTER_THE_FIRST_SERVER = """
 import os, signal, sys
 number = getattr(signal, sys.argv.pop())
@@ -130,10 +102,7 @@ main()
 def test_serve_killed_between_starting_a_server_and_recording_it(prepared: Prepared, number: str, code: int) -> None:
     folder, arguments = prepared
     argv: list[str | Path] = ["serve", DISAGG, "--run-dir", folder / "stages", *arguments, number]
-    done = subprocess.run(
-        [sys.executable, "-c", _SIGNALLED_AFTER_THE_FIRST_SERVER, *map(str, argv)],
-        env=environment(), cwd=REPOSITORY, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = patched(_SIGNALLED_AFTER_THE_FIRST_SERVER, *argv)
     assert done.returncode == code, done.stderr
     if code < 0:
         assert len(left_in(folder)) == 1

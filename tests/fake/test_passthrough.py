@@ -13,6 +13,7 @@ import pytest
 from harness.ground.domain import Device
 from harness.ground.errors import CannotJudge
 from harness.mechanism import cdi, containers, passthrough
+from harness.mechanism.labels import Label
 from harness.mechanism.passthrough import Engine, Impossible
 from harness.policy.cases.load import load
 from harness.policy.plan import everything
@@ -86,7 +87,7 @@ def start(host: Host, platform: str, devices: list[Device], **options: Any) -> s
     return containers.start(
         "image",
         name="name",
-        labels={},
+        label=Label("run", str(host.folder), ""),
         folder=host.folder,
         read_only=[],
         user=(2000, 2000),

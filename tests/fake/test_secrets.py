@@ -13,7 +13,7 @@ from harness.ground.secrets import mask
 from harness.mechanism import processes
 from tests.fake.conftest import QUICK, SINGLE, SMALL
 from tests.fake_engine.install import install
-from tests.helpers import begin, edited, end, left_in, listening, run, wait_for
+from tests.helpers import begin, edited, end, left_in, listening, living_in, run, wait_for
 
 TOKEN = "hf_" + "PlantedTokenOfATest" * 2
 OTHER = "planted-and-secret-as-well"
@@ -27,24 +27,12 @@ def planted_in(folder: Path) -> list[Path]:
     return [path for path in files if any(value.encode() in path.read_bytes() for value in set(PLANTED.values()))]
 
 
-def ours(folder: Path) -> list[psutil.Process]:
-    """Processes that run below ``folder``."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get(processes.LABEL_FOLDER, "").startswith(str(folder)):
-                found.append(process)
-        except (psutil.Error, OSError):
-            continue
-    return found
-
-
 def test_no_server_no_argument_list_and_no_file_has_it(tmp_path: Path) -> None:
     cases = edited(tmp_path / "cases", SINGLE, SMALL[SINGLE] | QUICK)
     python = install(tmp_path / "engine", {"server": {"latency": 0.2}})
     process = begin(tmp_path, "--cases", cases, "--engine-python", python, env=PLANTED)
     wait_for(lambda: list(tmp_path.glob("runs/*/ready.json")))
-    servers = ours(tmp_path)
+    servers = living_in(tmp_path)
     assert servers
     for server in servers:
         assert not set(PLANTED) & set(server.environ())

@@ -109,5 +109,5 @@ def test_a_stage_that_broke_off_took_until_its_last_line(tmp_path: Path) -> None
         wait()
     with progress.stage(Stage.STOP):
         clock.sleep(10)
-    progress.broke_off(Stage.HEALTH_WAIT, "interrupted by SIGINT")
+    progress.broke_off(Stage.HEALTH_WAIT, Interrupted("SIGINT"))
     assert [(each.stage, each.seconds) for each in directory.stages()] == [(Stage.HEALTH_WAIT, 460), (Stage.STOP, 10)]

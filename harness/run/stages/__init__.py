@@ -8,9 +8,10 @@ from collections.abc import Callable
 
 from harness.ground.clock import Deadline
 from harness.ground.domain import Stage
-from harness.mechanism import files, processes
+from harness.mechanism import files
+from harness.mechanism.owners import Owner
 from harness.run.context import Context
-from harness.run.rundir import Owner, RunDir
+from harness.run.rundir import RunDir
 from harness.run.stages import evaluate, health_wait, serve, stop
 
 STAGES: dict[Stage, Callable[[Context], None]] = {
@@ -31,9 +32,10 @@ def perform(stage: Stage, context: Context) -> None:
         CannotJudge: The stage broke; its end is in ``events.jsonl``.
     """
     current = context.rundir.path / "stage.json"
-    if stage is Stage.STOP:
+    if stage is Stage.STOP:  # which writes nothing before it has stopped: the disk may be full
         _interrupt_other(context.rundir)
-    files.write(current, Owner(pid=os.getpid(), created=processes.created(os.getpid())).model_dump_json())
+    else:
+        files.write(current, Owner.me().text)
     try:
         with context.progress.stage(stage):
             STAGES[stage](context)
@@ -47,7 +49,7 @@ def _interrupt_other(rundir: RunDir) -> None:
     if other is None or other.pid == os.getpid():
         return
     deadline = Deadline(_YIELD_WAIT)
-    if processes.is_running(other.pid, other.created):
+    if other.lives:
         os.kill(other.pid, signal.SIGTERM)
-    while processes.is_running(other.pid, other.created) and not deadline.passed:
+    while other.lives and not deadline.passed:
         deadline.clock.sleep(0.1)

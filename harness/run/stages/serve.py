@@ -41,8 +41,7 @@ def run(context: Context) -> None:
                     env=server.env,
                     folder=folder,
                     log=rundir.log(server.name),
-                    run_id=prepared.run_id,
-                    run_folder=rundir.path,
+                    label=prepared.label(rundir.path),
                 )
             except OSError as error:
                 raise CannotJudge(f"{server.name} could not be started", cause=str(error)) from error

@@ -1,0 +1,99 @@
+"""What is removed after a killed harness, and what is not."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from harness.mechanism.owners import Owner
+from tests.fake.conftest import Prepared
+from tests.helpers import REPOSITORY, begin, command, end, environment, harness, left_in, wait_for
+
+
+def test_reap_removes_what_a_killed_harness_left_and_nothing_else(
+    prepared: Prepared, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder, arguments = prepared
+    elsewhere = tmp_path_factory.mktemp("alive")
+    alive = begin(elsewhere, *arguments)
+    bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)  # vllm.entrypoints"])
+    try:
+        victim = begin(folder, *arguments)
+        wait_for(lambda: len(left_in(folder)) >= 3 and len(left_in(elsewhere)) >= 3)
+        victim.kill()
+        victim.communicate()
+        assert len(left_in(folder)) >= 3
+
+        done = harness("reap", "--runs", folder / "runs")
+        assert done.returncode == 0, done.stderr
+        assert "removed: " in done.stdout
+        assert left_in(folder) == []
+        assert len(left_in(elsewhere)) >= 3
+        assert bystander.poll() is None
+        assert "nothing of ours is left" in harness("reap", "--runs", folder / "runs").stdout
+    finally:
+        bystander.kill()
+        bystander.wait()
+        end(alive, signal.SIGTERM, elsewhere)
+
+
+def test_reap_finds_servers_whose_run_directory_is_gone(prepared: Prepared) -> None:
+    folder, arguments = prepared
+    victim = begin(folder, *arguments)
+    wait_for(lambda: len(left_in(folder)) >= 3)
+    victim.kill()
+    victim.communicate()
+    shutil.rmtree(folder / "runs")
+    assert "removed: " in harness("reap", "--runs", folder / "nothing").stdout
+
+
+@pytest.mark.parametrize("seen", [True, False], ids=["run directory seen", "run directory not seen"])
+def test_a_harness_in_another_pid_namespace_is_not_taken_for_dead(prepared: Prepared, seen: bool) -> None:
+    """As in a container: its pid is another one here, and its files need not be here at all."""
+    folder, arguments = prepared
+    apart = ["unshare", "--pid", "--mount-proc", "--fork", "--kill-child"]
+    if subprocess.run([*apart, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("namespaces cannot be made here")
+    (folder / "runs").mkdir()
+    hide = "" if seen else f"mount -t tmpfs none '{folder}/runs' && "
+    script = ["sh", "-c", f'{hide}exec "$@"', "sh", *command("run", "--runs", folder / "runs", *arguments)]
+    outer = psutil.Popen([*apart, *script], env=environment(), cwd=REPOSITORY, stdout=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: len(left_in(folder)) >= 3)
+        there = left_in(folder)
+        done = harness("reap", "--runs", folder / "runs")
+        assert done.returncode == 0, done.stderr
+        (line,) = [line for line in done.stdout.splitlines() if str(folder) in line]
+        assert line.startswith("left alone: ")
+        assert "cannot be seen from here to be dead" in line
+        assert left_in(folder) == there
+        (inner,) = outer.children()
+        inner.send_signal(signal.SIGINT)
+        assert outer.wait(timeout=30) == 130
+        assert left_in(folder) == []
+        assert "nothing of ours is left" in harness("reap", "--runs", folder / "runs").stdout
+    finally:
+        if outer.is_running():
+            outer.kill()
+
+
+def test_an_owner_is_known_by_pid_time_and_namespace() -> None:
+    me = Owner.me()
+    assert Owner.parse(me.text) == me
+    assert me.lives
+    assert not me.elsewhere
+    assert not Owner(me.pid, me.created - 60, me.namespace).lives, "another process had the pid"
+    elsewhere = Owner(os.getpid(), me.created, "pid:[1]")
+    assert elsewhere.elsewhere
+    assert not elsewhere.lives
+    assert Owner.parse("") is None
+    for text in ("[]", '{"pid": 1}', "by another version"):
+        unknown = Owner.parse(text)
+        assert unknown is not None
+        assert unknown.elsewhere, "and so left alone"
