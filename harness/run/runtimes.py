@@ -91,6 +91,7 @@ class Docker:
         rundir = context.rundir
         shown = before = sum(1 for _ in rundir.events())
         log = rundir.log(f"harness-{stage}")
+        log.unlink(missing_ok=True)  # an earlier attempt's, should there be one
         command = f'exec {image.HARNESS} stage {stage} "$0" >"$1" 2>&1'
 
         def relay() -> None:
@@ -106,8 +107,9 @@ class Docker:
             return
         if said := _ended(list(rundir.events())[before:], stage):
             raise CannotJudge(said)
-        # It was killed, perhaps before its first word.
-        broken = CannotJudge(f"{stage} ended with status {status} and said nothing; its output: {log}")
+        # It was killed, perhaps before its first word, or even before it was more than a shell.
+        output = f"; its output: {log}" if log.is_file() else ""
+        broken = CannotJudge(f"{stage} ended with status {status} and said nothing{output}")
         context.progress.broke_off(stage, broken)
         raise broken
 

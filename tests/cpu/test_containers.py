@@ -204,25 +204,55 @@ def test_what_is_killed_in_a_container_that_lives_on_has_its_status(base: str, t
         assert containers.execute(container.id, ["sh", "-c", "kill -KILL $$"], lambda: None) == 128 + signal.SIGKILL
 
 
-def test_an_engine_that_does_not_answer_in_the_end_is_on_record_and_the_container_gone(
-    base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def context(base: str, tmp_path: Path) -> Iterator[Context]:
+    """A case whose container runs, with nothing in it yet."""
     planned = next(each for each in everything(load(REPOSITORY / "baselines")) if each.id == SINGLE)
     rundir = prepare.create(planned, tmp_path / "run")
-    context = Context(rundir, Progress(rundir, lambda _: None))
-    container = runtimes.start_container(rundir, base, [], Passthrough())
-    runtime = Runtime(kind="docker", why="", engine_python="", environment="", container=container)
-    rundir.save(rundir.prepared().model_copy(update={"runtime": runtime}))
+    with runtimes.container(rundir, base, []) as started:
+        runtime = Runtime(kind="docker", why="", engine_python="", environment="", container=started)
+        rundir.save(rundir.prepared().model_copy(update={"runtime": runtime}))
+        yield Context(rundir, Progress(rundir, lambda _: None))
 
+
+def broken(context: Context, stage: Stage) -> str:
+    """How a stage in its container broke, which is on record."""
+    with pytest.raises(CannotJudge) as error:
+        runtimes.of(context.runtime, Console()).perform(stage, context)
+    assert [(each.stage, each.message) for each in context.rundir.stages()] == [(stage, str(error.value))]
+    return str(error.value)
+
+
+def test_an_engine_that_does_not_answer_in_the_end_is_on_record_and_the_container_gone(
+    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def silent(_: str) -> bool:
         raise containers.ContainerFailed("read timed out")
 
     monkeypatch.setattr(containers, "is_running", silent)
-    with pytest.raises(CannotJudge, match="read timed out"):
-        runtimes.of(runtime, Console()).perform(Stage.STOP, context)
-    assert [(each.stage, each.message) for each in rundir.stages()] == [(Stage.STOP, "read timed out")]
+    assert broken(context, Stage.STOP) == "read timed out"
     assert ours_in(tmp_path) == []
     assert foreign_files(tmp_path) == []
+
+
+def test_a_stage_killed_in_its_container_is_on_record_with_what_it_printed(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(image, "HARNESS", "sh -c 'echo something; kill -KILL $$'")
+    log = context.rundir.log("harness-health-wait")
+    said = broken(context, Stage.HEALTH_WAIT)
+    assert said == f"health-wait ended with status 137 and said nothing; its output: {log}"
+    assert log.read_text() == "something\n"
+
+
+def test_a_stage_killed_before_it_could_print_points_at_no_output_not_even_an_earlier_ones(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute = containers.execute
+    killed = ["sh", "-c", "kill -KILL $$"]
+    monkeypatch.setattr(containers, "execute", lambda where, _, on_tick: execute(where, killed, on_tick))
+    context.rundir.log("harness-health-wait").write_text("of an earlier attempt")
+    assert broken(context, Stage.HEALTH_WAIT) == "health-wait ended with status 137 and said nothing"
 
 
 def test_a_model_of_the_hubs_cache_is_whole_and_read_only(base: str, tmp_path: Path) -> None:

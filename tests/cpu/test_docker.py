@@ -144,11 +144,11 @@ def test_a_stage_killed_in_its_container_is_an_error(folder: Path, image_options
     process = begin(folder, SINGLE, "--runtime", "docker", *image_options, env=WITH_DOCKER)
     wait_for(lambda: list(folder.glob("runs/*/servers.json")), 120)
     (container,) = ours_in(folder)
+    log = folder / "runs" / "eagle3.known_answer" / "logs" / "harness-health-wait.log"
+    wait_for(log.is_file)
     wait_for(lambda: process_in(container, "stage health-wait")).kill()
     result = end(process, None, folder)
     assert result.code == 4
-    log = folder / "runs" / "eagle3.known_answer" / "logs" / "harness-health-wait.log"
-    assert log.is_file()
     assert result.problems == {"health-wait": f"health-wait ended with status 137 and said nothing; its output: {log}"}
     assert foreign_files(folder) == []
 
