@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -275,20 +276,27 @@ def is_running(container: str) -> bool:
         return found is not None and found.status == "running"
 
 
-def remove(container: str) -> None:
-    """Kill and remove a container of ours; one that is gone already is fine.
+def remove(container: str, clock: Clock = SYSTEM_CLOCK) -> None:
+    """Kill and remove a container of ours; one that is gone already, or is just being removed, is fine.
 
     Raises:
         ContainerFailed: It does not carry our label, or the engine refused.
     """
     with _client() as client:
-        found = _find(client, container)
-        if found is None:
-            return
-        if Label.read(found.labels, CONTAINER) is None:
-            raise ContainerFailed(f"container {container[:12]} is not ours (no label {CONTAINER.run_id})")
-        with suppress(docker.errors.NotFound):
-            found.remove(force=True, v=True)
+        deadline = Deadline(_TIMEOUT, clock)
+        while found := _find(client, container):
+            if Label.read(found.labels, CONTAINER) is None:
+                raise ContainerFailed(f"container {container[:12]} is not ours (no label {CONTAINER.run_id})")
+            try:
+                found.remove(force=True, v=True)
+            except docker.errors.NotFound:
+                return
+            except docker.errors.APIError as error:
+                if error.status_code != HTTPStatus.CONFLICT or deadline.passed:
+                    raise
+                clock.sleep(_POLL)  # somebody else is removing it, and may fail to
+            else:
+                return
 
 
 def ours() -> list[Ours]:
@@ -296,5 +304,6 @@ def ours() -> list[Ours]:
     if unavailable():
         return []
     with _client() as client:
-        found = client.containers.list(all=True, filters={"label": CONTAINER.run_id})
+        # Other runs end meanwhile.
+        found = client.containers.list(all=True, filters={"label": CONTAINER.run_id}, ignore_removed=True)
         return [Ours(str(each.id), label) for each in found if (label := Label.read(each.labels, CONTAINER))]

@@ -31,7 +31,7 @@ def ours_in(folder: Path) -> list[Any]:
     """Containers of runs below ``folder``."""
     client = docker.from_env()
     try:
-        found = client.containers.list(all=True, filters={"label": CONTAINER.run_id})
+        found = client.containers.list(all=True, filters={"label": CONTAINER.run_id}, ignore_removed=True)
         return [each for each in found if each.labels[CONTAINER.folder].startswith(str(folder))]
     finally:
         client.close()
