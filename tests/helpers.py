@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -188,8 +188,23 @@ def living_in(folder: Path) -> list[psutil.Process]:
     return found
 
 
+def started_in(folder: Path, count: int = 3, seconds: float = 30.0) -> list[psutil.Process]:
+    """Wait until that many processes of runs below ``folder`` live, and return them.
+
+    They are to be asked themselves from then on: one that is just executing another program has no label for a moment.
+    """
+    return list(wait_for(lambda: found if len(found := living_in(folder)) >= count else None, seconds))
+
+
+def all_live(processes: Iterable[psutil.Process]) -> bool:
+    """Whether none of them has ended."""
+    with suppress(psutil.NoSuchProcess):
+        return all(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in processes)
+    return False
+
+
 def left_in(folder: Path) -> list[str]:
-    """The same, in words."""
+    """Those that live, in words."""
     found = []
     for process in living_in(folder):
         with suppress(psutil.Error, OSError):

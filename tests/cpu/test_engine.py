@@ -38,8 +38,8 @@ from tests.helpers import (
     end,
     environment,
     in_hub_cache,
-    left_in,
     run,
+    started_in,
     validated,
     wait_for,
 )
@@ -318,7 +318,7 @@ def test_a_killed_worker_is_an_error_within_ten_seconds(folder: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
 def test_a_signal_while_the_engine_starts(folder: Path, number: signal.Signals) -> None:
     process = begin(folder, DISAGG, *LOCAL)
-    wait_for(lambda: len(left_in(folder)) >= 3, 300)
+    started_in(folder, seconds=300)
     time.sleep(8.0)
     result = end(process, number, folder)
     assert result.code == 130

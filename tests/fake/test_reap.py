@@ -13,7 +13,7 @@ import pytest
 
 from harness.mechanism.owners import Owner
 from tests.fake.conftest import Prepared
-from tests.helpers import REPOSITORY, begin, command, end, environment, harness, left_in, wait_for
+from tests.helpers import REPOSITORY, all_live, begin, command, end, environment, harness, left_in, started_in
 
 
 def test_reap_removes_what_a_killed_harness_left_and_nothing_else(
@@ -25,16 +25,16 @@ def test_reap_removes_what_a_killed_harness_left_and_nothing_else(
     bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)  # vllm.entrypoints"])
     try:
         victim = begin(folder, *arguments)
-        wait_for(lambda: len(left_in(folder)) >= 3 and len(left_in(elsewhere)) >= 3)
+        orphans, spared = started_in(folder), started_in(elsewhere)
         victim.kill()
         victim.communicate()
-        assert len(left_in(folder)) >= 3
+        assert all_live(orphans)
 
         done = harness("reap", "--runs", folder / "runs")
         assert done.returncode == 0, done.stderr
         assert "removed: " in done.stdout
         assert left_in(folder) == []
-        assert len(left_in(elsewhere)) >= 3
+        assert all_live(spared)
         assert bystander.poll() is None
         assert "nothing of ours is left" in harness("reap", "--runs", folder / "runs").stdout
     finally:
@@ -46,7 +46,7 @@ def test_reap_removes_what_a_killed_harness_left_and_nothing_else(
 def test_reap_finds_servers_whose_run_directory_is_gone(prepared: Prepared) -> None:
     folder, arguments = prepared
     victim = begin(folder, *arguments)
-    wait_for(lambda: len(left_in(folder)) >= 3)
+    started_in(folder)
     victim.kill()
     victim.communicate()
     shutil.rmtree(folder / "runs")
@@ -65,14 +65,13 @@ def test_a_harness_in_another_pid_namespace_is_not_taken_for_dead(prepared: Prep
     script = ["sh", "-c", f'{hide}exec "$@"', "sh", *command("run", "--runs", folder / "runs", *arguments)]
     outer = psutil.Popen([*apart, *script], env=environment(), cwd=REPOSITORY, stdout=subprocess.DEVNULL)
     try:
-        wait_for(lambda: len(left_in(folder)) >= 3)
-        there = left_in(folder)
+        there = started_in(folder)
         done = harness("reap", "--runs", folder / "runs")
         assert done.returncode == 0, done.stderr
         (line,) = [line for line in done.stdout.splitlines() if str(folder) in line]
         assert line.startswith("left alone: ")
         assert "cannot be seen from here to be dead" in line
-        assert left_in(folder) == there
+        assert all_live(there)
         (inner,) = outer.children()
         inner.send_signal(signal.SIGINT)
         assert outer.wait(timeout=30) == 130
@@ -81,6 +80,7 @@ def test_a_harness_in_another_pid_namespace_is_not_taken_for_dead(prepared: Prep
     finally:
         if outer.is_running():
             outer.kill()
+            outer.wait()
 
 
 def test_an_owner_is_known_by_pid_time_and_namespace() -> None:

@@ -23,6 +23,7 @@ from tests.helpers import (
     harness,
     left_in,
     patched,
+    started_in,
     validated,
     wait_for,
 )
@@ -61,7 +62,7 @@ def test_a_terminal_that_is_gone_interrupts(prepared: Prepared) -> None:
     process = subprocess.Popen(argv, env=environment(), cwd=REPOSITORY, stdin=theirs, stdout=theirs, stderr=theirs)
     signal.signal(signal.SIGHUP, handler)
     os.close(theirs)
-    wait_for(lambda: len(left_in(folder)) >= 3)
+    started_in(folder)
     os.close(ours)
     assert process.wait(timeout=60) == 130
     assert left_in(folder) == []
@@ -73,7 +74,7 @@ def test_below_nohup_a_terminal_may_go(prepared: Prepared) -> None:
     folder, arguments = prepared
     argv = ["nohup", *command("run", "--runs", folder / "runs", *arguments)]
     process = subprocess.Popen(argv, env=environment(), cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
-    wait_for(lambda: len(left_in(folder)) >= 3)
+    started_in(folder)
     assert end(process, signal.SIGHUP, folder).code == 0
 
 
