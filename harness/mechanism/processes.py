@@ -126,9 +126,17 @@ def _same(started: Started) -> psutil.Process | None:
     try:
         process = psutil.Process(started.pid)
         young = abs(process.create_time() - started.created) < _CLOCK_SLACK
-        return process if young and process.status() != psutil.STATUS_ZOMBIE else None
+        return process if young and not _ended(process) else None
     except psutil.NoSuchProcess:
         return None
+
+
+def _ended(process: psutil.Process) -> bool:
+    """Whether nothing of a process runs any more.
+
+    It is a zombie once its first thread has ended; until the last one has, its ports and its devices are in use.
+    """
+    return process.status() == psutil.STATUS_ZOMBIE and process.num_threads() <= 1
 
 
 def is_running(pid: int, created: float) -> bool:
@@ -146,7 +154,7 @@ def _living() -> Iterable[psutil.Process]:
         child.poll()  # collect our own, or they stay as zombies
     for process in psutil.process_iter():
         try:
-            if process.status() != psutil.STATUS_ZOMBIE and process.pid != os.getpid():
+            if process.pid != os.getpid() and not _ended(process):
                 yield process
         except psutil.NoSuchProcess:
             continue

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import gc
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from harness.ground.domain import Probe
 from harness.ground.errors import CannotJudge
-from harness.mechanism import environments, http, images, load, ports, processes
+from harness.mechanism import environments, http, images, load, ports, processes, stopping
+from harness.mechanism.labels import Label
 from harness.run import runtimes
+from tests.helpers import wait_for
 
 
 def client(folder: Path, *, version: str, buildx: bool) -> Path:
@@ -100,6 +104,29 @@ def test_ports_in_a_row_are_free_and_given_once() -> None:
 
 def test_a_port_in_use_is_not_free(listener: socket.socket) -> None:
     assert not ports.is_free(listener.getsockname()[1])
+
+
+_WITHOUT_ITS_FIRST_THREAD = """
+import ctypes, platform, socket, threading, time
+server = socket.create_server(("127.0.0.1", 0))
+threading.Thread(target=time.sleep, args=(600,)).start()
+print(server.getsockname()[1], flush=True)
+ctypes.CDLL(None).syscall({"x86_64": 60, "aarch64": 93}[platform.machine()], 0)  # exit, of this thread alone
+"""
+
+
+def test_a_server_whose_first_thread_has_ended_is_stopped_like_any_other(tmp_path: Path) -> None:
+    """The system calls it a zombie, as it does any that ends while it waits for its other threads, and its ports."""
+    argv, log = [sys.executable, "-c", _WITHOUT_ITS_FIRST_THREAD], tmp_path / "log"
+    label = Label("a run", str(tmp_path), "")
+    server = processes.start(name="server", argv=argv, env={}, folder=tmp_path, log=log, label=label)
+    wait_for(lambda: psutil.Process(server.pid).status() == psutil.STATUS_ZOMBIE)
+    port = int(log.read_text())
+    assert not ports.is_free(port)
+    assert processes.is_running(server.pid, server.created)
+    assert stopping.stop([server], [port], label.run_id, 10.0) == stopping.Stopped()
+    assert ports.is_free(port)
+    assert not processes.is_running(server.pid, server.created)
 
 
 def test_an_environment_is_installed_once_and_again_when_its_lock_changes(tmp_path: Path) -> None:
