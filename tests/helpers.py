@@ -188,6 +188,11 @@ def living_in(folder: Path) -> list[psutil.Process]:
     return found
 
 
+def recorded(folder: Path, text: str) -> bool:
+    """Whether a run below ``folder`` has said this."""
+    return any(text in each.read_text() for each in folder.glob("runs/*/events.jsonl"))
+
+
 def started_in(folder: Path, count: int = 3, seconds: float = 30.0) -> list[psutil.Process]:
     """Wait until that many processes of runs below ``folder`` live, and return them.
 

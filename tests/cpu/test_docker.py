@@ -18,7 +18,7 @@ from harness.mechanism import containers
 from harness.mechanism.labels import CONTAINER
 from harness.run import pins
 from tests.cpu.conftest import DISAGG, SINGLE, WITH_DOCKER
-from tests.helpers import begin, end, harness, run, wait_for
+from tests.helpers import begin, end, harness, recorded, run, wait_for
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_an_interrupt_while_the_canary_asks_removes_its_container(
 ) -> None:
     env = {**WITH_DOCKER, "XDG_CACHE_HOME": str(folder / "cache")}
     process = begin(folder, DISAGG, "--runtime", "docker", *image_options, env=env)
-    wait_for(lambda: any("canary: importing" in each.read_text() for each in folder.glob("runs/*/events.jsonl")), 300)
+    wait_for(lambda: recorded(folder, "canary: importing"), 300)
     assert len(ours_in(folder)) == 1
     result = end(process, number, folder)
     assert result.code == 130, result.output

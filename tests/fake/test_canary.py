@@ -13,7 +13,7 @@ import pytest
 from harness.policy.datasets import MT_BENCH
 from tests.fake.conftest import DISAGG, QUICK, SINGLE, SMALL, Judge
 from tests.fake_engine.install import install
-from tests.helpers import begin, edited, end, harness, left_in, run, validated, wait_for
+from tests.helpers import begin, edited, end, harness, left_in, recorded, run, validated, wait_for
 
 
 @pytest.fixture(autouse=True)
@@ -125,8 +125,7 @@ def test_killed_half_way(tmp_path: Path, number: signal.Signals) -> None:
     cases = edited(tmp_path / "cases", DISAGG, SMALL[DISAGG] | QUICK)
     python = install(tmp_path / "engine", {"nixl": {"slow": 60.0}})
     process = begin(tmp_path, "--cases", cases, "--engine-python", python, env=env)
-    wait_for(lambda: "canary: importing" in "".join(each.read_text() for each in tmp_path.glob("runs/*/events.jsonl")))
-    wait_for(lambda: left_in(tmp_path))
+    wait_for(lambda: recorded(tmp_path, "canary: importing") and left_in(tmp_path))
     result = end(process, number, tmp_path)
     if number is signal.SIGKILL:
         assert "removed: " in harness("reap", "--runs", tmp_path / "runs").stdout

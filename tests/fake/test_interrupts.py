@@ -25,6 +25,7 @@ from tests.helpers import (
     harness,
     left_in,
     patched,
+    recorded,
     validated,
     wait_for,
 )
@@ -50,8 +51,7 @@ def test_killed_while_the_engine_is_asked_for_its_flags(tmp_path: Path, number: 
     cases = edited(tmp_path / "cases", DISAGG, SMALL[DISAGG] | QUICK)
     python = install(tmp_path / "engine", {"build": {"asked_for": 60.0}})
     process = begin(tmp_path, "--cases", cases, "--engine-python", python)
-    wait_for(lambda: left_in(tmp_path))
-    time.sleep(0.5)
+    wait_for(lambda: recorded(tmp_path, "asking vllm for its flags") and left_in(tmp_path))
     process.send_signal(number)
     output, _ = process.communicate(timeout=30)
     if number is signal.SIGKILL:

@@ -19,7 +19,7 @@ from harness.run.rundir import Servers
 from tests.fake.conftest import ONE_POINT, QUICK, SMALL
 from tests.fake.hosts import Nvidia
 from tests.fake_engine.install import install
-from tests.helpers import Run, begin, edited, end, harness, left_in, run, wait_for
+from tests.helpers import Run, begin, edited, end, harness, left_in, recorded, run, wait_for
 
 GPU: dict[str, Any] = SMALL[ONE_POINT] | QUICK | {"platforms": ["cuda"]}
 
@@ -83,7 +83,7 @@ def test_a_second_run_waits_if_it_is_told_to(tmp_path: Path, running: tuple[Nvid
         "60",
         env=host.env | {"CUDA_VISIBLE_DEVICES": "0"},
     )
-    wait_for(lambda: any("waiting for 1 devices" in path.read_text() for path in tmp_path.glob("runs/*/events.jsonl")))
+    wait_for(lambda: recorded(tmp_path, "waiting for 1 devices"))
     end(first, signal.SIGTERM, tmp_path / "first")
     done = end(second, None, tmp_path)
     assert done.code == 0, done.output
@@ -107,7 +107,7 @@ def test_a_killed_run_holds_no_lock_and_its_servers_are_named(
 def test_a_waiting_run_can_be_interrupted(tmp_path: Path, running: tuple[Nvidia, subprocess.Popen[str]]) -> None:
     env = running[0].env | {"CUDA_VISIBLE_DEVICES": "0"}
     second = begin(tmp_path, *arguments(tmp_path), "--wait-for-devices", "60", env=env)
-    wait_for(lambda: any("waiting for 1 devices" in path.read_text() for path in tmp_path.glob("runs/*/events.jsonl")))
+    wait_for(lambda: recorded(tmp_path, "waiting for 1 devices"))
     assert end(second, signal.SIGINT, tmp_path).code == 130
 
 
