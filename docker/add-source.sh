@@ -24,4 +24,7 @@ mkdir -p "$data"
 cp "$here"/data/* "$data"
 chmod 644 "$data"/*
 cd "$data"
-sha256sum --check --quiet SHA256SUMS
+# Empty where the building host had no data at hand, which `sha256sum --check` calls an error.
+if [ -s SHA256SUMS ]; then
+  sha256sum --check --quiet SHA256SUMS
+fi
