@@ -21,7 +21,8 @@ def first(*places):
     sys.exit("none of these exists: " + ", ".join(places))
 
 def options_of(parser):
-    return {option for action in parser._actions for option in action.option_strings}
+    # What it takes, which is more than what its actions show: vLLM 0.33 hides --no-enable-x and still takes it.
+    return {*parser._option_string_actions, *(each for action in parser._actions for each in action.option_strings)}
 
 def read_directly(package):
     # Not every variable is in an engine's register: some are read where they are used.

@@ -17,7 +17,7 @@ _DRAFTER = "drafter"
 _MODULE = "vllm.entrypoints.openai.api_server"
 _ROUTER_MODULE = "vllm_router.launch_router"
 
-# Written from the sources of vLLM 0.10.0, 0.11.0, 0.26.0 and 0.32.0.
+# Written from the sources of vLLM 0.10.0, 0.11.0, 0.26.0, 0.30.0, 0.32.0 and 0.33.0.
 _PROBE = (
     HEAD
     + r"""
@@ -41,7 +41,8 @@ def choices_of(register):
     return found
 
 parser = first("vllm.utils.argparse_utils:FlexibleArgumentParser", "vllm.utils:FlexibleArgumentParser")()
-make = first("vllm.entrypoints.launchers.cli_args:make_arg_parser", "vllm.entrypoints.openai.cli_args:make_arg_parser")
+folders = ("common", "launchers", "openai")  # of 0.33, of 0.30, and before
+make = first(*(f"vllm.entrypoints.{folder}.cli_args:make_arg_parser" for folder in folders))
 options = options_of(make(parser))
 options |= {"--" + option[2:].replace("-", "_") for option in options if option.startswith("--")}  # both are taken
 register = first("vllm.envs:environment_variables")
