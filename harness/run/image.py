@@ -172,6 +172,29 @@ def name(engine: str, platform: str, build: Build, base_id: str) -> str:
         return _tag(wanted, _identity(wanted, context, base_id))
 
 
+def lacks_base(engine: str, platform: str, build: Build, on_tick: Tick) -> str:
+    """Why an image cannot be built although the container engine answers: its base is not to be had. Empty if it is.
+
+    Asked only where nobody named a base and the base does not hold the engine: elsewhere the engine on this machine
+    would be another one than in the image. The base is pulled if it is to be had and needed.
+
+    Raises:
+        UsageError: It cannot be said what to build.
+        CannotJudge: A data file has another content than it must.
+    """
+    if build.base_image or build.engine_wheel or build.engine_from == "base":
+        return ""
+    base, usual = base_of(engine, platform, build)
+    if usual == "base":
+        return ""
+    try:
+        if store.image_id(base) is None and store.image_id(name(engine, platform, build, base)) is None:
+            store.pull(base, on_tick)
+    except containers.ContainerFailed as error:
+        return f"its base image is not to be had: {error}"
+    return ""
+
+
 def _tag(wanted: Recipe, identity: str) -> str:
     return f"{_REPOSITORY}/{wanted.engine}-{wanted.platform}:{identity[:12]}"
 

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import psutil
 
@@ -90,7 +91,7 @@ def run(context: Context, options: Options) -> None:
         CannotJudge: A device, a checkpoint, the engine, the image or the container could not be had.
     """
     with context.progress.stage(Stage.PREPARE):
-        kind, why = runtimes.choose("local" if options.engine_python and options.runtime == "auto" else options.runtime)
+        kind, why = _place(context, options)
         context.progress.note(f"runtime {kind}: {why}")
         if plan.devices(context.case, context.prepared.platform):
             occupancy.visible(context)  # said before anything is made
@@ -103,6 +104,18 @@ def run(context: Context, options: Options) -> None:
         runtime = (_local if kind == "local" else _docker)(context, options, why)
         context.rundir.save(context.prepared.model_copy(update={"runtime": runtime}))
         engine.ask(context)
+
+
+def _place(context: Context, options: Options) -> tuple[Literal["local", "docker"], str]:
+    """Where the engine runs, and why there."""
+    if options.engine_python and options.runtime == "auto":
+        return runtimes.choose("local")
+    kind, why = runtimes.choose(options.runtime)
+    if kind == "docker" and options.runtime == "auto":
+        name, platform = context.case.engine.name, context.prepared.platform
+        if lack := image.lacks_base(name, platform, options.build, lambda line: context.progress.tick(line[:140])):
+            return "local", f"a container engine answers, but there is no image yet and {lack}"
+    return kind, why
 
 
 def _model(model: Model) -> Checkpoint:

@@ -83,6 +83,21 @@ def test_a_container_engine_that_answers_is_the_default(folder: Path, image_opti
     assert "runtime docker: a container engine answers" in (rundir / "events.jsonl").read_text()
 
 
+@pytest.mark.usefixtures("base_options")  # a container engine answers
+def test_where_no_base_image_is_to_be_had_the_same_engine_runs_here(folder: Path) -> None:
+    nowhere = ("--registry", "127.0.0.1:9")  # nobody listens on the port of `discard`
+    result = run(folder, SINGLE, *nowhere, env=WITH_DOCKER)
+    assert result.code == 0, result.output
+    assert result.result.provenance["runtime"] == "local"
+    assert (
+        "runtime local: a container engine answers, but there is no image yet and its base image is not to be had"
+        in (folder / "runs" / "eagle3.known_answer" / "events.jsonl").read_text()
+    )
+    asked_for = run(folder / "docker", SINGLE, "--runtime", "docker", *nowhere, env=WITH_DOCKER)
+    assert asked_for.code == 4, asked_for.output
+    assert "127.0.0.1:9" in asked_for.output
+
+
 def test_the_canary_says_what_is_in_the_image(folder: Path, image_options: list[str]) -> None:
     process = begin(folder, DISAGG, "--runtime", "docker", *image_options, env=WITH_DOCKER)
     (written,) = wait_for(lambda: list(folder.glob("runs/*/canary.json")), 300)
