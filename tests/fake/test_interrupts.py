@@ -187,7 +187,7 @@ def test_serve_killed_between_starting_a_server_and_recording_it(prepared: Prepa
 
 def test_stop_from_another_shell_ends_a_running_evaluation(tmp_path: Path) -> None:
     cases = edited(tmp_path / "cases", DISAGG, SMALL[DISAGG] | QUICK)
-    python = install(tmp_path / "engine", {"decode": {"latency": 1.5}})
+    python = install(tmp_path / "engine", {"decode": {"latency": 5.0}})
     rundir = tmp_path / "run"
     arguments: list[str | Path] = ["--cases", cases, "--engine-python", python]
     assert harness("serve", DISAGG, "--run-dir", rundir, *arguments).returncode == 0
