@@ -65,7 +65,7 @@ codes: list[int] = []
 begun: list[Path] = []
 received: list[int] = []
 children: list[subprocess.Popen[bytes] | None] = []
-PATIENCE = 120  # seconds for what runs to end after a signal: stopping servers takes a while
+PATIENCE = 600  # seconds for what runs to end after a signal: stopping the servers of a large case takes minutes
 
 
 def end(number: int, _frame: object) -> None:
