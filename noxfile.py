@@ -6,25 +6,47 @@ input, 3 nothing selected, 4 could not judge, 130 interrupted; of several, the h
 
 from __future__ import annotations
 
-import atexit
 import os
 import signal
 import sys
+from collections.abc import Callable
+
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP]
+
+
+def on_signals(handler: Callable[[int, object], None]) -> None:
+    """Call ``handler`` for whatever asks Nox to end. A CI system sends SIGTERM, of which Nox itself knows nothing."""
+    for number in SIGNALS:
+        # Below nohup a terminal may go away, and is ignored.
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, handler)
+
+
+if __name__ == "__main__":  # ./nox calls it as a program: a signal is to be answered before Nox is imported
+    on_signals(lambda *_: os._exit(130))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    from nox.__main__ import main
+
+    sys.argv[:1] = ["nox", "--noxfile", __file__]
+    sys.exit(main())
+
+import atexit
+import subprocess
 import tomllib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import nox
+import nox.command
+import nox.popen
 from nox.command import CommandFailed
 
 nox.needs_version = ">=2026.10"
 nox.options.default_venv_backend = "virtualenv"
 nox.options.reuse_venv = "yes"
 nox.options.sessions = ["lint", "tests"]
-
-# A CI system ends a job with SIGTERM. Nox knows only Ctrl-C, and would leave its children to themselves.
-signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 # (folder whose pyproject.toml is locked, lock file in it, further arguments). The order matters: dev follows harness.
 LOCKS = [
@@ -40,31 +62,109 @@ LOCKS = [
     ],
 ]
 codes: list[int] = []
+begun: list[Path] = []
+received: list[int] = []
+children: list[subprocess.Popen[bytes] | None] = []
+PATIENCE = 600  # seconds for what runs to end after a signal: stopping the servers of a large case takes minutes
+
+
+def end(number: int, _frame: object) -> None:
+    """Of the signals only the first counts: what runs is told, and nothing is started any more."""
+    received.append(number)
+    if not children:
+        leave(130)
+    if len(received) == 1:
+        signal.alarm(PATIENCE)
+        tell(signal.SIGTERM)
+
+
+def tell(number: int) -> None:
+    """Signal what runs; where it leads a process group, all of that."""
+    for child in filter(None, children):
+        with suppress(ProcessLookupError):
+            if os.getpgid(child.pid) == child.pid:
+                os.killpg(child.pid, number)
+            else:
+                child.send_signal(number)
+
+
+def popen(
+    args: list[str], *, env: Any = None, silent: bool = False, stdout: Any = None, stderr: Any = None, **_limits: Any
+) -> tuple[int, str]:
+    """Run a command to its end, in place of Nox's own function.
+
+    That one takes an interrupted command which ended well for a success, and the next one is started; and it leaves a
+    child to itself if the signal comes while it is being started.
+    """
+    children.append(None)
+    try:
+        if received:
+            raise KeyboardInterrupt
+        # Installers start programs of their own. Other commands stay in the terminal's group, to be typed at.
+        options: dict[str, Any] = {"stdout": subprocess.PIPE, "process_group": 0} if silent else {"stdout": stdout}
+        child = children[-1] = subprocess.Popen(args, env=env, stderr=stderr, **options)
+        if received:
+            tell(signal.SIGTERM)
+        output, _ = child.communicate()
+    finally:
+        children.pop()
+    if received:
+        raise KeyboardInterrupt
+    return child.returncode, nox.popen.decode_output(output) if output else ""
+
+
+nox.command.popen = popen
+on_signals(end)
+signal.signal(signal.SIGALRM, lambda *_: tell(signal.SIGKILL))
 
 
 @atexit.register
 def exit_with_highest_code() -> None:
     """Replace Nox's 1 by what the harness said."""
-    if codes:
+    on_signals(lambda *_: os._exit(130))
+    if received or codes:
+        leave(130 if received else max(codes))
+
+
+def leave(code: int) -> None:
+    """End at once with ``code``."""
+    leave_behind(code)
+    with suppress(OSError, RuntimeError):  # nobody reads it; or the signal came in the middle of a line
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(max(codes))
+    os._exit(code)
+
+
+def leave_behind(code: int) -> None:
+    """Write ``code`` where the next step of a CI job finds it: a step that gave way to Nox cannot look at it itself."""
+    for folder in begun:
+        with suppress(OSError):
+            (folder / "exit_code").write_text(f"{code}\n")
 
 
 def install(session: nox.Session, lock: str) -> None:
     """Install a lock file and the harness itself."""
-    pip = ["python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    session.run(*pip, "--require-hashes", "--requirement", f"requirements/{lock}.txt", silent=True)
-    session.run(*pip, "--no-deps", "--no-build-isolation", "--editable", ".", silent=True)
+    begun.append(Path(session.virtualenv.location).absolute())
+    (begun[-1] / "exit_code").unlink(missing_ok=True)
+    quiet = ["--quiet", "--disable-pip-version-check"]
+    try:
+        session.install(*quiet, "--require-hashes", "--requirement", f"requirements/{lock}.txt", silent=True)
+        session.install(*quiet, "--no-deps", "--no-build-isolation", "--editable", ".", silent=True)
+    except CommandFailed:
+        codes.append(4)  # nothing was judged
+        raise
 
 
 def run(session: nox.Session, *command: str) -> None:
-    """Run something that stops its own servers when interrupted: that takes longer than Nox's half second."""
+    """Run something whose exit code is that of the whole."""
     try:
-        session.run(*command, interrupt_timeout=1, terminate_timeout=120)
+        session.run(*command)
     except CommandFailed as failed:
-        codes.append(failed.return_code or 1)
+        code = failed.return_code or 1
+        # Killed: by a signal that asks, before it could answer it, or by another one, and nothing was judged.
+        codes.append(code if code > 0 else 130 if -code in SIGNALS else 4)
         raise
+    leave_behind(0)
 
 
 def command(session: nox.Session, *words: str) -> None:
@@ -124,7 +224,7 @@ def lint(session: nox.Session) -> None:
     session.run("hadolint", "docker/Dockerfile")
     session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *listed(".github/workflows"))
     session.run("check-jsonschema", "--builtin-schema", "vendor.github-actions", "action.yml")
-    session.run("zizmor", "--offline", "--quiet", ".github/workflows", "action.yml")
+    session.run("zizmor", "--offline", "--quiet", "--persona", "auditor", ".github/workflows", "action.yml")
     session.run("python", "-m", "harness", "generate", "--check")
     session.run("python", "-m", "harness", "check")
 

@@ -96,6 +96,7 @@ def call(
         codes.append(running.returncode)
         pairs = (line.partition("=") for line in output.read_text().splitlines())
         values |= {f"steps.{step.get('id')}.outputs.{name}": value for name, _, value in pairs}
+        values[f"steps.{step.get('id')}.outcome"] = "failure" if running.returncode else "success"
     outputs = {name: filled(each["value"], values) for name, each in document["outputs"].items()}
     return Called(codes, outputs, summary.read_text() if summary.exists() else "", log)
 

@@ -18,7 +18,7 @@ from docker.types import DeviceRequest, Mount, Ulimit
 
 import docker
 from harness.ground.clock import SYSTEM_CLOCK, Clock, Deadline
-from harness.mechanism import cdi
+from harness.mechanism import cdi, jobs
 from harness.mechanism.labels import CONTAINER, Label
 from harness.mechanism.passthrough import Engine, Passthrough
 
@@ -200,7 +200,7 @@ def start(
             group_add=[str(group) for group in devices.groups],
             devices=[f"{node}:{node}:rw" for node in devices.nodes],
             device_requests=_requests(devices),
-            environment={**devices.env, **({"HOME": str(home)} if home else {})},
+            environment={**jobs.marks(), **devices.env, **({"HOME": str(home)} if home else {})},
             network_mode="none",
             ipc_mode="private",
             cap_drop=["ALL"],

@@ -23,7 +23,7 @@ from pathlib import Path
 import psutil
 
 from harness.ground import secrets
-from harness.mechanism import fabric, ours, signals
+from harness.mechanism import fabric, jobs, ours, signals
 from harness.mechanism.identity import Identity
 from harness.mechanism.labels import PROCESS, Label
 
@@ -61,7 +61,7 @@ def environment(extra: Mapping[str, str]) -> dict[str, str]:
         for name, value in os.environ.items()
         if name in _INHERITED or fabric.says(name) or (_IMAGE in os.environ and not _SECRET.search(name))
     }
-    return kept | dict(extra)
+    return kept | jobs.marks() | dict(extra)
 
 
 def start(

@@ -1,4 +1,7 @@
-"""SIGINT, SIGTERM and SIGHUP become one exception, raised once, never between starting something and recording it."""
+"""Signals that ask the harness to end become one exception, raised once, never between a start and its record.
+
+SIGQUIT is one of them: a harness that drops a core leaves its servers to themselves.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,14 @@ from types import FrameType
 
 from harness.ground.errors import Interrupted
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 @dataclass
 class _State:
     received: str = ""
     delivered: bool = False
+    handled: bool = False
     deferrals: int = 0
     callback: Callable[[], None] | None = None
 
@@ -46,20 +50,33 @@ def handled() -> Iterator[None]:
     """Turn the first of the signals in this block into :class:`Interrupted`.
 
     At the end of the block, if what was raised earlier got lost. Those that follow are ignored, also after the block:
-    what remains is to exit with the right code.
+    what remains is to exit with the right code. A block inside of another only asks whether something got lost.
     """
-    _state.received, _state.delivered = "", False
+    if _state.handled:
+        _raise_lost()
+        yield
+        _raise_lost()
+        return
+    _state.received, _state.delivered, _state.handled = "", False, True
     # Below nohup a terminal may go away, and is ignored.
     wanted = [each for each in _SIGNALS if each != signal.SIGHUP or signal.getsignal(each) != signal.SIG_IGN]
     previous = {number: signal.signal(number, _handle) for number in wanted}
     try:
         yield
-        if _state.received:
-            # Python drops what is raised in a destructor or a weak reference's callback, wherever a signal may hit.
-            raise Interrupted(_state.received)
+        _raise_lost()
+    except SystemExit:
+        _raise_lost()
+        raise
     finally:
+        _state.handled = False
         for number, handler in previous.items():
             signal.signal(number, signal.SIG_IGN if _state.received else handler)
+
+
+def _raise_lost() -> None:
+    # Python drops what is raised in a destructor or a weak reference's callback, wherever a signal may hit.
+    if _state.received:
+        raise Interrupted(_state.received)
 
 
 @contextmanager

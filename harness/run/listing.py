@@ -25,6 +25,9 @@ MATRIX_LIMIT = 256
 _SET_UP_MINUTES = 30  # environments, images, models: what a host does once and has no figure in a case
 _SLACK = 2  # a slow day is no timeout
 
+WAIT_FOR_DEVICES = 1800
+"""Seconds for which a point of a job waits for devices: as long another runner of the host may need them."""
+
 
 def render(planned: Sequence[Planned], form: Format) -> str:
     """The plan in one of its forms; what does not run is in it with its reason (not in ``github``, which runs it).
@@ -60,6 +63,7 @@ def _job(together: Sequence[Planned]) -> dict[str, object]:
     """What one job runs, where, and how long at most; one id a line."""
     one = together[0]
     minutes = sum(each.case.expected_seconds for each in together) / 60
+    wait = WAIT_FOR_DEVICES if one.devices else 0
     return {
         "name": f"{one.session}-{one.devices}" if one.devices else one.session,
         "session": one.session,
@@ -68,7 +72,8 @@ def _job(together: Sequence[Planned]) -> dict[str, object]:
         "devices": one.devices,
         "cases": "\n".join(each.id for each in together),
         "runs_on": ["self-hosted", one.platform, *([f"gpu-{one.devices}"] if one.devices else [])],
-        "timeout_minutes": _SET_UP_MINUTES + math.ceil(_SLACK * minutes),
+        "wait_for_devices": wait,
+        "timeout_minutes": _SET_UP_MINUTES + math.ceil(_SLACK * minutes + wait * len(together) / 60),
     }
 
 

@@ -20,37 +20,52 @@ from harness.run.judge import judge
 from harness.run.progress import Progress
 from harness.run.rundir import RunDir
 
+_INTERRUPTED = "interrupted before it began"
 _STAGES = (Stage.SERVE, Stage.HEALTH_WAIT, Stage.EVAL)
 
 
 def run_all(
     selected: Sequence[Planned], runs: Path, options: prepare.Options, console: Console, *, keep: bool = False
 ) -> int:
-    """Run every case, whatever becomes of the others, and report those that are not to run.
+    """Run every case, whatever becomes of the others, and report those that are not to run, or were not after a signal.
 
     Writes one JUnit file for all and returns the exit code.
     """
     results: list[Result] = []
+    left_out = "the run broke off before it began"
     try:
         for each in selected:
             if each.skip:
-                results.append(_skipped(each, console))
+                results.append(_skipped(each, each.skip, console))
                 continue
             rundir = prepare.create(each, runs / each.folder)
             results.append(run_case(rundir, options, console, keep=keep))
             if results[-1].exit_code == Interrupted.exit_code:
+                left_out = _INTERRUPTED
                 break
+    except Interrupted:
+        left_out = _INTERRUPTED
+        raise
     finally:
-        if results:
-            files.write(runs / "junit.xml", junit.render(results))
-            console.line(f"junit: {runs / 'junit.xml'}")
+        with signals.deferred():
+            if results or left_out == _INTERRUPTED:
+                for each in selected[len(results) :]:
+                    # Judged it may be all the same: the signal came between the verdict and its place in the list.
+                    judged = _judged(runs / each.folder)
+                    results.append(judged or _skipped(each, each.skip or left_out, console))
+                files.write(runs / "junit.xml", junit.render(results))
+                console.line(f"junit: {runs / 'junit.xml'}")
     return exit_code(results)
 
 
-def _skipped(each: Planned, console: Console) -> Result:
-    console.line(f"skipped {each.id}: {each.skip}")
+def _skipped(each: Planned, reason: str, console: Console) -> Result:
+    console.line(f"skipped {each.id}: {reason}")
     now = utc_now().isoformat()
-    return skipped(suite=each.suite, name=each.name, platform=each.platform, started=now, reason=each.skip)
+    return skipped(suite=each.suite, name=each.name, platform=each.platform, started=now, reason=reason)
+
+
+def _judged(path: Path) -> Result | None:
+    return RunDir(path).read("result", Result)
 
 
 def run_case(rundir: RunDir, options: prepare.Options, console: Console, *, keep: bool = False) -> Result:
@@ -98,4 +113,5 @@ def _finish(context: Context, console: Console, stage: Stage, broken: BaseExcept
     if broken:
         # The stage may have known nothing of it: it had ended already, or it ran in a container.
         context.progress.broke_off(stage, broken)
-    return judge(rundir)
+    with signals.deferred():
+        return judge(rundir)

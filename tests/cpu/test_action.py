@@ -61,12 +61,14 @@ def test_a_verdict_that_is_not_green_is_the_exit_code_of_the_last_step(
 ) -> None:
     install(workspace / "build", {"server": faults})
     called = call(action, workspace, {"suite": "eagle3", "engine-python": "build/python", "runtime": "local"})
-    assert called.codes == [0, 0, 0, code], called.log
+    assert called.codes == [code, 0, 0, code], called.log
     assert (called.outputs["verdict"], called.outputs["exit-code"]) == (verdict, str(code))
     assert f"### 1 {verdict}" in called.summary
 
 
-@pytest.mark.parametrize(("number", "verdict", "code"), [(signal.SIGINT, "interrupted", 130), (signal.SIGKILL, "", 4)])
+@pytest.mark.parametrize(
+    ("number", "verdict", "code"), [(signal.SIGINT, "interrupted", 130), (signal.SIGKILL, "error", 4)]
+)
 def test_a_step_that_is_ended_leaves_nothing(
     action: Path, workspace: Path, number: signal.Signals, verdict: str, code: int
 ) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.fake.conftest import DISAGG, QUICK, SMALL, Prepared
+from tests.fake.conftest import DISAGG, ONE_POINT, QUICK, SINGLE, SMALL, Prepared
 from tests.fake_engine.install import install
 from tests.helpers import (
     REPOSITORY,
@@ -31,8 +31,10 @@ from tests.helpers import (
 )
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT], ids=lambda number: number.name
+)
+@pytest.mark.parametrize("seed", range(3))
 def test_a_signal_at_a_random_moment(prepared: Prepared, number: signal.Signals, seed: int) -> None:
     folder, arguments = prepared
     process = begin(folder, *arguments)
@@ -59,6 +61,79 @@ def test_killed_while_the_engine_is_asked_for_its_flags(tmp_path: Path, number: 
     else:
         assert process.returncode == 130, output
     assert left_in(tmp_path) == []
+
+
+@pytest.fixture
+def two_cases(tmp_path: Path) -> list[str | Path]:
+    """The arguments that run two cases, one after the other, on a slow engine."""
+    for case in (SINGLE, ONE_POINT):
+        cases = edited(tmp_path / "cases", case, SMALL[case] | QUICK)
+    return ["--cases", cases, "--engine-python", install(tmp_path / "engine", {"server": {"latency": 0.3}})]
+
+
+def not_run(path: Path) -> dict[str, str]:
+    """Reason of every point that a JUnit file reports as skipped, by the name of its suite."""
+    return {
+        suite.get("name"): skip.get("message")
+        for suite in validated(path).iter("testsuite")
+        for skip in suite.iter("skipped")
+    }
+
+
+def test_a_point_that_an_interrupt_kept_from_beginning_is_reported(tmp_path: Path, two_cases: list[str | Path]) -> None:
+    process = begin(tmp_path, *two_cases)
+    wait_for(lambda: list(tmp_path.glob("runs/*/ready.json")))
+    run = end(process, signal.SIGTERM, tmp_path)
+    assert run.code == 130, run.output
+    (begun,) = [path.parent.name for path in tmp_path.glob("runs/*/case.json")]
+    (other,) = {"eagle3.known_answer", "mtp.known_answer_k1"} - {begun}
+    suite, name = other.split(".")
+    assert not_run(tmp_path / "runs" / "junit.xml") == {f"{suite}.cpu.{name}": "interrupted before it began"}
+    assert f"skipped {suite}/{name}: interrupted before it began" in run.output
+    summary = harness("summary", tmp_path / "runs").stdout
+    assert "interrupted before it began" in summary
+    assert left_in(tmp_path) == []
+
+
+_SIGNALLED_BEFORE_THE_SECOND = """
+import os, signal
+from harness.run import prepare, supervise
+create, made = prepare.create, []
+def signal_first(*arguments):
+    if made:
+        os.kill(os.getpid(), signal.SIGTERM)
+    made.append(create(*arguments))
+    return made[-1]
+prepare.create = signal_first
+from harness.__main__ import main
+main()
+"""
+
+
+def test_a_signal_between_two_points_loses_neither(tmp_path: Path, two_cases: list[str | Path]) -> None:
+    done = patched(_SIGNALLED_BEFORE_THE_SECOND, "run", "--runs", tmp_path / "runs", *two_cases)
+    assert done.returncode == 130, done.stderr
+    document = tmp_path / "runs" / "junit.xml"
+    assert list(not_run(document).values()) == ["interrupted before it began"]
+    assert len(list(validated(document).iter("testsuite"))) == 2
+
+
+_SIGNALLED_WITH_THE_VERDICT = """
+import os, signal
+from harness.run.console import Console
+Console.result = lambda *_: os.kill(os.getpid(), signal.SIGTERM)
+from harness.__main__ import main
+main()
+"""
+
+
+def test_a_verdict_is_reported_though_the_signal_came_with_it(tmp_path: Path, two_cases: list[str | Path]) -> None:
+    done = patched(_SIGNALLED_WITH_THE_VERDICT, "run", "--runs", tmp_path / "runs", *two_cases)
+    assert done.returncode == 130, done.stderr
+    first, second = validated(tmp_path / "runs" / "junit.xml").iter("testsuite")
+    assert (first.get("errors"), first.get("skipped")) == ("0", "0")
+    assert len(list(first)) > 3
+    assert second.get("skipped") == "1"
 
 
 def test_samples_that_came_back_survive_an_interrupt(prepared: Prepared) -> None:
@@ -112,7 +187,7 @@ def test_serve_killed_between_starting_a_server_and_recording_it(prepared: Prepa
 
 def test_stop_from_another_shell_ends_a_running_evaluation(tmp_path: Path) -> None:
     cases = edited(tmp_path / "cases", DISAGG, SMALL[DISAGG] | QUICK)
-    python = install(tmp_path / "engine", {"decode": {"latency": 1.5}})
+    python = install(tmp_path / "engine", {"decode": {"latency": 5.0}})
     rundir = tmp_path / "run"
     arguments: list[str | Path] = ["--cases", cases, "--engine-python", python]
     assert harness("serve", DISAGG, "--run-dir", rundir, *arguments).returncode == 0

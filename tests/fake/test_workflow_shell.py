@@ -36,13 +36,15 @@ def test_shellcheck_has_nothing_to_say(each: dict[str, Any], tmp_path: Path) -> 
 
 def test_the_shell_of_the_pages_other_systems_is_clean(tmp_path: Path) -> None:
     page = (REPOSITORY / "docs" / "ci.md").read_text()
-    lines = re.findall(r"^ +- (\./nox .*)$", page, re.MULTILINE)
-    lines += re.findall(r"sh '(\./nox [^\n]*)'$", page, re.MULTILINE)
+    lines = re.findall(r"^ +- (exec \./nox .*)$", page, re.MULTILINE)
+    lines += re.findall(r"sh '(exec \./nox [^\n]*)'$", page, re.MULTILINE)
     lines += re.findall(r"sh '''\n(.*?)'''", page, re.DOTALL)
-    lines += [each.replace("$$", "$") for each in re.findall(r"command: \|\n((?: {6}.*\n)+)", page)]
-    assert len(lines) == 5
+    lines += re.findall(r"^ +command: (.*)$", page, re.MULTILINE)
+    lines += re.findall(r"^```sh\n(\./nox .*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert len(lines) == 6
     path = tmp_path / "page.sh"
-    path.write_text("\n".join(["#!/bin/sh", 'export SESSION="$1" ENGINE_PYTHON="$2" ENGINE_IMAGE="$3"', *lines]))
+    given = 'export SESSION="$1" ENGINE_PYTHON="$2" ENGINE_IMAGE="$3" BUILDKITE_LABEL="$4"'
+    path.write_text("\n".join(["#!/bin/sh", given, *(f"({each}\n)" for each in lines)]))
     done = subprocess.run(["shellcheck", str(path)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 
@@ -101,32 +103,58 @@ def stand_in(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def planned(folder: Path, workflow: str, **env: str) -> tuple[int, str]:
+    """Run the steps of a workflow's job `plan` after the checkout, as far as they go; the last code and its output."""
+    temporary = folder / "temporary"
+    temporary.mkdir()
+    done, output = None, ""
+    for each in parsed(REPOSITORY / ".github" / "workflows" / workflow)["jobs"]["plan"]["steps"]:
+        if "run" in each and "APPROVED" not in each.get("env", {}):
+            done, output = by_hand(each["run"], folder, RUNNER_TEMP=str(temporary), **env)
+            if done.returncode:
+                break
+    assert done is not None
+    return done.returncode, output
+
+
 @pytest.mark.parametrize("platforms", ["cuda", "rocm", "cuda rocm"])
 def test_the_plan_of_the_gpu_workflow_is_the_matrix_of_its_platforms(stand_in: Path, platforms: str) -> None:
-    script = step("gpu.yml", "plan", "PLATFORMS")["run"]
-    done, output = by_hand(script, stand_in, PLATFORMS=platforms, SUITE="eagle3", CHECKPOINTS="")
-    assert done.returncode == 0, done.stderr
+    code, output = planned(stand_in, "gpu.yml", PLATFORMS=platforms, SUITE="eagle3", CHECKPOINTS="")
+    assert code == 0
     jobs = json.loads(output.removeprefix("matrix="))["include"]
     assert {job["platform"] for job in jobs} == set(platforms.split())
     assert {job["session"] for job in jobs} == {f"eagle3_{platform}" for platform in platforms.split()}
     assert "eagle3/known_answer" in (stand_in / "summary.md").read_text()
 
 
+def test_no_file_of_the_checkout_adds_a_job(stand_in: Path) -> None:
+    smuggled = json.dumps({"include": [{"session": "smuggled", "platform": "cuda"}]})
+    for name in ("plans.json", "plan.json", "plan-cuda.json", "plan-rocm.json", "plan-z.json"):
+        (stand_in / name).write_text(smuggled)
+    code, output = planned(stand_in, "gpu.yml", PLATFORMS="cuda", SUITE="eagle3", CHECKPOINTS="")
+    assert code == 0
+    assert "smuggled" not in output
+
+
 def test_a_plan_with_nothing_in_it_is_no_matrix(stand_in: Path) -> None:
-    script = step("gpu.yml", "plan", "PLATFORMS")["run"]
-    done, output = by_hand(script, stand_in, PLATFORMS="cuda", SUITE="nothing", CHECKPOINTS="")
-    assert (done.returncode, output) == (3, "")
+    assert planned(stand_in, "gpu.yml", PLATFORMS="cuda", SUITE="nothing", CHECKPOINTS="") == (3, "")
 
 
 def test_the_plan_of_ci_is_every_session_for_the_cpu(stand_in: Path) -> None:
-    done, output = by_hand(step("ci.yml", "plan", "plan")["run"], stand_in)
-    assert done.returncode == 0, done.stderr
+    code, output = planned(stand_in, "ci.yml")
+    assert code == 0
     jobs = json.loads(output.removeprefix("matrix="))["include"]
     assert {job["platform"] for job in jobs} == {"cpu"}
     assert len(jobs) > 4
 
 
-GIVEN = {"SESSION": "eagle3_cuda", "CASES": "eagle3/a[tp=2]\neagle3/b", "CHECKPOINTS": "", "ENGINE": "vllm"}
+GIVEN = {
+    "WAIT": "1800",
+    "SESSION": "eagle3_cuda",
+    "CASES": "eagle3/a[tp=2]\neagle3/b",
+    "CHECKPOINTS": "",
+    "ENGINE": "vllm",
+}
 NONE = dict.fromkeys(("VLLM_IMAGE", "VLLM_PYTHON", "SGLANG_IMAGE", "SGLANG_PYTHON"), "")
 
 
@@ -139,6 +167,7 @@ NONE = dict.fromkeys(("VLLM_IMAGE", "VLLM_PYTHON", "SGLANG_IMAGE", "SGLANG_PYTHO
         ({"SGLANG_IMAGE": "my/sglang:1"}, ["--runtime", "docker"]),
         ({"SGLANG_PYTHON": "/s/python", "ENGINE": "sglang"}, ["--runtime", "local", "--engine-python", "/s/python"]),
         ({"CHECKPOINTS": "tiny"}, ["--runtime", "docker", "--checkpoints", "tiny"]),
+        ({"WAIT": "60"}, ["--runtime", "docker", "--wait-for-devices", "60"]),
         ({"VLLM_IMAGE": "$(touch x) `touch x`"}, ["--runtime", "docker", "--base-image", "$(touch x) `touch x`"]),
     ],
 )
@@ -149,6 +178,10 @@ def test_a_job_runs_its_points_with_the_engine_that_was_named(
     done, _ = by_hand(script, stand_in, **GIVEN | NONE | given)
     assert done.returncode == 0, done.stderr
     called = (stand_in / "called.txt").read_text().splitlines()
+    if "WAIT" not in given:
+        at = called.index("--wait-for-devices")
+        assert called[at : at + 2] == ["--wait-for-devices", "1800"]
+        del called[at : at + 2]
     assert called == ["eagle3_cuda", *arguments, "eagle3/a[tp=2]", "eagle3/b"]
     assert not (stand_in / "x").exists()
 
@@ -170,10 +203,12 @@ def test_the_last_step_ends_what_a_killed_harness_left_and_gives_files_back(stan
         sudo.write_text('#!/bin/sh\nshift; exec "$@"\n')
         sudo.chmod(0o755)
     path = f"{stand_in / 'bin'}:{os.environ['PATH']}"
-    done, _ = by_hand(step("gpu.yml", "accept", "reap")["run"], stand_in, PATH=path, **NO_ENGINE)
+    done, _ = by_hand(step("gpu.yml", "accept", "reap")["run"], stand_in, **NO_ENGINE)
     assert done.returncode == 0, done.stderr
     assert "removed: " in done.stdout
     assert left_in(stand_in) == []
+    done, _ = by_hand(step("gpu.yml", "accept", "chown")["run"], stand_in, PATH=path)
+    assert done.returncode == 0, done.stderr
     assert foreign.stat().st_uid == os.getuid()
     assert f"not of the runner: ./{foreign.relative_to(stand_in)}" in (stand_in / "summary.md").read_text() or not root
     shown, _ = by_hand(step("gpu.yml", "accept", "summary")["run"], stand_in)

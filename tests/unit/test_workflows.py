@@ -31,7 +31,8 @@ def names(path: Path) -> str:
 def test_every_action_is_pinned_to_a_commit_and_says_its_version(path: Path) -> None:
     lines = [line.strip().removeprefix("- ") for line in path.read_text().splitlines() if "uses:" in line]
     assert [line for line in lines if not PINNED.match(line)] == []
-    assert len(lines) == sum("uses" in step for step in steps(parsed(path)))
+    # A step that stands for another is the same object.
+    assert len(lines) == len({id(step) for step in [*steps(parsed(path))] if "uses" in step})
 
 
 def test_one_action_has_one_commit_everywhere() -> None:
@@ -74,9 +75,48 @@ def test_code_on_a_gpu_host_is_of_the_commit_that_was_approved() -> None:
 
 
 def test_a_forks_code_gets_no_secret() -> None:
-    text = (REPOSITORY / ".github" / "workflows" / "gpu.yml").read_text()
-    secrets = re.findall(r"\$\{\{[^}]*secrets\.[^}]*\}\}", text)
-    assert secrets == ["${{ inputs.commit == '' && secrets.HF_TOKEN || '' }}"]
+    jobs = gpu()["jobs"]
+    assert [name for name, job in jobs.items() if "secrets." in json.dumps(job)] == ["accept"]
+    assert [name for name, job in jobs.items() if job.get("environment") == "gpu"] == ["accept"]
+    assert jobs["accept"]["if"] == "inputs.commit == ''"
+    assert jobs["accept-fork"]["if"] == "inputs.commit != ''"
+    for name in ("accept", "accept-fork"):
+        assert "commit" in jobs[name]["needs"]  # which is skipped for a pull request of a fork
+    assert "environment" not in jobs["accept-fork"]
+
+
+def test_a_forks_code_is_run_as_any_other_but_for_the_token() -> None:
+    ours, theirs = gpu()["jobs"]["accept"], gpu()["jobs"]["accept-fork"]
+    (with_token,) = [step["env"] for step in ours["steps"] if "secrets." in json.dumps(step)]
+    assert with_token.pop("HF_TOKEN") == "${{ secrets.HF_TOKEN }}"
+    del ours["environment"], ours["if"], theirs["if"]
+    assert ours == theirs
+
+
+def test_a_job_on_a_gpu_host_may_take_as_long_as_its_cases_may_wait() -> None:
+    for workflow in ("gpu.yml", "ci.yml"):
+        job = parsed(REPOSITORY / ".github" / "workflows" / workflow)["jobs"]["accept"]
+        assert job["timeout-minutes"] == "${{ matrix.timeout_minutes }}"
+    for job in json.loads(render(everything(load(BASELINES)), "github"))["include"]:
+        waiting = job["wait_for_devices"] * len(job["cases"].splitlines()) / 60
+        assert bool(waiting) == bool(job["devices"])
+        assert job["timeout_minutes"] >= 30 + waiting
+
+
+@pytest.mark.parametrize("path", ALL, ids=names)
+def test_a_step_gives_way_to_what_it_runs(path: Path) -> None:
+    """A runner signals the step's shell, and nobody else."""
+    lines = [line.strip() for step in steps(parsed(path)) for line in step.get("run", "").splitlines()]
+    calls = [line for line in lines if "/nox" in line and "exit_code" not in line]
+    assert calls
+    assert [line for line in calls if not re.match(r"exec \S*/nox\S* -s ", line)] == []
+
+
+def test_the_fragments_give_way_to_what_they_run() -> None:
+    lines = [line.strip() for line in PAGE.read_text().splitlines()]
+    calls = [line for line in lines if "./nox -s" in line and not line.startswith("./nox")]  # those are a hook's
+    assert len(calls) == 5
+    assert [line for line in calls if "exec ./nox" not in line] == []
 
 
 @pytest.mark.parametrize("path", [path for path in WORKFLOWS if path.name != "pins.yml"], ids=names)
