@@ -60,6 +60,10 @@ EnvironmentsOption = Annotated[
 WaitOption = Annotated[
     float, typer.Option("--wait-for-devices", min=0, help="Seconds to wait until enough accelerators are free.")
 ]
+AssumeFreeOption = Annotated[
+    bool,
+    typer.Option("--assume-free", help="Take accelerators too of which nobody can tell whether they are free."),
+]
 RunDirArgument = Annotated[
     Path, typer.Argument(metavar="RUN_DIRECTORY", help="Made by `harness serve` or `harness run`.")
 ]
@@ -86,6 +90,7 @@ def run(
     ca_bundle: CaBundleOption = None,
     build_network: NetworkOption = "default",
     wait_for_devices: WaitOption = 0.0,
+    assume_free: AssumeFreeOption = False,
     checkpoints: CheckpointsOption = "",
     cases: CasesOption = CASES,
     runs: Annotated[Path | None, typer.Option(help="New folder for the run directories; default below runs/.")] = None,
@@ -105,7 +110,7 @@ def run(
     wanted = [*(cases_wanted or []), *(case or [])]
     chosen = select(cases, wanted=wanted, suite=suite, platform=platform, at_most=devices, checkpoints=checkpoints)
     build = options_of_build(base_image, engine_from, engine_wheel, allow_unpinned, registry, ca_bundle, build_network)
-    options = _options(runtime, engine_python, environments, build, wait_for_devices)
+    options = _options(runtime, engine_python, environments, build, wait_for_devices, assume_free=assume_free)
     require_engine(chosen, options)
     with claimed(runs, RUNS) as folder, signals.handled():
         sys.exit(run_all(chosen, folder, options, Console(), keep=keep))
@@ -127,6 +132,7 @@ def serve(
     ca_bundle: CaBundleOption = None,
     build_network: NetworkOption = "default",
     wait_for_devices: WaitOption = 0.0,
+    assume_free: AssumeFreeOption = False,
     checkpoints: CheckpointsOption = "",
     cases: CasesOption = CASES,
 ) -> None:
@@ -141,7 +147,7 @@ def serve(
         names = ", ".join(each.id for each in (chosen, *others))
         raise UsageError(f"{case} has several points, and a run directory holds one; name one of {names}")
     build = options_of_build(base_image, engine_from, engine_wheel, allow_unpinned, registry, ca_bundle, build_network)
-    options = _options(runtime, engine_python, environments, build, wait_for_devices)
+    options = _options(runtime, engine_python, environments, build, wait_for_devices, assume_free=assume_free)
     prepare.require_engine([chosen], options)
     with signals.handled():
         rundir = prepare.create(chosen, run_dir)
@@ -221,6 +227,8 @@ def _options(
     environments: Path,
     build: Build,
     wait_for_devices: float,
+    *,
+    assume_free: bool,
 ) -> Options:
     from harness.run.prepare import Options
 
@@ -232,6 +240,7 @@ def _options(
         environments=environments,
         build=build,
         wait_for_devices=wait_for_devices,
+        assume_free=assume_free,
     )
 
 

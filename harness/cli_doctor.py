@@ -41,6 +41,9 @@ def doctor(
     allow_unpinned: AllowUnpinnedOption = False,
     registry: RegistryOption = None,
     checkpoints: CheckpointsOption = "",
+    assume_free: Annotated[
+        bool, typer.Option("--assume-free", help="As harness run takes it, of accelerators that may be in use.")
+    ] = False,
     cases: CasesOption = CASES,
     runs: Annotated[Path, typer.Option(help="Folder for the run directories.")] = Path("runs"),
     offline: Annotated[bool, typer.Option("--offline", help="Ask nobody: as if there were no network.")] = False,
@@ -63,7 +66,7 @@ def doctor(
         raise UsageError("--engine-python names an interpreter of this machine: not with --runtime docker")
     planned = matching(cases, wanted=[], suite=suite, platform=platform, checkpoints=checkpoints)
     build = options_of_build(base_image, engine_from, None, allow_unpinned, registry, None, "default")
-    options = Options(runtime.value, engine_python, environments, build)
+    options = Options(runtime.value, engine_python, environments, build, assume_free=assume_free)
     with signals.handled():
         facts = gather(planned, Looking(options, runs, offline))
     given: dict[str, object] = {
@@ -75,6 +78,7 @@ def doctor(
     }
     arguments = [text for name, value in given.items() if value for text in (name, str(value))]
     arguments += ["--allow-unpinned"] if allow_unpinned else []
+    arguments += ["--assume-free"] if assume_free else []
     verdicts = judge(planned, facts, runtime.value, arguments)
     if form is Format.JSON:
         print(doctor_report.document(facts, verdicts))

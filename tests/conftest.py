@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from pathlib import Path
 from types import FrameType
 
 import pytest
@@ -13,7 +16,10 @@ from harness.ground.errors import CannotJudge
 from harness.mechanism import leases
 from harness.policy.cases.model import PLATFORMS
 from harness.policy.datasets import GSM8K_TEST, GSM8K_TRAIN, MT_BENCH
-from harness.run.data import texts
+from harness.run.data import cache_folder, texts
+
+_ANSWERS = ("canary", "capabilities")
+"""Folders of the cache that hold the answers of engines, and only the latest of them."""
 
 settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
 settings.load_profile("untimed")
@@ -50,8 +56,35 @@ def own_leases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cache folder of the tests alone, so that their scripted engines drive out no answer of a real one.
+
+    Answers of real engines are copied into it, which spares tests/cpu asking again; all else that is cached there, and
+    what other programs cache, is the user's: it is checked by content, or theirs.
+    """
+    there = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    here = tmp_path_factory.mktemp("cache")
+    ours = here / cache_folder("").name
+    ours.mkdir()
+    _link(there, here, but=[ours.name])
+    _link(there / ours.name, ours, but=_ANSWERS)
+    for name in _ANSWERS:
+        if (there / ours.name / name).is_dir():
+            shutil.copytree(there / ours.name / name, ours / name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(here))
+        yield
+
+
+def _link(source: Path, target: Path, but: Collection[str]) -> None:
+    for path in source.iterdir() if source.is_dir() else ():
+        if path.name not in but:
+            (target / path.name).symlink_to(path)
+
+
 @pytest.fixture(scope="session")
-def real_data() -> dict[str, str]:
+def real_data(own_cache: None) -> dict[str, str]:
     """Text of the public data files by name, from where users have them; a test that cannot have them is skipped."""
     try:
         return texts([GSM8K_TRAIN, GSM8K_TEST, MT_BENCH])

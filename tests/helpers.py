@@ -238,7 +238,7 @@ def in_hub_cache(cache: Path, repo: str, commit: str, files: Mapping[str, bytes]
     root = cache / f"models--{repo.replace('/', '--')}"
     snapshot, blobs = root / "snapshots" / commit, root / "blobs"
     snapshot.mkdir(parents=True)
-    blobs.mkdir()
+    blobs.mkdir(exist_ok=True)
     for name, content in files.items():
         blob = blobs / f"{name}.blob"
         blob.write_bytes(content)

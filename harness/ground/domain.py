@@ -11,7 +11,7 @@ VISIBLE_DEVICES = {
     "cuda": ("CUDA_VISIBLE_DEVICES",),
     "rocm": ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES"),
 }
-"""Environment variables that narrow a process down to some accelerators, by platform; the preferred one first."""
+"""Environment variables that a server is given its accelerators with, by platform; the preferred one first."""
 
 
 class Outcome(StrEnum):
@@ -48,6 +48,8 @@ class Device:
         memory_bytes: Total; 0 where nobody says.
         nodes: Device nodes of its own, which a container needs: of AMD, its render node.
         whole: UUID of the accelerator that a slice is cut from; empty for a whole one.
+        aliases: Other ids that a visible-devices variable may name it by: of a slice ``MIG-GPU-…/1/0``, the form of
+            older drivers; of AMD ``GPU-`` and its unique id in hexadecimal digits.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Device:
     memory_bytes: int = 0
     nodes: tuple[str, ...] = ()
     whole: str = ""
+    aliases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class Tenant:
     """A process with memory of a device.
 
     Attributes:
-        pid: On the host; in a container's process namespace some drivers show none at all.
+        pid: On the host; 0 of one that has no number here, because it is in another process namespace.
         memory_bytes: Of the device; 0 where the driver does not say.
     """
 
@@ -73,10 +76,17 @@ class Tenant:
 
 @dataclass(frozen=True)
 class Usage:
-    """What a device is used for at one moment."""
+    """What a device is used for at one moment, as far as anybody says.
 
-    memory_bytes: int
-    tenants: tuple[Tenant, ...] = ()
+    Attributes:
+        memory_bytes: In use; None where nobody says.
+        tenants: Its processes; None where nobody says.
+        unknown: Why something is not known, in the words of whoever was asked; empty if everything is.
+    """
+
+    memory_bytes: int | None
+    tenants: tuple[Tenant, ...] | None = ()
+    unknown: str = ""
 
 
 @dataclass(frozen=True)

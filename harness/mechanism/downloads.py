@@ -10,6 +10,7 @@ import requests
 from harness.mechanism import files
 
 _TIMEOUT = 60.0
+_PAGE = (b"<!doctype html", b"<html")
 
 
 class Refused(Exception):
@@ -42,9 +43,11 @@ def fetch(url: str, target: Path, sha256: str) -> Path:
     try:
         response = requests.get(url, timeout=_TIMEOUT)
         response.raise_for_status()
-    except requests.RequestException as error:
+    except (requests.RequestException, ValueError) as error:  # the latter from an address of a proxy
         raise Refused(f"{url}: {' '.join(str(error).split())[:200]}") from error
     found = hashlib.sha256(response.content).hexdigest()
+    if found != sha256 and response.content.lstrip()[:20].lower().startswith(_PAGE):
+        raise Refused(f"{url}: the answer is a page and not the file, as of a proxy; see HTTPS_PROXY")
     if found != sha256:
         raise Refused(f"{url}: SHA-256 is {found}, expected {sha256}; its project may have changed it")
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -6,30 +6,38 @@ from pathlib import Path
 
 import pynvml
 
+from harness.mechanism import nvidia
+
 _KFD = Path("/dev/kfd")
 _AMDGPU = Path("/sys/module/amdgpu/version")
 
 
-def version(platform: str) -> str | None:
-    """Newest CUDA version that the driver supports, as in ``12.8``; of AMD the driver's own; None without a driver."""
+class Silent(Exception):
+    """The driver does not say; the message is why and what to do, in one line."""
+
+
+def version(platform: str) -> str:
+    """Newest CUDA version that the driver supports, as in ``12.8``; of AMD the driver's own.
+
+    Raises:
+        Silent: There is no driver, or it does not answer.
+    """
     return _cuda() if platform == "cuda" else _amd()
 
 
-def _cuda() -> str | None:
+def _cuda() -> str:
     try:
         pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return None
-    try:
-        number = int(pynvml.nvmlSystemGetCudaDriverVersion_v2())
-    except pynvml.NVMLError:
-        return None
-    finally:
-        pynvml.nvmlShutdown()
+        try:
+            number = int(pynvml.nvmlSystemGetCudaDriverVersion_v2())
+        finally:
+            pynvml.nvmlShutdown()
+    except pynvml.NVMLError as error:
+        raise Silent(f"{error}; {nvidia.next_step(error)}") from error
     return f"{number // 1000}.{number % 1000 // 10}"
 
 
-def _amd() -> str | None:
+def _amd() -> str:
     if not _KFD.exists():
-        return None
+        raise Silent(f"{_KFD} is not there; load amdgpu, or a host with an AMD GPU")
     return f"amdgpu {_AMDGPU.read_text().strip()}" if _AMDGPU.is_file() else "amdgpu of the kernel"

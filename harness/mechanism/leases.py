@@ -68,7 +68,7 @@ def acquire(
     """
     deadline = Deadline(wait, clock)
     since = utc_now().isoformat()
-    about = {"pid": os.getpid(), "user": getpass.getuser(), "since": since, "holder": holder, "folder": str(folder)}
+    about = {"pid": os.getpid(), "user": _user(), "since": since, "holder": holder, "folder": str(folder)}
     while True:
         held, found, refused = ExitStack(), list[Device](), list[str]()
         try:
@@ -87,6 +87,14 @@ def acquire(
             raise Refused(why)
         on_tick(f"waiting for {count} devices, {why}")
         clock.sleep(min(_POLL, deadline.remaining))
+
+
+def _user() -> str:
+    """Name of the user, or the number where it has no name: in containers, often."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
 
 
 def _take(device: Device, about: Mapping[str, object], foreign: Callable[[Device, str], str], held: ExitStack) -> str:

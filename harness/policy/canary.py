@@ -159,7 +159,14 @@ def transports(case: Case) -> tuple[tuple[str, str], ...]:
     return tuple(dict.fromkeys(_TRANSPORTS[name] for name in names if name in _TRANSPORTS))
 
 
-def judge(needs: Needs, versions: Mapping[str, str], imports: Imports, live: Live, driver: str | None) -> list[Finding]:
+def judge(
+    needs: Needs,
+    versions: Mapping[str, str],
+    imports: Imports,
+    live: Live,
+    driver: str | None,
+    no_driver: str = "",
+) -> list[Finding]:
     """Every check in order, the driver's last: without a driver it is the only one to fail.
 
     Args:
@@ -167,7 +174,8 @@ def judge(needs: Needs, versions: Mapping[str, str], imports: Imports, live: Liv
         versions: Of the distributions in the engine's environment.
         imports: What the engine's interpreter could import.
         live: What is found where servers will run.
-        driver: Newest CUDA version that the driver supports, or a word for an AMD driver; None without a driver.
+        driver: Newest CUDA version that the driver supports, or a word for an AMD driver; None where it does not say.
+        no_driver: Why it does not.
     """
     found = [_module(name, error, versions) for name, error in imports.modules.items()]
     found += [Finding(name, not error, error or "loads") for name, error in imports.transports.items()]
@@ -187,7 +195,7 @@ def judge(needs: Needs, versions: Mapping[str, str], imports: Imports, live: Liv
         text = f"uid {live.uid}" + ("" if live.uid else ": nothing in an image runs as root; leave --user out")
         found.append(Finding("user", live.uid != 0, text))
     if needs.platform != "cpu":
-        found.append(_driver(needs.platform, imports.torch, driver))
+        found.append(_driver(needs.platform, imports.torch, driver, no_driver))
     return found
 
 
@@ -207,7 +215,7 @@ def _build(platform: str, torch: Mapping[str, str]) -> Finding:
     return Finding("torch", False, f"{torch.get('version', '')} is built {built}, and the case is for {platform}")
 
 
-def _driver(platform: str, torch: Mapping[str, str], driver: str | None) -> Finding:
+def _driver(platform: str, torch: Mapping[str, str], driver: str | None, no_driver: str) -> Finding:
     """CUDA runs on a driver of its major version, whatever the minor one, and on every newer driver.
 
     Source: CUDA compatibility guide of NVIDIA, minor-version and backward compatibility. AMD supports two releases of
@@ -215,7 +223,9 @@ def _driver(platform: str, torch: Mapping[str, str], driver: str | None) -> Find
     person compares them with AMD's user and kernel-space support matrix.
     """
     if driver is None:
-        return Finding("driver", False, f"there is no {'NVIDIA' if platform == 'cuda' else 'AMD'} driver here")
+        maker = "NVIDIA" if platform == "cuda" else "AMD"
+        text = f"{maker}'s driver does not answer: {no_driver}" if no_driver else f"there is no {maker} driver here"
+        return Finding("driver", False, text)
     if platform != "cuda" or not torch.get("cuda"):
         built = f", torch is built for HIP {torch['hip']}" if torch.get("hip") else ""
         return Finding("driver", True, f"{driver}{built}")

@@ -20,12 +20,18 @@ class Accelerators:
         driver: Its version; empty where nobody says.
         problem: Why there are none.
         taken: Who has a device, by its name; those that nobody has are left out.
+        unknown: Why nobody can tell whether a device is free, by its name.
+        next_step: What to do where there are none; empty where only another host helps.
+        said: What is there and cannot be used, or named by the environment and not there.
     """
 
     devices: tuple[Device, ...] = ()
     driver: str = ""
     problem: str = ""
     taken: Mapping[str, str] = field(default_factory=dict)
+    unknown: Mapping[str, str] = field(default_factory=dict)
+    next_step: str = ""
+    said: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

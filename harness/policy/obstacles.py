@@ -10,7 +10,7 @@ from harness.policy.cases.model import UNRESOLVED, Case, Model
 from harness.policy.engines import ENGINES
 from harness.policy.known_answer.checkpoints import CHECKPOINTS
 from harness.policy.machine import Accelerators, DataFile, Facts, Folder, Source
-from harness.policy.plan import Planned, devices
+from harness.policy.plan import NO_SET, Planned, devices
 from harness.policy.protocols import datasets
 
 Way = Literal["docker", "local"]
@@ -53,7 +53,7 @@ class Obstacle:
 def of(each: Planned, facts: Facts, way: Way) -> Obstacle | None:
     """The first thing that keeps a point from running; what money buys first, what a command mends last."""
     case = each.case
-    if each.checkpoints and each.checkpoints not in each.case_file.checkpoint_sets:
+    if each.skip.startswith(NO_SET):
         return Obstacle("checkpoints", each.skip, "leave out --checkpoints")
     return (
         _devices(each, facts)
@@ -72,9 +72,11 @@ def _devices(each: Planned, facts: Facts) -> Obstacle | None:
     found = facts.accelerators.get(platform, Accelerators())
     if not found.devices:
         here = f"; on this machine: {facts.command(twin, 'cpu')}" if (twin := _twin(each.case)) else ""
-        return Obstacle("devices", f"no {platform} device: {found.problem}", f"a host with {_DRIVERS[platform]}{here}")
+        next_step = found.next_step or f"a host with {_DRIVERS[platform]}"
+        return Obstacle("devices", f"no {platform} device: {found.problem}", f"{next_step}{here}")
     if len(found.devices) < needed:
         there = f"needs {needed} {platform} devices, there are {len(found.devices)}"
+        there = ": ".join(filter(None, (there, "; ".join(found.said))))
         return Obstacle("devices", there, f"a host with {needed} {platform} devices")
     return _suitable(each, found, needed)
 
@@ -99,13 +101,16 @@ def _suitable(each: Planned, found: Accelerators, needed: int) -> Obstacle | Non
             "a host with larger devices",
         )
     taken = [found.taken[device.name] for device in large if device.name in found.taken]
-    if len(large) - len(taken) < needed:
-        return Obstacle(
-            "devices in use",
-            f"needs {needed} devices, {len(large) - len(taken)} of {len(large)} are free: {taken[0]}",
-            "wait until they are free",
-        )
-    return None
+    unknown = [found.unknown[device.name] for device in large if device.name in found.unknown]
+    free = len(large) - len(taken) - len(unknown)
+    if free >= needed:
+        return None
+    enough = free + len(unknown) >= needed
+    return Obstacle(
+        "devices that may be in use" if enough else "devices in use",
+        f"needs {needed} devices, {free} of {len(large)} are free: {(unknown if enough else taken)[0]}",
+        "--assume-free, if you know that nobody uses them" if enough else "wait until they are free",
+    )
 
 
 def _twin(case: Case) -> str:

@@ -12,6 +12,9 @@ from harness.policy.cases.matrix import Variant, label
 from harness.policy.cases.model import UNRESOLVED, Case, Platform
 from harness.policy.engines import ENGINES
 
+NO_SET = "has no checkpoint set"
+"""How the reason begins why a point does not run with a checkpoint set."""
+
 
 @dataclass(frozen=True)
 class Planned:
@@ -90,18 +93,32 @@ def everything(case_files: Iterable[CaseFile], checkpoints: str = "") -> list[Pl
 
     Args:
         case_files: The cases.
-        checkpoints: Name of a checkpoint set to run with instead of the cases' own models; cases without it do not run.
+        checkpoints: Name of a checkpoint set to run with instead of the models that cases have from the hub; cases that
+            have such models and no such set do not run.
     """
     points = [
-        Planned(case_file, platform, variant, matrix.excluded(variant), checkpoints)
-        if not checkpoints or checkpoints in case_file.checkpoint_sets
-        else Planned(case_file, platform, variant, f"has no checkpoint set {checkpoints}")
+        Planned(
+            case_file,
+            platform,
+            variant,
+            matrix.excluded(variant),
+            checkpoints if checkpoints in case_file.checkpoint_sets else "",
+        )
         for case_file in case_files
         for platform in case_file.platforms
         for matrix in [case_file.matrix(platform)]
         for variant in matrix.variants()
     ]
-    return [each if each.skip else replace(each, skip=_unpinned(each.case)) for each in points]
+    return [
+        each if each.skip else replace(each, skip=_lacks(each, checkpoints) or _unpinned(each.case)) for each in points
+    ]
+
+
+def _lacks(each: Planned, checkpoints: str) -> str:
+    """Why a point cannot run with a checkpoint set: known-answer models are small already, and stay."""
+    if each.checkpoints == checkpoints or all(model.known_answer for model in each.case.models()):
+        return ""
+    return f"{NO_SET} {checkpoints}"
 
 
 def _unpinned(case: Case) -> str:

@@ -188,8 +188,13 @@ def look(
     }
     live = _answer(asked, canary.LIVE, live_question, Live, spec.echoes)
     # The driver is the host's; it is asked here, because a container without devices does not show it.
-    found = None if needs.platform == "cpu" else driver.version(needs.platform)
-    return canary.judge(needs, versions, imports, live, found)
+    found, why = None, ""
+    if needs.platform != "cpu":
+        try:
+            found = driver.version(needs.platform)
+        except driver.Silent as error:
+            why = str(error)
+    return canary.judge(needs, versions, imports, live, found, why)
 
 
 def _answer(

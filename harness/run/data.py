@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,7 +17,15 @@ DATA_FOLDER = "HARNESS_DATA_DIR"
 
 def cache_folder(name: str) -> Path:
     """Where something is kept between runs: below the user's cache folder."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "inference-harness" / name
+    return Path(os.environ.get("XDG_CACHE_HOME") or _home() / ".cache") / "inference-harness" / name
+
+
+def _home() -> Path:
+    """The user's home folder; of a user without one, as in some containers, a folder for temporary files."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path(tempfile.gettempdir()) / f"inference-harness-{os.getuid()}"
 
 
 def fetch(dataset: Dataset) -> Path:

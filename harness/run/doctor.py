@@ -40,8 +40,6 @@ from harness.run.prepare import Options
 _ALL_TOGETHER = 5.0
 """Seconds after which whoever has not answered counts as silent."""
 
-_NO_DEVICES = {"cuda": "NVIDIA's driver shows none", "rocm": "the amdgpu driver shows none"}
-
 
 @dataclass(frozen=True)
 class Looking:
@@ -68,7 +66,12 @@ def gather(planned: Sequence[Planned], looking: Looking) -> Facts:
     platforms = sorted({each.platform for each in planned})
     wanted_data = _datasets(planned)
     engine = Later(engines.about)
-    accelerators = {name: Later(partial(_accelerators, name)) for name in platforms if name in VISIBLE_DEVICES}
+    assume_free = looking.options.assume_free
+    accelerators = {
+        name: Later(partial(_accelerators, name, assume_free=assume_free))
+        for name in platforms
+        if name in VISIBLE_DEVICES
+    }
     network = {} if looking.offline else _network(planned, looking, wanted_data)
     # The client that builds may ask the engine, which may not answer: only after it did.
     about = engine.within(deadline, f"no answer within {_ALL_TOGETHER:g} s")
@@ -123,13 +126,18 @@ def _datasets(planned: Iterable[Planned]) -> list[Dataset]:
     return list(found.values())
 
 
-def _accelerators(platform: str) -> Accelerators:
-    try:
-        found = tuple(devices.visible(platform))
-    except devices.NoSuchDevice as error:
-        return Accelerators(problem=str(error))
-    taken = {device.name: who for device in found if (who := occupancy.foreign(platform, device))}
-    return Accelerators(found, devices.driver(platform), "" if found else _NO_DEVICES[platform], taken)
+def _accelerators(platform: str, *, assume_free: bool) -> Accelerators:
+    seen = devices.look(platform)
+    used = {device.name: occupancy.foreign(platform, device) for device in seen.devices}
+    return Accelerators(
+        devices=seen.devices,
+        driver=devices.driver(platform),
+        problem=seen.problem,
+        next_step=seen.next_step,
+        said=seen.said if seen.devices else (),
+        taken={name: each.user for name, each in used.items() if each.user},
+        unknown={name: each.unknown for name, each in used.items() if each.unknown and not assume_free},
+    )
 
 
 def _folders(looking: Looking, container: ContainerEngine) -> Folders:

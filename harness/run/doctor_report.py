@@ -123,11 +123,13 @@ def _token(facts: Facts) -> str:
 
 def _accelerators(found: Accelerators) -> str:
     if not found.devices:
-        return f"none: {found.problem}"
+        return f"none: {'; '.join(filter(None, (found.problem, found.next_step)))}"
     driver = f"; driver {found.driver}" if found.driver else ""
     taken = "".join(f"; {name} is taken: {who}" for name, who in found.taken.items())
+    taken += "".join(f"; {name}: {why}" for name, why in found.unknown.items())
+    taken += "".join(f"; {line}" for line in found.said)
     each = [
-        f"{device.name} {device.product} {_gib(device.memory_bytes) if device.memory_bytes else ''}".strip()
+        f"{device.name} {device.product} {_gib(device.memory_bytes) if device.memory_bytes else 'of unknown memory'}"
         + (" (MIG)" if device.whole else "")
         for device in found.devices
     ]

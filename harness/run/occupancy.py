@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import psutil
 
@@ -20,9 +21,29 @@ IDLE_BYTES = 1 << 30
 _SETTLE = 15.0
 """Seconds that memory may take to come back: drivers free it after the process is gone."""
 
+_CANNOT_TELL = "cannot tell whether it is free"
 
-def lease(context: Context, wait: float) -> list[Device]:
+
+@dataclass(frozen=True)
+class Foreign:
+    """Whether somebody uses a device that nobody leased.
+
+    Attributes:
+        user: Who; empty if nobody can be seen to.
+        unknown: Why that does not mean that it is free; empty if it does.
+    """
+
+    user: str = ""
+    unknown: str = ""
+
+
+def lease(context: Context, wait: float, *, assume_free: bool = False) -> list[Device]:
     """As many free accelerators as the case needs, of those that this machine shows; theirs until the context ends.
+
+    Args:
+        context: Of the case.
+        wait: Seconds until too few free ones are an error.
+        assume_free: Take also those of which nobody can tell whether they are free.
 
     Raises:
         CannotJudge: There are too few, they are too small, or others have them.
@@ -38,7 +59,7 @@ def lease(context: Context, wait: float) -> list[Device]:
             needed,
             f"{prepared.suite}/{prepared.name}",
             context.rundir.path,
-            foreign=lambda device, last: _abandoned(last) or foreign(platform, device),
+            foreign=lambda device, last: _abandoned(last) or _refusal(platform, device, assume_free=assume_free),
             wait=wait,
             on_tick=context.progress.tick,
             clock=context.clock,
@@ -59,12 +80,14 @@ def visible(context: Context) -> list[Device]:
     """
     case, platform = context.case, context.prepared.platform
     needed = plan.devices(case, platform)
-    try:
-        there = devices.visible(platform)
-    except devices.NoSuchDevice as error:
-        raise CannotJudge(str(error)) from error
+    seen = devices.look(platform)
+    for line in seen.said:
+        context.progress.note(f"devices: {line}")
+    there = seen.devices
     if len(there) < needed:
-        raise CannotJudge(f"needs {needed} {platform} devices, there are {len(there)}")
+        reasons = seen.said or ((seen.problem,) if seen.problem and not seen.devices else ())
+        cause = "; ".join(filter(None, (*reasons, seen.next_step)))
+        raise CannotJudge(f"needs {needed} {platform} devices, there are {len(there)}", cause=cause)
     large = [each for each in there if not 0 < each.memory_bytes < case.device_memory_gib << 30]
     if len(large) < needed:
         small = next(each for each in there if each not in large)
@@ -109,25 +132,40 @@ def _abandoned(folder: str) -> str:
     )
 
 
-def foreign(platform: str, device: Device) -> str:
-    """Who uses a device that nobody leased: a process, or memory of one that cannot be seen from here."""
+def foreign(platform: str, device: Device) -> Foreign:
+    """Whether somebody uses a device that nobody leased: a process, or memory of one that cannot be seen from here.
+
+    What is known decides: memory where the driver lists no processes, which it does in containers, and processes where
+    it tells no memory, which it does where that is the host's.
+    """
     usage = devices.usage(platform, device)
     if usage is None:
-        return ""
+        return Foreign(unknown=f"{_CANNOT_TELL}: {devices.why_unknown(platform)}")
     if usage.tenants:
-        return f"in use by {', '.join(_named(tenant) for tenant in usage.tenants)}"
-    if usage.memory_bytes > IDLE_BYTES:
-        return f"{_mib(usage.memory_bytes)} in use by a process that cannot be seen from here"
-    return ""
+        return Foreign(f"in use by {', '.join(_named(tenant) for tenant in usage.tenants)}")
+    if usage.memory_bytes is not None and usage.memory_bytes > IDLE_BYTES:
+        return Foreign(f"{_mib(usage.memory_bytes)} in use by a process that cannot be seen from here")
+    if usage.memory_bytes is None and usage.tenants is None:
+        return Foreign(unknown=f"{_CANNOT_TELL}: {usage.unknown}")
+    return Foreign()
+
+
+def _refusal(platform: str, device: Device, *, assume_free: bool) -> str:
+    """Why a device that nobody leased is not taken; empty if it is."""
+    found = foreign(platform, device)
+    hint = "; --assume-free takes it all the same, if you know that nobody uses it"
+    return found.user or ("" if assume_free or not found.unknown else found.unknown + hint)
 
 
 def _left(device: Device, before: Mapping[str, Usage | None], now: Mapping[str, Usage | None]) -> list[str]:
     first, last = before.get(device.uuid), now.get(device.uuid)
     if first is None or last is None:
         return []
-    known = {tenant.pid for tenant in first.tenants}
-    strangers = [_named(tenant) for tenant in last.tenants if tenant.pid not in known]
-    more = last.memory_bytes - first.memory_bytes
+    known = {tenant.pid for tenant in first.tenants or ()}
+    strangers = [_named(tenant) for tenant in last.tenants or () if tenant.pid not in known]
+    more = (
+        0 if None in (first.memory_bytes, last.memory_bytes) else (last.memory_bytes or 0) - (first.memory_bytes or 0)
+    )
     if not strangers and more > IDLE_BYTES:
         strangers = [f"{_mib(more)} of a process that cannot be seen from here"]
     return [f"device {device.name} is still in use by {', '.join(strangers)}"] if strangers else []
@@ -136,6 +174,8 @@ def _left(device: Device, before: Mapping[str, Usage | None], now: Mapping[str, 
 def _named(tenant: Tenant) -> str:
     """A process as people can find it: with its command and, if it is one of ours, the run it belongs to."""
     memory = f", {_mib(tenant.memory_bytes)}" if tenant.memory_bytes else ""
+    if not tenant.pid:
+        return f"a process that cannot be seen from here{memory}"
     try:
         process = psutil.Process(tenant.pid)
         user, what = process.username(), " ".join(" ".join(process.cmdline()).split())[:80] or process.name()

@@ -17,18 +17,23 @@ from harness.policy.cases.model import UNRESOLVED
 
 @dataclass(frozen=True)
 class Looked:
-    """What the hub said about one repository; ``commit`` is empty where it said nothing, and ``problem`` why."""
+    """What the hub said about one repository; ``commit`` is empty where it said nothing, and ``problem`` why.
+
+    ``is_silent`` means that it would say nothing about any other either.
+    """
 
     repo: str
     path: Path
     commit: str = ""
     problem: str = ""
+    is_silent: bool = False
 
 
 def pin(cases: Path) -> Iterator[Looked]:
     """Pin every unresolved model in the case files, each to what its default branch is at now.
 
-    A repository that cannot be looked up stays as it is; the others are written.
+    A repository that cannot be looked up stays as it is; the others are written. A hub that does not answer is asked
+    once.
 
     Raises:
         UsageError: No such folder of case files.
@@ -43,6 +48,9 @@ def pin(cases: Path) -> Iterator[Looked]:
             known[repo] = known.get(repo) or _look_up(repo, path)
             if known[repo].commit:
                 model["revision"] = known[repo].commit
+            elif known[repo].is_silent:
+                yield known[repo]
+                return
         files.write(path, tomlkit.dumps(document))
     yield from known.values()
 
@@ -51,7 +59,7 @@ def _look_up(repo: str, path: Path) -> Looked:
     try:
         return Looked(repo, path, commit=hub.head(repo))
     except hub.Unavailable as error:
-        return Looked(repo, path, problem=str(error))
+        return Looked(repo, path, problem=str(error), is_silent=error.is_silent)
 
 
 def _unresolved(table: Any) -> Iterator[MutableMapping[str, Any]]:

@@ -38,6 +38,7 @@ class Options:
         environments: Folder of the locked engine environments.
         build: For the image.
         wait_for_devices: Seconds to wait until enough devices are free.
+        assume_free: Take also devices of which nobody can tell whether they are free.
     """
 
     runtime: runtimes.Choice = "auto"
@@ -45,6 +46,7 @@ class Options:
     environments: Path = Path(".nox")
     build: image.Build = field(default_factory=image.Build)
     wait_for_devices: float = 0.0
+    assume_free: bool = False
 
 
 def require_engine(planned: Iterable[Planned], options: Options) -> None:
@@ -139,7 +141,8 @@ def _local(context: Context, options: Options, why: str) -> Runtime:
     python, lock = (given, "given") if given else _environment(context, options)
     runtime = Runtime(kind="local", why=why, engine_python=str(python), environment=lock)
     canary.check(context, runtime)
-    return runtime.model_copy(update={"devices": occupancy.lease(context, options.wait_for_devices)})
+    found = occupancy.lease(context, options.wait_for_devices, assume_free=options.assume_free)
+    return runtime.model_copy(update={"devices": found})
 
 
 def _environment(context: Context, options: Options) -> tuple[Path, str]:
@@ -171,7 +174,7 @@ def _docker(context: Context, options: Options, why: str) -> Runtime:
     # In a container of its own: devices can only be given to one when it is started.
     with runtimes.container(context.rundir, name, folders) as container:
         canary.check(context, runtime.model_copy(update={"container": container}))
-    found = occupancy.lease(context, options.wait_for_devices)
+    found = occupancy.lease(context, options.wait_for_devices, assume_free=options.assume_free)
     given = runtimes.plan_devices(prepared.case, platform, found)
     if given.how:
         context.progress.note(f"devices by {given.how}")

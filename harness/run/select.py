@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Collection
 from pathlib import Path
 
-from harness.ground.errors import NothingSelected, UsageError
+from harness.ground.errors import CannotJudge, NothingSelected, UsageError
 from harness.mechanism import devices
 from harness.policy.cases.load import load
 from harness.policy.cases.model import PLATFORMS, Platform
@@ -78,6 +78,7 @@ def select(
     Raises:
         UsageError: A case file is wrong, or the platform is not clear.
         NothingSelected: Nothing matches, or nothing that does can run.
+        CannotJudge: There is a driver, and it does not say which accelerators there are.
     """
     found = matching(folder, wanted=wanted, suite=suite, platform=platform, checkpoints=checkpoints)
     here = _here({each.platform for each in found})
@@ -102,7 +103,11 @@ def _here(platforms: Collection[Platform]) -> Platform:
 
 
 def _has_devices(platform: Platform) -> bool:
-    try:
-        return bool(devices.visible(platform))
-    except devices.NoSuchDevice as error:
-        raise UsageError(str(error)) from None
+    seen = devices.look(platform)
+    if seen.is_misnamed:
+        raise UsageError(seen.problem)
+    if seen.is_broken and not seen.devices:
+        # Not silently another platform: that would be green, and for something else.
+        hint = "; ".join(filter(None, (seen.next_step, "or choose another platform with --platform")))
+        raise CannotJudge(f"no {platform} device can be used", cause=f"{seen.problem}; {hint}")
+    return bool(seen.devices)

@@ -27,6 +27,7 @@ class Nvidia:
         self.path = folder / "nvml.json"
         self.gpus: list[dict[str, Any]] = [{"uuid": f"GPU-{index}aaa", "name": H200} for index in range(gpus)]
         self.driver = "580.159.04"
+        self.errors: dict[str, str] = {}
         self.env = {
             "FAKE_NVML": str(self.path),
             "PYTHONPATH": str(REPOSITORY / "tests" / "fake_nvml"),
@@ -38,8 +39,38 @@ class Nvidia:
     def write(self) -> None:
         """Let everybody see the state of this object."""
         beside = self.path.with_suffix(".new")
-        beside.write_text(json.dumps({"driver": self.driver, "gpus": self.gpus}))
+        beside.write_text(json.dumps({"driver": self.driver, "gpus": self.gpus, "errors": self.errors}))
         beside.rename(self.path)
+
+
+def amd_partitions(root: Path, parts: int, *, numbered: str = "newer") -> None:
+    """sysfs of a host with one MI300X in several parts: only the first has the files of the card, which are of all.
+
+    Args:
+        root: Where.
+        parts: How many.
+        numbered: Where the driver puts the number of a part: ``newer`` and ``older`` ones into the location, ``not``
+            at all.
+    """
+    amd(root, 1)
+    first = root / "class" / "kfd" / "kfd" / "topology" / "nodes" / "1"
+    for number in range(parts):
+        node = first.with_name(str(number + 1))
+        location = (1 << 12) + 256 + {"newer": number << 28, "older": number, "not": 0}[numbered]
+        properties = _MI300X | {"location_id": location, "drm_render_minor": 128 + number, "unique_id": 0xABC0 + number}
+        _files(node, {"gpu_id": f"{51546 + number}", "properties": _table(properties)})
+        _files(node / "mem_banks" / "0", {"properties": _table({"heap_type": 1, "size_in_bytes": 24 << 30})})
+    (root / "class" / "kfd" / "kfd" / "proc").mkdir()
+
+
+def _table(properties: dict[str, int]) -> str:
+    return "".join(f"{name} {value}\n" for name, value in properties.items())
+
+
+def _files(folder: Path, content: dict[str, str]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in content.items():
+        (folder / name).write_text(text)
 
 
 def amd(root: Path, gpus: int) -> None:
@@ -51,6 +82,7 @@ def amd(root: Path, gpus: int) -> None:
         properties = {"cpu_cores_count": 96, "simd_count": 0, "drm_render_minor": 0}
         if number:
             properties = _MI300X | {"location_id": (number << 12) + 256, "domain": 0, "drm_render_minor": 127 + number}
+            properties["unique_id"] = 0xABC0 + number
             card = root / "class" / "drm" / f"renderD{127 + number}" / "device"
             card.mkdir(parents=True)
             (card / "mem_info_vram_total").write_text("206141652992\n")

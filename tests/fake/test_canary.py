@@ -12,6 +12,7 @@ import pytest
 
 from harness.policy.datasets import MT_BENCH
 from tests.fake.conftest import DISAGG, QUICK, SINGLE, SMALL, Judge
+from tests.fake.hosts import Nvidia
 from tests.fake_engine.install import install
 from tests.helpers import begin, edited, end, harness, left_in, recorded, run, validated, wait_for
 
@@ -83,6 +84,17 @@ def test_a_cache_that_cannot_be_written_to(tmp_path: Path) -> None:
     arguments: list[str | Path] = ["canary", SINGLE, "--cases", cases, "--engine-python", python]
     found = lines(harness(*arguments, env={"HOME": "/proc/1", "XDG_CACHE_HOME": str(tmp_path)}).stdout)
     assert {line.split(" (")[0] for line in found} == {"FAIL writable: HOME", "FAIL writable: TRITON_CACHE_DIR"}
+
+
+def test_the_drivers_own_reason_is_said(tmp_path: Path) -> None:
+    python = install(tmp_path / "engine", {})
+    host = Nvidia(tmp_path / "host", 1)
+    host.errors = {"init": "Driver/library version mismatch"}
+    host.write()
+    done = harness("canary", "--platform", "cuda", "--engine-python", python, env=host.env)
+    assert done.returncode == 4
+    (said,) = [line for line in lines(done.stdout) if line.startswith("FAIL driver")]
+    assert "NVIDIA's driver does not answer: Driver/library version mismatch; reboot" in said
 
 
 def test_an_altered_data_file(tmp_path: Path) -> None:

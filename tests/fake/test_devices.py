@@ -15,7 +15,7 @@ from harness.ground.domain import Device, Tenant, Usage
 from harness.mechanism import amd, devices, nvidia
 from harness.run.rundir import Servers
 from tests.fake.conftest import DISAGG, ONE_POINT, QUICK, SMALL
-from tests.fake.hosts import Nvidia
+from tests.fake.hosts import Nvidia, amd_partitions
 from tests.fake.hosts import amd as amd_files
 from tests.fake_engine.install import install
 from tests.helpers import REPOSITORY, Run, edited, left_in, run, validated
@@ -40,7 +40,7 @@ def test_visible_devices_are_shared_out_and_never_used_twice(tmp_path: Path) -> 
     assert done.code == 0, done.output
     servers = Servers.model_validate_json((done.directory / "servers.json").read_bytes()).servers
     given = {each.server.name: each.server.env.get("CUDA_VISIBLE_DEVICES") for each in servers}
-    assert given == {"prefill": "7,3", "decode": "GPU-1,0", "router": None}
+    assert given == {"prefill": "7,3", "decode": "1,0", "router": None}
 
 
 @pytest.mark.parametrize(
@@ -105,8 +105,13 @@ def test_the_first_variable_that_is_set_counts(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5")
     monkeypatch.setenv("ROCR_VISIBLE_DEVICES", "2, 4")
     assert devices.variable("rocm") == "ROCR_VISIBLE_DEVICES"
-    assert [each.name for each in devices.visible("rocm")] == ["2", "4"]
+    with pytest.raises(
+        devices.NoSuchDevice, match="CUDA_VISIBLE_DEVICES names device 5, and ROCR_VISIBLE_DEVICES leaves 2"
+    ):
+        devices.visible("rocm")  # one counts what the other leaves
     assert [each.name for each in devices.visible("cuda")] == ["5"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    assert [each.name for each in devices.visible("rocm")] == ["4"]
     assert devices.visible("cpu") == []
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert devices.visible("cuda") == []
@@ -223,6 +228,7 @@ def test_amd_devices_are_nodes_with_compute_units(amd_host: Path) -> None:
         product="AMD Instinct MI300X OAM",
         memory_bytes=206141652992,
         nodes=("/dev/dri/renderD129",),
+        aliases=("GPU-000000000000abc2",),
     )
     assert devices.hardware("rocm") == {"devices": "4 x AMD Instinct MI300X OAM", "driver": "6.12.12"}
 
@@ -291,3 +297,262 @@ def test_sysfs_answers_where_amd_smi_does_not(
     amd_smi(tmp_path / "bin", answers)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
     assert devices.usage("rocm", devices.visible("rocm")[1]) == Usage(297783296)
+
+
+SLICES = [
+    {"uuid": f"MIG-{number}abc", "name": "NVIDIA H200 MIG 1g.18gb", "total": 18 << 30, "instances": [7 + number, 0]}
+    for number in range(2)
+]
+
+
+@pytest.mark.parametrize(
+    ("errors", "gpu", "known"),
+    [
+        ({"memory": "Not Supported"}, {"processes": [[1, 64 << 30]]}, Usage(None, (Tenant(1, 64 << 30),))),
+        ({"memory": "Not Supported"}, {}, Usage(None, ())),
+        ({"processes": "Insufficient Permissions"}, {"used": 7}, Usage(7, None)),
+        ({"memory": "Not Supported", "processes": "Unknown Error"}, {}, Usage(None, None)),
+        ({}, {"total": 0, "processes": [[1, None]]}, Usage(None, (Tenant(1),))),
+        ({}, {"used": 7, "processes": [[0, 5]]}, Usage(7, (Tenant(0, 5),))),
+        ({"handle": "Unknown Error"}, {}, Usage(None, None)),
+    ],
+)
+def test_each_question_fails_on_its_own(
+    nvidia_host: Nvidia, errors: dict[str, str], gpu: dict[str, Any], known: Usage
+) -> None:
+    nvidia_host.gpus[0] |= gpu | {"errors": errors}
+    nvidia_host.write()
+    found = devices.usage("cuda", Device("0", "GPU-0aaa"))
+    assert found is not None
+    assert (found.memory_bytes, found.tenants) == (known.memory_bytes, known.tenants)
+    assert all(reason in found.unknown for reason in errors.values())
+    assert bool(found.unknown) == (None in (known.memory_bytes, known.tenants))
+
+
+def test_an_empty_list_says_nothing_where_other_processes_cannot_be_seen(
+    nvidia_host: Nvidia, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pid").symlink_to("pid:[4026532500]")
+    monkeypatch.setattr(nvidia, "_NAMESPACE", tmp_path / "pid")
+    assert devices.usage("cuda", Device("0", "GPU-0aaa")) == Usage(0)
+    nvidia_host.gpus[0]["errors"] = {"memory": "Not Supported"}
+    nvidia_host.write()
+    found = devices.usage("cuda", Device("0", "GPU-0aaa"))
+    assert found is not None
+    assert found.tenants is None
+
+
+@pytest.mark.parametrize("question", ["handle", "uuid", "memory"])
+def test_a_lost_device_leaves_the_others(nvidia_host: Nvidia, monkeypatch: pytest.MonkeyPatch, question: str) -> None:
+    nvidia_host.gpus.append({"uuid": "GPU-2aaa", "name": "NVIDIA H200"})
+    nvidia_host.gpus[1]["errors"] = {question: "GPU is lost"}
+    nvidia_host.write()
+    seen = devices.look("cuda")
+    # By UUID: nobody says whether CUDA counts the one that is lost.
+    assert [(each.name, each.uuid) for each in seen.devices] == [("GPU-0aaa", "GPU-0aaa"), ("GPU-2aaa", "GPU-2aaa")]
+    (line,) = seen.said
+    assert line.startswith("device 1 cannot be used: GPU is lost; reset it")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,1,0")
+    seen = devices.look("cuda")
+    assert [each.uuid for each in seen.devices] == ["GPU-2aaa", "GPU-0aaa"]
+    assert seen.said == (f"CUDA_VISIBLE_DEVICES names device 1: {line}",)
+
+
+def test_a_divided_device_is_not_offered_whole(nvidia_host: Nvidia) -> None:
+    nvidia_host.gpus[0]["slices"] = []
+    nvidia_host.write()
+    seen = devices.look("cuda")
+    assert [each.uuid for each in seen.devices] == ["GPU-1aaa"]
+    assert "device 0: it is in MIG mode and has no instances" in seen.said[0]
+
+
+@pytest.mark.parametrize(
+    ("reason", "next_step", "broken"),
+    [
+        ("Driver/library version mismatch", "of one version", True),
+        ("RM has detected an NVML/RM version mismatch.", "of one version", True),
+        ("NVML Shared Library Not Found", "a host with an NVIDIA GPU", False),
+        ("Driver Not Loaded", "modprobe nvidia", False),
+        ("Insufficient Permissions", "/dev/nvidia", True),
+        ("Unknown Error", "nvidia-smi", True),
+    ],
+)
+def test_the_drivers_own_reason_is_said(nvidia_host: Nvidia, reason: str, next_step: str, broken: bool) -> None:
+    nvidia_host.errors = {"init": reason}
+    nvidia_host.write()
+    seen = devices.look("cuda")
+    assert seen.devices == ()
+    assert reason in seen.problem
+    assert next_step in seen.next_step
+    assert seen.is_broken is broken
+
+
+@pytest.mark.parametrize(
+    ("given", "uuids", "said"),
+    [
+        (" 1 , 0 ", ["GPU-1aaa", "GPU-0aaa"], ""),
+        ("0,-1,1", ["GPU-0aaa"], ""),
+        ("-1", [], ""),
+        ("NoDevFiles", [], ""),
+        ("0,1,", ["GPU-0aaa", "GPU-1aaa"], ""),
+        ("0,,1", ["GPU-0aaa"], "CUDA_VISIBLE_DEVICES has an empty entry, which ends the list"),
+        ("0,7,1", ["GPU-0aaa"], "names device 7, and the driver shows 2; it ends the list"),
+        ("GPU-1,GPU-x,GPU-0", ["GPU-1aaa"], "names GPU-x, and no device has a UUID that begins so; it ends the list"),
+        ("0,0", [], "names device 0 twice, which leaves no device at all"),
+        ("0,1,GPU-0", [], "names device GPU-0 twice, which leaves no device at all"),
+        ("1gpu,0", [], "names 1gpu, and no device has a UUID that begins so; it ends the list"),
+    ],
+)
+def test_a_list_is_read_as_cuda_reads_it(
+    nvidia_host: Nvidia, monkeypatch: pytest.MonkeyPatch, given: str, uuids: list[str], said: str
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+    seen = devices.look("cuda")
+    assert [each.uuid for each in seen.devices] == uuids
+    assert said in " ".join(seen.said)
+    assert bool(seen.said) is bool(said)
+    assert seen.devices or seen.problem
+
+
+@pytest.mark.parametrize(
+    ("given", "uuid"),
+    [
+        ("MIG-1abc", "MIG-1abc"),
+        ("MIG-1", "MIG-1abc"),
+        ("MIG-GPU-0aaa/8/0", "MIG-1abc"),
+        ("MIG-GPU-0/7/0", "MIG-0abc"),
+        ("MIG-GPU-0aaa/9/0", ""),
+        ("MIG-GPU-0aaa", ""),
+        ("0", "MIG-0abc"),
+        ("GPU-0aaa", "MIG-0abc"),
+        ("1", "GPU-1aaa"),
+    ],
+)
+def test_slices_are_named_in_both_forms(
+    nvidia_host: Nvidia, monkeypatch: pytest.MonkeyPatch, given: str, uuid: str
+) -> None:
+    nvidia_host.gpus[0]["slices"] = SLICES
+    nvidia_host.write()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+    seen = devices.look("cuda")
+    assert [each.uuid for each in seen.devices] == ([uuid] if uuid else [])
+    assert seen.is_misnamed is not bool(uuid)
+
+
+def test_where_cuda_sorts_by_speed_an_index_means_nothing(nvidia_host: Nvidia, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "FASTEST_FIRST")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    assert [each.uuid for each in devices.visible("cuda")] == ["GPU-1aaa"]  # they are the same: in the driver's order
+    nvidia_host.gpus[1]["name"] = "NVIDIA L4"
+    nvidia_host.write()
+    with pytest.raises(devices.NoSuchDevice, match="which one that is under CUDA_DEVICE_ORDER=FASTEST_FIRST"):
+        devices.visible("cuda")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-1")
+    assert [each.uuid for each in devices.visible("cuda")] == ["GPU-1aaa"]
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert [each.name for each in devices.visible("cuda")] == ["GPU-0aaa", "GPU-1aaa"]
+
+
+@pytest.mark.parametrize(("given", "said"), [("void", "=void"), ("none", "=none"), ("", "="), ("all", "")])
+def test_what_a_container_was_given_explains_and_never_chooses(
+    nvidia_host: Nvidia, monkeypatch: pytest.MonkeyPatch, given: str, said: str
+) -> None:
+    monkeypatch.setenv("NVIDIA_VISIBLE_DEVICES", given)
+    assert len(devices.visible("cuda")) == 2  # as by CDI
+    nvidia_host.gpus.clear()
+    nvidia_host.write()
+    problem = devices.look("cuda").problem
+    assert problem.startswith("NVIDIA's driver shows none")
+    assert ("NVIDIA_VISIBLE_DEVICES" + said in problem) is bool(said)
+
+
+@pytest.mark.parametrize(
+    ("variables", "names", "said"),
+    [
+        ({"ROCR_VISIBLE_DEVICES": "3,1"}, ["3", "1"], ""),
+        ({"ROCR_VISIBLE_DEVICES": "gpu-000000000000ABC3, GPU-000000000000abc1"}, ["2", "0"], ""),
+        ({"ROCR_VISIBLE_DEVICES": "GPU-0"}, [], "more than one device has a UUID that begins so"),
+        ({"ROCR_VISIBLE_DEVICES": "GPU-XX,1"}, [], "no device has a UUID that begins so"),
+        ({"ROCR_VISIBLE_DEVICES": "1,1,2"}, ["1"], "names device 1 twice, which ends the list"),
+        ({"ROCR_VISIBLE_DEVICES": "3,2,1", "HIP_VISIBLE_DEVICES": "2,0"}, ["1", "3"], ""),
+        ({"ROCR_VISIBLE_DEVICES": "3,2", "HIP_VISIBLE_DEVICES": "0,2"}, ["3"], "ROCR_VISIBLE_DEVICES leaves 2"),
+        ({"ROCR_VISIBLE_DEVICES": "3,2", "CUDA_VISIBLE_DEVICES": "1"}, ["2"], ""),
+        ({"HIP_VISIBLE_DEVICES": "1", "CUDA_VISIBLE_DEVICES": "2"}, ["1"], ""),
+        ({"HIP_VISIBLE_DEVICES": "1,1,2"}, ["1", "2"], ""),
+        ({"HIP_VISIBLE_DEVICES": "1,-1,2"}, ["1"], ""),
+        ({"HIP_VISIBLE_DEVICES": "", "CUDA_VISIBLE_DEVICES": "2"}, [], ""),
+        ({"HIP_VISIBLE_DEVICES": "0,9"}, ["0"], "names device 9, and the driver shows 4"),
+        ({"GPU_DEVICE_ORDINAL": "2,0"}, ["2", "0"], ""),
+        ({"GPU_DEVICE_ORDINAL": "2", "HIP_VISIBLE_DEVICES": "1"}, ["1"], ""),
+    ],
+)
+@pytest.mark.usefixtures("amd_host")
+def test_variables_of_rocm_are_applied_one_after_the_other(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], names: list[str], said: str
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    seen = devices.look("rocm")
+    assert [each.name for each in seen.devices] == names
+    assert said in " ".join(seen.said)
+    assert bool(seen.said) is bool(said)
+    assert seen.devices or seen.problem
+
+
+@pytest.mark.usefixtures("amd_host")
+def test_a_server_gets_its_devices_whatever_it_inherits(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert devices.environment("rocm", ["3"]) == {"HIP_VISIBLE_DEVICES": "3"}
+    monkeypatch.setenv("ROCR_VISIBLE_DEVICES", "3,2")
+    assert devices.environment("rocm", ["3"]) == {"ROCR_VISIBLE_DEVICES": "3"}
+    monkeypatch.setenv("HIP_VISIBLE_DEVICES", "0,1")
+    assert devices.environment("rocm", ["3", "2"]) == {"ROCR_VISIBLE_DEVICES": "3,2", "HIP_VISIBLE_DEVICES": "0,1"}
+
+
+@pytest.fixture(params=["newer", "older", "not"])
+def amd_parts(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """sysfs of a host with one accelerator in four parts."""
+    for name in ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES"):
+        monkeypatch.delenv(name, raising=False)
+    amd_partitions(tmp_path / "sys", 4, numbered=request.param)
+    monkeypatch.setattr(amd, "SYSFS", tmp_path / "sys")
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    return tmp_path / "sys"
+
+
+def test_parts_of_an_accelerator_are_devices_with_their_memory(amd_parts: Path) -> None:
+    found = devices.visible("rocm")
+    assert [each.name for each in found] == ["0", "1", "2", "3"]
+    assert len({each.uuid for each in found}) == 4
+    assert {each.memory_bytes for each in found} == {24 << 30}
+    assert {each.product for each in found} == {"AMD Instinct MI300X OAM"}
+    assert [each.nodes for each in found] == [(f"/dev/dri/renderD{128 + number}",) for number in range(4)]
+    tenant = amd_parts / "class" / "kfd" / "kfd" / "proc" / "4242"
+    tenant.mkdir()
+    (tenant / "vram_51548").write_text("8000000\n")
+    used = [devices.usage("rocm", each) for each in found]
+    assert [each.tenants if each else None for each in used] == [(), (), (Tenant(4242, 8000000),), ()]
+    # What the card has in use is of all parts together.
+    assert {each.memory_bytes if each else 0 for each in used} == {None}
+
+
+def test_what_nobody_says_of_a_part_is_not_known(amd_parts: Path) -> None:
+    (amd_parts / "class" / "kfd" / "kfd" / "proc").rmdir()
+    assert [devices.usage("rocm", each) for each in devices.visible("rocm")] == [None] * 4
+
+
+def test_amd_smi_says_what_a_part_has_in_use(amd_parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = [
+        {"gpu": number, "bdf": "0000:11:00.0", "kfd_id": 51546 + number, "node_id": 1 + number, "partition_id": number}
+        for number in range(4)
+    ]
+    used = {"value": 3000, "unit": "MB"}
+    of_part = [{"gpu": 1, "mem_usage": {"total_vram": {"value": 24576, "unit": "MB"}, "used_vram": used}}]
+    amd_smi(tmp_path / "bin", {"list": parts, "metric": of_part, "process": IDLE})
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    assert devices.usage("rocm", devices.visible("rocm")[1]) == Usage(3000 << 20)
+    of_all = [{"gpu": 0, "mem_usage": {"total_vram": {"value": 196592, "unit": "MB"}, "used_vram": used}}]
+    amd_smi(tmp_path / "more", {"list": parts, "metric": of_all, "process": IDLE})
+    monkeypatch.setenv("PATH", f"{tmp_path / 'more'}:/usr/bin:/bin")
+    found = devices.usage("rocm", devices.visible("rocm")[0])
+    assert found is not None
+    assert (found.memory_bytes, found.tenants) == (None, ())

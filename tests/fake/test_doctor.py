@@ -25,7 +25,7 @@ from harness.policy.cases.load import load
 from harness.policy.plan import everything
 from tests.fake.engine_api import EngineApi, serving
 from tests.fake.hosts import Nvidia
-from tests.helpers import BASELINES, REPOSITORY, command, environment, harness, listening, wait_for
+from tests.helpers import BASELINES, REPOSITORY, command, environment, harness, in_hub_cache, listening, wait_for
 
 TOKEN = "hf_" + "planted0123456789" * 2
 PASSWORD = "correct-horse"
@@ -224,7 +224,9 @@ def test_models_in_the_cache_are_found(home: dict[str, str], tmp_path: Path) -> 
     models = [model for each in everything(load(BASELINES)) for model in each.case.models() if model.repo]
     repo, revision = next((each.repo, each.revision) for each in models if each.revision != "unresolved")
     assert repo
-    (tmp_path / "hub" / "hub" / f"models--{repo.replace('/', '--')}" / "snapshots" / str(revision)).mkdir(parents=True)
+    in_hub_cache(tmp_path / "hub" / "hub", repo, str(revision), {"config.json": b"{}", "model.safetensors": b"weights"})
+    other = next(each for each in models if each.revision not in (revision, "unresolved") and each.repo != repo)
+    in_hub_cache(tmp_path / "hub" / "hub", str(other.repo), str(other.revision), {"config.json": b"{}"})  # a part
     done = harness("doctor", "--offline", "--format", "json", env=home)
     found = json.loads(done.stdout)["machine"]["models"]
     assert [name for name, there in found.items() if there] == [f"{repo}@{revision}"]
@@ -305,6 +307,33 @@ def test_slices_and_devices_in_use(home: dict[str, str], tmp_path: Path) -> None
     assert {"devices", "slices", "devices in use", "models"} <= kinds
     facts, _ = machine("--platform", "cuda", env=home | nvidia.env | {"CUDA_VISIBLE_DEVICES": "7"})
     assert "CUDA_VISIBLE_DEVICES names device 7" in facts["accelerators"]["cuda"]["problem"]
+
+
+def test_what_a_driver_does_not_say_is_said(home: dict[str, str], tmp_path: Path) -> None:
+    nvidia = Nvidia(tmp_path / "host", 4)
+    nvidia.gpus[0]["errors"] = {"memory": "Not Supported", "processes": "Insufficient Permissions"}
+    nvidia.gpus[2]["errors"] = {"handle": "GPU is lost"}
+    nvidia.write()
+    here = ["--platform", "cuda", "--engine-python", sys.executable]
+    only = home | nvidia.env | {"CUDA_VISIBLE_DEVICES": "0,2"}
+    facts, sessions = machine(*here, env=only)
+    found = facts["accelerators"]["cuda"]
+    assert [each["uuid"] for each in found["devices"]] == ["GPU-0aaa"]
+    assert "device 2 cannot be used: GPU is lost" in found["said"][0]
+    assert "cannot tell whether it is free: memory: Not Supported" in found["unknown"]["GPU-0aaa"]
+    obstacle = sessions["mtp_cuda"]["obstacles"][0]
+    assert (obstacle["kind"], sessions["mtp_cuda"]["answer"]) == ("devices that may be in use", "no")
+    assert obstacle["next_step"].startswith("--assume-free")
+    _, sessions = machine(*here, "--assume-free", env=only)
+    assert sessions["mtp_cuda"]["answer"] == "yes"
+    assert "--assume-free" in sessions["mtp_cuda"]["command"]
+    nvidia.errors = {"init": "Driver/library version mismatch"}
+    nvidia.write()
+    done = harness("doctor", "--offline", *here, env=home | nvidia.env)
+    assert done.returncode == 4
+    said = " ".join(done.stdout.split())
+    assert "no cuda device: NVIDIA's driver: Driver/library version mismatch" in said
+    assert "reboot, or load the driver's kernel modules anew" in said
 
 
 @pytest.mark.parametrize(

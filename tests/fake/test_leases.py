@@ -29,6 +29,10 @@ def arguments(folder: Path, faults: dict[str, dict[str, Any]] | None = None, **c
     return ["--cases", cases, "--engine-python", install(folder / "engine", faults or {})]
 
 
+def tensor_parallel(size: int) -> dict[str, Any]:
+    return {"serve/tensor_parallel_size": size}
+
+
 def visible_to(done: Run) -> str:
     servers = Servers.model_validate_json((done.directory / "servers.json").read_bytes()).servers
     return servers[0].server.env["CUDA_VISIBLE_DEVICES"]
@@ -130,6 +134,100 @@ def test_memory_of_a_process_that_cannot_be_seen_counts(tmp_path: Path) -> None:
     assert "3072 MiB in use by a process that cannot be seen from here" in done.problems["prepare"]
 
 
+def test_a_process_on_a_device_without_memory_of_its_own_counts(
+    tmp_path: Path, stranger: subprocess.Popen[bytes]
+) -> None:
+    host = Nvidia(tmp_path / "host", 1)
+    host.gpus[0] |= {"errors": {"memory": "Not Supported"}, "processes": [[stranger.pid, 64 << 30]]}
+    host.write()
+    for more in ([], ["--assume-free"]):
+        folder = tmp_path / f"run{len(more)}"
+        done = run(folder, *arguments(folder), *more, env=host.env)
+        assert done.code == 4
+        assert f"0: in use by sleep 300 (pid {stranger.pid}, " in done.problems["prepare"]
+        assert not (done.directory / "servers.json").exists()
+
+
+def test_a_device_without_memory_of_its_own_is_free_if_nobody_is_on_it(tmp_path: Path) -> None:
+    host = Nvidia(tmp_path / "host", 1)
+    host.gpus[0]["errors"] = {"memory": "Not Supported"}
+    host.write()
+    done = run(tmp_path, *arguments(tmp_path), env=host.env)
+    assert done.code == 0, done.output
+    teardown = next(each for each in done.result.checks if each.name == "teardown")
+    assert teardown.bound == "no process, no port, of a device what is told"
+    assert "memory: Not Supported" in teardown.details
+
+
+def test_a_device_of_which_nothing_is_known_is_taken_only_if_the_user_says_so(tmp_path: Path) -> None:
+    host = Nvidia(tmp_path / "host", 1)
+    host.gpus[0]["errors"] = {"memory": "Not Supported", "processes": "Insufficient Permissions"}
+    host.write()
+    done = run(tmp_path / "first", *arguments(tmp_path / "first"), env=host.env)
+    assert done.code == 4
+    message = done.problems["prepare"]
+    assert "0: cannot tell whether it is free: memory: Not Supported, processes: Insufficient Permissions" in message
+    assert "--assume-free takes it all the same" in message
+    done = run(tmp_path / "second", *arguments(tmp_path / "second"), "--assume-free", env=host.env)
+    assert done.code == 0, done.output
+
+
+def test_memory_decides_where_processes_are_not_listed(tmp_path: Path) -> None:
+    host = Nvidia(tmp_path / "host", 2)
+    for gpu, used in zip(host.gpus, (3 << 30, 600 << 20), strict=True):
+        gpu |= {"used": used, "errors": {"processes": "Insufficient Permissions"}}
+    host.write()
+    done = run(tmp_path, *arguments(tmp_path), env=host.env)
+    assert done.code == 0, done.output
+    assert visible_to(done) == "1"
+
+
+def test_a_lost_device_is_said_and_the_others_are_used(tmp_path: Path) -> None:
+    host = Nvidia(tmp_path / "host", 4)
+    host.gpus[2]["errors"] = {"handle": "GPU is lost"}
+    host.write()
+    done = run(tmp_path / "three", *arguments(tmp_path / "three", None, **tensor_parallel(3)), env=host.env)
+    assert done.code == 0, done.output
+    assert visible_to(done) == "GPU-0aaa,GPU-1aaa,GPU-3aaa"
+    assert recorded(tmp_path / "three", "device 2 cannot be used: GPU is lost")
+    done = run(tmp_path / "four", *arguments(tmp_path / "four", None, **tensor_parallel(4)), env=host.env)
+    assert done.code == 4
+    assert "needs 4 cuda devices, there are 3: device 2 cannot be used: GPU is lost" in done.problems["prepare"]
+
+
+def test_a_driver_that_fails_is_said_in_its_own_words(tmp_path: Path) -> None:
+    host = Nvidia(tmp_path / "host", 1)
+    host.errors = {"init": "Driver/library version mismatch"}
+    host.write()
+    done = run(tmp_path / "cuda", *arguments(tmp_path / "cuda"), env=host.env)
+    assert done.code == 4
+    assert "NVIDIA's driver: Driver/library version mismatch; reboot" in done.problems["prepare"]
+    # Never another platform instead, which would be green.
+    both = arguments(tmp_path / "both", platforms=["cuda", "cpu"])
+    done = run(tmp_path / "both", *both, env=host.env)
+    assert done.code == 4
+    assert "Driver/library version mismatch" in done.output
+    assert "--platform" in done.output
+    assert not list((tmp_path / "both").glob("runs/*/case.json"))
+    done = run(tmp_path / "cpu", *both, "--platform", "cpu", env=host.env)
+    assert done.code == 0, done.output
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "said"),
+    [
+        ("0,0", 4, "CUDA_VISIBLE_DEVICES names device 0 twice, which leaves no device at all"),
+        ("1,9", 0, "CUDA_VISIBLE_DEVICES names device 9, and the driver shows 2; it ends the list"),
+        ("NoDevFiles", 4, "needs 1 cuda devices, there are 0: CUDA_VISIBLE_DEVICES=NoDevFiles leaves none"),
+    ],
+)
+def test_what_a_variable_names_wrongly_is_said(tmp_path: Path, given: str, code: int, said: str) -> None:
+    host = Nvidia(tmp_path / "host", 2)
+    done = run(tmp_path, *arguments(tmp_path), env=host.env | {"CUDA_VISIBLE_DEVICES": given})
+    assert done.code == code, done.output
+    assert recorded(tmp_path, said) or said in done.problems["prepare"]
+
+
 def test_what_the_driver_keeps_for_itself_does_not_count(tmp_path: Path) -> None:
     host = Nvidia(tmp_path / "host", 1)
     host.gpus[0]["used"] = 600 << 20
@@ -206,6 +304,15 @@ def test_a_slice_and_its_accelerator_exclude_each_other(take: Any) -> None:
     with pytest.raises(leases.Refused, match="leased with all of GPU-a by somebody"):
         take(slices)
     third.close()
+
+
+def test_a_user_without_a_name_can_lease(tmp_path: Path, take: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 54321)
+    _, held = take([Device("0", "GPU-a")])
+    assert json.loads(next((tmp_path / "leases").iterdir()).read_text())["user"] == "54321"
+    held.close()
 
 
 def test_all_or_nothing(take: Any) -> None:

@@ -1,7 +1,7 @@
 """NVIDIA's library on a host that a JSON file describes, read anew at each call: what a test writes is what is there.
 
 The shapes are those of nvidia-ml-py on H200s: memory in bytes, processes with pid and usedGpuMemory, errors as
-NVMLError.
+NVMLError. What a host or a device has below ``errors`` is what a question answers: ``{"memory": "Not Supported"}``.
 """
 
 import json
@@ -24,11 +24,19 @@ def _all():
         yield from gpu.get("slices", [])
 
 
-def _one(handle):
-    return next(each for each in _all() if each["uuid"] == handle)
+def _one(handle, question=""):
+    found = next(each for each in _all() if each["uuid"] == handle)
+    _answer(found, question)
+    return found
+
+
+def _answer(who, question):
+    if question in who.get("errors", {}):
+        raise NVMLError(who["errors"][question])
 
 
 def nvmlInit():
+    _answer(_host(), "init")
     if not _host().get("driver"):
         raise NVMLError("Driver Not Loaded")
 
@@ -42,6 +50,7 @@ def nvmlSystemGetDriverVersion():
 
 
 def nvmlSystemGetCudaDriverVersion_v2():
+    _answer(_host(), "cuda")
     return 13000
 
 
@@ -50,30 +59,36 @@ def nvmlDeviceGetCount():
 
 
 def nvmlDeviceGetHandleByIndex(index):
-    return _host()["gpus"][index]["uuid"]
+    gpu = _host()["gpus"][index]
+    _answer(gpu, "handle")
+    return gpu["uuid"]
 
 
 def nvmlDeviceGetHandleByUUID(uuid):
     if uuid not in [each["uuid"] for each in _all()]:
         raise NVMLError("Not Found")
+    _one(uuid, "handle")
     return uuid
 
 
 def nvmlDeviceGetUUID(handle):
+    _one(handle, "uuid")
     return handle
 
 
 def nvmlDeviceGetName(handle):
-    return _one(handle)["name"]
+    return _one(handle, "name")["name"]
 
 
 def nvmlDeviceGetMemoryInfo(handle):
-    gpu = _one(handle)
+    gpu = _one(handle, "memory")
     return SimpleNamespace(total=gpu.get("total", 150754820096), used=gpu.get("used", 0))
 
 
 def nvmlDeviceGetComputeRunningProcesses(handle):
-    return [SimpleNamespace(pid=pid, usedGpuMemory=used) for pid, used in _one(handle).get("processes", [])]
+    return [
+        SimpleNamespace(pid=pid, usedGpuMemory=used) for pid, used in _one(handle, "processes").get("processes", [])
+    ]
 
 
 def nvmlDeviceGetMigMode(handle):
@@ -91,3 +106,11 @@ def nvmlDeviceGetMigDeviceHandleByIndex(handle, index):
     if index >= len(slices):
         raise NVMLError("Not Found")
     return slices[index]["uuid"]
+
+
+def nvmlDeviceGetGpuInstanceId(handle):
+    return _one(handle).get("instances", [1, 0])[0]
+
+
+def nvmlDeviceGetComputeInstanceId(handle):
+    return _one(handle).get("instances", [1, 0])[1]

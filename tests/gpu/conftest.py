@@ -34,7 +34,7 @@ class EngineHere:
         if self.platform == "cpu":
             return []
         usages = [devices.usage(self.platform, device) for device in devices.visible(self.platform)]
-        return [usage.memory_bytes if usage else 0 for usage in usages]
+        return [(usage.memory_bytes if usage else 0) or 0 for usage in usages]
 
 
 @pytest.fixture(scope="session")

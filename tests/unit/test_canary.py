@@ -49,6 +49,9 @@ def test_what_is_in_place_passes_and_says_what_it_is() -> None:
 def test_without_a_driver_that_is_the_only_line_and_the_last() -> None:
     assert wrong(driver=None) == [("driver", "there is no NVIDIA driver here")]
     assert canary.judge(NEEDS, VERSIONS, IMPORTS, LIVE, None)[-1].check == "driver"
+    why = "Driver/library version mismatch; reboot"
+    found = canary.judge(NEEDS, VERSIONS, IMPORTS, LIVE, None, why)[-1]
+    assert (found.ok, found.text) == (False, "NVIDIA's driver does not answer: Driver/library version mismatch; reboot")
     amd = wrong(replace(NEEDS, platform="rocm"), replace(IMPORTS, torch=ROCM), driver=None)
     assert amd == [("driver", "there is no AMD driver here")]
 

@@ -68,8 +68,21 @@ def test_a_set_is_seen_in_every_name() -> None:
 
 
 def test_a_case_without_the_set_does_not_run() -> None:
-    found = matching(BASELINES, wanted=["mtp/known_answer_k1"], suite=None, platform="cpu", checkpoints="tiny")
-    assert [each.skip for each in found] == ["has no checkpoint set tiny"]
+    (found,) = matching(BASELINES, wanted=["mtp/known_answer_k1"], suite=None, platform="cpu", checkpoints="tiny")
+    assert (found.skip, found.id) == ("", "mtp/known_answer_k1")  # its own models are tiny, and no others
+    from_the_hub = [
+        each
+        for each in everything(load(BASELINES), "tiny")
+        if not each.checkpoints and not each.skip and any(model.repo for model in each.case.models())
+    ]
+    assert from_the_hub == []
+
+
+def test_a_case_of_the_hub_without_the_set_is_left_out(tmp_path: Path) -> None:
+    model = {"repo": "some/model", "revision": "0123456789abcdef0123456789abcdef01234567"}
+    folder = edited(tmp_path / "one", "mtp/known_answer_k1", {"serve/model": model}, generate=False)
+    (case_file,) = load(folder)
+    assert [each.skip for each in everything([case_file], "tiny")] == ["has no checkpoint set tiny"]
 
 
 def test_an_unknown_set_is_named() -> None:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import requests
+from pydantic import TypeAdapter
 
 from harness.ground.errors import CannotJudge
 from harness.mechanism import downloads, hub
 from harness.policy.datasets import MT_BENCH, Dataset
 from harness.policy.protocols import items, mt_bench_first_turn
-from harness.run import data
+from harness.run import data, kept
 from tests.helpers import in_hub_cache
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -24,11 +26,92 @@ DATASET = Dataset("questions.jsonl", "https://example.org/q.jsonl", hashlib.sha2
 
 
 def test_a_model_in_the_cache_is_used_without_asking_anybody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    in_hub_cache(tmp_path, "some/model", COMMIT, {"config.json": b"{}"})
+    in_hub_cache(tmp_path, "some/model", COMMIT, {"config.json": b"{}", "model.safetensors": b"weights"})
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     folder = hub.snapshot("some/model", COMMIT)
     assert (folder / "config.json").read_bytes() == b"{}"
     assert folder.name == COMMIT
+
+
+INDEX = json.dumps({"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}).encode()
+
+
+@pytest.mark.parametrize(
+    ("content", "lacks"),
+    [
+        ({"config.json": b"{}"}, "no weights"),
+        ({"config.json": b"{}", "model.safetensors": b""}, "no weights"),
+        (
+            {"model.safetensors.index.json": INDEX, "model-1.safetensors": b"weights"},
+            "1 of the parts in model.safetensors.index.json are not there: model-2.safetensors",
+        ),
+        ({"model.safetensors.index.json": b"<html>", "model-1.safetensors": b"weights"}, "cannot be read"),
+    ],
+)
+def test_a_part_of_a_model_is_not_the_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: dict[str, bytes], lacks: str
+) -> None:
+    in_hub_cache(tmp_path, "some/model", COMMIT, content)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert hub.cached("some/model", COMMIT) is None
+    with pytest.raises(hub.Unavailable) as caught:
+        hub.snapshot("some/model", COMMIT)
+    assert lacks in str(caught.value)
+    assert "HF_HUB_OFFLINE is set" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_download_that_was_cut_off_is_not_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_hub_cache(tmp_path, "some/model", COMMIT, {"config.json": b"{}", "model.safetensors": b"weights"})
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    folder = hub.cached("some/model", COMMIT)
+    assert folder is not None
+    blobs = folder.parents[1] / "blobs"
+    (blobs / "0abc.incomplete").write_bytes(b"wei")
+    assert hub.cached("some/model", COMMIT) is None
+    (blobs / "0abc").write_bytes(b"weights")  # another download of it came to its end
+    assert hub.cached("some/model", COMMIT) == folder
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors").symlink_to("../../blobs/nowhere")
+    assert hub.cached("some/model", COMMIT) is None
+
+
+def test_what_the_hub_listed_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_hub_cache(tmp_path, "some/model", COMMIT, {"config.json": b"{}"})
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    entry = {"size": 2, "blob_id": "0"}
+    trees = tmp_path / "models--some--model" / "trees"
+    trees.mkdir()
+    for number, names in enumerate((["config.json"], ["config.json", "tokenizer.json"])):
+        commit = COMMIT[:-1] + str(number)
+        in_hub_cache(tmp_path, "some/model", commit, {"config.json": b"{}"})
+        listing = {"format_version": 1, "files": dict.fromkeys(names, entry)}
+        (trees / f"{commit}.json").write_text(json.dumps(listing))
+    assert hub.cached("some/model", COMMIT[:-1] + "0") is not None
+    assert hub.cached("some/model", COMMIT[:-1] + "1") is None
+
+
+def test_kept_answers_stay_while_they_are_used(tmp_path: Path) -> None:
+    kind = TypeAdapter(str)
+    for number in range(100):
+        kept.keep(tmp_path / f"{number}.json", kind, "answer")
+        os.utime(tmp_path / f"{number}.json", (number, number))
+    assert kept.read(tmp_path / "0.json", kind) == "answer"
+    kept.keep(tmp_path / "new.json", kind, "answer")
+    left = {path.stem for path in tmp_path.glob("*.json")}
+    assert len(left) == 100
+    assert {"0", "new"} <= left
+    assert "1" not in left
+
+
+def test_a_page_of_a_proxy_is_said_to_be_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = SimpleNamespace(content=b"\n<!DOCTYPE html><p>Log in", raise_for_status=lambda: None)
+    monkeypatch.setattr(requests, "get", lambda *_, **__: page)
+    with pytest.raises(downloads.Refused, match="the answer is a page and not the file, as of a proxy"):
+        downloads.fetch(DATASET.url, tmp_path / DATASET.file, DATASET.sha256)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_model_that_is_nowhere_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,18 +72,30 @@ def teardown(rundir: RunDir) -> list[CheckResult]:
     wrong += devices
     note = f"needed SIGKILL: {', '.join(stopped.killed)}" if stopped.killed else ""
     left = len(stopped.alive) + len(stopped.unproven) + len(stopped.leaked) + len(stopped.busy_ports) + len(devices)
+    unknown = _not_told(occupancy)
+    note = "; ".join(filter(None, (note, unknown)))
+    of_devices = ", of a device what is told" if unknown else ", no memory of a device"
     return [
         CheckResult(
             name="teardown",
             outcome=Outcome.ERROR if wrong else Outcome.PASS,
             measured=f"{left} left",
             expected="0 left",
-            bound="no process, no port" + (", no memory of a device" if occupancy else ""),
+            bound="no process, no port" + (of_devices if occupancy else ""),
             n=len(document.servers),
             message="; ".join(wrong),
             details=note,
         )
     ]
+
+
+def _not_told(occupancy: Occupancy | None) -> str:
+    """What nobody could say of the devices, before or after."""
+    if occupancy is None:
+        return ""
+    usages = [usage for when in (occupancy.before, occupancy.after or {}) for usage in when.values()]
+    reasons = sorted({"nothing" if usage is None else usage.unknown for usage in usages} - {""})
+    return f"what the devices are used for is not all told: {'; '.join(reasons)}" if reasons else ""
 
 
 def _some(names: Sequence[str]) -> str:
