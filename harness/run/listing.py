@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Literal
@@ -14,6 +13,7 @@ import rich.markup
 import rich.table
 
 from harness.ground.errors import UsageError
+from harness.policy import limits
 from harness.policy.plan import Planned
 from harness.policy.show import servers
 
@@ -21,9 +21,6 @@ Format = Literal["table", "json", "github"]
 
 MATRIX_LIMIT = 256
 """Jobs that GitHub makes of one matrix at most."""
-
-_SET_UP_MINUTES = 30  # environments, images, models: what a host does once and has no figure in a case
-_SLACK = 2  # a slow day is no timeout
 
 
 def render(planned: Sequence[Planned], form: Format) -> str:
@@ -57,9 +54,18 @@ def _jobs(planned: Sequence[Planned]) -> list[dict[str, object]]:
 
 
 def _job(together: Sequence[Planned]) -> dict[str, object]:
-    """What one job runs, where, and how long at most; one id a line."""
+    """What one job runs, where, and how long at most; one id a line.
+
+    Raises:
+        UsageError: It may take longer than a job may.
+    """
     one = together[0]
-    minutes = sum(each.case.expected_seconds for each in together) / 60
+    minutes = limits.job_minutes(each.case for each in together)
+    if minutes > limits.JOB_MOST:
+        raise UsageError(
+            f"{one.session}: a job of {len(together)} points may take {minutes} minutes, and GitHub gives one "
+            f"{limits.JOB_MOST}; use --shard"
+        )
     return {
         "name": f"{one.session}-{one.devices}" if one.devices else one.session,
         "session": one.session,
@@ -68,7 +74,7 @@ def _job(together: Sequence[Planned]) -> dict[str, object]:
         "devices": one.devices,
         "cases": "\n".join(each.id for each in together),
         "runs_on": ["self-hosted", one.platform, *([f"gpu-{one.devices}"] if one.devices else [])],
-        "timeout_minutes": _SET_UP_MINUTES + math.ceil(_SLACK * minutes),
+        "timeout_minutes": minutes,
     }
 
 
