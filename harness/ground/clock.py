@@ -59,6 +59,10 @@ class Deadline:
         """Seconds left, never negative."""
         return max(0.0, self.seconds - self.elapsed)
 
+    def cut(self, seconds: float) -> float:
+        """``seconds``, or what is left if that is less: the limit of one part of what has this deadline."""
+        return min(seconds, self.remaining)
+
     @property
     def passed(self) -> bool:
         return self.elapsed >= self.seconds

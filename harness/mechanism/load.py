@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
 
 from harness.ground.clock import SYSTEM_CLOCK, Clock
 from harness.mechanism import signals
+from harness.mechanism.exchange import Late, NoAnswer, exchange, session
 
 _WATCH_EVERY = 0.5
+_MOST = 4 << 20
+"""Bytes of an answer: 32,000 tokens with every character escaped have less than 1 MiB."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ class Reply:
         status: HTTP status; 0 when there was no response.
         body: Decoded JSON of the response; None when there was none.
         error: Why there is no usable response; empty when there is one.
+        late: Whether it had not come in time.
         started: Seconds since the load began.
         seconds: Time in flight.
     """
@@ -46,12 +50,56 @@ class Reply:
     status: int
     body: Any
     error: str
+    late: bool
     started: float
     seconds: float
 
 
 class Aborted(Exception):
     """The watch found a reason to stop."""
+
+
+@dataclass
+class _Load:
+    """What the tasks of one load share."""
+
+    timeout: float
+    watch: Callable[[], str]
+    on_reply: Callable[[Reply], None]
+    on_tick: Callable[[], None]
+    stalled: Callable[[], bool]
+    clock: Clock
+    began: float
+    places: asyncio.Semaphore
+    moving: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def everything(self, calls: Sequence[Call]) -> None:
+        self.moving.set()
+        async with session() as client, asyncio.TaskGroup() as group:
+            for call in calls:
+                group.create_task(self.one(client, call))
+
+    async def one(self, client: aiohttp.ClientSession, call: Call) -> None:
+        async with self.places:
+            await self.moving.wait()
+            started = self.clock.monotonic()
+            status, body, error, late = await _post(client, call, self.timeout)
+            now = self.clock.monotonic()
+            self.on_reply(Reply(call.key, status, body, error, late, started - self.began, now - started))
+            if late and self.stalled():
+                self.moving.clear()  # who does not answer this one will not answer the next: the watch decides
+
+    async def guard(self, work: asyncio.Task[None]) -> str:
+        while not work.done():
+            reason = await asyncio.to_thread(self.watch)
+            if reason:
+                work.cancel()
+                return reason
+            if not self.stalled():
+                self.moving.set()
+            self.on_tick()
+            await asyncio.wait([work], timeout=_WATCH_EVERY)
+        return ""
 
 
 def send(
@@ -62,6 +110,7 @@ def send(
     watch: Callable[[], str],
     on_reply: Callable[[Reply], None],
     on_tick: Callable[[], None] = lambda: None,
+    stalled: Callable[[], bool] = lambda: False,
     clock: Clock = SYSTEM_CLOCK,
 ) -> None:
     """Send all ``calls`` with at most ``concurrency`` in flight; ``on_reply`` gets each reply as it comes.
@@ -75,58 +124,28 @@ def send(
         watch: Asked twice a second; returns why to stop at once, empty to go on. It runs in a thread.
         on_reply: Called for each reply as it comes.
         on_tick: Called about twice a second.
+        stalled: Whether it looks as if nothing moved any more: then no place of a request that was late is used again
+            until something moves, or ``watch`` ends it all.
         clock: For timing.
 
     Raises:
         Aborted: ``watch`` said so.
         Interrupted: A signal arrived.
     """
-    asyncio.run(_send(calls, concurrency, aiohttp.ClientTimeout(total=timeout), watch, on_reply, on_tick, clock))
-
-
-async def _send(
-    calls: Sequence[Call],
-    concurrency: int,
-    limit: aiohttp.ClientTimeout,
-    watch: Callable[[], str],
-    on_reply: Callable[[Reply], None],
-    on_tick: Callable[[], None],
-    clock: Clock,
-) -> None:
-    began = clock.monotonic()
     places = asyncio.Semaphore(concurrency)
+    load = _Load(timeout, watch, on_reply, on_tick, stalled, clock, clock.monotonic(), places)
+    asyncio.run(_send(load, calls))
 
-    async def one(session: aiohttp.ClientSession, call: Call) -> None:
-        async with places:
-            started = clock.monotonic()
-            status, body, error = await _post(session, call, limit)
-            on_reply(Reply(call.key, status, body, error, started - began, clock.monotonic() - started))
 
-    async def everything() -> None:
-        # The default connector allows 100 connections: a silent cap on concurrency.
-        connector = aiohttp.TCPConnector(limit=0)
-        async with aiohttp.ClientSession(connector=connector) as session, asyncio.TaskGroup() as group:
-            for call in calls:
-                group.create_task(one(session, call))
-
-    async def guard(work: asyncio.Task[None]) -> str:
-        while not work.done():
-            reason = await asyncio.to_thread(watch)
-            if reason:
-                work.cancel()
-                return reason
-            on_tick()
-            await asyncio.wait([work], timeout=_WATCH_EVERY)
-        return ""
-
+async def _send(load: _Load, calls: Sequence[Call]) -> None:
     loop = asyncio.get_running_loop()
-    work = asyncio.create_task(everything())
+    work = asyncio.create_task(load.everything(calls))
 
     def cancel() -> None:
         loop.call_soon_threadsafe(work.cancel)
 
     with signals.redirected(cancel):
-        watcher = asyncio.create_task(guard(work))
+        watcher = asyncio.create_task(load.guard(work))
         await asyncio.wait([work])
         reason = await watcher
     if reason:
@@ -134,17 +153,15 @@ async def _send(
     work.result()
 
 
-async def _post(session: aiohttp.ClientSession, call: Call, limit: aiohttp.ClientTimeout) -> tuple[int, Any, str]:
+async def _post(client: aiohttp.ClientSession, call: Call, seconds: float) -> tuple[int, Any, str, bool]:
+    """Status, document, why there is none, and whether that was the time."""
     try:
-        async with session.post(call.url, json=dict(call.body), timeout=limit) as response:
-            text = await response.text(errors="replace")
-            if response.status != 200:
-                return response.status, None, f"status {response.status}: {' '.join(text.split())[:300]}"
-            try:
-                return response.status, await response.json(content_type=None), ""
-            except ValueError:
-                return response.status, None, f"status 200 without JSON: {text[:100]!r}"
-    except TimeoutError:
-        return 0, None, f"no answer within {limit.total:g} s"
-    except aiohttp.ClientError as error:
-        return 0, None, f"{type(error).__name__}: {error}"
+        answer = await exchange(client, "POST", call.url, seconds=seconds, most=_MOST, body=call.body)
+    except NoAnswer as error:
+        return 0, None, str(error), isinstance(error, Late)
+    if answer.status != 200:
+        return answer.status, None, f"status {answer.status}: {answer.words}", False
+    try:
+        return answer.status, answer.document(), "", False
+    except ValueError:
+        return answer.status, None, f"status 200 without JSON: {answer.text[:100]!r}", False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -43,6 +44,12 @@ def read(text: str, metrics: tuple[Metric, ...]) -> dict[str, float]:
             name = f"{metric.name}.{sample.labels[metric.by]}" if metric.by in sample.labels else metric.name
             counters[name] = counters.get(name, 0.0) + sample.value * metric.scale
     return counters
+
+
+def moving(text: str, samples: tuple[str, ...]) -> tuple[str, ...]:
+    """The lines of ``text`` with these samples: two readings that differ say that something moved in between."""
+    found = (line for line in text.splitlines() if line.startswith(samples))
+    return tuple(line for line in found if re.split(r"[{ ]", line, maxsplit=1)[0] in samples)
 
 
 def went_down(before: Counters, after: Counters) -> list[str]:

@@ -7,13 +7,13 @@ import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import TypeAdapter
 
 from harness import __version__
+from harness.ground.clock import Deadline
 from harness.ground.errors import CannotJudge, UsageError
 from harness.mechanism import driver, files, processes
 from harness.policy import canary
@@ -32,6 +32,8 @@ from harness.run.select import matching
 IN_IMAGE = "INFERENCE_HARNESS_IMAGE"
 """Environment variable that images of ours set."""
 
+_BY_HAND = 600.0
+"""Seconds for all questions where no case says how long an engine may take to start."""
 _FINDINGS = list[Finding]
 _IMPORTS = TypeAdapter(Imports)
 T = TypeVar("T")
@@ -51,7 +53,7 @@ def check(context: Context, runtime: Runtime) -> list[Finding]:
     found = look(
         needs,
         runtime.engine_python,
-        partial(engine.execute, context),
+        engine.asker(context),
         where=where,
         folder=context.rundir.path,
         harness_python=harness_python,
@@ -98,9 +100,15 @@ def by_hand(wanted: str | None, cases: Path, name: str, platform: str, python: P
         )
     called = str(python.absolute() if python else image.ENGINE_PYTHON)
 
+    deadline = Deadline(_BY_HAND)
+
+    def on_tick(_line: str) -> None:
+        if deadline.passed:
+            raise CannotJudge(f"{called} did not answer within {deadline.seconds:g} s")
+
     def asked(arguments: Sequence[str]) -> tuple[int, str]:
         try:
-            return processes.run([called, "-c", *arguments], env=processes.environment({}), on_tick=lambda _: None)
+            return processes.run([called, "-c", *arguments], env=processes.environment({}), on_tick=on_tick)
         except OSError as error:
             raise CannotJudge(f"{called} cannot be run", cause=str(error)) from error
 
@@ -206,6 +214,6 @@ def _answer(
         return TypeAdapter(kind).validate_json(lines[-1])
     raise CannotJudge(
         f"canary: the engine's interpreter ended with status {status}",
-        cause=root_cause(output, echoes),
+        cause=root_cause(output, echoes) or "no error in its output",
         details=tail(output, 40),
     )

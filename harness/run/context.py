@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from harness.ground.clock import SYSTEM_CLOCK, Clock
 from harness.ground.errors import CannotJudge, UsageError
-from harness.mechanism import processes
+from harness.mechanism import open_files, processes
 from harness.mechanism.labels import Label
 from harness.policy.cases.model import Case
 from harness.policy.diagnosis import root_cause, tail
@@ -67,6 +67,20 @@ class Context:
             raise UsageError(f"{self.rundir.path}: no server was started; run `harness serve` first")
         return document.servers
 
+    def require_open_files(self) -> None:
+        """Let this process, and the servers that it starts, have as many files open as requests in flight need.
+
+        Raises:
+            CannotJudge: The system does not let it have so many.
+        """
+        concurrency = self.case.evaluation.concurrency
+        allowed, needed = open_files.allow(concurrency)
+        if allowed < needed:
+            raise CannotJudge(
+                f"evaluation.concurrency = {concurrency} needs {needed} open files; a process may have {allowed}",
+                cause=f"raise the hard limit (ulimit -Hn {needed}), or lower evaluation.concurrency",
+            )
+
     def check_alive(self, servers: list[RunningServer]) -> None:
         """Raise if one of ``servers`` has ended.
 
@@ -78,12 +92,16 @@ class Context:
             if status is not None:
                 raise self.blame(running.server.name, status)
 
-    def blame(self, server: str, what: str) -> CannotJudge:
-        """The error for a server that did ``what``, with the workers that are gone and the root cause from its log."""
+    def blame(self, server: str, what: str, note: str = "") -> CannotJudge:
+        """The error for a server that did ``what``, with the workers that are gone and the root cause from its log.
+
+        ``note`` is said after the cause.
+        """
         log = self.rundir.log_text(server)
         ready = self.rundir.read("ready", Ready)
         workers = ready.workers.get(server, []) if ready else []
         gone = [f"{each.name} ({each.pid})" for each in workers if not each.lives]
         what += f", {', '.join(gone)} gone" if gone else ""
         where = f"{self.rundir.log(server)}, last lines:\n{tail(log)}"
-        return CannotJudge(f"{server} {what}", cause=root_cause(log, self.engine.echoes), details=where)
+        cause = root_cause(log, self.engine.echoes) or "no error in its log"
+        return CannotJudge(f"{server} {what}", cause="; ".join(filter(None, [cause, note])), details=where)

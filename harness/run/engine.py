@@ -14,6 +14,7 @@ from harness.ground.domain import Server
 from harness.ground.errors import CannotJudge, UsageError
 from harness.mechanism import containers, fabric, files, processes
 from harness.mechanism.labels import PROCESS
+from harness.policy import limits
 from harness.policy.diagnosis import root_cause, tail
 from harness.policy.engines.base import EngineSpec
 from harness.policy.engines.capabilities import Capabilities, adapt, unknown
@@ -50,19 +51,20 @@ def ask(context: Context) -> None:
         CannotJudge: The engine is not there or does not answer.
     """
     engine, runtime = context.engine, context.runtime
-    versions, state = environment(engine, runtime.engine_python, partial(execute, context))
+    asked = asker(context)
+    versions, state = environment(engine, runtime.engine_python, asked)
     context.rundir.save(context.prepared.model_copy(update={"versions": versions}))
     where = runtime.environment if runtime.container else runtime.engine_python
     answer = cache_folder("capabilities") / f"{files.digest_text(engine.probe, where, state)}.json"
     found = kept.read(answer, _CAPABILITIES)
     if found is None:
         context.progress.note(f"asking {engine.name} for its flags, which takes seconds; the next run knows")
-        status, output = execute(context, [engine.probe])
+        status, output = asked([engine.probe])
         found = _parsed(output) if status == 0 else None
         if found is None:
             raise CannotJudge(
                 f"{engine.name} cannot be asked for its flags",
-                cause=root_cause(output, engine.echoes),
+                cause=root_cause(output, engine.echoes) or "no error in its output",
                 details=tail(output, 40),
             )
         kept.keep(answer, _CAPABILITIES, found)
@@ -107,7 +109,9 @@ def environment(engine: EngineSpec, python: str, asked: Ask) -> tuple[dict[str, 
     """
     status, output = asked([_ENVIRONMENT, engine.name, *engine.distributions])
     if status != 0:
-        raise CannotJudge(f"{python} does not run Python", cause=root_cause(output, engine.echoes))
+        raise CannotJudge(
+            f"{python} does not run Python", cause=root_cause(output, engine.echoes) or "no error in its output"
+        )
     state = next((line for line in reversed(output.splitlines()) if line.startswith("{")), "")
     if not state:
         raise CannotJudge(f"{python} does not run Python", cause=tail(output, 1))
@@ -117,15 +121,20 @@ def environment(engine: EngineSpec, python: str, asked: Ask) -> tuple[dict[str, 
     return versions, state
 
 
-def execute(context: Context, arguments: Sequence[str]) -> tuple[int, str]:
-    """Run a program with the engine's interpreter, where the engine is, and return exit status and output."""
+def asker(context: Context) -> Ask:
+    """Runs programs with the engine's interpreter, where the engine is, within one limit for all of them."""
+    return partial(_execute, context, Deadline(limits.questions(context.case), context.clock))
+
+
+def _execute(context: Context, deadline: Deadline, arguments: Sequence[str]) -> tuple[int, str]:
     runtime, prepared = context.runtime, context.prepared
     argv = [runtime.engine_python, "-c", *arguments]
-    deadline = Deadline(context.case.timeouts.start, context.clock)
+
+    limit = Deadline(deadline.cut(context.case.timeouts.start), context.clock)
 
     def on_tick(_line: str = "") -> None:
-        if deadline.passed:
-            raise CannotJudge(f"{runtime.engine_python} did not answer within {context.case.timeouts.start:g} s")
+        if limit.passed:
+            raise CannotJudge(f"{runtime.engine_python} did not answer within {round(limit.seconds, 1):g} s")
 
     if runtime.container:
         return _in_container(context, runtime, argv, on_tick)

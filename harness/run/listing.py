@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Literal
@@ -14,6 +13,7 @@ import rich.markup
 import rich.table
 
 from harness.ground.errors import UsageError
+from harness.policy import limits
 from harness.policy.plan import Planned
 from harness.policy.show import servers
 
@@ -21,9 +21,6 @@ Format = Literal["table", "json", "github"]
 
 MATRIX_LIMIT = 256
 """Jobs that GitHub makes of one matrix at most."""
-
-_SET_UP_MINUTES = 30  # environments, images, models: what a host does once and has no figure in a case
-_SLACK = 2  # a slow day is no timeout
 
 WAIT_FOR_DEVICES = 1800
 """Seconds for which a point of a job waits for devices: as long another runner of the host may need them."""
@@ -60,10 +57,19 @@ def _jobs(planned: Sequence[Planned]) -> list[dict[str, object]]:
 
 
 def _job(together: Sequence[Planned]) -> dict[str, object]:
-    """What one job runs, where, and how long at most; one id a line."""
+    """What one job runs, where, and how long at most; one id a line.
+
+    Raises:
+        UsageError: It may take longer than a job may.
+    """
     one = together[0]
-    minutes = sum(each.case.expected_seconds for each in together) / 60
     wait = WAIT_FOR_DEVICES if one.devices else 0
+    minutes = limits.job_minutes(each.case for each in together) + math.ceil(wait * len(together) / 60)
+    if minutes > limits.JOB_MOST:
+        raise UsageError(
+            f"{one.session}: a job of {len(together)} points may take {minutes} minutes, and GitHub gives one "
+            f"{limits.JOB_MOST}; use --shard"
+        )
     return {
         "name": f"{one.session}-{one.devices}" if one.devices else one.session,
         "session": one.session,
@@ -73,7 +79,7 @@ def _job(together: Sequence[Planned]) -> dict[str, object]:
         "cases": "\n".join(each.id for each in together),
         "runs_on": ["self-hosted", one.platform, *([f"gpu-{one.devices}"] if one.devices else [])],
         "wait_for_devices": wait,
-        "timeout_minutes": _SET_UP_MINUTES + math.ceil(_SLACK * minutes + wait * len(together) / 60),
+        "timeout_minutes": minutes,
     }
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import requests
-
+from harness.ground.clock import Deadline
 from harness.ground.domain import Item
 from harness.ground.errors import CannotJudge
 from harness.mechanism import http
+from harness.mechanism.exchange import NoAnswer
 from harness.policy import protocols
 from harness.policy.cases.model import Case
 from harness.policy.requests import chat_prompt
@@ -25,8 +25,10 @@ def items(context: Context) -> list[Item]:
     return protocols.items(context.case.evaluation, data)
 
 
-def rendered(case: Case, servers: list[RunningServer], item: Item) -> Item:
+def rendered(case: Case, servers: list[RunningServer], item: Item, deadline: Deadline) -> Item:
     """The item with a prompt to send: of a chat item, the token ids that the engine's chat template makes of it.
+
+    ``deadline`` is of the stage that asks.
 
     Raises:
         CannotJudge: The engine has no chat template, or does not answer.
@@ -34,10 +36,11 @@ def rendered(case: Case, servers: list[RunningServer], item: Item) -> Item:
     if not item.chat:
         return item
     server = next(running.server for running in servers if running.server.has_metrics)
+    limit = deadline.cut(_TOKENIZE_TIMEOUT)
     try:
-        status, reply = http.post(f"{server.url}/tokenize", chat_prompt(case, item), _TOKENIZE_TIMEOUT)
-    except requests.RequestException as error:
-        raise CannotJudge(f"{server.name} does not render chat prompts", cause=type(error).__name__) from error
+        status, reply = http.post(f"{server.url}/tokenize", chat_prompt(case, item), limit)
+    except NoAnswer as error:
+        raise CannotJudge(f"{server.name} does not render chat prompts", cause=str(error)) from error
     tokens = reply.get("tokens") if status == 200 and isinstance(reply, dict) else None
     if not tokens:
         raise CannotJudge(f"{server.name} does not render chat prompts", cause=f"status {status}: {str(reply)[:200]}")

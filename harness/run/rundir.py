@@ -209,6 +209,10 @@ class RunDir:
     def log(self, server: str) -> Path:
         return self.logs / f"{server}.log"
 
+    def stack(self, server: str) -> Path:
+        """Where the processes of a server stood that did not move any more."""
+        return self.logs / f"{server}.stack"
+
     def log_text(self, server: str) -> str:
         """The log of a server, empty if there is none."""
         path = self.log(server)

@@ -9,10 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, Protocol
 
+from harness.ground.clock import Deadline
 from harness.ground.domain import Device, Outcome, Stage
 from harness.ground.errors import CannotJudge
 from harness.mechanism import containers, files, passthrough, signals
 from harness.mechanism.passthrough import Passthrough
+from harness.policy import limits
 from harness.policy.cases.model import Case
 from harness.run import image, occupancy, stages
 from harness.run.console import Console
@@ -20,6 +22,8 @@ from harness.run.context import Context
 from harness.run.data import cache_folder
 from harness.run.rundir import Event, RunDir, Runtime
 
+_OUTSIDE = 30.0
+"""Seconds for starting a stage in a container, beyond its own limit."""
 Choice = Literal["auto", "local", "docker"]
 
 
@@ -93,6 +97,7 @@ class Docker:
         log = rundir.log(f"harness-{stage}")
         log.unlink(missing_ok=True)  # an earlier attempt's, should there be one
         command = f'exec {image.HARNESS} stage {stage} "$0" >"$1" 2>&1'
+        limit = Deadline(limits.stage(context.case, stage) + _OUTSIDE, context.clock)
 
         def relay() -> None:
             nonlocal shown
@@ -101,7 +106,12 @@ class Docker:
                 self._console.show(event)
             shown = len(events)
 
-        status = containers.execute(container, ["sh", "-c", command, str(rundir.path), str(log)], relay)
+        def on_tick() -> None:
+            relay()
+            if limit.passed:  # the harness in there has the same limits: it was paused, or its end is not told
+                raise containers.ContainerFailed(f"{stage} did not end within {limit.seconds:g} s in its container")
+
+        status = containers.execute(container, ["sh", "-c", command, str(rundir.path), str(log)], on_tick)
         relay()
         if status == 0:
             return

@@ -68,16 +68,16 @@ def serve_once(listener: socket.socket, greeting: bytes) -> Probe:
 
 
 def test_a_zeromq_greeting_is_an_answer_and_nothing_else_is(listener: socket.socket) -> None:
-    assert http.ask(serve_once(listener, b"\xff\x00\x00\x00\x00\x00\x00\x00\x01\x7f"), 2) == ""
-    assert http.ask(serve_once(listener, b"HTTP/1.1"), 2) == "KV side channel does not speak ZeroMQ"
-    assert http.ask(serve_once(listener, b""), 2) == "KV side channel does not speak ZeroMQ"
-    assert http.ask(Probe("zmtp", ports.Ports().take(), "KV side channel"), 2) == "KV side channel is not up"
+    assert http.ask([serve_once(listener, b"\xff\x00\x00\x00\x00\x00\x00\x00\x01\x7f")], 2) == [""]
+    assert http.ask([serve_once(listener, b"HTTP/1.1")], 2) == ["KV side channel does not speak ZeroMQ"]
+    assert http.ask([serve_once(listener, b"")], 2) == ["KV side channel does not speak ZeroMQ"]
+    assert http.ask([Probe("zmtp", ports.Ports().take(), "KV side channel")], 2) == ["KV side channel is not up"]
 
 
 def test_a_port_that_accepts_and_stays_silent_is_not_up(listener: socket.socket) -> None:
     port = listener.getsockname()[1]
-    assert http.ask(Probe("zmtp", port, "KV side channel"), 0.2) == "KV side channel is not up"
-    assert http.ask(Probe("http", port, "/health", "/health"), 0.2) == "/health: ReadTimeout"
+    assert http.ask([Probe("zmtp", port, "KV side channel")], 0.2) == ["KV side channel is not up"]
+    assert http.ask([Probe("http", port, "/health", "/health")], 0.2) == ["/health: no answer within 0.2 s"]
 
 
 def test_ports_are_different_free_and_never_handed_out_by_the_system() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.policy.diagnosis import root_cause, tail
+from harness.policy.diagnosis import last_words, root_cause, tail
 from harness.policy.engines.vllm import SPEC
 
 WORKER_FAILED = """\
@@ -62,7 +62,8 @@ ROUTER = "\x1b[2m2026-11-20\x1b[0m \x1b[31mERROR\x1b[0m router: address already 
             ),
         ),
         (ROUTER, "2026-11-20 ERROR router: address already in use"),
-        ("just a line\nthe last one\n", "the last one"),
+        ("just a line\nSegmentation fault (core dumped)\nbye\n", "Segmentation fault (core dumped)"),
+        ("/opt/engine/bin/python: No module named vllm\n", "/opt/engine/bin/python: No module named vllm"),
         ("", ""),
         ("ValueError: first\nKeyError: 'second'\n", "KeyError: 'second'"),
         ("text with Error inside a sentence: no exception\n", "text with Error inside a sentence: no exception"),
@@ -73,7 +74,8 @@ ROUTER = "\x1b[2m2026-11-20\x1b[0m \x1b[31mERROR\x1b[0m router: address already 
         "worker killed",
         "two lines",
         "router",
-        "no error",
+        "no exception",
+        "no module",
         "empty",
         "two errors",
         "a sentence",
@@ -81,6 +83,34 @@ ROUTER = "\x1b[2m2026-11-20\x1b[0m \x1b[31mERROR\x1b[0m router: address already 
 )
 def test_root_cause(log: str, cause: str) -> None:
     assert root_cause(log, SPEC.echoes).startswith(cause)
+
+
+HEALTHY = """\
+/opt/site-packages/vllm/api_server.py:24: DeprecationWarning: `vllm.x` is deprecated and may fail.
+(APIServer pid=9) INFO 11-20 21:37:20 [core.py:71] Initializing a V1 engine; no error so far
+(APIServer pid=9) WARNING 11-20 21:37:20 [cpu.py:71] unknown CPU, failed to bind threads
+[2026-11-20 10:00:01] INFO model_runner.py:12: Load weight begin, missing keys ignored
+[2026-11-20 10:00:02] Decode batch. #running-req: 1, accept len: 3.10, gen throughput (token/s): 31.2, #queue-req: 0
+[rank0]:[W1120 10:00:00 ProcessGroupNCCL.cpp:1479] Warning: destroy_process_group() was not called, resources may fail
+2026-11-20T10:00:00.123Z  INFO router: worker refused nothing
+Loading safetensors checkpoint shards: 50% Completed | 1/2 [00:01<00:01, failed 0]
+(APIServer pid=9) INFO:     127.0.0.1:1 - "POST /v1/completions HTTP/1.1" 500 Internal Server Error
+INFO:     127.0.0.1:43604 - "GET /health HTTP/1.1" 200 OK
+[2026-11-20 10:00:03] INFO:     127.0.0.1:43604 - "POST /error HTTP/1.1" 200 OK
+127.0.0.1 - - [20/Nov/2026 10:00:00] "GET /metrics HTTP/1.1" 200 -
+"""
+
+
+@pytest.mark.parametrize("length", range(1, len(HEALTHY.splitlines()) + 1))
+def test_neither_requests_nor_progress_are_a_cause(length: int) -> None:
+    lines = HEALTHY.splitlines()
+    assert root_cause("\n".join(lines[:length]), SPEC.echoes) == ""
+    assert root_cause(lines[length - 1], SPEC.echoes) == ""
+
+
+def test_last_words_are_no_requests() -> None:
+    assert last_words(HEALTHY).startswith("Loading safetensors checkpoint shards: 50%")
+    assert last_words("") == ""
 
 
 def test_tail() -> None:

@@ -10,6 +10,7 @@ from harness.ground.domain import Sample
 from harness.ground.measurement import Agreement, Difference, KvLedger, Primed, Unmeasured
 from harness.policy import metrics
 from harness.policy.cases.load import load
+from harness.policy.engines import ENGINES
 from harness.policy.engines.vllm import METRICS
 from harness.policy.measure import agree, count, measure
 from tests.helpers import BASELINES
@@ -44,6 +45,18 @@ def test_counters_are_summed_over_engines_and_kept_apart_by_label() -> None:
         "accepted_at.1": 3.0,
         "transfer_bytes": 1769472.0,
     }
+
+
+def test_an_engine_moves_if_one_of_its_counters_does() -> None:
+    for spec in ENGINES.values():
+        name = spec.moving[0]
+        before = f'{name}{{engine="0"}} 5.0\n{name}_created 1.0\nprocess_cpu_seconds_total 1.0\n'
+        same = before.replace("_created 1.0", "_created 2.0").replace("process_cpu_seconds_total 1.0", "")
+        assert (
+            metrics.moving(before, spec.moving) == metrics.moving(same, spec.moving) == (f'{name}{{engine="0"}} 5.0',)
+        )
+        assert metrics.moving(before.replace("5.0", "6.0"), spec.moving) != metrics.moving(before, spec.moving)
+        assert metrics.moving("\x00 junk\n\n", spec.moving) == ()
 
 
 def test_a_counter_that_goes_down_is_noticed_and_a_new_one_starts_at_zero() -> None:

@@ -12,7 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.ground.domain import Stage
 from harness.ground.errors import NothingSelected, UsageError
+from harness.policy import limits
 from harness.policy.cases.load import load
 from harness.policy.plan import Planned, everything, shard, touched, within
 from harness.policy.rules import Checkout, problems
@@ -94,8 +96,12 @@ def test_an_excluded_point_is_planned_with_its_reason_and_does_not_run(tmp_path:
         (excluded({**NO_FLASHINFER, "match": {"backend": "FLASHINFR"}}), "did you mean 'FLASHINFER'?"),
         ({"platform/cuda/exclude": [{"match": {"tp": "4"}, "reason": "it crashes there"}]}, "exclude.0.since: missing"),
         ({"platform/cuda/matrix/tp/2": {"serve": {"tensor_parallel_sise": 2}}}, "tensor_parallel_sise: unknown key"),
+        (
+            {f"platform/cuda/matrix/axis_{axis}": {str(label): {} for label in range(10)} for axis in range(12)},
+            "points, 1000 at most a case; drop labels, or make several cases of it",
+        ),
     ],
-    ids=["axis", "label", "reason", "near label", "date", "overlay"],
+    ids=["axis", "label", "reason", "near label", "date", "overlay", "points"],
 )
 def test_a_wrong_matrix_is_one_line(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError, match=re.escape(words)) as caught:
@@ -164,7 +170,6 @@ def test_a_plan_in_all_its_forms(tmp_path: Path) -> None:
 def test_a_matrix_for_github_has_a_job_for_each_session_and_number_of_devices(tmp_path: Path) -> None:
     found = points(tmp_path, MATRIX | excluded(NO_FLASHINFER) | {"expected_seconds": 90})
     jobs = json.loads(render(found, "github"))["include"]
-    seconds = [each.case.expected_seconds for each in found if not each.skip and each.devices == 4]
     assert [(job["name"], job["runs_on"]) for job in jobs] == [
         ("draft_model_cpu", ["self-hosted", "cpu"]),
         ("draft_model_cuda-1", ["self-hosted", "cuda", "gpu-1"]),
@@ -172,8 +177,40 @@ def test_a_matrix_for_github_has_a_job_for_each_session_and_number_of_devices(tm
     ]
     assert jobs[2]["cases"].splitlines() == [each.id for each in found if not each.skip and each.devices == 4]
     assert [job["wait_for_devices"] for job in jobs] == [0, 1800, 1800]
-    most = sum(seconds) / 60 * 2 + 30 + 1800 / 60 * len(seconds)
-    assert most <= jobs[2]["timeout_minutes"] < most + 1
+
+
+def test_a_job_may_take_longer_than_all_that_may_happen_in_it() -> None:
+    """Computed here from the cases' own limits, whatever the estimates are."""
+    found = everything(load(BASELINES))
+    for job in json.loads(render(found, "github"))["include"]:
+        ids = set(job["cases"].splitlines())
+        inner = [each.case.timeouts for each in found if each.platform == job["platform"] and each.id in ids]
+        assert len(inner) == len(ids)
+        # The engine may be asked for its flags and for its imports; each of them, and the start, has `start`.
+        seconds = sum(3 * each.start + each.evaluation + each.stop for each in inner)
+        seconds += job["wait_for_devices"] * len(inner)
+        assert job["timeout_minutes"] * 60 > seconds + 30 * 60, job["name"]
+        # GitHub's own runners end a job after six hours, others after five days.
+        assert job["timeout_minutes"] <= (360 if job["platform"] == "cpu" else 5 * 24 * 60), job["name"]
+
+
+def test_limits_contain_one_another_and_the_estimates() -> None:
+    for each in everything(load(BASELINES)):
+        case = each.case
+        assert case.timeouts.request < case.timeouts.evaluation < limits.stage(case, Stage.EVAL), each.id
+        assert case.timeouts.start < limits.stage(case, Stage.HEALTH_WAIT), each.id
+        assert case.timeouts.stop < limits.stage(case, Stage.STOP), each.id
+        assert sum(limits.stage(case, which) for which in Stage) <= limits.point(case) < limits.job_minutes([case]) * 60
+        assert case.expected_seconds < case.timeouts.start + case.timeouts.evaluation, each.id
+
+
+def test_a_job_that_github_would_end_is_said_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "JOB_MOST", 100)
+    found = [each for each in everything(load(BASELINES)) if each.session == "disagg_cpu"]
+    with pytest.raises(
+        UsageError, match=r"disagg_cpu: a job of 9 points may take \d+ minutes, and GitHub gives one 100"
+    ):
+        render(found, "github")
 
 
 def test_every_point_that_runs_is_in_exactly_one_job_of_a_matrix_that_github_takes() -> None:

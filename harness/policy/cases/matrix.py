@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import math
 from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Any
@@ -16,6 +17,9 @@ from pydantic import Field
 
 from harness.policy.schema import Strict
 
+MOST_POINTS = 1000
+"""Points of one case. Each is resolved and checked whenever cases are read, which takes milliseconds, and has a run
+directory of its own; a thousand of them at a few minutes each are days on one host."""
 Variant = tuple[tuple[str, str], ...]
 """Axis and label, one pair an axis: one point of the matrix."""
 
@@ -73,6 +77,9 @@ class Matrix(Strict):
 
     def problem(self) -> str:
         """What is wrong with the rules, as ``key: what``; empty if nothing is."""
+        points = math.prod(map(len, self.matrix.values()))
+        if points > MOST_POINTS:
+            return f"matrix: {points} points, {MOST_POINTS} at most a case; drop labels, or make several cases of it"
         for key, rules in (("when", self.when), ("exclude", self.exclude)):
             for index, rule in enumerate(rules):
                 for axis, wanted in rule.match.items():

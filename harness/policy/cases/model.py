@@ -181,6 +181,9 @@ class Timeouts(Strict):
 
     start: float = Field(gt=0, description="From the start of the servers until a first token came back end to end.")
     request: float = Field(gt=0, description="For one request, queueing in the engine included.")
+    evaluation: float = Field(
+        3600.0, gt=0, description="For all requests and all readings of counters together, however slowly they go on."
+    )
     stop: float = Field(gt=0, description="From SIGTERM until SIGKILL.")
 
 

@@ -55,6 +55,7 @@ class EngineSpec:
         speculation: Keys of ``[serve.speculation]`` by method.
         kv_transfer: Keys of ``[serve.kv_transfer]`` by connector.
         metrics: The counters it exports.
+        moving: Samples of ``/metrics`` that change as long as it works on requests.
         rearranged: Pattern of the log line that says that experts are moved, or were.
         kept: Pattern of the line that follows where moving them was not worth it.
         captured: What its log says once CUDA graphs were captured; empty if ``info`` says it.
@@ -81,6 +82,7 @@ class EngineSpec:
     speculation: Mapping[str, Keys]
     kv_transfer: Mapping[str, Keys]
     metrics: tuple[Metric, ...]
+    moving: tuple[str, ...]
     block_flag: str
     no_prefix_cache: tuple[str, FlagValue]
     echoes: tuple[str, ...]

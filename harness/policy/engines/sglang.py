@@ -31,6 +31,20 @@ METRICS = (
     Metric("failed_bootstraps", "sglang:num_bootstrap_failed_reqs_total"),
 )
 
+# Tokens and requests are counted when a request ends; the others move meanwhile: at every interval of the scheduler's
+# log, and with every fifty tokens of a request (managers/tokenizer_manager.py).
+MOVING = (
+    "sglang:generation_tokens_total",
+    "sglang:prompt_tokens_total",
+    "sglang:num_requests_total",
+    "sglang:realtime_tokens_total",
+    "sglang:forward_execution_seconds_total",
+    "sglang:time_to_first_token_seconds_count",
+    "sglang:inter_token_latency_seconds_count",
+    "sglang:spec_verify_calls_total",
+    "sglang:kv_transfer_total_mb_count",
+)
+
 
 def devices(serve: Serve) -> int:
     """Accelerators of one server: with data parallel attention, its ranks are inside the tensor parallel group."""
@@ -138,6 +152,7 @@ SPEC = EngineSpec(
     speculation={"eagle3": Keys(("model", *_TREE)), "mtp": Keys(_TREE, ("model",))},
     kv_transfer={"mooncake": Keys(()), "nixl": Keys(())},
     metrics=METRICS,
+    moving=MOVING,
     block_flag="page-size",
     no_prefix_cache=("disable-radix-cache", True),
     prefixes=("SGLANG_",),

@@ -78,6 +78,17 @@ METRICS = (
     Metric("finished_requests", "vllm:request_success_total"),
 )
 
+# vllm/v1/metrics/loggers.py: counted after every step of the engine.
+MOVING = (
+    "vllm:generation_tokens_total",
+    "vllm:prompt_tokens_total",
+    "vllm:prompt_tokens_by_source_total",
+    "vllm:iteration_tokens_total_count",
+    "vllm:request_success_total",
+    "vllm:spec_decode_num_drafts_total",
+    "vllm:nixl_xfer_time_seconds_count",
+)
+
 
 def devices(serve: Serve) -> int:
     """Accelerators of one server: each data parallel rank has a whole tensor parallel group."""
@@ -200,6 +211,7 @@ SPEC = EngineSpec(
         "none": Keys((), (*_NIXL, "connectors", "extra")),
     },
     metrics=METRICS,
+    moving=MOVING,
     # vllm/distributed/eplb/eplb_state.py: rank 0 says so, and "(profile)" where nothing is moved. On ROCm the engine
     # may then find the gain too small.
     rearranged=r"Rearranging experts(?![^\n]*\(profile\))",

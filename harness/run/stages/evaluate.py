@@ -3,34 +3,39 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import requests
-
-from harness.ground.clock import Clock, Deadline
+from harness.ground.clock import Deadline
 from harness.ground.domain import Item, Sample
 from harness.ground.errors import CannotJudge
-from harness.mechanism import files, http, load, processes
+from harness.mechanism import files, http, load
+from harness.mechanism.exchange import NoAnswer
 from harness.policy import metrics
 from harness.policy.protocols.base import Destination
 from harness.policy.requests import completion, priming
-from harness.run import questions
+from harness.run import hung, questions
 from harness.run.context import Context
 from harness.run.destinations import destination
 from harness.run.measurements import take
 from harness.run.rundir import RunningServer
+from harness.run.watching import Watch
 
 _SCRAPE_TIMEOUT = 15.0
 _RESET_TIMEOUT = 30.0
 _SETTLE_TIMEOUT = 15.0
 _SETTLE_EVERY = 0.5
-_HEALTH_TIMEOUT = 5.0
-_HEALTH_STRIKES = 2
-# What was killed with memory of a device takes seconds to be gone. Its port is closed at once.
-_DEATH_WAIT = 5.0
+
+
+@dataclass(frozen=True)
+class _Asking:
+    """What the parts of one evaluation share."""
+
+    context: Context
+    servers: list[RunningServer]
+    deadline: Deadline
+    """For the whole of it."""
+    samples: list[Sample]
 
 
 def run(context: Context) -> None:
@@ -42,17 +47,19 @@ def run(context: Context) -> None:
         CannotJudge: A server died or would not be reset, requests failed, or the metrics cannot be read.
     """
     servers = context.servers()
-    evaluation = context.case.evaluation
-    samples: list[Sample] = []
+    case = context.case
+    context.require_open_files()
+    asking = _Asking(context, servers, Deadline(case.timeouts.evaluation, context.clock), [])
+    samples = asking.samples
     try:
-        items = {item.id: questions.rendered(context.case, servers, item) for item in questions.items(context)}
-        _reset(context, servers)
-        _scrape(context, servers, "before")
-        _send(context, servers, items, "main", evaluation.send_to, samples)
-        _settle(context, servers)
-        _keep_info(context, servers)
-        for name, other in (context.case.controls | context.case.comparisons).items():
-            _send(context, servers, items, name, other.send_to, samples)
+        items = {item.id: questions.rendered(case, servers, item, asking.deadline) for item in questions.items(context)}
+        _reset(asking)
+        _scrape(asking, "before")
+        stands = [_send(asking, items, "main", case.evaluation.send_to)]
+        _settle(asking)
+        _keep_info(asking)
+        for name, other in (case.controls | case.comparisons).items():
+            stands.append(_send(asking, items, name, other.send_to))
     finally:
         context.rundir.write_samples(sorted(samples, key=lambda sample: (sample.run, sample.item)))
     take(context.rundir)
@@ -61,21 +68,16 @@ def run(context: Context) -> None:
         first = failed[0]
         raise CannotJudge(
             f"{len(failed)} of {len(samples)} requests failed",
-            cause=f"{first.run} {first.item}: {first.error}",
+            cause="; ".join(filter(None, [f"{first.run} {first.item}: {first.error}", *stands])),
             details="\n".join(f"{sample.run} {sample.item}: {sample.error}" for sample in failed[:20]),
         )
 
 
-def _send(
-    context: Context,
-    servers: list[RunningServer],
-    items: dict[str, Item],
-    run: str,
-    send_to: Destination,
-    samples: list[Sample],
-) -> None:
+def _send(asking: _Asking, items: dict[str, Item], run: str, send_to: Destination) -> str:
+    """Ask all of one run. Returns where processes stand that left a request without an answer; empty as a rule."""
+    context, servers = asking.context, asking.servers
     case = context.case
-    done = failed = 0
+    done = failed = late = 0
     asked: dict[str, tuple[str, Item]] = {}
     calls: list[load.Call] = []
 
@@ -85,12 +87,15 @@ def _send(
         calls.append(load.Call(key, f"{destination(servers, to).url}/v1/completions", body))
 
     def collect(reply: load.Reply) -> None:
-        nonlocal done, failed
+        nonlocal done, failed, late
+        if not reply.late:
+            watch.answered()
         sample = _sample(*asked[reply.key], reply)
-        samples.append(sample)
+        asking.samples.append(sample)
         done += 1
         failed += bool(sample.error)
-        context.progress.tick(f"{run}: {reply.key} answered", done, len(calls))
+        late += reply.late
+        context.progress.tick(f"{run}: {reply.key} {'was late' if reply.late else 'answered'}", done, len(calls))
 
     for item in items.values():
         if item.prime and run == "main":
@@ -98,7 +103,7 @@ def _send(
             call(item.primed_run, ahead, item.prime.role, priming(case, item.prime.prompt))
         call(run, item, send_to, completion(case, item))
 
-    watch = _watch(servers, context.clock)
+    watch = Watch(context, servers, asking.deadline)
     try:
         load.send(
             calls,
@@ -107,45 +112,16 @@ def _send(
             watch=watch,
             on_reply=collect,
             on_tick=lambda: context.progress.tick(f"{run}: waiting for answers", done, len(calls)),
+            stalled=watch.stalled,
             clock=context.clock,
         )
-        # Clients may notice that a server died before its parent does.
-        found = _soon(watch, context.clock) if failed else ""
-    except load.Aborted as aborted:
-        found = str(aborted)
-    if found:
-        server, _, what = found.partition(" ")
-        raise context.blame(server, f"{what} after {done - failed} of {len(calls)} answers")
-
-
-def _watch(servers: list[RunningServer], clock: Clock) -> Callable[[], str]:
-    """A check that finds a dead or unhealthy server: a name and what happened to it."""
-    strikes = dict.fromkeys((running.server.name for running in servers), 0)
-
-    def watch() -> str:
-        for running in servers:
-            name = running.server.name
-            status = processes.exit_status(running.process)
-            if status is not None:
-                return f"{name} {status}"
-            problem = http.ask(running.server.probes[0], _HEALTH_TIMEOUT)
-            strikes[name] = strikes[name] + 1 if problem else 0
-            if strikes[name] >= _HEALTH_STRIKES:
-                ended = _soon(partial(processes.exit_status, running.process), clock)
-                return f"{name} {ended or f'is not healthy any more ({problem})'}"
-        return ""
-
-    return watch
-
-
-def _soon(ask: Callable[[], str | None], clock: Clock) -> str:
-    """What ``ask`` says within the time that a death may take to be seen; empty if it says nothing."""
-    deadline = Deadline(_DEATH_WAIT, clock)
-    while not deadline.passed:
-        if found := ask():
-            return found
-        clock.sleep(0.2)
-    return ""
+        if failed > late:
+            watch.soon()
+    except load.Aborted:
+        pass  # the watch knows why
+    if watch.trouble:
+        raise watch.error(f"{done - failed} of {len(calls)} answers" + (f" of {run}" if run != "main" else ""))
+    return hung.keep(context, servers) if late and watch.stalled() else ""
 
 
 def _sample(run: str, item: Item, reply: load.Reply) -> Sample:
@@ -174,57 +150,60 @@ def _sample(run: str, item: Item, reply: load.Reply) -> Sample:
     )
 
 
-def _reset(context: Context, servers: list[RunningServer]) -> None:
+def _reset(asking: _Asking) -> None:
     """Ask every engine server to forget what it did before: a refusal would leave its caches and means as they are."""
-    path = context.engine.reset
-    for running in servers:
+    path = asking.context.engine.reset
+    for running in asking.servers:
         if not path or not running.server.has_metrics:
             continue
         try:
-            status, reply = http.post(f"{running.server.url}{path}", {}, _RESET_TIMEOUT)
-        except requests.RequestException as error:
-            status, reply = 0, type(error).__name__
-        if status != 200:
+            status, reply = http.post(f"{running.server.url}{path}", {}, asking.deadline.cut(_RESET_TIMEOUT))
             cause = f"{path} answers {status}: {' '.join(str(reply).split())[:200]}"
+        except NoAnswer as error:
+            status, cause = 0, f"{path}: {error}"
+        if status != 200:
             raise CannotJudge(f"{running.server.name} was not reset", cause=cause)
 
 
-def _keep_info(context: Context, servers: list[RunningServer]) -> None:
+def _keep_info(asking: _Asking) -> None:
     """Read and keep what every engine server says about its configuration."""
+    context = asking.context
     path = context.engine.info
-    for running in servers:
+    for running in asking.servers:
         if not path or not running.server.has_metrics:
             continue
         name = running.server.name
         try:
-            document = json.loads(http.text(f"{running.server.url}{path}", _SCRAPE_TIMEOUT))
-        except (requests.RequestException, ValueError) as error:
+            document = json.loads(http.text(f"{running.server.url}{path}", asking.deadline.cut(_SCRAPE_TIMEOUT)))
+        except (NoAnswer, ValueError) as error:
             raise CannotJudge(f"{path} of {name} cannot be read", cause=str(error)) from error
         files.write(context.rundir.info_file(name), json.dumps(document, indent=1, sort_keys=True))
 
 
-def _scrape(context: Context, servers: list[RunningServer], when: Literal["before", "after"]) -> dict[str, Any]:
+def _scrape(asking: _Asking, when: Literal["before", "after"]) -> dict[str, Any]:
     """Read and keep ``/metrics`` of every engine server; returns the counters by server."""
+    context = asking.context
     counters = {}
-    for running in servers:
+    for running in asking.servers:
         if not running.server.has_metrics:
             continue
         name = running.server.name
         try:
-            text = http.text(f"{running.server.url}/metrics", _SCRAPE_TIMEOUT)
+            text = http.text(f"{running.server.url}/metrics", asking.deadline.cut(_SCRAPE_TIMEOUT))
             counters[name] = metrics.read(text, context.engine.metrics)
-        except (requests.RequestException, ValueError) as error:
+        except (NoAnswer, ValueError) as error:
             raise CannotJudge(f"/metrics of {name} cannot be read", cause=str(error)) from error
         files.write(context.rundir.metrics_file(when, name), text)
     return counters
 
 
-def _settle(context: Context, servers: list[RunningServer]) -> None:
+def _settle(asking: _Asking) -> None:
     """Read the counters until they stand still: they reach ``/metrics`` later than the answers reach us."""
-    deadline = Deadline(_SETTLE_TIMEOUT, context.clock)
+    context = asking.context
+    deadline = Deadline(asking.deadline.cut(_SETTLE_TIMEOUT), context.clock)
     last: dict[str, Any] = {}
     while not deadline.passed:
-        counters = _scrape(context, servers, "after")
+        counters = _scrape(asking, "after")
         if counters == last:
             return
         last = counters

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import requests
-
+from harness.ground.clock import Deadline
 from harness.ground.domain import Probe
 from harness.ground.errors import CannotJudge
 from harness.mechanism import http, processes, wait
-from harness.policy.diagnosis import root_cause, tail
+from harness.mechanism.exchange import NoAnswer
+from harness.policy.diagnosis import last_words, root_cause, tail
 from harness.policy.requests import completion
-from harness.run import questions
+from harness.run import hung, questions
 from harness.run.context import Context
 from harness.run.destinations import destination
 from harness.run.rundir import Ready, RunningServer
@@ -29,7 +29,7 @@ class _Readiness:
         self._pending: list[tuple[str, Probe]] = [
             (running.server.name, probe) for running in servers for probe in running.server.probes
         ]
-        self._began = context.clock.monotonic()
+        self._deadline = Deadline(context.case.timeouts.start, context.clock)
         self.answered: dict[str, float] = {}
         self.first_token = ""
         self.attempts = 0
@@ -37,26 +37,28 @@ class _Readiness:
     def missing(self) -> str:
         """What is still missing; empty once a first token has come back end to end."""
         waiting: dict[str, str] = {}
-        for name, probe in list(self._pending):
-            problem = http.ask(probe, _PROBE_TIMEOUT)
+        asked = list(self._pending)
+        problems = http.ask([probe for _, probe in asked], self._deadline.cut(_PROBE_TIMEOUT)) if asked else []
+        for (name, probe), problem in zip(asked, problems, strict=True):
             if problem:
                 waiting.setdefault(name, problem)
                 continue
             self._pending.remove((name, probe))
-            self.answered[f"{name}: {probe.what}"] = round(self._context.clock.monotonic() - self._began, 3)
+            self.answered[f"{name}: {probe.what}"] = round(self._deadline.elapsed, 3)
         return "; ".join(f"{name}: {problem}" for name, problem in waiting.items()) or self._ask_first_token()
 
     def _ask_first_token(self) -> str:
         """One short request along the whole way: only an answer proves that a connector shook hands."""
         case = self._context.case
         self.attempts += 1
-        first = questions.rendered(case, self._servers, questions.items(self._context)[0])
+        first = questions.rendered(case, self._servers, questions.items(self._context)[0], self._deadline)
         body = completion(case, first) | {"max_tokens": 1}
         url = destination(self._servers, "entry").url
         try:
-            status, reply = http.post(f"{url}/v1/completions", body, _FIRST_TOKEN_TIMEOUT)
-        except requests.RequestException as error:
-            return f"first token: {type(error).__name__} (attempt {self.attempts})"
+            limit = self._deadline.cut(_FIRST_TOKEN_TIMEOUT)
+            status, reply = http.post(f"{url}/v1/completions", body, limit)
+        except NoAnswer as error:
+            return f"first token: {error} (attempt {self.attempts})"
         self.first_token = _text(reply) if status == 200 else ""
         return "" if self.first_token else f"first token: status {status} (attempt {self.attempts})"
 
@@ -99,12 +101,17 @@ def run(context: Context) -> None:
 
 def _too_late(context: Context, servers: list[RunningServer], late: wait.TimedOut) -> CannotJudge:
     """With what the logs of those that are missing say: a thread that died may leave its server up and waiting."""
-    names = [running.server.name for running in servers]
-    missing = [name for name in names if f"{name}: " in late.missing] or names
-    logs = {name: context.rundir.log_text(name) for name in missing}
-    said = [f"{name} said last: {root_cause(log, context.engine.echoes)}" for name, log in logs.items() if log]
+    missing = [running for running in servers if f"{running.server.name}: " in late.missing] or servers
+    logs = {running.server.name: context.rundir.log_text(running.server.name) for running in missing}
+    said = [_said(context, name, log) for name, log in logs.items() if log]
+    stands = hung.keep(context, missing)
     return CannotJudge(
         f"not ready after {late.seconds:.0f} s (timeouts.start)",
-        cause="; ".join([late.missing, *said[:1]]),
+        cause="; ".join(filter(None, [late.missing, *said[:1], stands])),
         details="\n\n".join(f"{context.rundir.log(name)}, last lines:\n{tail(log)}" for name, log in logs.items()),
     )
+
+
+def _said(context: Context, name: str, log: str) -> str:
+    cause = root_cause(log, context.engine.echoes)
+    return f"{name} said: {cause}" if cause else f"{name} said last: {last_words(log)}"

@@ -19,8 +19,10 @@ def run(context: Context) -> None:
     """Start the servers and write ``servers.json`` and ``commands.sh``.
 
     Raises:
-        CannotJudge: The engine does not know what the case sets, or a server could not be started.
+        CannotJudge: The engine does not know what the case sets, a server could not be started, or the system allows
+            too few open files for the requests.
     """
+    context.require_open_files()
     prepared, rundir = context.prepared, context.rundir
     python = context.runtime.engine_python
     checkpoints = {name: checkpoint.path for name, checkpoint in prepared.checkpoints.items()}

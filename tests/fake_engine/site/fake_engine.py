@@ -22,6 +22,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
+from odd import ODD
+
 from harness.policy.known_answer import vocabulary as v
 from harness.policy.known_answer.simulate import Request, simulate
 from harness.policy.known_answer.table import TABLE
@@ -43,6 +45,10 @@ class Script:
         die_at_request: Exit on this request (1 is the readiness request).
         deaf_for: Seconds between closing its port and being gone, as of a process that holds memory of a device.
         hang_at_request: Never answer this request.
+        hang_from_request: Nor any from this one on.
+        steps: Seconds that each answer takes instead of ``latency``, while the counters go on.
+        odd: What is answered on a path instead, by its name in ``odd.py``.
+        odd_from: First request of that path that is answered so.
         fail_at_request: Answer this request with 500.
         empty_from_request: 200 without a token, from this request on.
         wrong_bos: Count one prompt token too many, as with a second BOS.
@@ -54,6 +60,7 @@ class Script:
         leave_child: Start a child that outlives us: "group", or "session" for one that leaves the group too.
         garbage: Print bytes that no XML may hold, at the start and on dying.
         latency: Seconds per request.
+        access_log: Print a line for each request.
         reset_status: What a reset answers (SGLang).
         info: Laid over what the engine says about its configuration (SGLang); None takes a key away.
     """
@@ -65,6 +72,10 @@ class Script:
     die_at_request: int = 0
     deaf_for: float = 0.0
     hang_at_request: int = 0
+    hang_from_request: int = 0
+    steps: float = 0.0
+    odd: dict[str, str] = field(default_factory=dict)
+    odd_from: int = 1
     fail_at_request: int = 0
     empty_from_request: int = 0
     wrong_bos: bool = False
@@ -76,6 +87,7 @@ class Script:
     leave_child: str = ""
     garbage: bool = False
     latency: float = 0.01
+    access_log: bool = False
     reset_status: int = 200
     info: dict[str, Any] = field(default_factory=dict)
 
@@ -191,10 +203,19 @@ class Engine:
                 self.counters.clear()
         if number == self.script.die_at_request:
             die(self.script, f"RuntimeError: scripted death at request {number}")
-        if number == self.script.hang_at_request:
+        if number == self.script.hang_at_request or 0 < self.script.hang_from_request <= number:
             time.sleep(3600)
+        self.work(self.script.steps)
         time.sleep(self.script.latency)
         return None if number == self.script.fail_at_request else self.answer(body)
+
+    def work(self, seconds: float) -> None:
+        """Take long, and count tokens all the while."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            time.sleep(0.1)
+            with self.lock:
+                self.counters['vllm:generation_tokens_total{engine="0"}'] += 1
 
     def answer(self, body: dict[str, Any]) -> dict[str, Any]:
         prompt = v.encode(body["prompt"])
@@ -269,7 +290,9 @@ class Engine:
         )
 
 
-def handler(get: dict[str, Any], post: dict[str, Any]) -> type[BaseHTTPRequestHandler]:
+def handler(get: dict[str, Any], post: dict[str, Any], script: Script) -> type[BaseHTTPRequestHandler]:
+    asked: Counter[str] = Counter()
+
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -281,16 +304,32 @@ def handler(get: dict[str, Any], post: dict[str, Any]) -> type[BaseHTTPRequestHa
             self.end_headers()
             self.wfile.write(data)
 
+        def odd(self) -> bool:
+            """Whether the answer was one that no server should give."""
+            asked[self.path] += 1
+            kind = script.odd.get(self.path)
+            if kind is None or asked[self.path] < script.odd_from:
+                return False
+            self.close_connection = True
+            with contextlib.suppress(OSError):  # the other side had enough
+                ODD[kind](self.connection)
+            return True
+
         def do_GET(self) -> None:
+            if self.odd():
+                return
             action = get.get(self.path)
             self.reply(*(action() if action else (404, "no such path")))
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            if self.odd():
+                return
             self.reply(*(post[self.path](body) if self.path in post else (404, "no such path")))
 
-        def log_message(self, *_: Any) -> None:
-            pass
+        def log_message(self, _form: str, *said: Any) -> None:
+            if script.access_log:
+                print(f'INFO:     127.0.0.1:1 - "{said[0]}" 200 OK', flush=True)
 
     return Handler
 
@@ -337,4 +376,4 @@ def serve_engine() -> None:
     health = 503 if script.unhealthy else 200
     get = {"/health": lambda: (health, ""), "/metrics": lambda: (200, engine.metrics(), "text/plain")}
     post = {"/v1/completions": engine.respond}
-    Server((arguments.host, arguments.port), handler(get, post)).serve_forever()
+    Server((arguments.host, arguments.port), handler(get, post, script)).serve_forever()

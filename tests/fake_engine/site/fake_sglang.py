@@ -61,4 +61,4 @@ def serve() -> None:
         "/v1/completions": engine.respond,
         "/flush_cache?timeout=10": lambda _: (script.reset_status, "Flush cache failed."),
     }
-    Server((arguments.host, arguments.port), handler(get, post)).serve_forever()
+    Server((arguments.host, arguments.port), handler(get, post, script)).serve_forever()

@@ -1,0 +1,144 @@
+"""One HTTP exchange with a server that may do anything: the one way in which the harness asks a server that it started.
+
+Whatever the server does (drip, never end, redirect, compress, send headers without end, accept and say nothing), the
+exchange ends in time, takes a bounded amount of memory, and says in one line why there is no answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import aiohttp
+
+LATE = "no answer within"
+"""With what a reason begins where the time was over."""
+_SHOWN_OF_A_REFUSAL = 64 * 1024
+"""Bytes that are read of an answer whose status is not 200: it is only quoted."""
+_AT_LEAST = 0.05
+"""Seconds that an exchange has if the time is over already: a limit of 0 would be none."""
+_UNLIMITED = aiohttp.ClientTimeout(total=None)  # one limit for everything is set around the exchange
+
+
+class NoAnswer(Exception):
+    """There is no usable answer; why is one line."""
+
+
+class NotListening(NoAnswer):
+    """Nobody accepts a connection on that port."""
+
+
+class Late(NoAnswer):
+    """The answer had not come to its end in time."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Status and the whole body, or its beginning where the status is not 200."""
+
+    status: int
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        """The body as text, whatever bytes it is made of."""
+        return self.body.decode(errors="replace")
+
+    @property
+    def words(self) -> str:
+        """The beginning of the body as one line."""
+        return " ".join(self.text[:2000].split())[:300]
+
+    def document(self) -> Any:
+        """The body's JSON.
+
+        Raises:
+            ValueError: It is none, or nested deeper than can be read.
+        """
+        try:
+            return json.loads(self.body)
+        except RecursionError:
+            raise ValueError("JSON nested too deeply") from None
+
+
+def session() -> aiohttp.ClientSession:
+    """What exchanges share. The environment may name a proxy; servers on 127.0.0.1 are never behind it.
+
+    The default connector allows 100 connections: a silent cap on concurrency.
+    """
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=_UNLIMITED,
+        auto_decompress=False,
+        trust_env=False,
+        # An answer that unpacks to more than it weighs is not asked for, and not unpacked.
+        headers={"Accept-Encoding": "identity"},
+    )
+
+
+async def exchange(
+    client: aiohttp.ClientSession,
+    method: Literal["GET", "POST"],
+    url: str,
+    *,
+    seconds: float,
+    most: int,
+    body: Mapping[str, Any] | None = None,
+) -> Answer:
+    """Ask once. Redirections are not followed: they are answers with their status.
+
+    Args:
+        client: From :func:`session`.
+        method: Of the request.
+        url: Where to.
+        seconds: From connecting to the last byte of the answer.
+        most: Bytes of an answer with status 200.
+        body: JSON of the request.
+
+    Raises:
+        NotListening: No connection.
+        Late: The last byte had not come in time.
+        NoAnswer: It is too long, compressed, broken off or no HTTP.
+    """
+    try:
+        async with asyncio.timeout(max(seconds, _AT_LEAST)):
+            response = await client.request(method, url, json=body, allow_redirects=False)
+            try:
+                return await _read(response, most)
+            finally:
+                response.close()  # keeps the connection if the answer was read to its end
+    except TimeoutError:
+        raise Late(f"{LATE} {round(seconds, 1):g} s") from None
+    except aiohttp.ClientConnectorError as error:
+        raise NotListening(_line(error)) from None
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        raise NoAnswer(_line(error)) from None
+
+
+async def _read(response: aiohttp.ClientResponse, most: int) -> Answer:
+    packed = response.headers.get("Content-Encoding", "identity")
+    if response.status == 200 and packed.lower() not in ("", "identity"):
+        raise NoAnswer(f"the answer is compressed ({packed[:20]}), which was not asked for")
+    limit = most if response.status == 200 else _SHOWN_OF_A_REFUSAL
+    read = bytearray()
+    async for piece in response.content.iter_any():
+        read += piece
+        if len(read) > limit:
+            if response.status != 200:
+                break
+            raise NoAnswer(f"the answer is longer than {_size(most)}")
+    return Answer(response.status, bytes(read[:limit]))
+
+
+def _size(count: int) -> str:
+    return f"{count >> 20} MiB" if count >= 1 << 20 else f"{count >> 10} KiB"
+
+
+def _line(error: Exception) -> str:
+    if isinstance(error, aiohttp.ClientResponseError):  # the whole text has its address, and several lines
+        return f"no HTTP: {' '.join(error.message.partition(chr(10))[0].split())[:100]}"
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
