@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness import cli_bundle, cli_canary, cli_cases, cli_doctor, cli_images, cli_pins, cli_reports
+from harness import cli_bundle, cli_canary, cli_cases, cli_doctor, cli_images, cli_pins, cli_reap, cli_reports
 from harness.cli_cases import CASES, CasesOption, CheckpointsOption, PlatformOption
 from harness.cli_images import (
     BaseImageOption,
@@ -20,8 +20,9 @@ from harness.cli_images import (
     options_of_build,
 )
 from harness.cli_pins import AllowUnpinnedOption, RegistryOption
+from harness.cli_reap import RUNS
 from harness.ground.domain import Outcome, Stage
-from harness.ground.errors import EXIT_PASSED, CannotJudge, UsageError
+from harness.ground.errors import CannotJudge, UsageError
 
 if TYPE_CHECKING:
     from harness.run.context import Context
@@ -64,7 +65,6 @@ RunDirArgument = Annotated[
 ]
 
 _ENVIRONMENTS = Path(".nox")
-_RUNS = Path("runs")
 
 
 @app.command()
@@ -95,11 +95,10 @@ def run(
     keep: Annotated[bool, typer.Option("--keep", help="Leave the servers running.")] = False,
 ) -> None:
     """Run cases from start to verdict: serve, health-wait, eval, assert, stop."""
-    from harness.ground.clock import utc_now
     from harness.mechanism import signals
     from harness.run.console import Console
+    from harness.run.folders import claimed
     from harness.run.prepare import require_engine
-    from harness.run.rundir import make_folder
     from harness.run.select import select
     from harness.run.supervise import run_all
 
@@ -108,11 +107,7 @@ def run(
     build = options_of_build(base_image, engine_from, engine_wheel, allow_unpinned, registry, ca_bundle, build_network)
     options = _options(runtime, engine_python, environments, build, wait_for_devices)
     require_engine(chosen, options)
-    folder = runs or _RUNS / utc_now().strftime("%Y%m%dT%H%M%SZ")
-    if folder.is_dir() and any(folder.iterdir()):
-        raise UsageError(f"{folder}: --runs must name a new or empty folder")
-    make_folder(folder)
-    with signals.handled():
+    with claimed(runs, RUNS) as folder, signals.handled():
         sys.exit(run_all(chosen, folder, options, Console(), keep=keep))
 
 
@@ -210,22 +205,7 @@ def stage(name: Stage, run_directory: RunDirArgument) -> None:
         stages.perform(name, _context(RunDir.existing(run_directory)))
 
 
-@app.command()
-def reap(
-    runs: Annotated[Path, typer.Option(help="Folder whose run directories are looked through too.")] = _RUNS,
-) -> None:
-    """Remove what a killed harness left: found by its label or on record, and nothing else."""
-    from harness.run.reap import Fate
-    from harness.run.reap import reap as reap_all
-
-    found = list(reap_all(runs))
-    for each in found:
-        print(f"{each.fate}: {each.what}")
-    if not found:
-        print("nothing of ours is left")
-    sys.exit(CannotJudge.exit_code if any(each.fate is Fate.STILL_THERE for each in found) else EXIT_PASSED)
-
-
+cli_reap.register(app)
 cli_images.register(app)
 cli_canary.register(app)
 cli_cases.register(app)
@@ -272,7 +252,10 @@ def _perform(context: Context, which: Stage) -> None:
 
 def _stage(run_directory: Path, which: Stage) -> None:
     from harness.mechanism import signals
+    from harness.run import inplace
     from harness.run.rundir import RunDir
 
+    rundir = RunDir.existing(run_directory)
+    inplace.check(rundir, which)
     with signals.handled():
-        _perform(_context(RunDir.existing(run_directory)), which)
+        _perform(_context(rundir), which)

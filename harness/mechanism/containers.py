@@ -26,6 +26,7 @@ _POLL = 0.25
 _KILLED = 128 + signal.SIGKILL
 _SETTLE = 5.0  # what ends a container ends the programs in it first, and only then is it said to have ended
 _TIMEOUT = 60
+_OVER = ("exited", "dead")
 
 _PODMAN_WITH_CDI = (5, 4)
 """Before it, Podman's Docker-compatible API passes over every device request in silence."""
@@ -45,10 +46,12 @@ class Ours:
     Attributes:
         id: Of the container.
         label: Of its run.
+        runs: Whether anything in it may be running.
     """
 
     id: str
     label: Label
+    runs: bool = True
 
 
 @contextmanager
@@ -276,17 +279,25 @@ def is_running(container: str) -> bool:
         return found is not None and found.status == "running"
 
 
-def remove(container: str, clock: Clock = SYSTEM_CLOCK) -> None:
+def remove(container: str, folder: str = "", clock: Clock = SYSTEM_CLOCK) -> None:
     """Kill and remove a container of ours; one that is gone already, or is just being removed, is fine.
 
+    Args:
+        container: Its id.
+        folder: The run directory that it must be of; any if empty.
+        clock: For waiting.
+
     Raises:
-        ContainerFailed: It does not carry our label, or the engine refused.
+        ContainerFailed: It does not carry our label, or another run directory's, or the engine refused.
     """
     with _client() as client:
         deadline = Deadline(_TIMEOUT, clock)
         while found := _find(client, container):
-            if Label.read(found.labels, CONTAINER) is None:
+            label = Label.read(found.labels, CONTAINER)
+            if label is None:
                 raise ContainerFailed(f"container {container[:12]} is not ours (no label {CONTAINER.run_id})")
+            if folder and label.folder != folder:
+                raise ContainerFailed(f"container {container[:12]} is of the run in {label.folder}")
             try:
                 found.remove(force=True, v=True)
             except docker.errors.NotFound:
@@ -306,4 +317,8 @@ def ours() -> list[Ours]:
     with _client() as client:
         # Other runs end meanwhile.
         found = client.containers.list(all=True, filters={"label": CONTAINER.run_id}, ignore_removed=True)
-        return [Ours(str(each.id), label) for each in found if (label := Label.read(each.labels, CONTAINER))]
+        return [
+            Ours(str(each.id), label, each.status not in _OVER)
+            for each in found
+            if (label := Label.read(each.labels, CONTAINER))
+        ]

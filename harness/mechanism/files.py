@@ -4,8 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import tempfile
 from pathlib import Path
+
+from harness.mechanism import identity
+from harness.mechanism.identity import Identity
+
+_PART, _END = ".harness.", ".part"
+_NAME = re.compile(rf"{re.escape(_PART)}{identity.NAME}\.\w+{re.escape(_END)}")
+
+
+def _writer() -> str:
+    try:
+        return Identity.me().as_name
+    except OSError:
+        return Identity(os.getpid()).as_name
+
+
+def writer(name: str) -> Identity | None:
+    """Who is writing the file of this name, which :func:`write` renames when it is whole; None if it is no such."""
+    found = _NAME.fullmatch(name)
+    return identity.from_name(found) if found else None
 
 
 def write(path: Path, content: str | bytes) -> None:
@@ -15,7 +35,7 @@ def write(path: Path, content: str | bytes) -> None:
         OSError: The folder does not exist or cannot be written.
     """
     data = content.encode() if isinstance(content, str) else content
-    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f"{_PART}{_writer()}.", suffix=_END)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)

@@ -38,6 +38,10 @@ class Label(NamedTuple):
         """What is to be kept, and under which names."""
         return dict(zip(names, self, strict=True))
 
+    def same_run(self, other: Label) -> bool:
+        """Whether both are of one run in one place. A copy of a run directory has the run id, and is another place."""
+        return (self.run_id, self.folder) == (other.run_id, other.folder)
+
     @classmethod
     def read(cls, kept: Mapping[str, str], names: Names) -> Self | None:
         """The label in an environment or in labels; None if there is none."""

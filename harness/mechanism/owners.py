@@ -3,44 +3,55 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Self
 
-from harness.mechanism import processes
+import psutil
 
-_NAMESPACE = Path("/proc/self/ns/pid")
+from harness.mechanism import identity
+from harness.mechanism.identity import Identity
+
+_PROGRAM = "harness"
 
 
 @dataclass(frozen=True)
-class Owner:
-    """A process that can be told from a later one with the same pid, and from one with the same pid elsewhere.
-
-    Attributes:
-        pid: Its pid.
-        created: When the kernel created it, in seconds since the epoch.
-        namespace: The PID namespace in which the pid counts: a container has its own. Empty if unknown.
-    """
-
-    pid: int
-    created: float
-    namespace: str = ""
-
-    @classmethod
-    def me(cls) -> Self:
-        """This process."""
-        return cls(os.getpid(), processes.created(os.getpid()), _namespace())
+class Owner(Identity):
+    """A harness process, as a run directory and labels name it."""
 
     @property
-    def elsewhere(self) -> bool:
-        """Whether it can be seen to live from its own PID namespace alone, which is not this one."""
-        return bool(self.namespace) and self.namespace != _namespace()
+    def unseen(self) -> str:
+        """Why nobody can see from here whether it lives; empty if it can be seen."""
+        if not self.ticks:
+            return "its harness is of another version, and cannot be seen from here to be dead"
+        boot, namespace = identity.here()
+        if self.boot != boot:
+            return (
+                "its harness ran on another machine, or before this one was started last, "
+                "and cannot be seen from here to be dead"
+            )
+        if self.namespace != namespace:
+            return (
+                "its harness is in another PID namespace, as one in a container is, "
+                "and cannot be seen from here to be dead"
+            )
+        return ""
 
     @property
-    def lives(self) -> bool:
-        """Whether it is running here."""
-        return not self.elsewhere and processes.is_running(self.pid, self.created)
+    def other_boot(self) -> bool:
+        """Whether this machine was started since, or it is another one."""
+        return self.ticks > 0 and self.boot != identity.here().boot
+
+    @property
+    def is_harness(self) -> bool:
+        """Whether it is the harness's own program, and none that uses it as a library."""
+        try:
+            argv = psutil.Process(self.pid).cmdline()
+        except psutil.Error:
+            return False
+        named = any(Path(each).name == _PROGRAM for each in argv[:2])
+        return named or any(pair == ("-m", _PROGRAM) for pair in pairwise(argv))
 
     @property
     def text(self) -> str:
@@ -49,15 +60,11 @@ class Owner:
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        """From a label; None if it names nobody. One that another version wrote is elsewhere, wherever that is."""
+        """From a label; None if it names nobody. One that another version wrote cannot be seen from anywhere."""
+        if not text:
+            return None
         try:
-            return cls(**json.loads(text)) if text else None
-        except (TypeError, ValueError):
-            return cls(pid=0, created=0.0, namespace=text)
-
-
-def _namespace() -> str:
-    try:
-        return str(_NAMESPACE.readlink())
-    except OSError:
-        return ""
+            found = json.loads(text)
+            return cls(int(found["pid"]), int(found["ticks"]), str(found["boot"]), str(found["namespace"]))
+        except (TypeError, ValueError, LookupError, RecursionError):
+            return cls(pid=0)

@@ -1,7 +1,7 @@
 """Processes: the only module that starts one.
 
-A server is the leader of a process group of its own. Two things find everything that belongs to it: the group, and
-a label in the environment, which also marks children that left the group. Nothing else is ever signalled.
+A server is the leader of a process group of its own, with a label in its environment. ``ours.py`` finds by both what
+belongs to it.
 
 Not a session of its own: the Linux scheduler puts each session into a scheduling group (sched_autogroup), and beside
 engines that poll without sleeping everybody else then waits for seconds (docs/evidence/cpu-latency.md).
@@ -15,7 +15,7 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,8 @@ from pathlib import Path
 import psutil
 
 from harness.ground import secrets
-from harness.mechanism import fabric, signals
+from harness.mechanism import fabric, ours, signals
+from harness.mechanism.identity import Identity
 from harness.mechanism.labels import PROCESS, Label
 
 # What a server inherits. A list of names, so that no secret and no stray setting of the caller slips in.
@@ -39,24 +40,18 @@ _IMAGE = "INFERENCE_HARNESS_IMAGE"
 
 _SECRET = re.compile(r"TOKEN$|SECRET|PASSWORD|CREDENTIAL|KEY$")
 
-_CLOCK_SLACK = 2.0
-
 _children: dict[int, subprocess.Popen[bytes]] = {}
 
 
 @dataclass(frozen=True)
-class Started:
-    """A server process, identified beyond the reuse of its pid.
+class Started(Identity):
+    """A server process, or a worker of one. The pid of a server is also the id of its process group.
 
     Attributes:
-        name: Of the server.
-        pid: Also the id of its process group.
-        created: When the kernel created it, in seconds since the epoch.
+        name: Of the server or of the worker's program.
     """
 
-    name: str
-    pid: int
-    created: float
+    name: str = ""
 
 
 def environment(extra: Mapping[str, str]) -> dict[str, str]:
@@ -104,125 +99,47 @@ def start(
             process_group=0,
         )
     _children[child.pid] = child
-    try:
-        created = psutil.Process(child.pid).create_time()
-    except psutil.NoSuchProcess:  # already over, and reaped by somebody else
-        created = 0.0
-    return Started(name, child.pid, created)
+    return Started(**vars(Identity.of(child.pid)), name=name)
 
 
 def exit_status(started: Started) -> str | None:
     """How the process ended, in words; None while it runs."""
     child = _children.get(started.pid)
-    if child is not None:
-        code = child.poll()
-        if code is None:
-            return None
-        return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exited with status {code}"
-    return None if _same(started) else "is gone"
-
-
-def _same(started: Started) -> psutil.Process | None:
-    try:
-        process = psutil.Process(started.pid)
-        young = abs(process.create_time() - started.created) < _CLOCK_SLACK
-        return process if young and not _ended(process) else None
-    except psutil.NoSuchProcess:
+    if child is None:
+        return None if started.lives else "is gone"
+    code = child.returncode if child.returncode is not None else _ended_with(child.pid)
+    if code is None:
         return None
+    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exited with status {code}"
 
 
-def _ended(process: psutil.Process) -> bool:
-    """Whether nothing of a process runs any more.
+def _ended_with(pid: int) -> int | None:
+    """Exit status of a child as ``Popen`` gives it; None while it runs.
 
-    It is a zombie once its first thread has ended; until the last one has, its ports and its devices are in use.
+    The child is not collected: until it is, nobody else is given its pid, which is also the id of its group.
     """
-    return process.status() == psutil.STATUS_ZOMBIE and process.num_threads() <= 1
+    try:
+        found = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:  # collected by somebody else
+        return 0
+    if found is None:
+        return None
+    return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
 
 
-def is_running(pid: int, created: float) -> bool:
-    """Whether the process with this pid is still the one created then."""
-    return _same(Started("", pid, created)) is not None
-
-
-def created(pid: int) -> float:
-    """When the kernel created the process, in seconds since the epoch."""
-    return float(psutil.Process(pid).create_time())
-
-
-def _living() -> Iterable[psutil.Process]:
+def collect() -> None:
+    """Collect those servers of this process that have ended, once nothing in their groups is looked for any more."""
     for child in _children.values():
-        child.poll()  # collect our own, or they stay as zombies
-    for process in psutil.process_iter():
-        try:
-            if process.pid != os.getpid() and not _ended(process):
-                yield process
-        except psutil.NoSuchProcess:
-            continue
+        child.poll()
 
 
-def in_groups(servers: Iterable[Started]) -> list[psutil.Process]:
-    """Living processes in the process groups of ``servers``."""
-    oldest = {server.pid: server.created for server in servers}
-    found = []
-    for process in _living():
-        try:
-            group = os.getpgid(process.pid)
-            # The id of a group is not reused while it has members, so being younger than its leader is enough.
-            if group in oldest and process.create_time() >= oldest[group] - _CLOCK_SLACK:
-                found.append(process)
-        except (ProcessLookupError, PermissionError, psutil.NoSuchProcess):
-            continue
-    return found
-
-
-def workers(server: Started) -> list[Started]:
+def workers(server: Started, label: Label) -> list[Started]:
     """Every process in the group of ``server`` but its leader, the server itself."""
     found = []
-    for process in in_groups([server]):
-        with suppress(psutil.NoSuchProcess):
-            if process.pid != server.pid:
-                found.append(Started(process.name(), process.pid, process.create_time()))
+    for each in ours.members(server, label):
+        with suppress(psutil.Error):
+            found.append(Started(**vars(each), name=psutil.Process(each.pid).name()))
     return found
-
-
-def run_of(process: psutil.Process) -> str:
-    """The run directory that a process carries in its label; empty if it is none of ours."""
-    label = _label(process)
-    return label.folder if label else ""
-
-
-def _label(process: psutil.Process) -> Label | None:
-    try:
-        return Label.read(process.environ(), PROCESS)
-    except (psutil.Error, OSError):
-        return None  # another user's: not ours
-
-
-def labels() -> dict[psutil.Process, Label]:
-    """Living processes that carry our label."""
-    return {process: label for process in _living() if (label := _label(process))}
-
-
-def labelled(run_id: str) -> list[psutil.Process]:
-    """Living processes that carry the label of one run."""
-    return [process for process, label in labels().items() if label.run_id == run_id]
-
-
-def describe(process: psutil.Process) -> str:
-    """A process as reports name it."""
-    try:
-        return f"{process.name()} ({process.pid})"
-    except psutil.NoSuchProcess:
-        return f"a process ({process.pid})"
-
-
-def send(processes: Iterable[psutil.Process], number: signal.Signals) -> None:
-    """Send a signal to those of ``processes`` that still exist."""
-    for process in processes:
-        try:
-            process.send_signal(number)
-        except psutil.NoSuchProcess:
-            continue
 
 
 def run(
@@ -259,7 +176,6 @@ def run(
                 stderr=subprocess.STDOUT,
                 process_group=0,
             )
-            record = Started(Path(argv[0]).name, child.pid, created(child.pid))
         assert child.stdout is not None
         pipe = child.stdout.fileno()
         while True:
@@ -272,8 +188,9 @@ def run(
         return child.wait(), secrets.mask(output.decode(errors="replace"))
     finally:
         if child is not None:
-            if child.poll() is None:
-                send(in_groups([record]), signal.SIGKILL)
+            if child.returncode is None:  # not collected, so the group has its id still, even if the child has ended
+                with suppress(ProcessLookupError, PermissionError):
+                    os.killpg(child.pid, signal.SIGKILL)
                 child.wait()
             if child.stdout is not None:
                 child.stdout.close()

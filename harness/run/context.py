@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from harness.ground.clock import SYSTEM_CLOCK, Clock
 from harness.ground.errors import CannotJudge, UsageError
 from harness.mechanism import processes
+from harness.mechanism.labels import Label
 from harness.policy.cases.model import Case
 from harness.policy.diagnosis import root_cause, tail
 from harness.policy.engines import ENGINES
@@ -50,6 +51,11 @@ class Context:
             raise UsageError(f"{self.rundir.path}: nothing is prepared; start again with `harness serve`")
         return runtime
 
+    @property
+    def label(self) -> Label:
+        """What every process of the run carries."""
+        return self.prepared.label(self.rundir.path)
+
     def servers(self) -> list[RunningServer]:
         """The servers that were started.
 
@@ -77,7 +83,7 @@ class Context:
         log = self.rundir.log_text(server)
         ready = self.rundir.read("ready", Ready)
         workers = ready.workers.get(server, []) if ready else []
-        gone = [f"{each.name} ({each.pid})" for each in workers if not processes.is_running(each.pid, each.created)]
+        gone = [f"{each.name} ({each.pid})" for each in workers if not each.lives]
         what += f", {', '.join(gone)} gone" if gone else ""
         where = f"{self.rundir.log(server)}, last lines:\n{tail(log)}"
         return CannotJudge(f"{server} {what}", cause=root_cause(log, self.engine.echoes), details=where)

@@ -9,7 +9,7 @@ import psutil
 from harness.ground.clock import Deadline
 from harness.ground.domain import Device, Tenant, Usage
 from harness.ground.errors import CannotJudge
-from harness.mechanism import containers, devices, leases, processes
+from harness.mechanism import containers, devices, leases, ours
 from harness.policy import plan
 from harness.run.context import Context
 from harness.run.rundir import Occupancy
@@ -99,9 +99,9 @@ def _abandoned(folder: str) -> str:
     """Servers of the run that had the device last: they need not have touched it yet to be about to."""
     if not folder:
         return ""
-    there = [process for process, label in processes.labels().items() if label.folder == folder]
-    ours = [each for each in containers.ours() if each.label.folder == folder]
-    if not there and not ours:
+    there = [process for process, label in ours.labels().items() if label.folder == folder]
+    held = [each for each in containers.ours() if each.label.folder == folder]
+    if not there and not held:
         return ""
     return (
         f"servers of the run in {folder} are still there: `harness reap --runs {folder}` removes them if it was "
@@ -141,7 +141,7 @@ def _named(tenant: Tenant) -> str:
         user, what = process.username(), " ".join(" ".join(process.cmdline()).split())[:80] or process.name()
     except (psutil.Error, OSError):
         return f"pid {tenant.pid}{memory}"
-    run = processes.run_of(process)
+    run = ours.run_of(tenant.pid)
     return f"{what} (pid {tenant.pid}, {user}{memory}{f', of the run in {run}' if run else ''})"
 
 

@@ -72,6 +72,7 @@ def create(planned: Planned, path: Path) -> RunDir:
     rundir.save(
         Prepared(
             run_id=uuid.uuid4().hex,
+            folder=str(rundir.path),
             suite=planned.suite,
             name=planned.name,
             platform=planned.platform,

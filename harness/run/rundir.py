@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -16,6 +17,7 @@ from harness.mechanism.owners import Owner
 from harness.mechanism.processes import Started
 from harness.mechanism.stopping import Stopped
 from harness.policy.cases.model import Case, Platform
+from harness.run.folders import make_folder
 
 T = TypeVar("T")
 
@@ -64,6 +66,8 @@ class Prepared(Document):
 
     schema_version: Literal[1] = 1
     run_id: str
+    folder: str = ""
+    """The run directory when it was made: a copy is another. Empty if a former version made it."""
     suite: str
     name: str
     platform: Platform
@@ -137,23 +141,13 @@ class Event(Document):
     details: str = ""
 
 
-def make_folder(path: Path) -> None:
-    """Make a folder that the caller named.
-
-    Raises:
-        UsageError: It cannot be made.
-    """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be made: {error.strerror}; name a folder where you may write") from None
-
-
 class RunDir:
     """Paths and typed access. Documents are written beside and renamed; ``events.jsonl`` only grows."""
 
+    CASE = "case.json"
+
     def __init__(self, path: Path) -> None:
-        self.path = path.resolve()
+        self.path = Path(os.path.realpath(path))  # unlike resolve(), also of links that go round in circles
 
     @classmethod
     def existing(cls, path: Path) -> RunDir:
@@ -163,7 +157,7 @@ class RunDir:
             UsageError: There is none.
         """
         found = cls(path)
-        if not found.case_file.is_file():
+        if not os.path.lexists(found.case_file):
             raise UsageError(
                 f"{path}: no run directory ({found.case_file.name} is not there); `harness serve` makes one"
             )
@@ -177,15 +171,19 @@ class RunDir:
             UsageError: There is one already, and results are never overwritten; or it cannot be made.
         """
         made = cls(path)
-        if made.case_file.exists():
+        there = os.path.lexists(made.case_file)
+        if not there:
+            make_folder(made.path)
+            there = not make_folder(made.logs, alone=True)
+        if there:
             raise UsageError(f"{path}: already a run directory; give another, or remove it")
-        for folder in (made.path, made.logs, made.metrics, made.cwd):
+        for folder in (made.metrics, made.cwd):
             make_folder(folder)
         return made
 
     @property
     def case_file(self) -> Path:
-        return self.path / "case.json"
+        return self.path / self.CASE
 
     @property
     def logs(self) -> Path:
@@ -234,10 +232,14 @@ class RunDir:
             UsageError: It is not what this version of the harness writes.
         """
         path = self.path / f"{name}.json"
-        if not path.exists():
+        if not os.path.lexists(path):
             return None
+        if not path.is_file():  # a pipe would be waited for
+            raise UsageError(f"{path}: is no file, or a link to none; remove it")
         try:
             return TypeAdapter(kind).validate_json(path.read_bytes())
+        except OSError as error:
+            raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(map(str, first["loc"]))

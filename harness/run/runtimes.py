@@ -203,7 +203,7 @@ def remove_container(folder: Path, container: str) -> None:
         CannotJudge: The engine refused to remove it.
     """
     try:
-        containers.remove(container)
+        containers.remove(container, str(folder))
     except containers.ContainerFailed as error:
         raise CannotJudge(f"container {container[:12]} could not be removed", cause=str(error)) from error
     finally:

@@ -11,6 +11,7 @@ import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -385,7 +386,7 @@ def test_killed_before_the_container_is_on_record_leaves_what_reap_finds(base: s
 
 def test_the_container_of_a_harness_that_cannot_be_seen_is_left_alone(base: str, tmp_path: Path) -> None:
     """As where runners in containers share one engine: neither the pid nor the run directory is known here."""
-    label = Label("test", str(tmp_path / "not" / "here"), Owner(os.getpid(), 0.0, "pid:[1]").text)
+    label = Label("test", str(tmp_path / "not" / "here"), replace(Owner.me(), namespace="pid:[1]").text)
     with Started(base, tmp_path, Passthrough(), label=label) as container:
         done = harness("reap", "--runs", tmp_path, env=WITH_DOCKER)
         assert done.returncode == 0, done.stderr

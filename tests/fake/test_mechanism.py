@@ -123,10 +123,10 @@ def test_a_server_whose_first_thread_has_ended_is_stopped_like_any_other(tmp_pat
     wait_for(lambda: psutil.Process(server.pid).status() == psutil.STATUS_ZOMBIE)
     port = int(log.read_text())
     assert not ports.is_free(port)
-    assert processes.is_running(server.pid, server.created)
-    assert stopping.stop([server], [port], label.run_id, 10.0) == stopping.Stopped()
+    assert server.lives
+    assert stopping.stop([server], [port], label, 10.0) == stopping.Stopped()
     assert ports.is_free(port)
-    assert not processes.is_running(server.pid, server.created)
+    assert not server.lives
 
 
 def test_an_environment_is_installed_once_and_again_when_its_lock_changes(tmp_path: Path) -> None:

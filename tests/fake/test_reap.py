@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
+import json
 import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import psutil
 import pytest
@@ -83,17 +84,19 @@ def test_a_harness_in_another_pid_namespace_is_not_taken_for_dead(prepared: Prep
             outer.wait()
 
 
-def test_an_owner_is_known_by_pid_time_and_namespace() -> None:
+def test_an_owner_is_known_by_pid_start_boot_and_namespace() -> None:
     me = Owner.me()
     assert Owner.parse(me.text) == me
     assert me.lives
-    assert not me.elsewhere
-    assert not Owner(me.pid, me.created - 60, me.namespace).lives, "another process had the pid"
-    elsewhere = Owner(os.getpid(), me.created, "pid:[1]")
-    assert elsewhere.elsewhere
-    assert not elsewhere.lives
+    assert not me.unseen
+    assert not replace(me, ticks=me.ticks - 1).lives, "another process had the pid"
+    for elsewhere in (replace(me, namespace="pid:[1]"), replace(me, boot="another"), replace(me, ticks=0)):
+        assert elsewhere.unseen
+        assert not elsewhere.lives
     assert Owner.parse("") is None
-    for text in ("[]", '{"pid": 1}', "by another version"):
+    former = json.dumps({"pid": me.pid, "created": psutil.Process().create_time(), "namespace": me.namespace})
+    for text in ("[]", '{"pid": 1}', "by another version", former, "[" * 100_000):
         unknown = Owner.parse(text)
         assert unknown is not None
-        assert unknown.elsewhere, "and so left alone"
+        assert unknown.unseen, "and so left alone"
+        assert not unknown.lives

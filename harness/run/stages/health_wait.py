@@ -92,7 +92,7 @@ def run(context: Context) -> None:
         answered=readiness.answered,
         first_token=readiness.first_token,
         attempts=readiness.attempts,
-        workers={running.server.name: processes.workers(running.process) for running in servers},
+        workers={each.server.name: processes.workers(each.process, context.label) for each in servers},
     )
     context.rundir.write("ready", Ready, ready)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from harness.ground.domain import CheckResult, Outcome
+from harness.ground.errors import CannotJudge, UsageError
 from harness.mechanism import signals, stopping
 from harness.mechanism.stopping import Stopped
 from harness.run.context import Context
@@ -15,8 +17,18 @@ _NAMED = 8
 
 
 def run(context: Context) -> None:
-    """Stop the servers and write the outcome to ``servers.json``. Stopping twice is harmless."""
-    document = context.rundir.read("servers", Servers)
+    """Stop the servers and write the outcome to ``servers.json``. Stopping twice is harmless.
+
+    Raises:
+        CannotJudge: ``servers.json`` cannot be read. What carries the run's label was stopped all the same.
+    """
+    try:
+        document = context.rundir.read("servers", Servers)
+    except UsageError as error:
+        with signals.deferred():
+            stopped = stopping.stop([], [], context.label, _grace(context), context.clock)
+        left = f", but for {_some(stopped.alive)}" if stopped.alive else ""
+        raise CannotJudge(f"servers were stopped by their label alone{left}", cause=str(error)) from error
     if document is None:
         return  # nothing was started
     context.progress.tick(f"stopping {len(document.servers)} servers")
@@ -24,7 +36,7 @@ def run(context: Context) -> None:
         stopped = stopping.stop(
             [running.process for running in document.servers],
             [port for running in document.servers for port in running.server.ports.values()],
-            context.prepared.run_id,
+            context.label,
             _grace(context),
             context.clock,
         )
@@ -35,7 +47,9 @@ def run(context: Context) -> None:
 def _grace(context: Context) -> float:
     """Seconds for a server to stop by itself. One that was never ready has nothing to bring to an end."""
     limit = context.case.timeouts.stop
-    return limit if context.rundir.read("ready", Ready) else min(limit, _GRACE_BEFORE_READY)
+    with suppress(UsageError):  # whatever is in it, they were ready
+        return limit if context.rundir.read("ready", Ready) else min(limit, _GRACE_BEFORE_READY)
+    return limit
 
 
 def teardown(rundir: RunDir) -> list[CheckResult]:
@@ -47,6 +61,8 @@ def teardown(rundir: RunDir) -> list[CheckResult]:
     wrong = []
     if stopped.alive:
         wrong.append(f"still running: {_some(stopped.alive)}")
+    if stopped.unproven:
+        wrong.append(f"left alone, because it carries no label: {_some(stopped.unproven)}")
     if stopped.leaked:
         wrong.append(f"left its server's process group and had to be killed: {_some(stopped.leaked)}")
     if stopped.busy_ports:
@@ -55,7 +71,7 @@ def teardown(rundir: RunDir) -> list[CheckResult]:
     devices = occupancy.left if occupancy else []
     wrong += devices
     note = f"needed SIGKILL: {', '.join(stopped.killed)}" if stopped.killed else ""
-    left = len(stopped.alive) + len(stopped.leaked) + len(stopped.busy_ports) + len(devices)
+    left = len(stopped.alive) + len(stopped.unproven) + len(stopped.leaked) + len(stopped.busy_ports) + len(devices)
     return [
         CheckResult(
             name="teardown",

@@ -1,0 +1,80 @@
+"""Folders of runs: made once, by one run, and never shared."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+
+from harness.ground.clock import utc_now
+from harness.ground.errors import UsageError
+
+
+def make_folder(path: Path, *, alone: bool = False) -> bool:
+    """Make a folder that the caller named.
+
+    Args:
+        path: The folder.
+        alone: Whether it must not be there yet: of several that make it at the same time, one succeeds.
+
+    Returns:
+        Whether it is there, and if ``alone``, made by this call.
+
+    Raises:
+        UsageError: It cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=not alone)
+    except OSError as error:
+        if alone and isinstance(error, FileExistsError):
+            return False
+        raise UsageError(f"{path}: cannot be made: {error.strerror}; name a folder where you may write") from None
+    return True
+
+
+def make_new(below: Path) -> Path:
+    """Make a folder that is named for the time, and for nothing else; of the same second, sorted as they came.
+
+    Raises:
+        UsageError: It cannot be made.
+    """
+    stamp = utc_now().strftime("%Y%m%dT%H%M%SZ")
+    make_folder(below)
+    for number in count(1):
+        folder = below / (stamp if number == 1 else f"{stamp}-{number:03}")
+        if make_folder(folder, alone=True):
+            return folder
+    raise AssertionError("numbers never end")
+
+
+@contextmanager
+def claimed(given: Path | None, below: Path) -> Iterator[Path]:
+    """The folder of a run, which no other run gets as long as the block lasts.
+
+    Args:
+        given: The caller's, new or empty; None for a new one.
+        below: Where a new one is made.
+
+    Raises:
+        UsageError: It cannot be made, or it is not empty, or another run has it.
+    """
+    if given is not None:
+        make_folder(given)
+    folder = given or make_new(below)
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            # Nothing is written for it, and the kernel lets go of it, however this process ends.
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(f"{folder}: another run has it; --runs must name a new or empty folder") from None
+        except OSError:
+            pass  # a file system without locks: run directories are still made by one alone
+        if any(folder.iterdir()):
+            raise UsageError(f"{folder}: --runs must name a new or empty folder")
+        yield folder
+    finally:
+        os.close(handle)
