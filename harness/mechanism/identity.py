@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Annotated, NamedTuple, Self
 
 import psutil
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 _PROC = Path("/proc")
 _BOOT = _PROC / "sys" / "kernel" / "random" / "boot_id"
@@ -59,6 +59,8 @@ class Identity:
         boot: Id of the boot.
         namespace: The PID namespace in which the pid counts, and the time namespace in which the ticks do.
     """
+
+    __pydantic_config__ = ConfigDict(extra="ignore")  # former versions recorded a wall-clock time instead of ticks
 
     pid: Annotated[int, Field(ge=0)]
     ticks: Annotated[int, Field(ge=0)] = 0

@@ -63,7 +63,16 @@ def judge(tmp_path: Path) -> Iterator[Judge]:
 @pytest.fixture
 def prepared(tmp_path: Path) -> Iterator[Prepared]:
     """A folder and the arguments that run a slow, healthy, disaggregated case in it."""
-    slow = {"latency": 0.2, "start_after": 0.5}
+    yield from _prepared(tmp_path, {"latency": 0.2, "start_after": 0.5})
+
+
+@pytest.fixture
+def lasting(tmp_path: Path) -> Iterator[Prepared]:
+    """As :func:`prepared`, and it takes so long that a busy machine does anything else meanwhile."""
+    yield from _prepared(tmp_path, {"latency": 8.0})
+
+
+def _prepared(tmp_path: Path, slow: dict[str, Any]) -> Iterator[Prepared]:
     cases = edited(tmp_path / "cases", DISAGG, SMALL[DISAGG] | QUICK)
     python = install(tmp_path / "engine", dict.fromkeys(("prefill", "decode"), slow))
     yield tmp_path, ["--cases", cases, "--engine-python", python]
