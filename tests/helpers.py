@@ -193,7 +193,7 @@ def recorded(folder: Path, text: str) -> bool:
     return any(text in each.read_text() for each in folder.glob("runs/*/events.jsonl"))
 
 
-def started_in(folder: Path, count: int = 3, seconds: float = 30.0) -> list[psutil.Process]:
+def started_in(folder: Path, count: int = 3, seconds: float = 90.0) -> list[psutil.Process]:
     """Wait until that many processes of runs below ``folder`` live, and return them.
 
     They are to be asked themselves from then on: one that is just executing another program has no label for a moment.

@@ -10,6 +10,7 @@ import psutil
 
 from harness.ground.clock import SYSTEM_CLOCK, Clock, Deadline
 from harness.mechanism import processes
+from harness.mechanism.identity import Identity
 
 _TOOL = "py-spy"
 _ONE = 5.0
@@ -26,7 +27,7 @@ def tool(python: str) -> str:
     return shutil.which(_TOOL) or (str(beside) if beside.is_file() else "")
 
 
-def dump(found: Sequence[psutil.Process], spy: str, seconds: float, clock: Clock = SYSTEM_CLOCK) -> tuple[str, str]:
+def dump(found: Sequence[Identity], spy: str, seconds: float, clock: Clock = SYSTEM_CLOCK) -> tuple[str, str]:
     """What can be said of each process: its state as the system sees it, and its stack.
 
     Args:
@@ -49,8 +50,9 @@ def dump(found: Sequence[psutil.Process], spy: str, seconds: float, clock: Clock
     return "\n".join(parts), "" if any_stack else reason or "no process is left"
 
 
-def _state(process: psutil.Process) -> str:
+def _state(found: Identity) -> str:
     try:
+        process = psutil.Process(found.pid)
         with process.oneshot():
             used = process.cpu_times()
             return (
@@ -58,10 +60,10 @@ def _state(process: psutil.Process) -> str:
                 f"{used.user + used.system:.1f} s of processor time"
             )
     except psutil.Error:
-        return f"process {process.pid}: gone"
+        return f"process {found.pid}: gone"
 
 
-def _stack(process: psutil.Process, spy: str, deadline: Deadline) -> tuple[str, str]:
+def _stack(process: Identity, spy: str, deadline: Deadline) -> tuple[str, str]:
     """The stack, or why there is none."""
     limit = Deadline(deadline.cut(_ONE), deadline.clock)
 

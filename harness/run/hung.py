@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.mechanism import files, processes, stacks
+from harness.mechanism import files, stacks
+from harness.mechanism.ours import Ours
 from harness.run.context import Context
 from harness.run.rundir import RunningServer
 
@@ -20,7 +21,8 @@ def keep(context: Context, servers: Sequence[RunningServer]) -> str:
     written, reasons = [], []
     for running in servers:
         name = running.server.name
-        found = processes.in_groups([running.process])[:_MOST]
+        grouped = Ours([running.process], context.label).look().grouped
+        found = sorted(grouped, key=lambda each: each.pid)[:_MOST]
         if not found:
             continue
         context.progress.tick(f"keeping where the processes of {name} stand")

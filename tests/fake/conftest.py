@@ -63,17 +63,17 @@ def judge(tmp_path: Path) -> Iterator[Judge]:
 @pytest.fixture
 def prepared(tmp_path: Path) -> Iterator[Prepared]:
     """A folder and the arguments that run a slow, healthy, disaggregated case in it."""
-    yield from _prepared(tmp_path, {"latency": 0.2, "start_after": 0.5})
+    yield from _prepared(tmp_path, {"latency": 0.2, "start_after": 0.5}, QUICK)
 
 
 @pytest.fixture
 def lasting(tmp_path: Path) -> Iterator[Prepared]:
     """As :func:`prepared`, and it takes so long that a busy machine does anything else meanwhile."""
-    yield from _prepared(tmp_path, {"latency": 8.0})
+    yield from _prepared(tmp_path, {"latency": 8.0}, {"timeouts/start": 300.0, "timeouts/request": 100.0})
 
 
-def _prepared(tmp_path: Path, slow: dict[str, Any]) -> Iterator[Prepared]:
-    cases = edited(tmp_path / "cases", DISAGG, SMALL[DISAGG] | QUICK)
+def _prepared(tmp_path: Path, slow: dict[str, Any], timeouts: dict[str, Any]) -> Iterator[Prepared]:
+    cases = edited(tmp_path / "cases", DISAGG, SMALL[DISAGG] | timeouts)
     python = install(tmp_path / "engine", dict.fromkeys(("prefill", "decode"), slow))
     yield tmp_path, ["--cases", cases, "--engine-python", python]
     assert left_in(tmp_path) == []

@@ -249,3 +249,40 @@ def test_a_signal_that_hits_a_destructor_is_not_lost() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=REPOSITORY)
     assert done.stdout.splitlines() == ["went on", "interrupted by SIGTERM"], done.stderr
+
+
+_TOGETHER = """
+import sys, time
+from pathlib import Path
+from harness.ground.errors import UsageError
+from harness.run.folders import claimed
+from harness.run.rundir import RunDir
+below, given = Path(sys.argv[1]), [Path(each) for each in sys.argv[2:]]
+print("here", flush=True)
+sys.stdin.read()
+try:
+    with claimed(given[0] if given else None, below) as folder:
+        RunDir.create(folder / "case")
+        print(folder, flush=True)
+        time.sleep(1.0)
+except UsageError as error:
+    print("refused", error)
+"""
+
+
+@pytest.mark.parametrize("given", [False, True], ids=["default", "the same folder"])
+def test_runs_that_start_at_once_never_share_a_folder(tmp_path: Path, given: bool) -> None:
+    argv = [sys.executable, "-c", _TOGETHER, str(tmp_path / "runs"), *([str(tmp_path / "one")] if given else [])]
+    pipe = subprocess.PIPE
+    several = [subprocess.Popen(argv, stdin=pipe, stdout=pipe, text=True, cwd=REPOSITORY) for _ in range(12)]
+    for each in several:
+        assert each.stdout is not None
+        assert each.stdout.readline() == "here\n"
+    for each in several:
+        assert each.stdin is not None
+        each.stdin.close()
+        each.stdin = None
+    said = [each.communicate(timeout=60)[0] for each in several]
+    folders = [line for line in said if not line.startswith("refused")]
+    assert len(folders) == len(set(folders)) == (1 if given else 12)
+    assert all("must name a new or empty folder" in line for line in said if line.startswith("refused"))
