@@ -103,10 +103,15 @@ def test_a_model_is_taken_as_plain_files_of_its_commit(tmp_path: Path, monkeypat
     planned: Any = SimpleNamespace(case=SimpleNamespace(models=lambda: [model]))
     with pytest.raises(CannotJudge, match="some/model at 0123456789ab is not to be had"):
         list(_models([planned], lambda _: None))
-    in_hub_cache(tmp_path, "some/model", commit, {"config.json": b"{}"})
-    [found] = _models([planned], lambda _: None)
+    in_hub_cache(tmp_path, "some/model", "1" + commit[1:], {"config.json": b"{}"})
+    model.revision = "1" + commit[1:]
+    with pytest.raises(CannotJudge, match="is not complete"):  # a part of a model is never packed
+        list(_models([planned], lambda _: None))
+    model.revision = commit
+    in_hub_cache(tmp_path, "some/model", commit, {"config.json": b"{}", "model.safetensors": b"weights"})
+    [found, weights] = _models([planned], lambda _: None)
     assert (found.path, found.kind) == (f"hub/models--some--model/snapshots/{commit}/config.json", "model")
-    assert found.entry().size == 2
+    assert (found.entry().size, weights.entry().size) == (2, 7)
 
 
 @pytest.mark.parametrize(("text", "found"), [("48MiB", 48 << 20), ("1 GiB", 1 << 30), ("5KiB", 5 << 10)])
