@@ -50,6 +50,7 @@ def gitlab(script: subprocess.Popen[str]) -> None:
     _group(script, signal.SIGTERM)
     if not _ended(script, 600):
         _group(script, signal.SIGKILL)
+        script.wait()
 
 
 def buildkite(command: subprocess.Popen[str]) -> None:
@@ -57,6 +58,7 @@ def buildkite(command: subprocess.Popen[str]) -> None:
     _group(command, signal.SIGTERM)
     if not _ended(command, 9):
         _group(command, signal.SIGKILL)
+        command.wait()
 
 
 def jenkins(marks: Mapping[str, str]) -> None:

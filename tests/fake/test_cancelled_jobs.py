@@ -220,7 +220,8 @@ def test_a_cancelled_job_on_buildkite(job: Job, tmp_path: Path, moment: str) -> 
     job.clone.release()
     assert shell(job, "bash", "-e", "-c", hook, env=env).wait(180) == 0
     assert job.left() == [], (job.workspace / "output.txt").read_text()
-    verdict_of(job, moment)
+    if moment != "stop":  # there the harness itself was killed
+        verdict_of(job, moment)
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
