@@ -113,6 +113,14 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """Wrong input of every kind, at length: -- --examples 3000 for each test; anything else goes to pytest too."""
+    install(session, "dev")
+    posargs = session.posargs if "--examples" in session.posargs else ["--examples", "1000", *session.posargs]
+    run(session, "python", "-m", "pytest", "tests/fuzz", "--timeout", "0", *posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Format, lint, types, import contracts, shell, Dockerfile, workflows, generated files, and the rules for cases."""
     install(session, "dev")

@@ -12,6 +12,7 @@ from harness.mechanism import leases
 from harness.policy.cases.model import PLATFORMS
 from harness.policy.datasets import GSM8K_TEST, GSM8K_TRAIN, MT_BENCH
 from harness.run.data import texts
+from tests import fuzz
 
 settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
 settings.load_profile("untimed")
@@ -26,6 +27,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--engine-python", default=None, help="Interpreter with an engine for tests/gpu; they are skipped without."
     )
     parser.addoption("--platform", default="cuda", choices=PLATFORMS, help="Platform of that engine.")
+    parser.addoption(
+        "--examples", type=int, default=None, help="Examples of each test in tests/fuzz; a few if not given."
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    fuzz.EXAMPLES = config.getoption("--examples")
 
 
 @pytest.fixture(scope="session", autouse=True)
