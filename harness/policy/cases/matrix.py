@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import math
 from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Any
 
 from pydantic import Field
 
-from harness.policy.schema import Strict
+from harness.policy.schema import Name, Strict
+
+_MOST_POINTS = 1000
 
 Variant = tuple[tuple[str, str], ...]
 """Axis and label, one pair an axis: one point of the matrix."""
@@ -50,7 +53,7 @@ class Exclude(_Rule):
 class Matrix(Strict):
     """The keys of a case file that make it many."""
 
-    matrix: dict[str, dict[str, dict[str, Any]]] = Field({}, description="Axes: label and what it changes.")
+    matrix: dict[Name, dict[Name, dict[str, Any]]] = Field({}, description="Axes: label and what it changes.")
     when: list[When] = Field([], description="What only some combinations need.")
     exclude: list[Exclude] = Field([], description="Combinations left out.")
 
@@ -72,7 +75,13 @@ class Matrix(Strict):
                 yield rule.set
 
     def problem(self) -> str:
-        """What is wrong with the rules, as ``key: what``; empty if nothing is."""
+        """What is wrong with the axes and the rules, as ``key: what``; empty if nothing is."""
+        empty = next((axis for axis, labels in self.matrix.items() if not labels), "")
+        if empty:
+            return f"matrix.{empty}: an axis without labels leaves no point; add one, or leave the axis out"
+        points = math.prod(map(len, self.matrix.values()))
+        if points > _MOST_POINTS:
+            return f"matrix: {points} points, and at most {_MOST_POINTS} are one case; make it several files"
         for key, rules in (("when", self.when), ("exclude", self.exclude)):
             for index, rule in enumerate(rules):
                 for axis, wanted in rule.match.items():
