@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -149,11 +150,23 @@ def make_folder(path: Path) -> None:
         raise UsageError(f"{path}: cannot be made: {error.strerror}; name a folder where you may write") from None
 
 
+def directly_below(folder: Path, name: str) -> Path:
+    """``folder/name``.
+
+    Raises:
+        UsageError: That is not directly in ``folder``: the name, or a link of that name, leads out of it.
+    """
+    path = folder / name
+    if os.path.realpath(path) != os.path.join(os.path.realpath(folder), name):  # noqa: PTH118 # beside realpath
+        raise UsageError(f"{folder}: {name!r} leads out of it: not a name for a run directory")
+    return path
+
+
 class RunDir:
     """Paths and typed access. Documents are written beside and renamed; ``events.jsonl`` only grows."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path.resolve()
+        self.path = Path(os.path.realpath(path))  # pathlib's own way raises where links form a loop
 
     @classmethod
     def existing(cls, path: Path) -> RunDir:
