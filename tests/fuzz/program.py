@@ -10,6 +10,8 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from unittest import mock
 
+import pytest
+
 from harness.__main__ import main
 from tests.fuzz import ends
 
@@ -35,12 +37,17 @@ def harness(arguments: Sequence[str], env: Mapping[str, str] | None = None) -> A
     """Run one command to its end. Where its errors become exit codes is part of what is tested."""
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
     argv = mock.patch.object(sys, "argv", ["harness", *arguments])
-    with ends(), argv, mock.patch.dict(os.environ, env or {}), redirect_stdout(out), redirect_stderr(err):
-        try:
-            main()
-            code: object = 0
-        except SystemExit as ended:
-            code = ended.code or 0
+    streams = redirect_stdout(out), redirect_stderr(err)
+    with (
+        ends(),
+        argv,
+        mock.patch.dict(os.environ, env or {}),
+        streams[0],
+        streams[1],
+        pytest.raises(SystemExit) as ended,
+    ):
+        main()
+    code = ended.value.code
     assert isinstance(code, int), code
     said = [each.buffer.getvalue().decode(errors="surrogateescape") for each in (out, err)]
     return Answer(code, *said)
