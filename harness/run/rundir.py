@@ -157,7 +157,7 @@ def directly_below(folder: Path, name: str) -> Path:
         UsageError: That is not directly in ``folder``: the name, or a link of that name, leads out of it.
     """
     path = folder / name
-    if os.path.realpath(path) != os.path.join(os.path.realpath(folder), name):  # noqa: PTH118 # beside realpath
+    if path.name != name or os.path.realpath(path) != os.path.join(os.path.realpath(folder), name):  # noqa: PTH118
         raise UsageError(f"{folder}: {name!r} leads out of it: not a name for a run directory")
     return path
 

@@ -49,7 +49,7 @@ def run_all(
 
 def _run_point(each: Planned, runs: Path, options: prepare.Options, console: Console, *, keep: bool) -> Result:
     """One point, whatever becomes of it: what breaks before or after its stages is its error, and nobody else's."""
-    path = runs / each.folder
+    path = None
     try:
         path = directly_below(runs, each.folder)
         return run_case(prepare.create(each, path), options, console, keep=keep)
@@ -57,7 +57,7 @@ def _run_point(each: Planned, runs: Path, options: prepare.Options, console: Con
         return _broken(each, path, error, console)
 
 
-def _broken(each: Planned, path: Path, error: Exception, console: Console) -> Result:
+def _broken(each: Planned, path: Path | None, error: Exception, console: Console) -> Result:
     """The verdict on a point that has none of its own."""
     text, details = (mask(part) for part in words(refused(error) if isinstance(error, OSError) else error))
     result = conclude(
@@ -73,7 +73,7 @@ def _broken(each: Planned, path: Path, error: Exception, console: Console) -> Re
     )
     result = _with_code_of(error, result)
     with suppress(Exception):  # it may be what broke
-        if path.is_dir():
+        if path and path.is_dir():
             RunDir(path).write("result", Result, result)
     console.result(result)
     return result

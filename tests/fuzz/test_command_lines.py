@@ -20,10 +20,10 @@ from tests.helpers import NO_ENGINE
 
 TEXTS = (
     "", " ", "-", "--", "-1", "0", "1", "1e308", "nan", "inf", "-inf", "9" * 30, "9" * 5000, "x", "true", "é",
-    "\udcff", "a\0b", "a\nb", "\x1b[31m", "\u202ex", "x" * 300, "x" * 100_000, "../../../x", "*", "[", "eagle3", "eagle3/*",
-    "eagle3/known_answer", "eagle3/known_answer[tp=1]", "cpu", "cuda", "gpu", "tiny", "1/2", "2/1", "²/4", "0/0",
-    "48MiB", "json", "vllm", "localhost:5000", "https://x", "/", "/etc/passwd", "/proc/self/mem", "/dev/null", "/dev/full",
-    "~", "@file", "serve", "stop", "%s", "{x}", "$(id)",
+    "\udcff", "a\0b", "a\nb", "\x1b[31m", "\u202ex", "x" * 300, "x" * 100_000, "../../../x", "*", "[", "eagle3",
+    "eagle3/*", "eagle3/known_answer", "eagle3/known_answer[tp=1]", "cpu", "cuda", "gpu", "tiny", "1/2", "2/1", "²/4",
+    "0/0", "48MiB", "json", "vllm", "localhost:5000", "https://x", "/", "/etc/passwd", "/proc/self/mem", "/dev/null",
+    "/dev/full", "~", "@file", "serve", "stop", "%s", "{x}", "$(id)",
 )  # fmt: skip
 ODD = ("folder", "file", "fifo", "socket", "loop", "dangling", "missing/inside", "binary", "long")
 SPOILT: dict[tuple[str, ...], list[str]] = {

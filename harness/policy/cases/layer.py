@@ -19,6 +19,7 @@ from harness.policy.cases.words import models_in, usage_error
 from harness.policy.schema import Name
 
 Layer = Mapping[str, Any]
+ANY: Any = object()
 _BY_NAME = ("roles", "controls", "comparisons", "checks")
 """Tables of tables."""
 
@@ -77,9 +78,16 @@ def require(path: Path, layer: Any, prefix: tuple[str, ...] = ()) -> None:
             raise UsageError(f"{path}: {key}: a table for a platform has none of its own; move it up")
 
 
-def mentions(layer: Layer, key: tuple[str, ...], checkpoints: str = "") -> bool:
-    """Whether a file says something of a key of a case, wherever in its layers; of checkpoint sets one counts."""
-    return any(_has(table, key) for table in _tables_of(layer, checkpoints))
+def mentions(layer: Layer, key: tuple[str, ...], checkpoints: str = "", value: Any = ANY) -> bool:
+    """Whether a file says something of a key of a case, wherever in its layers; of checkpoint sets one counts.
+
+    Args:
+        layer: The file.
+        key: Of the case.
+        checkpoints: Name of the set.
+        value: What it must say; anything by default.
+    """
+    return any(_has(table, key, value) for table in _tables_of(layer, checkpoints))
 
 
 def _tables_of(layer: Layer, checkpoints: str) -> Iterator[Layer]:
@@ -94,11 +102,11 @@ def _tables_of(layer: Layer, checkpoints: str) -> Iterator[Layer]:
         yield from (rule["set"] for rule in rules if "set" in rule)
 
 
-def _has(table: Any, key: tuple[str, ...]) -> bool:
+def _has(table: Any, key: tuple[str, ...], value: Any) -> bool:
     for part in key:
-        if isinstance(table, list) or not part:
+        if isinstance(table, list):
             return True  # it says the list, and what is wrong in it
         if not isinstance(table, Mapping) or part not in table:
             return False
         table = table[part]
-    return True
+    return value is ANY or bool(table == value)

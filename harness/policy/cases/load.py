@@ -190,9 +190,11 @@ class CaseFile:
             (folder.parent / DEFAULTS, self.defaults, ()),
         )
         asked = below if key and first["type"] != "missing" else ()
-        says = (each for each in asked if shape.mentions(each[1], key, checkpoints))
-        path, _, inside = next(says, (self.path, {}, ()))
-        return usage_error(path, error, model, (*inside, *prefix))
+        for value in (first["input"], shape.ANY):
+            for path, layer, inside in asked:
+                if shape.mentions(layer, key, checkpoints, value):
+                    return usage_error(path, error, model, (*inside, *prefix))
+        return usage_error(self.path, error, model, prefix)
 
 
 def load(folder: Path) -> list[CaseFile]:
