@@ -37,7 +37,7 @@ def values() -> st.SearchStrategy[Any]:
         plain,
         lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=3),
         max_leaves=6,
-    ) | st.builds(nested, st.sampled_from([5, 40, 300]), lists=st.booleans())
+    ) | st.builds(nested, st.sampled_from([5, 40, 150]), lists=st.booleans())
 
 
 def nested(depth: int, *, lists: bool) -> Any:
