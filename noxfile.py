@@ -177,16 +177,17 @@ def suites() -> Iterator[tuple[str, str, str]]:
     """Suite, platform and title of every session that runs cases: whatever has a file below baselines/."""
     for folder in sorted({path.parent for path in Path("baselines").glob("*/[!_]*.toml")}):
         title = read(folder / "_suite.toml").get("title", folder.name)
-        cases = [read(path) for path in folder.glob("[!_]*.toml")]
-        for platform in sorted({platform for case in cases for platform in case.get("platforms", [])}):
+        named = [read(path).get("platforms") for path in folder.glob("[!_]*.toml")]
+        lists = [each for each in named if isinstance(each, list)]
+        for platform in sorted({platform for each in lists for platform in each if isinstance(platform, str)}):
             yield folder.name, platform, f"{title} ({platform})."
 
 
 def read(path: Path) -> dict[str, Any]:
     """A TOML file. What else may be wrong with it, the harness says."""
     try:
-        return tomllib.loads(path.read_text()) if path.exists() else {}
-    except tomllib.TOMLDecodeError as error:
+        return tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except (OSError, ValueError, RecursionError) as error:
         print(f"{path}: not valid TOML: {error}", file=sys.stderr)
         sys.exit(2)
 
@@ -210,6 +211,14 @@ def tests(session: nox.Session) -> None:
     """All tests: units, faults on a scripted engine, and the real engine on CPU (and in Docker, where it answers)."""
     install(session, "dev")
     run(session, "python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Wrong input of every kind, at length: -- --examples 3000 for each test; anything else goes to pytest too."""
+    install(session, "dev")
+    posargs = session.posargs if "--examples" in session.posargs else ["--examples", "1000", *session.posargs]
+    run(session, "python", "-m", "pytest", "tests/fuzz", "--timeout", "0", *posargs)
 
 
 @nox.session

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness import cli_bundle, cli_canary, cli_cases, cli_doctor, cli_images, cli_pins, cli_reap, cli_reports
-from harness.cli_cases import CASES, CasesOption, CheckpointsOption, PlatformOption
+from harness.cli_cases import CASES, CasesOption, CheckpointsOption, PlatformOption, require_program
 from harness.cli_images import (
     BaseImageOption,
     CaBundleOption,
@@ -41,6 +41,9 @@ app = typer.Typer(
 )
 
 
+_WEEK = 7 * 24 * 3600.0
+
+
 class RuntimeChoice(StrEnum):
     AUTO = "auto"
     LOCAL = "local"
@@ -58,7 +61,8 @@ EnvironmentsOption = Annotated[
     Path, typer.Option(help="Folder of the locked engine environments of the local runtime.")
 ]
 WaitOption = Annotated[
-    float, typer.Option("--wait-for-devices", min=0, help="Seconds to wait until enough accelerators are free.")
+    float,
+    typer.Option("--wait-for-devices", min=0, max=_WEEK, help="Seconds to wait until enough accelerators are free."),
 ]
 AssumeFreeOption = Annotated[
     bool,
@@ -74,7 +78,8 @@ _ENVIRONMENTS = Path(".nox")
 @app.command()
 def run(
     cases_wanted: Annotated[
-        list[str] | None, typer.Argument(metavar="[CASE]...", help="Case ids; all if none.")
+        list[str] | None,
+        typer.Argument(metavar="[CASE]...", help="Case ids, patterns ('eagle3/*') or case files; all if none."),
     ] = None,
     case: Annotated[list[str] | None, typer.Option(help="The same as the argument; may be repeated.")] = None,
     suite: Annotated[str | None, typer.Option(help="Only cases of this suite.")] = None,
@@ -144,8 +149,9 @@ def serve(
     found = select(cases, wanted=[case], suite=None, platform=platform, checkpoints=checkpoints)
     chosen, *others = [each for each in found if not each.skip]
     if others:
-        names = ", ".join(each.id for each in (chosen, *others))
-        raise UsageError(f"{case} has several points, and a run directory holds one; name one of {names}")
+        names = ", ".join(each.id for each in (chosen, *others[:4]))
+        more = f" and {len(others) - 4} more" if len(others) > 4 else ""
+        raise UsageError(f"{case} has several points, and a run directory holds one; name one of {names}{more}")
     build = options_of_build(base_image, engine_from, engine_wheel, allow_unpinned, registry, ca_bundle, build_network)
     options = _options(runtime, engine_python, environments, build, wait_for_devices, assume_free=assume_free)
     prepare.require_engine([chosen], options)
@@ -234,6 +240,8 @@ def _options(
 
     if engine_python and runtime is RuntimeChoice.DOCKER:
         raise UsageError("--engine-python names an interpreter of this machine: not with --runtime docker")
+    if engine_python:
+        require_program("--engine-python", engine_python)
     return Options(
         runtime=runtime.value,
         engine_python=engine_python,

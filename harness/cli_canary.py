@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli_cases import CASES, CasesOption
+from harness.cli_cases import CASES, CasesOption, require_program
 from harness.ground.errors import EXIT_PASSED, CannotJudge
 
 
@@ -30,6 +30,8 @@ def canary(
     from harness.mechanism import signals
     from harness.run.canary import by_hand
 
+    if engine_python:
+        require_program("--engine-python", engine_python)
     with signals.handled():
         found = by_hand(case, cases, engine, platform, engine_python)
     for each in found:

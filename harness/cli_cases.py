@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from enum import StrEnum
@@ -24,6 +25,20 @@ CheckpointsOption = Annotated[
 PlatformOption = Annotated[str | None, typer.Option(help="cpu, cuda or rocm; what this machine is, if not given.")]
 
 
+def require_program(option: str, path: Path) -> None:
+    """Raise if an option names something that cannot be run.
+
+    Raises:
+        UsageError: It is not there, no file, or nobody may run it.
+    """
+    try:
+        fine = path.is_file() and os.access(path, os.X_OK)
+    except OSError:
+        fine = False
+    if not fine:
+        raise UsageError(f"{option} {path}: no program there; name the interpreter itself, as in ~/vllm/bin/python")
+
+
 class FormatChoice(StrEnum):
     TABLE = "table"
     JSON = "json"
@@ -41,7 +56,10 @@ def register(app: typer.Typer) -> None:
 
 
 def plan(
-    case: Annotated[list[str] | None, typer.Argument(metavar="[CASE]...", help="Case ids; all if none.")] = None,
+    case: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[CASE]...", help="Case ids, patterns ('eagle3/*') or case files; all if none."),
+    ] = None,
     suite: Annotated[str | None, typer.Option(help="Only cases of this suite.")] = None,
     platform: Annotated[str | None, typer.Option(help="cpu, cuda or rocm; all if not given.")] = None,
     devices: Annotated[int | None, typer.Option(min=0, help="Accelerators of the host; as many as needed.")] = None,
@@ -103,7 +121,7 @@ def check(
     if engine_checkout is not None and not engine_checkout.is_dir():
         raise UsageError(f"--engine-checkout {engine_checkout}: no such folder")
     checkout = _checkout(engine_checkout) if engine_checkout else None
-    texts = {str(path): path.read_text() for path in sorted(workflows.glob("*.y*ml"))}
+    texts = {str(path): _text(path) for path in sorted(workflows.glob("*.y*ml")) if path.is_file()}
     planned = everything(load(cases))
     found = problems(planned, texts, checkout, pins.load() if pins.FILE.is_file() else None)
     for problem in found:
@@ -112,13 +130,20 @@ def check(
     sys.exit(EXIT_FAILED if found else EXIT_PASSED)
 
 
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+
+
 def _checkout(root: Path) -> Checkout:
     from harness.policy.rules import Checkout
 
     words: set[str] = set()
     for path in root.rglob("*"):
         if path.suffix in _SOURCES and path.is_file():
-            words.update(re.findall(r"[A-Z][A-Z0-9]*_[A-Z0-9_]+", path.read_text(errors="replace")))
+            words.update(re.findall(r"[A-Z][A-Z0-9]*_[A-Z0-9_]+", _text(path)))
     return Checkout([path.relative_to(root).as_posix() for path in root.rglob("*")], words)
 
 
@@ -172,14 +197,20 @@ def checkpoints_list() -> None:
 
 def _lines(path: Path) -> list[str]:
     try:
-        text = sys.stdin.read() if str(path) == "-" else path.read_text()
-    except OSError as error:
-        raise UsageError(f"--changed-files {path}: cannot be read: {error.strerror}") from None
+        if str(path) == "-":
+            text = sys.stdin.read() if sys.stdin else ""
+        elif path.is_fifo() and not str(path).startswith(("/dev/fd/", "/proc/")):
+            raise UsageError(f"--changed-files {path}: a pipe, to which nobody may write; give a file, or - for stdin")
+        else:
+            text = path.read_text(encoding="utf-8", errors="replace")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise UsageError(f"--changed-files {path}: cannot be read: {reason}") from None
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def _shard(text: str) -> tuple[int, int]:
-    part, _, count = text.partition("/")
-    if not (part.isdigit() and count.isdigit() and 1 <= int(part) <= int(count)):
+    found = re.fullmatch(r"([0-9]{1,4})/([0-9]{1,4})", text)
+    if not (found and 1 <= int(found[1]) <= int(found[2])):
         raise UsageError(f"--shard {text}: must be like 2/4, from 1/4 to 4/4")
-    return int(part), int(count)
+    return int(found[1]), int(found[2])

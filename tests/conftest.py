@@ -17,6 +17,7 @@ from harness.mechanism import leases
 from harness.policy.cases.model import PLATFORMS
 from harness.policy.datasets import GSM8K_TEST, GSM8K_TRAIN, MT_BENCH
 from harness.run.data import cache_folder, texts
+from tests import fuzz
 
 _ANSWERS = ("canary", "capabilities")
 """Folders of the cache that hold the answers of engines, and only the latest of them."""
@@ -25,8 +26,9 @@ settings.register_profile("untimed", deadline=None)  # a busy machine is no fail
 settings.load_profile("untimed")
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Nox passes on what it is told with SIGTERM, and what tests have started is to be ended."""
+    fuzz.EXAMPLES = config.getoption("--examples")
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
 
@@ -46,6 +48,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--engine-python", default=None, help="Interpreter with an engine for tests/gpu; they are skipped without."
     )
     parser.addoption("--platform", default="cuda", choices=PLATFORMS, help="Platform of that engine.")
+    parser.addoption(
+        "--examples", type=int, default=None, help="Examples of each test in tests/fuzz; a few if not given."
+    )
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -59,6 +59,16 @@ def refused(error: OSError) -> CannotJudge:
     return CannotJudge("the operating system refused", cause=str(error), details=details)
 
 
+def of_the_system(error: BaseException | None) -> OSError | None:
+    """What the operating system said, of an error that libraries packed into others; None if it said nothing."""
+    if error is None:
+        return None
+    if isinstance(error, OSError) and error.errno is not None and error.strerror:
+        return error
+    inside = [each for each in error.args if isinstance(each, BaseException)]
+    return next(filter(None, map(of_the_system, [*inside, error.__cause__])), None)
+
+
 class Interrupted(KeyboardInterrupt):
     """A signal that asks it to end reached the harness."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from docker.types import DeviceRequest, Mount, Ulimit
 
 import docker
 from harness.ground.clock import SYSTEM_CLOCK, Clock, Deadline
+from harness.ground.errors import of_the_system
 from harness.mechanism import cdi, jobs
 from harness.mechanism.labels import CONTAINER, Label
 from harness.mechanism.passthrough import Engine, Passthrough
@@ -27,6 +29,7 @@ _KILLED = 128 + signal.SIGKILL
 _SETTLE = 5.0  # what ends a container ends the programs in it first, and only then is it said to have ended
 _TIMEOUT = 60
 _OVER = ("exited", "dead")
+_SOCKET = "unix:///var/run/docker.sock"
 
 _PODMAN_WITH_CDI = (5, 4)
 """Before it, Podman's Docker-compatible API passes over every device request in silence."""
@@ -69,7 +72,7 @@ def _client(timeout: int = _TIMEOUT, hint: str = "") -> Iterator[docker.DockerCl
     try:
         client = docker.from_env(timeout=timeout)
         yield client
-    except (docker.errors.DockerException, requests.RequestException) as error:
+    except (docker.errors.DockerException, requests.RequestException, ValueError) as error:
         message = _one_line(error)
         refused = hint and _ABOUT_DEVICES.search(message)
         raise ContainerFailed(f"{message}; {hint}" if refused else message) from error
@@ -79,6 +82,8 @@ def _client(timeout: int = _TIMEOUT, hint: str = "") -> Iterator[docker.DockerCl
 
 
 def _one_line(error: Exception) -> str:
+    if (reason := of_the_system(error)) is not None:
+        return f"{os.environ.get('DOCKER_HOST') or _SOCKET}: {reason.strerror}"
     explanation = error.explanation if isinstance(error, docker.errors.APIError) else None
     return " ".join(str(explanation or error).split())[:300]
 

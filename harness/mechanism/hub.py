@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import huggingface_hub
@@ -143,7 +143,9 @@ def cache_folder() -> Path:
 
 def question() -> tuple[str, str]:
     """A small request that shows whether the hub answers this user, and the token that goes with it; empty for none."""
-    endpoint, token = constants.ENDPOINT, huggingface_hub.get_token() or ""
+    endpoint, token = constants.ENDPOINT, ""
+    with suppress(OSError, UnicodeDecodeError):  # where it would be kept is no folder
+        token = huggingface_hub.get_token() or ""
     return f"{endpoint}/api/{'whoami-v2' if token else 'models?limit=1'}", token
 
 

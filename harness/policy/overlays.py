@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from harness.policy.cases.load import NOT_THE_CASE, CaseFile
+from harness.policy.cases.load import CaseFile
 from harness.policy.cases.matrix import Matrix
 from harness.policy.cases.model import Platform, merge
+from harness.policy.cases.words import NOT_THE_CASE
 
 Key = tuple[str, ...]
 _MISSING = object()

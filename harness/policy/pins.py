@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError, create_model
+from pydantic import Field, ValidationError, create_model
 
 from harness.ground.errors import UsageError
-from harness.policy.cases.load import usage_error
+from harness.policy.cases.document import parse as parse_toml
 from harness.policy.cases.model import PLATFORMS, UNRESOLVED
+from harness.policy.cases.words import usage_error
 from harness.policy.engines import ENGINES
-from harness.policy.schema import Strict
+from harness.policy.schema import Like, Strict
 
 DIGEST = r"sha256:[0-9a-f]{64}"
 
@@ -29,23 +29,12 @@ _TAG = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"
 _MIRROR = re.compile(rf"{_HOST}(?:/{_PART})*")
 
 
-def _like(pattern: str, example: str) -> BeforeValidator:
-    """A text that matches ``pattern``, or is told what it should look like."""
-
-    def check(value: Any) -> Any:
-        if isinstance(value, str) and not re.fullmatch(pattern, value):
-            raise ValueError(f"must be like {example}, not {value!r}")
-        return value
-
-    return BeforeValidator(check)
-
-
 class Pin(Strict):
     """One base image. Which engine and platform it is for, its place in the file says."""
 
-    image: Annotated[str, _like(_IMAGE, "docker.io/library/python")] = Field(description="Registry and repository.")
-    tag: Annotated[str, _like(_TAG, "v0.30.0")] = Field(description="The release that a person chose.")
-    digest: Annotated[str, _like(f"{DIGEST}|{UNRESOLVED}", f"sha256: and 64 hexadecimal digits, or {UNRESOLVED}")] = (
+    image: Annotated[str, Like(_IMAGE, "docker.io/library/python")] = Field(description="Registry and repository.")
+    tag: Annotated[str, Like(_TAG, "v0.30.0")] = Field(description="The release that a person chose.")
+    digest: Annotated[str, Like(f"{DIGEST}|{UNRESOLVED}", f"sha256: and 64 hexadecimal digits, or {UNRESOLVED}")] = (
         Field(description="What the tag stood for.")
     )
     engine: Literal["in base", "from wheels"] = Field(description="Where the engine comes from.")
@@ -113,10 +102,7 @@ def parse(text: str, path: Path) -> Pins:
     Raises:
         UsageError: It is wrong: with file, key and the nearest valid name.
     """
-    try:
-        content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path}: not valid TOML: {error}") from None
+    content = parse_toml(text, path)
     try:
         _File.model_validate(content)
         return {

@@ -2,15 +2,95 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    model_validator,
+)
+from pydantic_core import CoreSchema, core_schema
 
 
 class Strict(BaseModel):
-    """A frozen table of a case file in which an unknown key or a loosely typed value is an error."""
+    """A frozen table of a case file in which an unknown key, a loosely typed value or no finite number is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+@dataclass(frozen=True)
+class Like:
+    """A text that matches ``pattern``, or is told in words what it should look like."""
+
+    pattern: str
+    words: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {**handler(schema), "pattern": f"^(?:{self.pattern})$"}
+
+    def _check(self, value: Any) -> Any:
+        if isinstance(value, str) and not re.fullmatch(self.pattern, value):
+            raise ValueError(f"must be like {self.words}, not {cut(repr(value))}")
+        return value
+
+
+def cut(given: str, most: int = 80) -> str:
+    """``given``, or its beginning."""
+    return given if len(given) <= most else f"{given[: most - 1]}…"
+
+
+Name = Annotated[
+    str,
+    Like(
+        r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}",
+        "a name: at most 64 letters, digits, '.', '_' and '-', the first a letter or a digit",
+    ),
+]
+"""Of what becomes part of a path, of an id or of a file's name."""
+
+Variable = Annotated[str, Like(r"[A-Za-z_][A-Za-z0-9_]{0,127}", "the name of an environment variable: OMP_NUM_THREADS")]
+Flag = Annotated[
+    str, Like(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", "the name of a flag, without the dashes before it: max-model-len")
+]
+Seconds = Annotated[float, Field(gt=0, le=7 * 24 * 3600)]
+"""A time to wait; nothing is waited for longer than a week."""
+Number = Annotated[float, Field(ge=-1e12, le=1e12)]
+"""A value that something is compared with."""
+
+
+_PLAIN = (bool, int, float, str)
+
+
+def _writable(value: Any) -> Any:
+    """A value that has a form on a command line."""
+    if isinstance(value, dict):
+        unwritable = not _is_json(value)
+    elif isinstance(value, list):
+        unwritable = not value or not all(isinstance(each, _PLAIN) for each in value)
+    else:
+        unwritable = not isinstance(value, _PLAIN)
+    if unwritable:
+        raise ValueError("must be true, false, a number, a text, a list of numbers and texts, or a table")
+    return value
+
+
+def _is_json(value: Any) -> bool:
+    if isinstance(value, dict | list):
+        return all(map(_is_json, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, _PLAIN)
+
+
+FlagValue = Annotated[bool | int | float | str | list[Any] | dict[str, Any], BeforeValidator(_writable)]
+"""Of a flag, typed; the engine's module makes text of it."""
 
 
 Direction = Literal["two-sided", "at-least"]
@@ -21,7 +101,7 @@ class Tolerance(Strict):
     """How far a measured value may be from the expected one. Exactly one of the two, so that nobody has to guess."""
 
     relative_tolerance: float | None = Field(None, ge=0, lt=1, description="As a share of the expected value.")
-    absolute_tolerance: float | None = Field(None, ge=0, description="In the unit of the value itself.")
+    absolute_tolerance: float | None = Field(None, ge=0, le=1e12, description="In the unit of the value itself.")
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
@@ -39,15 +119,15 @@ class Tolerance(Strict):
 class Past(Strict):
     """Another figure for the same value: an older or a later one. It judges nothing; to use it, move it up."""
 
-    expected: float
+    expected: Number
     origin: Origin
 
 
 class Baseline(Tolerance):
     """An expected value, how far from it is too far, and where it came from."""
 
-    expected: float
+    expected: Number
     direction: Direction
-    n: int = Field(ge=1, description="Observations behind the expected value.")
+    n: int = Field(ge=1, le=10**15, description="Observations behind the expected value.")
     origin: Origin
     history: list[Past] = Field([], description="Other figures there were or are for it, each with where it came from.")

@@ -55,17 +55,22 @@ def show(planned: Planned) -> str:
     started = servers(case, planned.platform)
     checkpoints = f" --checkpoints {planned.checkpoints}" if planned.checkpoints else ""
     lines = [
-        f"# {planned.id} on {planned.platform}: {case.title}",
+        f"# {planned.id} on {planned.platform}: {_folded(case.title)}",
         f"# ./nox -s {planned.session} -- --case {shlex.quote(planned.point)}{checkpoints}",
         f"# {_devices(planned)}, about {case.expected_seconds} s",
     ]
     if planned.skip:
-        lines.append(f"# does not run: {planned.skip}")
+        lines.append(f"# does not run: {_folded(planned.skip)}")
     lines += ["", "CHECKPOINTS=$PWD/checkpoints", *_models(case)]
     for server in started:
         lines += ["", f"# {server.name}", *_server(server)]
     lines += ["", *_evaluation(case, started), "", *_checks(case)]
     return "\n".join(lines) + "\n"
+
+
+def _folded(text: str) -> str:
+    """In one line: what follows another one would be a command."""
+    return " ".join(text.split())
 
 
 def _models(case: Case) -> list[str]:
@@ -128,6 +133,6 @@ def _checks(case: Case) -> list[str]:
     lines = []
     for name, table in tables.items():
         values = ", ".join(f"{key} {value}" for key, value in table.items() if key not in _NOT_VALUES)
-        lines += [f"# check {name}: {values}", f"#   {table['origin']}"]
-        lines += [f"#   not used: {past['expected']:g}, {past['origin']}" for past in table.get("history", [])]
+        lines += [f"# check {name}: {values}", f"#   {_folded(table['origin'])}"]
+        lines += [f"#   not used: {past['expected']:g}, {_folded(past['origin'])}" for past in table.get("history", [])]
     return lines

@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import tomlkit
-from pydantic import ValidationError
 
 from harness.ground.errors import UsageError
 from harness.mechanism import files
 from harness.policy.cases import expected
-from harness.policy.cases.load import DEFAULTS, CaseFile, load, read, read_suite
+from harness.policy.cases.load import CaseFile, load
+from harness.policy.cases.load import files as case_files
 from harness.policy.cases.matrix import Matrix, label
 from harness.policy.cases.model import PLATFORMS, Case, Platform
 from harness.policy.report.result import Result
-from harness.run import data, evidence, tables
+from harness.run import data, editing, evidence, tables
 from harness.run.evidence import Record
 
 _OUTPUT = Path("docs/evidence/disagg_cpu.txt")
@@ -38,20 +38,17 @@ def outdated(cases: Path, *, write: bool) -> list[Path]:
 
 def unchecked(cases: Path) -> Iterator[str]:
     """Case files whose expected values are left alone because data files are not at hand, each with their names."""
-    defaults = read(cases / DEFAULTS)
-    for path in sorted(cases.glob("*/[!_]*.toml")):
-        case_file = CaseFile(read_suite(path.parent), path.stem, path, read(path), defaults)
+    for case_file in case_files(cases):
         points = [(each, variant) for each in case_file.platforms for variant in case_file.matrix(each).variants()]
         absent = {name for point in points for name in data.missing(expected.datasets(case_file, *point))}
         if absent:
-            yield f"{path}: no {', '.join(sorted(absent))} at hand; {data.DATA_FOLDER} names the folder that has it"
+            names = ", ".join(sorted(absent))
+            yield f"{case_file.path}: no {names} at hand; {data.DATA_FOLDER} names the folder that has it"
 
 
 def _generated(cases: Path) -> Iterator[tuple[Path, str]]:
-    defaults = read(cases / DEFAULTS)
-    for path in sorted(cases.glob("*/[!_]*.toml")):
-        case_file = CaseFile(read_suite(path.parent), path.stem, path, read(path), defaults)
-        yield path, _with_expected_values(case_file)
+    for case_file in case_files(cases):
+        yield case_file.path, _with_expected_values(case_file)
     readme, overview = cases.parent / "README.md", cases.parent / _OVERVIEW
     if readme.is_file():
         found = load(cases)
@@ -66,7 +63,7 @@ def _generated(cases: Path) -> Iterator[tuple[Path, str]]:
 
 def _with_expected_values(case_file: CaseFile) -> str:
     """The case file with the numbers of its known-answer checks filled in; comments and layout stay."""
-    document = tomlkit.parse(case_file.path.read_text())
+    document = editing.document(case_file.path)
     checks = document.get("checks", {})
     for platform in case_file.platforms:
         for name, values in _expected(case_file, platform).items():
@@ -88,7 +85,9 @@ def _expected(case_file: CaseFile, platform: Platform) -> dict[str, dict[str, An
             return {}
         try:
             found.append(expected.expected_values(case_file, platform, variant, data.texts(needed)))
-        except ValidationError:
+        except UsageError:
+            raise
+        except Exception:  # whatever a case that is not valid yet lacks
             case_file.resolve(platform, variant)  # says it with file and key
             raise
         if found[-1] != found[0]:

@@ -13,6 +13,7 @@ from harness.ground.errors import UsageError
 from harness.mechanism import files, hub
 from harness.policy.cases.load import DEFAULTS
 from harness.policy.cases.model import UNRESOLVED
+from harness.run import editing
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def pin(cases: Path) -> Iterator[Looked]:
         raise UsageError(f"{cases}: no case folder ({DEFAULTS} is not there); run from the repository or give --cases")
     known: dict[str, Looked] = {}
     for path in sorted(cases.glob("*/*.toml")):
-        document = tomlkit.parse(path.read_text(encoding="utf-8"))
+        document = editing.document(path)
         for model in _unresolved(document):
             repo = str(model["repo"])
             known[repo] = known.get(repo) or _look_up(repo, path)

@@ -13,7 +13,9 @@ from harness.ground.domain import Outcome
 from harness.ground.errors import CannotJudge, UsageError
 from harness.mechanism import containers, files, registry, store
 from harness.policy import pins as policy
+from harness.policy.cases.document import text
 from harness.policy.pins import Pin, Pins
+from harness.run import editing
 
 FILE = Path(__file__).resolve().parents[2] / "docker" / "pins.toml"
 """The pins of the source tree that the harness runs from."""
@@ -53,10 +55,9 @@ def load(path: Path = FILE) -> Pins:
     Raises:
         UsageError: The file is wrong or not there.
     """
-    try:
-        return policy.parse(path.read_text(encoding="utf-8"), path)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}; run from a checkout") from None
+    if not path.exists():
+        raise UsageError(f"{path}: cannot be read: No such file or directory; run from a checkout")
+    return policy.parse(text(path), path)
 
 
 def base(engine: str, platform: str, *, allow_unpinned: bool, mirror: str | None = None) -> Base:
@@ -123,7 +124,7 @@ def refresh(path: Path, mirror: str | None, *, write: bool) -> Iterator[tuple[st
         Name of each pin, and what was said. The file is written once, after the last.
     """
     pins = load(path)
-    document = tomlkit.parse(path.read_text(encoding="utf-8"))
+    document = editing.document(path)
     for (engine, platform), pin in pins.items():
         looked = _look(pin, mirror, write=write)
         yield f"{engine}.{platform}", looked

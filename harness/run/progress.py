@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from harness.ground.clock import SYSTEM_CLOCK, Clock, utc_now
 from harness.ground.domain import Outcome, Stage
-from harness.ground.errors import CannotJudge, Interrupted, refused
+from harness.ground.errors import CannotJudge, HarnessError, Interrupted, refused
 from harness.ground.secrets import mask
 from harness.run.rundir import Event, RunDir
 
@@ -17,11 +17,11 @@ Sink = Callable[[Event], None]
 _RECORD_EVERY = 1.0
 
 
-def _words(error: BaseException) -> tuple[str, str]:
+def words(error: BaseException) -> tuple[str, str]:
     """What the record says of an exception, and the lines below it: where it happened, if nobody expected it."""
     if isinstance(error, CannotJudge):
         return str(error), error.details
-    if isinstance(error, Interrupted):
+    if isinstance(error, Interrupted | HarnessError):
         return str(error), ""
     return f"internal error: {type(error).__name__}: {error}", "".join(traceback.format_exception(error))
 
@@ -59,10 +59,10 @@ class Progress:
             self._whole()
         except OSError as error:
             ours = refused(error)
-            self._end(Outcome.ERROR, *_words(ours))
+            self._end(Outcome.ERROR, *words(ours))
             raise ours from error
         except BaseException as error:
-            self._end(Outcome.ERROR, *_words(error))
+            self._end(Outcome.ERROR, *words(error))
             raise
         self._end(Outcome.PASS)
 
@@ -70,7 +70,7 @@ class Progress:
         """Record that ``stage`` did not come to its end, whatever it says itself; it took until its last line."""
         elapsed = [event.elapsed for event in self._rundir.events() if event.stage is stage]
         self._stage = stage
-        text, details = _words(error)
+        text, details = words(error)
         event = self._event("end", text=text, outcome=Outcome.ERROR, details=details)
         self._append(event.model_copy(update={"elapsed": elapsed[-1] if elapsed else 0.0}))
 

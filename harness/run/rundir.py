@@ -141,6 +141,18 @@ class Event(Document):
     details: str = ""
 
 
+def directly_below(folder: Path, name: str) -> Path:
+    """``folder/name``.
+
+    Raises:
+        UsageError: That is not directly in ``folder``: the name, or a link of that name, leads out of it.
+    """
+    path = folder / name
+    if path.name != name or os.path.realpath(path) != os.path.join(os.path.realpath(folder), name):  # noqa: PTH118
+        raise UsageError(f"{folder}: {name!r} leads out of it: not a name for a run directory")
+    return path
+
+
 class RunDir:
     """Paths and typed access. Documents are written beside and renamed; ``events.jsonl`` only grows."""
 

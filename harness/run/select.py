@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from harness.ground.errors import CannotJudge, NothingSelected, UsageError
@@ -11,6 +13,10 @@ from harness.mechanism import devices
 from harness.policy.cases.load import load
 from harness.policy.cases.model import PLATFORMS, Platform
 from harness.policy.plan import Planned, everything, within
+from harness.policy.schema import cut
+
+_SWITCHES = {"true", "false", "yes", "no", "on", "off"}
+_LONGEST = 200  # of a name that something near it is looked for
 
 
 def matching(
@@ -20,7 +26,8 @@ def matching(
 
     Args:
         folder: Of the case files.
-        wanted: Ids, with or without the point of the matrix; all if empty.
+        wanted: Ids, with or without the point of the matrix, patterns of them with ``*`` and ``?``, paths of case files
+            or of suites' folders; all if empty.
         suite: Name of a suite; all if None.
         platform: All if None.
         checkpoints: Name of a checkpoint set; empty for the models of the cases.
@@ -30,30 +37,71 @@ def matching(
         NothingSelected: Nothing matches.
     """
     if platform is not None and platform not in PLATFORMS:
-        raise UsageError(f"--platform {platform}: must be one of {', '.join(PLATFORMS)}")
+        raise UsageError(f"--platform {cut(platform)}: must be one of {', '.join(PLATFORMS)}")
     cases = load(folder)
     sets = {name for case in cases for name in case.checkpoint_sets}
     if checkpoints and checkpoints not in sets:
-        raise UsageError(f"--checkpoints {checkpoints}: no case has that set; there are: {', '.join(sorted(sets))}")
+        there = f"there are: {', '.join(sorted(sets)) or 'none'}"
+        raise UsageError(f"--checkpoints {cut(checkpoints)}: no case has that set; {there}")
     points = everything(cases, checkpoints)
-    names = {each.case_file.id for each in points} | {name for each in points for name in (each.point, each.id)}
-    for name in wanted:
-        if name not in names:
-            near = difflib.get_close_matches(name, names, n=1)
-            advice = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(sorted(names))}"
-            raise NothingSelected(f"no case {name!r} below {folder}; {advice}")
+    asked = [_asked_for(name, points, folder) for name in wanted]
     found = [
         each
         for each in points
-        if (not wanted or not {each.case_file.id, each.point, each.id}.isdisjoint(wanted))
+        if (not wanted or any(_is(each, pattern) for pattern in asked))
         and suite in (None, each.suite)
         and platform in (None, each.platform)
     ]
     if not found:
-        asked = [f"suite {suite}" if suite else "", f"platform {platform}" if platform else "", *wanted]
+        given = [f"suite {cut(suite)}" if suite else "", f"platform {platform}" if platform else "", *wanted[:3]]
         known_suites = ", ".join(sorted({each.suite for each in points}))
-        raise NothingSelected(f"nothing matches {', '.join(filter(None, asked))}; suites are: {known_suites}")
+        raise NothingSelected(f"nothing matches {', '.join(filter(None, given))}; suites are: {known_suites}")
     return found
+
+
+def _is(each: Planned, pattern: re.Pattern[str]) -> bool:
+    return any(pattern.fullmatch(name) for name in (each.case_file.id, each.point, each.id))
+
+
+def _asked_for(name: str, points: Sequence[Planned], folder: Path) -> re.Pattern[str]:
+    """What the ids look like that a person means.
+
+    Raises:
+        NothingSelected: There are none: with the nearest, or the next step.
+    """
+    found = _pattern(_in_ids(name, points))
+    if any(_is(each, found) for each in points):
+        return found
+    cases = sorted({each.case_file.id for each in points})
+    suites = sorted({each.suite for each in points})
+    if name.strip("/") in suites:
+        wanted = name.strip("/")
+        count = sum(each.suite == wanted for each in points)
+        raise NothingSelected(f"no case {name!r}: it is a suite of {count} points; --suite {wanted}, or '{wanted}/*'")
+    if name.lower() in _SWITCHES:
+        raise NothingSelected(f"no case {name!r}: options such as --keep take no value; leave it out")
+    # A point only if one was meant: they are many, and long.
+    names = sorted({each.point for each in points}) if "[" in name else cases
+    near = difflib.get_close_matches(name[:_LONGEST], names, n=1)
+    advice = f"did you mean {near[0]!r}?" if near else f"there are {len(cases)}: `harness plan` lists them"
+    raise NothingSelected(f"no case {cut(repr(name))} below {folder}; {advice}")
+
+
+def _in_ids(name: str, points: Sequence[Planned]) -> str:
+    """``name`` in ids, if it is the path of a case file or of a suite's folder."""
+    with suppress(OSError, ValueError):
+        for path in {each.case_file.path for each in points} if Path(name).exists() else ():
+            if path.samefile(name):
+                return f"{path.parent.name}/{path.stem}"
+            if path.parent.samefile(name):
+                return f"{path.parent.name}/*"
+    return name
+
+
+def _pattern(name: str) -> re.Pattern[str]:
+    """``*`` and ``?`` as in a shell; brackets are part of an id."""
+    parts = {"*": ".*", "?": "."}
+    return re.compile("".join(parts.get(each, re.escape(each)) for each in re.sub(r"\*+", "*", name)), re.DOTALL)
 
 
 def select(

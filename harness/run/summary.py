@@ -17,7 +17,8 @@ def summary(runs: Path) -> str:
         NothingSelected: There is none.
         UsageError: A file is not what the harness wrote.
     """
-    folders = sorted(path.parent for path in runs.glob("**/case.json"))
+    # A point that broke before its directory was whole has a verdict and no case.
+    folders = sorted({path.parent for name in ("case", "result") for path in runs.glob(f"**/{name}.json")})
     judged = {folder: RunDir(folder).read("result", Result) for folder in folders}
     reports = sorted(path for path in runs.glob("**/junit.xml") if path.parent not in judged)
     skipped = [each for path in reports for each in _skipped_in(path)]

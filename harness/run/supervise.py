@@ -7,18 +7,19 @@ from contextlib import suppress
 from pathlib import Path
 
 from harness.ground.clock import utc_now
-from harness.ground.domain import Stage
-from harness.ground.errors import CannotJudge, Interrupted, UsageError
+from harness.ground.domain import Outcome, Stage, StageRecord
+from harness.ground.errors import CannotJudge, Interrupted, UsageError, refused
+from harness.ground.secrets import mask
 from harness.mechanism import files, signals
 from harness.policy.plan import Planned
 from harness.policy.report import junit
-from harness.policy.report.result import Result, exit_code, skipped
+from harness.policy.report.result import Result, Timing, conclude, exit_code, skipped
 from harness.run import prepare, runtimes
 from harness.run.console import Console
 from harness.run.context import Context
 from harness.run.judge import judge
-from harness.run.progress import Progress
-from harness.run.rundir import RunDir
+from harness.run.progress import Progress, words
+from harness.run.rundir import RunDir, directly_below
 
 _INTERRUPTED = "interrupted before it began"
 _STAGES = (Stage.SERVE, Stage.HEALTH_WAIT, Stage.EVAL)
@@ -38,8 +39,7 @@ def run_all(
             if each.skip:
                 results.append(_skipped(each, each.skip, console))
                 continue
-            rundir = prepare.create(each, runs / each.folder)
-            results.append(run_case(rundir, options, console, keep=keep))
+            results.append(_run_point(each, runs, options, console, keep=keep))
             if results[-1].exit_code == Interrupted.exit_code:
                 left_out = _INTERRUPTED
                 break
@@ -56,6 +56,44 @@ def run_all(
                 files.write(runs / "junit.xml", junit.render(results))
                 console.line(f"junit: {runs / 'junit.xml'}")
     return exit_code(results)
+
+
+def _run_point(each: Planned, runs: Path, options: prepare.Options, console: Console, *, keep: bool) -> Result:
+    """One point, whatever becomes of it: what breaks before or after its stages is its error, and nobody else's."""
+    path = None
+    try:
+        path = directly_below(runs, each.folder)
+        return run_case(prepare.create(each, path), options, console, keep=keep)
+    except Exception as error:  # noqa: BLE001 # a fault of ours is on record, and other cases go on
+        return _broken(each, path, error, console)
+
+
+def _broken(each: Planned, path: Path | None, error: Exception, console: Console) -> Result:
+    """The verdict on a point that has none of its own."""
+    text, details = (mask(part) for part in words(refused(error) if isinstance(error, OSError) else error))
+    result = conclude(
+        suite=each.suite,
+        name=each.name,
+        platform=each.platform,
+        started=utc_now().isoformat(),
+        stages=[StageRecord(Stage.PREPARE, Outcome.ERROR, 0.0, text, details)],
+        checks=[],
+        provenance={},
+        timing=Timing(),
+        interrupted=False,
+    )
+    result = _with_code_of(error, result)
+    with suppress(Exception):  # it may be what broke
+        if path and path.is_dir():
+            RunDir(path).write("result", Result, result)
+    console.result(result)
+    return result
+
+
+def _with_code_of(error: BaseException | None, result: Result) -> Result:
+    """A point whose input is wrong says so, unless something weighs more."""
+    wrong_input = isinstance(error, UsageError) and result.exit_code == CannotJudge.exit_code
+    return result.model_copy(update={"exit_code": UsageError.exit_code}) if wrong_input else result
 
 
 def _skipped(each: Planned, reason: str, console: Console) -> Result:
@@ -81,8 +119,6 @@ def run_case(rundir: RunDir, options: prepare.Options, console: Console, *, keep
             place.perform(stage, context)
     except CannotJudge:
         pass  # in events.jsonl, from which the verdict is made
-    except UsageError:
-        raise
     except (Interrupted, Exception) as error:  # noqa: BLE001 # a fault of ours is on record, and other cases go on
         broken = error
     finally:
@@ -92,7 +128,7 @@ def run_case(rundir: RunDir, options: prepare.Options, console: Console, *, keep
             if not keep:
                 context.held.close()
     console.result(result)
-    return result
+    return _with_code_of(broken, result)
 
 
 def _finish(context: Context, console: Console, stage: Stage, broken: BaseException | None, *, keep: bool) -> Result:

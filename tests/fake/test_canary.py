@@ -114,8 +114,8 @@ def test_an_interpreter_without_an_engine(tmp_path: Path) -> None:
     assert done.returncode == 4
     assert "does not run Python" in done.stderr
     done = harness("canary", "--engine-python", tmp_path / "nowhere")
-    assert done.returncode == 4
-    assert "cannot be run" in done.stderr
+    assert done.returncode == 2
+    assert "nowhere: no program there; name the interpreter itself" in done.stderr
 
 
 @pytest.mark.parametrize(

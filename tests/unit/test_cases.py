@@ -63,7 +63,7 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
     ({"evaluation/concurency": 2}, "evaluation.concurency: unknown key; did you mean 'concurrency'?"),
     ({"serve/speculation/num_speculative_token": 2}, "serve.speculation.num_speculative_token: unknown key; did you"),
     ({"roles/decode/modell": {}}, "roles.decode.modell: unknown key; did you mean 'model'?"),
-    ({"roles/decoder/served_as": "x"}, "roles.decoder.[key]: Input should be 'server', 'prefill' or 'decode'"),
+    ({"roles/decoder/served_as": "x"}, "roles.decoder: Input should be 'server', 'prefill' or 'decode'"),
     ({"titel": "what is this"}, "titel: unknown key; did you mean 'title'?"),
     ({"serve/model/known_answer": "targt"}, "serve.model: no known-answer checkpoint 'targt'; there are target"),
     ({"engine/name": "vlm"}, "engine.name: Input should be 'vllm' or 'sglang' (it is 'vlm')"),

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from harness.ground.errors import UsageError
-from harness.policy import protocols
-from harness.policy.cases.matrix import Matrix, Variant, When
+from harness.policy.cases import layer as shape
+from harness.policy.cases.document import read
+from harness.policy.cases.matrix import Matrix, Variant, When, label
 from harness.policy.cases.model import PLATFORMS, Case, Platform, Serve, SuiteTable, merge
+from harness.policy.cases.words import NOT_THE_CASE, first_of, key_of, usage_error
 from harness.policy.engines import ENGINES
+from harness.policy.schema import cut
 
 DEFAULTS = "_defaults.toml"
 SUITE = "_suite.toml"
-NOT_THE_CASE = ("platform", "checkpoints", *Matrix.model_fields)
 _ASKED = ("evaluation", "controls", "comparisons")
 _KNOWN_OF_THE_MODEL = ("accuracy", "parity", "acceptance_length", "acceptance_per_position", "draft_counts")
 """Checks that a checkpoint set replaces: what is known of one model says nothing about another. Others stay."""
-_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_LONGEST_POINT = 200  # it is the name of a folder
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ class CaseFile:
         try:
             case = Case.model_validate(merged)
         except ValidationError as error:
-            raise self._usage_error(error) from None
+            raise self._usage_error(error, checkpoints=checkpoints) from None
         if problem := ENGINES[case.engine.name].problem(case):
             raise UsageError(f"{self.path}: {problem}")
         return case
@@ -173,59 +174,27 @@ class CaseFile:
                 raise self._usage_error(error, Serve, tuple(prefix.split("."))) from None
 
     def _usage_error(
-        self, error: ValidationError, model: type[BaseModel] = Case, prefix: tuple[str, ...] = ()
+        self,
+        error: ValidationError,
+        model: type[BaseModel] = Case,
+        prefix: tuple[str, ...] = (),
+        checkpoints: str = "",
     ) -> UsageError:
+        """Of the file that says it: the most special one that has the key; what is missing, the case may add."""
+        first = first_of(error)
+        key = (*prefix, *key_of(first["loc"]))
+        folder = self.path.parent
+        below = (
+            (self.path, self.content, ()),
+            (folder / SUITE, self.suite.defaults, ("defaults",)),
+            (folder.parent / DEFAULTS, self.defaults, ()),
+        )
+        asked = below if key and first["type"] != "missing" else ()
+        for value in (first["input"], shape.ANY):
+            for path, layer, inside in asked:
+                if shape.mentions(layer, key, checkpoints, value):
+                    return usage_error(path, error, model, (*inside, *prefix))
         return usage_error(self.path, error, model, prefix)
-
-
-def usage_error(path: Path, error: ValidationError, model: type[BaseModel], prefix: tuple[str, ...] = ()) -> UsageError:
-    """One line for a table that does not validate: file, key, and the nearest valid name or the next step."""
-    # The first error is enough: the next run shows the next one. An unknown key goes first, because a misspelt key
-    # is often a missing one too.
-    first = min(error.errors(), key=lambda detail: detail["type"] != "extra_forbidden")
-    location = [str(part) for part in first["loc"]]
-    key = ".".join([*prefix, *_without_tags(location)])
-    if first["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(location[-1], _names_beside(model, location), n=1, cutoff=0.5)
-        advice = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(_names_beside(model, location))}"
-        return UsageError(f"{path}: {key}: unknown key; {advice}")
-    if first["type"] == "missing":
-        return UsageError(f"{path}: {key}: missing; add it")
-    message = first["msg"].removeprefix("Value error, ")
-    given = "" if first["type"] == "value_error" else f" (it is {first['input']!r})"
-    return UsageError(f"{path}: {key + ': ' if key else ''}{message}{given}")
-
-
-def _without_tags(location: list[str]) -> list[str]:
-    """``location`` without the protocol id that pydantic inserts after ``evaluation``."""
-    return [part for part in location if part not in protocols.IDS]
-
-
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    """Every model class that occurs in a type annotation."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for argument in get_args(annotation) for model in _models_in(argument)]
-
-
-def _names_beside(model: type[BaseModel], location: list[str]) -> list[str]:
-    """Field names valid where the last part of ``location`` stands."""
-    models = [model]
-    for part in location[:-1]:
-        fields = [candidate.model_fields[part] for candidate in models if part in candidate.model_fields]
-        if fields:
-            models = [found for field in fields for found in _models_in(field.annotation)]
-    own = NOT_THE_CASE if model is Case and len(location) == 1 else ()
-    return sorted({*own, *(name for candidate in models for name in candidate.model_fields)})
-
-
-def read(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: not valid TOML: {error}") from None
 
 
 def load(folder: Path) -> list[CaseFile]:
@@ -234,22 +203,43 @@ def load(folder: Path) -> list[CaseFile]:
     Raises:
         UsageError: No such folder, or a file in it is wrong.
     """
-    if not (folder / DEFAULTS).is_file():
+    found = list(files(folder))
+    for case_file in found:
+        for platform in case_file.platforms:
+            for variant in case_file.matrix(platform).variants():
+                for checkpoints in ("", *case_file.checkpoint_sets):
+                    _check_point(case_file, variant, checkpoints)
+                    case_file.resolve(platform, variant, checkpoints)
+    return found
+
+
+def files(folder: Path) -> Iterator[CaseFile]:
+    """All case files below ``folder``: each is read, and has its shape, but nothing is known of what it says.
+
+    Raises:
+        UsageError: No such folder, or a file in it is wrong.
+    """
+    defaults_file = folder / DEFAULTS
+    try:
+        there = defaults_file.is_file()
+        suites = (
+            sorted(path for path in folder.iterdir() if path.is_dir() and any(path.glob("*.toml"))) if there else []
+        )
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--cases {cut(str(folder))}: cannot be read: {getattr(error, 'strerror', error)}") from None
+    if not there:
         raise UsageError(f"{folder}: no case folder ({DEFAULTS} is not there); run from the repository or give --cases")
-    defaults = read(folder / DEFAULTS)
-    found = []
-    for suite_folder in sorted(path for path in folder.iterdir() if path.is_dir() and any(path.glob("*.toml"))):
+    defaults = read(defaults_file)
+    shape.require(defaults_file, defaults)
+    for suite_folder in suites:
         suite = read_suite(suite_folder)
         for path in sorted(suite_folder.glob("[!_]*.toml")):
             _check_name(path, path.stem)
-            case_file = CaseFile(suite, path.stem, path, read(path), defaults)
+            content = read(path)
+            shape.require(path, content)
+            case_file = CaseFile(suite, path.stem, path, content, defaults)
             _check_platforms(case_file)
-            for platform in case_file.platforms:
-                for variant in case_file.matrix(platform).variants():
-                    for checkpoints in ("", *case_file.checkpoint_sets):
-                        case_file.resolve(platform, variant, checkpoints)
-            found.append(case_file)
-    return found
+            yield case_file
 
 
 def read_suite(folder: Path) -> Suite:
@@ -258,6 +248,7 @@ def read_suite(folder: Path) -> Suite:
     _check_name(folder, folder.name)
     content = read(path) if path.exists() else {}
     defaults = content.pop("defaults", {})
+    shape.require(path, defaults, ("defaults",))
     try:
         return Suite(folder.name, SuiteTable.model_validate(content), defaults)
     except ValidationError as error:
@@ -266,7 +257,16 @@ def read_suite(folder: Path) -> Suite:
 
 def _check_name(path: Path, name: str) -> None:
     if not _NAME.fullmatch(name):
-        raise UsageError(f"{path}: {name!r} must be lower-case letters, digits and underscores")
+        raise UsageError(f"{path}: {cut(repr(name))} must be lower-case letters, digits and underscores, at most 64")
+
+
+def _check_point(case_file: CaseFile, variant: Variant, checkpoints: str) -> None:
+    name = f"{case_file.id}{label(variant)}@{checkpoints}"
+    if len(name) > _LONGEST_POINT:
+        where = f"{case_file.path}: matrix"
+        raise UsageError(
+            f"{where}: {cut(name)}: a name of {len(name)} characters; shorten labels: {_LONGEST_POINT} at most"
+        )
 
 
 def _check_platforms(case_file: CaseFile) -> None:
@@ -276,7 +276,7 @@ def _check_platforms(case_file: CaseFile) -> None:
     for key, names in (("platforms", declared), ("platform", case_file.content.get("platform", {}))):
         for name in names:
             if name not in PLATFORMS:
-                raise UsageError(f"{case_file.path}: {key}: {name!r} is none of {', '.join(PLATFORMS)}")
+                raise UsageError(f"{case_file.path}: {key}: {cut(repr(name))} is none of {', '.join(PLATFORMS)}")
             if name not in declared:
                 raise UsageError(
                     f"{case_file.path}: platform.{name}: the case does not run on {name}; add it to platforms"

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import Field
 
-from harness.policy.schema import Strict
+from harness.policy.schema import Name, Strict
 
 MOST_POINTS = 1000
 """Points of one case. Each is resolved and checked whenever cases are read, which takes milliseconds, and has a run
@@ -54,7 +54,7 @@ class Exclude(_Rule):
 class Matrix(Strict):
     """The keys of a case file that make it many."""
 
-    matrix: dict[str, dict[str, dict[str, Any]]] = Field({}, description="Axes: label and what it changes.")
+    matrix: dict[Name, dict[Name, dict[str, Any]]] = Field({}, description="Axes: label and what it changes.")
     when: list[When] = Field([], description="What only some combinations need.")
     exclude: list[Exclude] = Field([], description="Combinations left out.")
 
@@ -76,7 +76,10 @@ class Matrix(Strict):
                 yield rule.set
 
     def problem(self) -> str:
-        """What is wrong with the rules, as ``key: what``; empty if nothing is."""
+        """What is wrong with the axes and the rules, as ``key: what``; empty if nothing is."""
+        empty = next((axis for axis, labels in self.matrix.items() if not labels), "")
+        if empty:
+            return f"matrix.{empty}: an axis without labels leaves no point; add one, or leave the axis out"
         points = math.prod(map(len, self.matrix.values()))
         if points > MOST_POINTS:
             return f"matrix: {points} points, {MOST_POINTS} at most a case; drop labels, or make several cases of it"

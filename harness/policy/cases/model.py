@@ -6,19 +6,21 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from harness.policy.cases.container import Container
 from harness.policy.checks import Checks, accuracy, parity
 from harness.policy.known_answer.checkpoints import CHECKPOINTS
 from harness.policy.protocols import Evaluation
 from harness.policy.protocols.base import Destination
-from harness.policy.schema import Strict
+from harness.policy.schema import Flag, FlagValue, Like, Name, Seconds, Strict, Variable
 
 Platform = Literal["cpu", "cuda", "rocm"]
 PLATFORMS: tuple[Platform, ...] = ("cpu", "cuda", "rocm")
 Role = Literal["server", "prefill", "decode"]
 UNRESOLVED = "unresolved"
+_REPOSITORY = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
 _SOURCES = frozenset({"known_answer", "repo"})
 """Keys of a model that say where it is from. Two of them merged would be no model."""
-FlagValue = bool | int | float | str | list[Any] | dict[str, Any]
+_TWIN = r"|[a-z0-9_]+/[a-z0-9_]+|none: .{10,}"
 
 
 class SuiteTable(Strict):
@@ -40,8 +42,8 @@ class Topology(Strict):
     """``[topology]``."""
 
     kind: Literal["single", "disagg"] = Field(description="One server, or prefill and decode behind a router.")
-    prefill: int = Field(ge=1, description="Prefill servers, where the kind is disagg.")
-    decode: int = Field(ge=1, description="Decode servers, where the kind is disagg.")
+    prefill: int = Field(ge=1, le=64, description="Prefill servers, where the kind is disagg.")
+    decode: int = Field(ge=1, le=64, description="Decode servers, where the kind is disagg.")
 
     @property
     def roles(self) -> dict[Role, int]:
@@ -55,10 +57,13 @@ class Model(Strict):
     known_answer: str | None = Field(
         None, description="Name of a known-answer checkpoint: see `harness checkpoints list`."
     )
-    repo: str | None = Field(None, pattern=r"^[\w.-]+/[\w.-]+$", description="Repository on the model hub.")
-    revision: str | None = Field(
+    repo: Annotated[str, Like(_REPOSITORY, "organisation/name")] | None = Field(
+        None, description="Repository on the model hub."
+    )
+    revision: (
+        Annotated[str, Like(rf"[0-9a-f]{{40}}|{UNRESOLVED}", f"a commit of 40 digits, or {UNRESOLVED}")] | None
+    ) = Field(
         None,
-        pattern=r"^([0-9a-f]{40}|unresolved)$",
         description="Commit of the repository. `unresolved`: not looked up yet, and until then the case cannot run.",
     )
 
@@ -83,14 +88,21 @@ class Speculation(Strict):
 
     method: Literal["eagle3", "draft_model", "mtp", "ngram"] = Field(description="Speculative-decoding method.")
     model: Model | None = Field(None, description="The drafter, where it is no part of the verifier.")
-    num_speculative_tokens: int | None = Field(None, ge=1, description="vLLM: drafted tokens per step (k).")
-    num_steps: int | None = Field(None, ge=1, description="SGLang: steps of the drafter per verification.")
-    topk: int | None = Field(None, ge=1, description="SGLang: branches per drafter step; 1 drafts a chain.")
+    num_speculative_tokens: int | None = Field(None, ge=1, le=1024, description="vLLM: drafted tokens per step (k).")
+    num_steps: int | None = Field(None, ge=1, le=1024, description="SGLang: steps of the drafter per verification.")
+    topk: int | None = Field(None, ge=1, le=1024, description="SGLang: branches per drafter step; 1 drafts a chain.")
     num_draft_tokens: int | None = Field(
-        None, ge=2, description="SGLang: tokens per verification: the nodes of the tree, the newest token included."
+        None,
+        ge=2,
+        le=1024,
+        description="SGLang: tokens per verification: the nodes of the tree, the newest token included.",
     )
-    prompt_lookup_min: int | None = Field(None, ge=1, description="Shortest n-gram that is looked up; ngram only.")
-    prompt_lookup_max: int | None = Field(None, ge=1, description="Longest n-gram that is looked up; ngram only.")
+    prompt_lookup_min: int | None = Field(
+        None, ge=1, le=1024, description="Shortest n-gram that is looked up; ngram only."
+    )
+    prompt_lookup_max: int | None = Field(
+        None, ge=1, le=1024, description="Longest n-gram that is looked up; ngram only."
+    )
 
     @property
     def drafted(self) -> int:
@@ -105,10 +117,10 @@ class KvTransfer(Strict):
         description="vLLM: NixlConnector, or a MultiConnector, which joins those of `connectors` (it loads from the "
         "first that has something, and saves to all), or none, which starts the role without. SGLang: mooncake or nixl."
     )
-    connectors: list[str] = Field(
+    connectors: list[Name] = Field(
         [], description="Connectors of the MultiConnector, in order, by the engine's own names; NixlConnector is one."
     )
-    extra: dict[str, dict[str, FlagValue]] = Field(
+    extra: dict[Name, dict[Flag, FlagValue]] = Field(
         {}, description="Settings of a connector by its name, as the engine calls them: `kv_connector_extra_config`."
     )
     buffer_device: Literal["cpu", "cuda"] | None = Field(None, description="Where the connector keeps its buffers.")
@@ -135,56 +147,29 @@ class Serve(Strict):
     """``[serve]``, and with the same keys ``[roles.ROLE]``, which wins for that role."""
 
     model: Model
-    served_as: str = Field(
-        pattern=r"^[A-Za-z0-9._-]+$",
+    served_as: Name = Field(
         description="Name the engine is given for the model; the same for all roles, whatever their checkpoint.",
     )
-    tensor_parallel_size: int = Field(ge=1, description="Tensor parallel size of a server.")
-    data_parallel_size: int = Field(ge=1, description="Data parallel size of a server.")
+    tensor_parallel_size: int = Field(ge=1, le=1024, description="Tensor parallel size of a server.")
+    data_parallel_size: int = Field(ge=1, le=1024, description="Data parallel size of a server.")
     speculation: Speculation | None = Field(None, description="Speculative decoding; left out: none.")
     kv_transfer: KvTransfer | None = Field(None, description="KV connector; left out: none.")
-    flags: dict[str, FlagValue] = Field(
+    flags: dict[Flag, FlagValue] = Field(
         description="Flags of the engine by their own names. true: the bare flag; false: its --no- form; a list: "
         "repeated values; a table: JSON."
     )
-    env: dict[str, str] = Field(description="Environment variables of the server.")
-
-
-Reason = Annotated[str, Field(min_length=20, description="Why the case needs it.")]
-
-
-class Container(Strict):
-    """``[container]``: what the container of a case has beyond its devices; without a container, nothing reads it.
-
-    What weakens the container is written as the reason for it. Capabilities cannot be asked for: its user is never
-    root and may gain no privileges, so they would do nothing.
-    """
-
-    shm_gib: float = Field(1.0, gt=0, description="Size of /dev/shm in GiB. Messages and KV cache go through it.")
-    infiniband: bool = Field(False, description="Pass the host's /dev/infiniband devices through, where there are any.")
-    seccomp_unconfined: Reason | None = Field(
-        None, description="Turn off the engine's filter of system calls; the value is the reason."
-    )
-    memlock_unlimited: Reason | None = Field(
-        None, description="Lift the limit on locked memory, which RDMA registers; the value is the reason."
-    )
-
-    @property
-    def reasons(self) -> dict[str, str]:
-        """What is weakened, and why."""
-        given = {"seccomp unconfined": self.seccomp_unconfined, "memlock unlimited": self.memlock_unlimited}
-        return {what: why for what, why in given.items() if why}
+    env: dict[Variable, str] = Field(description="Environment variables of the server.")
 
 
 class Timeouts(Strict):
     """``[timeouts]``, in seconds."""
 
-    start: float = Field(gt=0, description="From the start of the servers until a first token came back end to end.")
-    request: float = Field(gt=0, description="For one request, queueing in the engine included.")
-    evaluation: float = Field(
-        3600.0, gt=0, description="For all requests and all readings of counters together, however slowly they go on."
+    start: Seconds = Field(description="From the start of the servers until a first token came back end to end.")
+    request: Seconds = Field(description="For one request, queueing in the engine included.")
+    evaluation: Seconds = Field(
+        3600.0, description="For all requests and all readings of counters together, however slowly they go on."
     )
-    stop: float = Field(gt=0, description="From SIGTERM until SIGKILL.")
+    stop: Seconds = Field(description="From SIGTERM until SIGKILL.")
 
 
 class Control(accuracy.Config):
@@ -212,14 +197,15 @@ class Case(Strict):
     title: str = Field(min_length=10, description="What the case shows, in one line.")
     platforms: list[Platform] = Field(min_length=1, description="Where the case runs.")
     expected_seconds: int = Field(
-        ge=1, description="From start to verdict with everything installed: for planning, never judged."
+        ge=1,
+        le=7 * 24 * 3600,
+        description="From start to verdict with everything installed: for planning, never judged.",
     )
     device_memory_gib: int = Field(
-        0, ge=0, description="Memory that each accelerator must have, in GiB; 0: whatever there is."
+        0, ge=0, le=65536, description="Memory that each accelerator must have, in GiB; 0: whatever there is."
     )
-    cpu_twin: str = Field(
+    cpu_twin: Annotated[str, Like(_TWIN, "eagle3/known_answer, or `none: ` and why in 10 characters or more")] = Field(
         "",
-        pattern=r"^(|[a-z0-9_]+/[a-z0-9_]+|none: .{10,})$",
         description="Of a case that does not run on a CPU: the one that does and shows the same kind, or `none: ` and "
         "why a CPU cannot show it.",
     )
@@ -230,8 +216,8 @@ class Case(Strict):
     container: Container = Field(Container(), description="What the container has, where the case runs in one.")
     timeouts: Timeouts
     evaluation: Evaluation = Field(description="What is asked; its keys depend on the protocol.")
-    controls: dict[str, Control] = Field(description="Negative controls: the same questions, another way.")
-    comparisons: dict[str, Comparison] = Field(
+    controls: dict[Name, Control] = Field(description="Negative controls: the same questions, another way.")
+    comparisons: dict[Name, Comparison] = Field(
         description="The same questions, another way, where the same texts must come back."
     )
     checks: Checks

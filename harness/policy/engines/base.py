@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from harness.ground.domain import Server
-from harness.policy.cases.model import Case, FlagValue, Role, Serve
+from harness.policy.cases.model import Case, Role, Serve
 from harness.policy.engines.capabilities import Rename
 from harness.policy.metrics import Metric
+from harness.policy.schema import FlagValue
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from harness.ground.domain import Server
-from harness.policy.cases.model import Case, FlagValue
+from harness.policy.cases.model import Case
+from harness.policy.schema import FlagValue
 
 
 @dataclass(frozen=True)

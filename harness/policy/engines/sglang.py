@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from harness.ground.domain import Probe, Server
-from harness.policy.cases.model import Case, FlagValue, Role, Serve
+from harness.policy.cases.model import Case, Role, Serve
 from harness.policy.engines import sglang_probe
 from harness.policy.engines.base import EngineSpec, Keys, Place, flag_arguments
 from harness.policy.engines.capabilities import Rename
 from harness.policy.metrics import Metric
+from harness.policy.schema import FlagValue
 
 _ALGORITHMS = {"eagle3": "EAGLE3", "mtp": "NEXTN"}
 _DRAFTER = "drafter"

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from harness.ground.domain import Probe, Server
-from harness.policy.cases.model import Case, FlagValue, KvTransfer, Role, Serve
+from harness.policy.cases.model import Case, KvTransfer, Role, Serve
 from harness.policy.engines.base import EngineSpec, Keys, Place, flag_arguments
 from harness.policy.engines.capabilities import Rename
 from harness.policy.engines.probing import HEAD
 from harness.policy.metrics import Metric
+from harness.policy.schema import FlagValue
 
 # NixlConnector treats both sides alike, but vLLM insists on a role.
 _KV_ROLE = {"server": "kv_both", "prefill": "kv_producer", "decode": "kv_consumer"}

@@ -29,9 +29,9 @@ class EvaluationBase(Strict, ABC):
     DATASETS: ClassVar[tuple[Dataset, ...]] = ()
     ANSWERS: ClassVar[Table | None] = None
 
-    items: int = Field(ge=1, description="How many items are asked; a baseline's n must agree.")
-    max_tokens: int = Field(ge=1, description="Limit on the tokens of one answer.")
-    concurrency: int = Field(ge=1, description="Requests in flight at once.")
+    items: int = Field(ge=1, le=100_000, description="How many items are asked; a baseline's n must agree.")
+    max_tokens: int = Field(ge=1, le=2**20, description="Limit on the tokens of one answer.")
+    concurrency: int = Field(ge=1, le=10_000, description="Requests in flight at once.")
     send_to: Destination = Field(description="Where requests go: the entry point, or past it straight to one role.")
 
     @abstractmethod
@@ -54,7 +54,9 @@ class EvaluationBase(Strict, ABC):
 class PrefixCacheBase(EvaluationBase):
     """Settings of a protocol that fills the decode side's prefix cache ahead of its items, so the order counts."""
 
-    block_size: int = Field(ge=16, description="Tokens of a KV block: that of the engine, which prompts are made for.")
+    block_size: int = Field(
+        ge=16, le=65536, description="Tokens of a KV block: that of the engine, which prompts are made for."
+    )
 
     @model_validator(mode="after")
     def _one_at_a_time(self) -> Self:

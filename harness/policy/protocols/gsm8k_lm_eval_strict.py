@@ -37,7 +37,7 @@ class Config(EvaluationBase):
     protocol: Literal["gsm8k_lm_eval_strict"]
     items: int = Field(ge=1, le=gsm8k.TEST_ROWS, description="How many test rows are asked, from the first one on.")
     shots: Literal[5, 8] = Field(description="Solved examples before each question; the task's own number is 5.")
-    max_tokens: int = Field(256, ge=1, description="Limit on the tokens of one answer; lm-eval's own is 256.")
+    max_tokens: int = Field(256, ge=1, le=2**20, description="Limit on the tokens of one answer; lm-eval's own is 256.")
     chat: bool = Field(False, description="Shots and question as turns, through the engine's chat template.")
 
     def questions(self, data: Mapping[str, str]) -> list[Item]:

@@ -29,7 +29,9 @@ class Config(EvaluationBase):
 
     protocol: Literal["gsm8k_sglang_few_shot"]
     items: int = Field(ge=1, le=gsm8k.TEST_ROWS, description="How many test rows are asked, from the first one on.")
-    max_tokens: int = Field(512, ge=1, description="Limit on the tokens of one answer; the script's own is 512.")
+    max_tokens: int = Field(
+        512, ge=1, le=2**20, description="Limit on the tokens of one answer; the script's own is 512."
+    )
 
     def questions(self, data: Mapping[str, str]) -> list[Item]:
         """One item a test row, from the first one on, the shots included."""

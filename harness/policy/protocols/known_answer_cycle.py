@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
+from pydantic import Field
+
 from harness.ground.domain import Item
 from harness.policy.known_answer import vocabulary as v
 from harness.policy.known_answer.simulate import Request, simulate
@@ -18,6 +20,9 @@ class Config(EvaluationBase):
     ANSWERS: ClassVar[Table | None] = TABLE
 
     protocol: Literal["known_answer_cycle"]
+    # Every text is known beforehand, token by token: there is no end but this.
+    items: int = Field(ge=1, le=1000, description="How many items are asked; a baseline's n must agree.")
+    max_tokens: int = Field(ge=1, le=4096, description="Tokens of one answer.")
 
     def requests(self, data: Mapping[str, str]) -> list[Request]:  # noqa: ARG002 # asks from no data
         """The items as the simulator takes them."""

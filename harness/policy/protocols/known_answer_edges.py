@@ -28,7 +28,9 @@ class Config(PrefixCacheBase, known_answer_qa.KeysBase):
     """``[evaluation]`` with ``protocol = "known_answer_edges"``."""
 
     protocol: Literal["known_answer_edges"]
-    block_size: int = Field(ge=32, description="Tokens of a KV block: that of the engine, which prompts are made for.")
+    block_size: int = Field(
+        ge=32, le=65536, description="Tokens of a KV block: that of the engine, which prompts are made for."
+    )
 
     def questions(self, data: Mapping[str, str]) -> list[Item]:
         """One item a key; the right answer is the gold number, which the target misses for a quarter of the keys."""

@@ -1,0 +1,48 @@
+"""Whatever somebody or something puts in: one line and an exit code come out, never a traceback, never no end.
+
+One module a kind of input. What a module's strategies find is shrunk by hypothesis and becomes a test of its own beside
+the code it is about. A usual run tries a few examples, always the same ones; ``nox -s fuzz -- --examples 3000`` tries
+that many of each test, others every time.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, NoReturn
+
+from hypothesis import HealthCheck, settings
+
+EXAMPLES: int | None = None
+"""What ``--examples`` says; set before a test is imported."""
+
+_ENDLESS = 60  # seconds: no input takes a tenth of it, so this is no measurement
+
+
+def examples(usual: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Settings of a test: so many examples in a usual run."""
+    return settings(
+        max_examples=EXAMPLES or usual,
+        derandomize=EXAMPLES is None,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+        print_blob=EXAMPLES is not None,
+    )
+
+
+@contextmanager
+def ends() -> Iterator[None]:
+    """Fail, with where it is, if what is inside does not come to an end."""
+
+    def endless(number: int, frame: FrameType | None) -> NoReturn:
+        raise AssertionError(f"did not end within {_ENDLESS} s")
+
+    before = signal.signal(signal.SIGALRM, endless)
+    signal.alarm(_ENDLESS)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
