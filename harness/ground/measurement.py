@@ -14,7 +14,7 @@ class Answers:
     Attributes:
         planned: Items the case asks for.
         answered: Responses with status 200.
-        failed: Requests without a usable response: errors, never wrong answers.
+        failed: Requests without a usable response, or that the engine gave up: errors, never wrong answers.
         empty: Answers without a single token.
         scored: Answers with a known right answer.
         correct: Scored answers that are right.
@@ -98,6 +98,11 @@ class Verifications:
         return self.emitted / self.drafts
 
 
+Failures = Mapping[str, int]
+"""What went wrong with transfers, by ``SERVER: COUNTER``, of every engine server: either side may be the one that sees
+it. Empty if nothing did. One fault may be in more than one of an engine's counters."""
+
+
 @dataclass(frozen=True)
 class KvLedger:
     """Where the decode side's prompt tokens came from, as deltas summed over decode servers, engines and ranks.
@@ -108,7 +113,7 @@ class KvLedger:
         local_cache_hit: Prompt tokens found in its own prefix cache.
         transfers: Completed transfers.
         bytes: Bytes moved.
-        failures: Failed transfers and notifications, and requests whose KV expired.
+        failures: See :data:`Failures`.
     """
 
     external: int
@@ -116,7 +121,7 @@ class KvLedger:
     local_cache_hit: int
     transfers: int
     bytes: int
-    failures: int
+    failures: Failures
 
 
 @dataclass(frozen=True)
@@ -126,12 +131,12 @@ class KvTransfers:
     Attributes:
         transfers: Requests whose KV cache was sent.
         bytes: Bytes sent.
-        failures: Requests whose transfer failed or could not begin.
+        failures: See :data:`Failures`.
     """
 
     transfers: int
     bytes: int
-    failures: int
+    failures: Failures
 
 
 @dataclass(frozen=True)
@@ -174,7 +179,8 @@ class Measurement:
         acceptance: None without speculation.
         kv: None without a KV connector.
         finished: Requests of the main run that the engine itself says it finished.
-        restarted: Servers whose counters went down: they restarted during the evaluation.
+        given_up: Requests that an engine server says it aborted, or that broke, by server; only those with any.
+        restarted: Servers that are not those of the first reading of their counters, and how that is seen.
         rearrangements: How often experts were moved, as the logs say; None where the case does not ask.
         graphs: Of each engine server, whether its log says that CUDA graphs were captured; None where nobody asks.
         agreement: Of each comparison.
@@ -186,7 +192,8 @@ class Measurement:
     acceptance: Acceptance | Verifications | Unmeasured | None
     kv: KvLedger | KvTransfers | Unmeasured | None
     finished: int | Unmeasured
-    restarted: tuple[str, ...] = ()
+    given_up: Mapping[str, int] = field(default_factory=dict)
+    restarted: Mapping[str, str] = field(default_factory=dict)
     rearrangements: int | None = None
     graphs: Mapping[str, bool] | None = None
     agreement: Mapping[str, Agreement] = field(default_factory=dict)

@@ -35,7 +35,7 @@ ANSWERS = Answers(
     prompt_tokens=810, unexpected_prompt_tokens=0,
 )  # fmt: skip
 DRAFTED = Acceptance(drafts=100, draft_tokens=300, accepted=200, accepted_per_position=(90, 70, 40))
-LEDGER = KvLedger(external=810, local_compute=0, local_cache_hit=0, transfers=10, bytes=5000, failures=0)
+LEDGER = KvLedger(external=810, local_compute=0, local_cache_hit=0, transfers=10, bytes=5000, failures={})
 ORIGIN = "made up for this test"
 
 
@@ -45,7 +45,7 @@ def answers(**changes: int) -> Answers:
 
 def measured(**changes: Any) -> Measurement:
     fields: dict[str, Any] = {
-        "answers": {"main": ANSWERS}, "acceptance": DRAFTED, "kv": LEDGER, "finished": 10, "restarted": ()
+        "answers": {"main": ANSWERS}, "acceptance": DRAFTED, "kv": LEDGER, "finished": 10
     }  # fmt: skip
     return Measurement(**{**fields, **changes})
 
@@ -223,10 +223,11 @@ def test_a_comparison_names_the_items_that_differ_and_where() -> None:
         ({"answers": {"main": answers(empty=2)}}, Outcome.FAIL, "2 of 10 answers have no token"),
         ({"answers": {"main": answers(unexpected_prompt_tokens=10)}}, Outcome.FAIL, "a second BOS?"),
         ({"answers": {"main": ANSWERS, "alone": answers(empty=1)}}, Outcome.FAIL, "alone: 1 of 10 answers have no"),
-        ({"restarted": ("decode",)}, Outcome.ERROR, "counters of decode went down"),
+        ({"restarted": {"decode": "drafts is gone"}}, Outcome.ERROR, "decode began anew during the evaluation: drafts"),
+        ({"given_up": {"prefill": 2}}, Outcome.ERROR, "prefill gave up 2 requests (aborted, or an error)"),
         ({"finished": 7}, Outcome.ERROR, "the engine counted 7 finished requests for 10 answers"),
         ({"finished": Unmeasured("no counter for finished_requests")}, Outcome.ERROR, "no counter"),
-        ({"restarted": ("decode",), "answers": {"main": answers(empty=1)}}, Outcome.ERROR, "went down"),
+        ({"restarted": {"decode": "gone"}, "answers": {"main": answers(empty=1)}}, Outcome.ERROR, "began anew"),
     ],
 )
 def test_validity(changes: dict[str, Any], outcome: Outcome, words: str) -> None:
@@ -235,7 +236,7 @@ def test_validity(changes: dict[str, Any], outcome: Outcome, words: str) -> None
     assert words in result.message
 
 
-def ledger(**changes: int) -> KvLedger:
+def ledger(**changes: Any) -> KvLedger:
     return KvLedger(**{**LEDGER.__dict__, **changes})
 
 
@@ -247,7 +248,7 @@ def ledger(**changes: int) -> KvLedger:
         (ledger(external=800, local_cache_hit=10), Outcome.FAIL, "10 of 810 prompt tokens did not come over the wire"),
         (ledger(external=800), Outcome.FAIL, "0 local + 800 transferred prompt tokens do not add up to the 810"),
         (ledger(transfers=9), Outcome.FAIL, "9 transfers for 10 requests"),
-        (ledger(failures=1), Outcome.FAIL, "1 transfers, notifications or leases failed"),
+        (ledger(failures={"prefill: expired_requests": 2}), Outcome.FAIL, "prefill: expired_requests is 2"),
         (ledger(bytes=4999), Outcome.FAIL, "4999 bytes moved, 5000 expected"),
         (Unmeasured("no counter for transfers"), Outcome.ERROR, "no counter for transfers"),
         (None, Outcome.ERROR, "the case has no KV connector"),

@@ -28,7 +28,7 @@ def judge(config: Config, measured: Measurement, run: str = "main") -> list[Chec
     name = "accuracy" if run == "main" else f"control[{run}]"
     answers = measured.answers[run]
     bounded = config.max_invalid_share
-    if answers.scored != answers.planned:
+    if answers.scored != answers.planned or not answers.planned:
         reason = f"{answers.scored} of {answers.planned} items were scored"
         names = [name, f"{name}_invalid"] if bounded is not None else [name]
         return [compare.unmeasured(each, reason) for each in names]

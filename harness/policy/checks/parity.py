@@ -21,7 +21,7 @@ class ComparisonConfig(Baseline):
 def judge(config: Config, measured: Measurement) -> list[CheckResult]:
     """One result, ``parity``."""
     answers = measured.answers["main"]
-    if answers.compared != answers.planned:
+    if answers.compared != answers.planned or not answers.planned:
         return [compare.unmeasured("parity", f"{answers.compared} of {answers.planned} texts could be compared")]
     return [compare.baseline("parity", answers.equal / answers.compared, answers.compared, config)]
 
@@ -29,7 +29,7 @@ def judge(config: Config, measured: Measurement) -> list[CheckResult]:
 def judge_comparison(name: str, config: ComparisonConfig, measured: Measurement) -> CheckResult:
     """``parity[NAME]``: the texts of a comparison against those of the main run, all of which must be there."""
     title, found, planned = f"parity[{name}]", measured.agreement[name], measured.answers["main"].planned
-    if found.compared != planned:
+    if found.compared != planned or not planned:
         return compare.unmeasured(title, f"{found.compared} of {planned} items were answered in both runs")
     result = compare.baseline(title, found.equal / found.compared, found.compared, config)
     if result.outcome is Outcome.PASS:
