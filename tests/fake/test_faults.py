@@ -356,10 +356,32 @@ def test_kv_transfer_fails_though_every_answer_is_right(
 
 
 def test_a_raised_expectation_is_one_failure_with_both_numbers(judge: Judge) -> None:
-    run = judge(DISAGG, {}, {"checks/acceptance_length/expected": 3.3})
+    # Within what the positions allow: an expectation that contradicts them is refused before anything starts.
+    changes = {"checks/acceptance_length/expected": 3.08, "checks/acceptance_length/relative_tolerance": 0.02}
+    run = judge(DISAGG, {}, changes)
     assert run.code == 1
     assert list(run.problems) == ["acceptance_length"]
-    assert run.problems["acceptance_length"].startswith("acceptance_length is 3, expected 3.3")
+    assert run.problems["acceptance_length"].startswith("acceptance_length is 3, expected 3.08")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"checks/accuracy/expected": 0.05, "checks/accuracy/absolute_tolerance": 0.05}, "no right answer at all"),
+        (
+            {"checks/accuracy/direction": "at-least", "checks/accuracy/absolute_tolerance": 0.9},
+            "no right answer at all",
+        ),
+        ({"checks/parity/absolute_tolerance": 1.0}, "checks.parity: passes with no equal text at all"),
+        ({"checks/acceptance_length/expected": 3.3}, "1 + the sum over positions is 3"),
+    ],
+)
+def test_what_check_refuses_of_a_case_is_not_run(judge: Judge, changes: dict[str, Any], words: str) -> None:
+    run = judge(DISAGG, {}, changes)
+    assert run.code == 2
+    assert words in run.output
+    assert len(run.output.splitlines()) == 1
+    assert not run.runs.exists()
 
 
 def test_ignored_sigterm_needs_sigkill_and_passes(judge: Judge) -> None:

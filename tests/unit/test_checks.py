@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -17,18 +18,25 @@ from harness.ground.measurement import (
     Primed,
     Unmeasured,
 )
+from harness.policy.cases.load import load
+from harness.policy.cases.model import Case
 from harness.policy.checks import (
     acceptance,
     accuracy,
+    compare,
     cuda_graphs,
+    judge_all,
     kv_transfer,
     parity,
     rearrangements,
     server_config,
+    unjudged,
     validity,
 )
 from harness.policy.engines import ENGINES
+from harness.policy.plan import everything
 from harness.policy.schema import Tolerance
+from tests.helpers import BASELINES
 
 ANSWERS = Answers(
     planned=10, answered=10, failed=0, empty=0, scored=10, correct=6, invalid=0, compared=10, equal=10,
@@ -427,3 +435,41 @@ def test_placeholders_may_add_drafts_and_nothing_else(
     )
     counted = Acceptance(drafts, draft_tokens, accepted, (90, 70, 40))
     assert only(acceptance.judge_counts(config, measured(acceptance=counted))).outcome is outcome
+
+
+CASES = {each.id: each.case for each in everything(load(BASELINES)) if not each.skip}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_nothing_is_judged_of_nothing(case: Case) -> None:
+    of_case = case.checks, case.controls, case.comparisons
+    none = Answers(*[0] * len(fields(Answers)))
+    empty = Measurement(
+        answers=dict.fromkeys(("main", *case.controls, *case.comparisons), none),
+        acceptance=Unmeasured("nothing"),
+        kv=KvLedger(0, 0, 0, 0, 0, {}),
+        finished=0,
+        graphs={},
+        agreement=dict.fromkeys(case.comparisons, Agreement(0, 0)),
+    )
+    results = judge_all(*of_case, empty)
+    assert {each.outcome for each in results} == {Outcome.ERROR}
+    skipped = unjudged(*of_case, "eval broke")
+    assert {(each.outcome, each.message) for each in skipped} == {(Outcome.SKIPPED, "not judged: eval broke")}
+    assert [each.name for each in skipped] == [each.name for each in results]
+
+
+def test_a_number_that_was_never_observed_cannot_be_judged() -> None:
+    result = compare.baseline("x", 3.0, 0, length())
+    assert (result.outcome, result.message) == (
+        Outcome.ERROR,
+        "could not be judged: nothing to judge: 0 observations",
+    )
+
+
+def test_a_failure_says_in_numbers_what_failed() -> None:
+    result = only(validity.judge(measured(answers={"main": answers(empty=2, unexpected_prompt_tokens=1)})))
+    assert (result.measured, result.expected) == (
+        "10 answered, 2 without a token, 1 with another prompt",
+        "10 answered",
+    )
