@@ -186,6 +186,7 @@ class Measurement:
         agreement: Of each comparison.
         primed: What the same servers were asked besides the main run.
         config: Of each server, the values it says are in force, by dotted path; what it does not say is not in it.
+        schema_version: Two measurements of one run are compared only where it is the same.
     """
 
     answers: Mapping[str, Answers]
@@ -199,3 +200,4 @@ class Measurement:
     agreement: Mapping[str, Agreement] = field(default_factory=dict)
     primed: Primed = Primed()
     config: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    schema_version: int = 2

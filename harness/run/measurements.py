@@ -63,7 +63,8 @@ def recompute(rundir: RunDir) -> Measurement | None:
 def disagreement(rundir: RunDir, again: Measurement) -> str:
     """Where ``measurements.json`` is not what the files of the run give ``again``, in words; empty if it is.
 
-    Where it is not there it is written: nothing is lost with it.
+    Where it is not there it is written: nothing is lost with it. What another version of the harness measured cannot
+    be compared, and what is judged is what the other files give.
     """
     path = rundir.path / f"{_NAME}.json"
     if not path.exists():
@@ -76,6 +77,8 @@ def disagreement(rundir: RunDir, again: Measurement) -> str:
     if not isinstance(recorded, dict):
         return f"{path.name}: is no measurement"
     computed = json.loads(TypeAdapter(Measurement).dump_json(again))
+    if recorded.get("schema_version") != computed["schema_version"]:
+        return ""
     # Logs grow on: an engine that idles may move experts again.
     keys = (recorded.keys() | computed.keys()) - {"rearrangements"}
     other = sorted(key for key in keys if recorded.get(key) != computed.get(key))
