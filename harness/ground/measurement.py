@@ -8,6 +8,38 @@ from typing import Any
 
 
 @dataclass(frozen=True)
+class Miss:
+    """A wrong answer.
+
+    Attributes:
+        expected: The right one.
+        read: What the protocol read; None if there was nothing to read.
+        text: The end of what the answer was read from.
+    """
+
+    item: str
+    expected: str
+    read: str | None
+    text: str
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One item that says something else than it should.
+
+    Attributes:
+        at: Characters that are equal before the texts part.
+        main: What the main run says from there on, cut short.
+        other: What the comparison says from there on, or of a text that is known beforehand, that one.
+    """
+
+    item: str
+    at: int
+    main: str
+    other: str
+
+
+@dataclass(frozen=True)
 class Answers:
     """Samples of one run, counted.
 
@@ -23,6 +55,8 @@ class Answers:
         equal: Compared answers whose text is exactly that.
         prompt_tokens: Sum over the answers, as the server counted them.
         unexpected_prompt_tokens: Answers whose prompt has another number of tokens than was sent.
+        missed: The first of the wrong answers; of those first whose text is not even the one known beforehand.
+        differing: The first of the compared answers with another text.
     """
 
     planned: int
@@ -36,11 +70,20 @@ class Answers:
     equal: int
     prompt_tokens: int
     unexpected_prompt_tokens: int
+    missed: tuple[Miss, ...] = ()
+    differing: tuple[Difference, ...] = ()
 
     @property
     def accuracy(self) -> float:
         """Share of scored answers that are right."""
         return self.correct / self.scored
+
+
+NO_ANSWERS = Answers(
+    planned=0, answered=0, failed=0, empty=0, scored=0, correct=0, invalid=0, compared=0, equal=0, prompt_tokens=0,
+    unexpected_prompt_tokens=0,
+)  # fmt: skip
+"""Of a run that was not measured."""
 
 
 @dataclass(frozen=True)
@@ -137,22 +180,6 @@ class KvTransfers:
     transfers: int
     bytes: int
     failures: Failures
-
-
-@dataclass(frozen=True)
-class Difference:
-    """One item of which a comparison says something else.
-
-    Attributes:
-        at: Characters that are equal before the texts part.
-        main: What the main run says from there on, cut short.
-        other: What the comparison says from there on.
-    """
-
-    item: str
-    at: int
-    main: str
-    other: str
 
 
 @dataclass(frozen=True)

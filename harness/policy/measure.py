@@ -14,6 +14,7 @@ from harness.ground.measurement import (
     KvLedger,
     KvTransfers,
     Measurement,
+    Miss,
     Primed,
     Unmeasured,
     Verifications,
@@ -118,22 +119,35 @@ def count(evaluation: Evaluation, samples: list[Sample]) -> Answers:
     answered = _answered(samples)
     scored = [sample for sample in answered if sample.expected is not None]
     read = [protocols.answer(evaluation, sample.text) for sample in scored]
+    pairs = list(zip(scored, read, strict=True))
+    missed = sorted((pair for pair in pairs if pair[1] != pair[0].expected), key=lambda pair: _as_known(pair[0]))
     compared = [sample for sample in answered if sample.expected_text is not None]
+    differing = [sample for sample in compared if not _as_known(sample)]
     return Answers(
         planned=evaluation.items,
         answered=len(answered),
         failed=len(samples) - len(answered),
         empty=sum(sample.completion_tokens == 0 for sample in answered),
         scored=len(scored),
-        correct=sum(found == sample.expected for found, sample in zip(read, scored, strict=True)),
+        correct=len(scored) - len(missed),
         invalid=sum(found is None for found in read),
         compared=len(compared),
-        equal=sum(sample.text == sample.expected_text for sample in compared),
+        equal=len(compared) - len(differing),
         prompt_tokens=sum(sample.prompt_tokens for sample in answered),
         unexpected_prompt_tokens=sum(
             sample.expected_prompt_tokens not in (None, sample.prompt_tokens) for sample in answered
         ),
+        missed=tuple(
+            Miss(sample.item, sample.expected or "", found, sample.text[-_EXCERPT:])
+            for sample, found in missed[:_SHOWN]
+        ),
+        differing=tuple(_difference(each.item, each.text, each.expected_text or "") for each in differing[:_SHOWN]),
     )
+
+
+def _as_known(sample: Sample) -> bool:
+    """Whether the text is the one known beforehand: of some questions it is known that their answer is wrong."""
+    return sample.text == sample.expected_text
 
 
 def _answered(samples: list[Sample]) -> list[Sample]:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Any
 
 import pytest
 
 from harness.ground.domain import CheckResult, Outcome
 from harness.ground.measurement import (
+    NO_ANSWERS,
     Acceptance,
     Agreement,
     Answers,
     Difference,
     KvLedger,
     Measurement,
+    Miss,
     Primed,
     Unmeasured,
 )
@@ -47,7 +48,7 @@ LEDGER = KvLedger(external=810, local_compute=0, local_cache_hit=0, transfers=10
 ORIGIN = "made up for this test"
 
 
-def answers(**changes: int) -> Answers:
+def answers(**changes: Any) -> Answers:
     return Answers(**{**ANSWERS.__dict__, **changes})
 
 
@@ -437,15 +438,14 @@ def test_placeholders_may_add_drafts_and_nothing_else(
     assert only(acceptance.judge_counts(config, measured(acceptance=counted))).outcome is outcome
 
 
-CASES = {each.id: each.case for each in everything(load(BASELINES)) if not each.skip}
+CASES = {each.case_file.id: each.case for each in everything(load(BASELINES))}
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_nothing_is_judged_of_nothing(case: Case) -> None:
     of_case = case.checks, case.controls, case.comparisons
-    none = Answers(*[0] * len(fields(Answers)))
     empty = Measurement(
-        answers=dict.fromkeys(("main", *case.controls, *case.comparisons), none),
+        answers=dict.fromkeys(("main", *case.controls, *case.comparisons), NO_ANSWERS),
         acceptance=Unmeasured("nothing"),
         kv=KvLedger(0, 0, 0, 0, 0, {}),
         finished=0,
@@ -464,6 +464,19 @@ def test_a_number_that_was_never_observed_cannot_be_judged() -> None:
     assert (result.outcome, result.message) == (
         Outcome.ERROR,
         "could not be judged: nothing to judge: 0 observations",
+    )
+
+
+def test_a_failure_of_the_main_run_shows_examples() -> None:
+    shown = answers(correct=5, missed=(Miss("K07", "31", None, "pears"),), differing=(Difference("K07", 4, "a", "b"),))
+    run = measured(answers={"main": shown})
+    assert only(accuracy.judge(accuracy_config(), run)).details == "K07: 31 expected, None read from 'pears'"
+    fields = {"expected": 1.0, "direction": "two-sided", "absolute_tolerance": 0.0, "n": 10, "origin": ORIGIN}
+    config = parity.Config.model_validate(fields)
+    assert only(parity.judge(config, run)).details == ""
+    differing = measured(answers={"main": answers(equal=9, differing=shown.differing)})
+    assert only(parity.judge(config, differing)).details == (
+        "K07: equal for 4 characters, then main 'a', known beforehand 'b'"
     )
 
 

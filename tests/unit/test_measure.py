@@ -9,7 +9,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from harness.ground.domain import Sample
-from harness.ground.measurement import Agreement, Difference, KvLedger, Primed, Unmeasured
+from harness.ground.measurement import Agreement, Difference, KvLedger, Miss, Primed, Unmeasured
 from harness.policy import metrics
 from harness.policy.cases.load import load
 from harness.policy.engines.vllm import METRICS
@@ -78,6 +78,16 @@ def test_samples_are_counted() -> None:
     assert (answers.scored, answers.correct, answers.invalid) == (4, 2, 1)
     assert (answers.compared, answers.equal) == (4, 2)
     assert (answers.prompt_tokens, answers.unexpected_prompt_tokens) == (81 * 3 + 82, 1)
+    assert answers.missed == (Miss("K60", "31", "32", " w00 #### 32"), Miss("K60", "31", None, ""))
+    assert [(each.at, each.main, each.other) for each in answers.differing] == [(11, "2", "1"), (0, "", " w00 #### 31")]
+
+
+def test_of_wrong_answers_those_are_shown_that_nobody_knew_of() -> None:
+    known = [sample(f"K{item}", text=" w00 #### 32", expected_text=" w00 #### 32") for item in range(60, 70)]
+    found = count(CASE.evaluation, [*known, sample("K80", text=" w00 #### 33")])
+    assert found.correct == 0
+    assert [each.item for each in found.missed] == ["K80", "K60", "K61", "K62", "K63"]
+    assert [each.item for each in found.differing] == ["K80"]
 
 
 COUNTED = {

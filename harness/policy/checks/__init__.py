@@ -8,13 +8,12 @@ reports follow.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields
 from typing import Any
 
 from pydantic import Field
 
 from harness.ground.domain import CheckResult, Outcome
-from harness.ground.measurement import Agreement, Answers, Measurement, Unmeasured
+from harness.ground.measurement import NO_ANSWERS, Agreement, Measurement, Unmeasured
 from harness.policy.checks import acceptance, validity
 from harness.policy.checks import accuracy as accuracy_check
 from harness.policy.checks import cuda_graphs as cuda_graphs_check
@@ -61,9 +60,9 @@ def unjudged(
 
     A report without them would look as if nobody had asked.
     """
-    nothing, missing = Answers(*[0] * len(fields(Answers))), Unmeasured(reason)
+    missing = Unmeasured(reason)
     empty = Measurement(
-        answers=dict.fromkeys(("main", *controls, *comparisons), nothing),
+        answers=dict.fromkeys(("main", *controls, *comparisons), NO_ANSWERS),
         acceptance=missing,
         kv=missing,
         finished=missing,
