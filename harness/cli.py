@@ -201,7 +201,7 @@ def stop(run_directory: RunDirArgument) -> None:
 
     _stage(run_directory, Stage.STOP)
     result = judge(RunDir.existing(run_directory))
-    teardown = [check for check in result.checks if check.name == "teardown" and check.outcome is not Outcome.PASS]
+    teardown = [check for check in result.checks if check.name == "teardown" and check.outcome is Outcome.ERROR]
     if teardown:
         raise CannotJudge(f"teardown: {teardown[0].message}")
 

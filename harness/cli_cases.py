@@ -113,17 +113,20 @@ def check(
     cases: CasesOption = CASES,
 ) -> None:
     """Prove that no case has fallen out of CI, no baseline can only pass and no key is read by nobody."""
+    from harness.ground.clock import utc_now
     from harness.policy.cases.load import load
     from harness.policy.plan import everything
     from harness.policy.rules import problems
     from harness.run import pins
+    from harness.run.source import tree
 
     if engine_checkout is not None and not engine_checkout.is_dir():
         raise UsageError(f"--engine-checkout {engine_checkout}: no such folder")
     checkout = _checkout(engine_checkout) if engine_checkout else None
     texts = {str(path): _text(path) for path in sorted(workflows.glob("*.y*ml")) if path.is_file()}
     planned = everything(load(cases))
-    found = problems(planned, texts, checkout, pins.load() if pins.FILE.is_file() else None)
+    pinned = pins.load() if pins.FILE.is_file() else None
+    found = problems(planned, texts, checkout, pinned, tree(cases), utc_now().date())
     for problem in found:
         print(problem)
     print(f"{len(planned)} points of {len({each.case_file.id for each in planned})} cases, {len(found)} problems")

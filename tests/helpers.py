@@ -107,6 +107,14 @@ class Run:
         return Result.model_validate_json((self.directory / "result.json").read_bytes())
 
     @property
+    def errors(self) -> dict[str, str]:
+        """The same, without what was skipped."""
+        skipped = [
+            case.get("name") for case in validated(self.directory / "junit.xml").iterfind(".//testcase[skipped]")
+        ]
+        return {name: message for name, message in self.problems.items() if name not in skipped}
+
+    @property
     def problems(self) -> dict[str, str]:
         """Message of every testcase that did not pass, by name, after the file was validated."""
         document = validated(self.directory / "junit.xml")

@@ -195,6 +195,7 @@ class Sample:
         error: Why there is no usable response; empty when there is one.
         started: Seconds since the evaluation began.
         seconds: Time the request was in flight.
+        finish_reason: Why the engine ended the answer, as it says; empty without a response.
     """
 
     run: str
@@ -202,11 +203,11 @@ class Sample:
     status: int
     error: str
     text: str
-    finish_reason: str
     prompt_tokens: int
     completion_tokens: int
     started: float
     seconds: float
+    finish_reason: str = ""
     expected: str | None = None
     expected_text: str | None = None
     expected_prompt_tokens: int | None = None

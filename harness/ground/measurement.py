@@ -8,13 +8,45 @@ from typing import Any
 
 
 @dataclass(frozen=True)
+class Miss:
+    """A wrong answer.
+
+    Attributes:
+        expected: The right one.
+        read: What the protocol read; None if there was nothing to read.
+        text: The end of what the answer was read from.
+    """
+
+    item: str
+    expected: str
+    read: str | None
+    text: str
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One item that says something else than it should.
+
+    Attributes:
+        at: Characters that are equal before the texts part.
+        main: What the main run says from there on, cut short.
+        other: What the comparison says from there on, or of a text that is known beforehand, that one.
+    """
+
+    item: str
+    at: int
+    main: str
+    other: str
+
+
+@dataclass(frozen=True)
 class Answers:
     """Samples of one run, counted.
 
     Attributes:
         planned: Items the case asks for.
         answered: Responses with status 200.
-        failed: Requests without a usable response: errors, never wrong answers.
+        failed: Requests without a usable response, or that the engine gave up: errors, never wrong answers.
         empty: Answers without a single token.
         scored: Answers with a known right answer.
         correct: Scored answers that are right.
@@ -23,6 +55,8 @@ class Answers:
         equal: Compared answers whose text is exactly that.
         prompt_tokens: Sum over the answers, as the server counted them.
         unexpected_prompt_tokens: Answers whose prompt has another number of tokens than was sent.
+        missed: The first of the wrong answers; of those first whose text is not even the one known beforehand.
+        differing: The first of the compared answers with another text.
     """
 
     planned: int
@@ -36,11 +70,20 @@ class Answers:
     equal: int
     prompt_tokens: int
     unexpected_prompt_tokens: int
+    missed: tuple[Miss, ...] = ()
+    differing: tuple[Difference, ...] = ()
 
     @property
     def accuracy(self) -> float:
         """Share of scored answers that are right."""
         return self.correct / self.scored
+
+
+NO_ANSWERS = Answers(
+    planned=0, answered=0, failed=0, empty=0, scored=0, correct=0, invalid=0, compared=0, equal=0, prompt_tokens=0,
+    unexpected_prompt_tokens=0,
+)  # fmt: skip
+"""Of a run that was not measured."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +141,11 @@ class Verifications:
         return self.emitted / self.drafts
 
 
+Failures = Mapping[str, int]
+"""What went wrong with transfers, by ``SERVER: COUNTER``, of every engine server: either side may be the one that sees
+it. Empty if nothing did. One fault may be in more than one of an engine's counters."""
+
+
 @dataclass(frozen=True)
 class KvLedger:
     """Where the decode side's prompt tokens came from, as deltas summed over decode servers, engines and ranks.
@@ -108,7 +156,7 @@ class KvLedger:
         local_cache_hit: Prompt tokens found in its own prefix cache.
         transfers: Completed transfers.
         bytes: Bytes moved.
-        failures: Failed transfers and notifications, and requests whose KV expired.
+        failures: See :data:`Failures`.
     """
 
     external: int
@@ -116,7 +164,7 @@ class KvLedger:
     local_cache_hit: int
     transfers: int
     bytes: int
-    failures: int
+    failures: Failures
 
 
 @dataclass(frozen=True)
@@ -126,28 +174,12 @@ class KvTransfers:
     Attributes:
         transfers: Requests whose KV cache was sent.
         bytes: Bytes sent.
-        failures: Requests whose transfer failed or could not begin.
+        failures: See :data:`Failures`.
     """
 
     transfers: int
     bytes: int
-    failures: int
-
-
-@dataclass(frozen=True)
-class Difference:
-    """One item of which a comparison says something else.
-
-    Attributes:
-        at: Characters that are equal before the texts part.
-        main: What the main run says from there on, cut short.
-        other: What the comparison says from there on.
-    """
-
-    item: str
-    at: int
-    main: str
-    other: str
+    failures: Failures
 
 
 @dataclass(frozen=True)
@@ -174,21 +206,25 @@ class Measurement:
         acceptance: None without speculation.
         kv: None without a KV connector.
         finished: Requests of the main run that the engine itself says it finished.
-        restarted: Servers whose counters went down: they restarted during the evaluation.
+        given_up: Requests that an engine server says it aborted, or that broke, by server; only those with any.
+        restarted: Servers that are not those of the first reading of their counters, and how that is seen.
         rearrangements: How often experts were moved, as the logs say; None where the case does not ask.
         graphs: Of each engine server, whether its log says that CUDA graphs were captured; None where nobody asks.
         agreement: Of each comparison.
         primed: What the same servers were asked besides the main run.
         config: Of each server, the values it says are in force, by dotted path; what it does not say is not in it.
+        schema_version: Two measurements of one run are compared only where it is the same.
     """
 
     answers: Mapping[str, Answers]
     acceptance: Acceptance | Verifications | Unmeasured | None
     kv: KvLedger | KvTransfers | Unmeasured | None
     finished: int | Unmeasured
-    restarted: tuple[str, ...] = ()
+    given_up: Mapping[str, int] = field(default_factory=dict)
+    restarted: Mapping[str, str] = field(default_factory=dict)
     rearrangements: int | None = None
     graphs: Mapping[str, bool] | None = None
     agreement: Mapping[str, Agreement] = field(default_factory=dict)
     primed: Primed = Primed()
     config: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    schema_version: int = 2

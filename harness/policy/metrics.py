@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from prometheus_client.parser import text_string_to_metric_families
 
 Counters = Mapping[str, float]
+_PROCESS_START = "process_start_time_seconds"
+_SAME_START = 1.0  # seconds: two readings of one start may differ in how they were rounded
 
 
 @dataclass(frozen=True)
@@ -52,9 +54,44 @@ def moving(text: str, samples: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(line for line in found if re.split(r"[{ ]", line, maxsplit=1)[0] in samples)
 
 
-def went_down(before: Counters, after: Counters) -> list[str]:
-    """Counters that are lower after than before: their server restarted in between."""
-    return [name for name, value in before.items() if after.get(name, value) < value]
+def series(text: str, metrics: tuple[Metric, ...]) -> dict[str, float]:
+    """Every series of ``metrics`` on its own, by sample name and labels, and when the process began if it says so.
+
+    Raises:
+        ValueError: ``text`` is no Prometheus exposition text.
+    """
+    wanted = {metric.sample for metric in metrics} | {_PROCESS_START}
+    return {
+        _spelt(sample.name, sample.labels): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name in wanted
+    }
+
+
+def _spelt(name: str, labels: Mapping[str, str]) -> str:
+    said = ",".join(f'{label}="{value}"' for label, value in sorted(labels.items()))
+    return f"{name}{{{said}}}" if said else name
+
+
+def restarted(before: Counters, after: Counters) -> str:
+    """Why what counted ``before`` is not what counted ``after``, in words; empty if it may be.
+
+    Each series is looked at by itself: in a sum, one rank that began anew hides behind the growth of the others.
+
+    Args:
+        before: What :func:`series` found in the first reading.
+        after: The same in the second.
+    """
+    for name, value in before.items():
+        if name not in after:
+            return f"{name} is gone"
+        if name == _PROCESS_START:
+            if abs(after[name] - value) > _SAME_START:
+                return f"{name} changed from {value:.0f} to {after[name]:.0f}"
+        elif after[name] < value:
+            return f"{name} went down from {value:g} to {after[name]:g}"
+    return ""
 
 
 def delta(before: Counters, after: Counters) -> dict[str, float]:
@@ -62,7 +99,7 @@ def delta(before: Counters, after: Counters) -> dict[str, float]:
     return {name: value - before.get(name, 0.0) for name, value in after.items()}
 
 
-def add(parts: list[dict[str, float]]) -> dict[str, float]:
+def add(parts: Iterable[Counters]) -> dict[str, float]:
     """Sum over servers."""
     total: dict[str, float] = {}
     for part in parts:

@@ -2,10 +2,56 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from harness.ground.domain import Item
 from harness.policy.cases.model import Case
+
+ENDS = frozenset({"stop", "length", "tool_calls", "function_call"})
+"""Finish reasons of an answer that came to its end, as the API names them. All others (``abort``, ``error``, ``load``,
+and what an engine may add) are of a request that the engine gave up: its text is what there was by then, no answer."""
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What a ``/v1/completions`` response says.
+
+    Attributes:
+        prompt_tokens, completion_tokens: As the engine counted them.
+    """
+
+    text: str
+    finish_reason: str
+    prompt_tokens: int
+    completion_tokens: int
+
+
+def read_completion(body: Any) -> Completion:
+    """A response with status 200, decoded.
+
+    Raises:
+        ValueError: It is no completion: its text, its finish reason or its usage is not there, or of another type.
+    """
+    try:
+        choice, usage = body["choices"][0], body["usage"]
+        said = Completion(
+            text=choice["text"],
+            finish_reason=choice["finish_reason"],
+            prompt_tokens=int(usage["prompt_tokens"]),
+            completion_tokens=int(usage["completion_tokens"] or 0),
+        )
+        whole = isinstance(said.text, str) and isinstance(said.finish_reason, str)
+    except (LookupError, TypeError, ValueError, OverflowError):
+        whole = False
+    if not whole:
+        raise ValueError(f"status 200 without a completion: {str(body)[:200]}")
+    return said
+
+
+def not_an_answer(finish_reason: str) -> str:
+    """Why a request that ended like this has no answer; empty if it has one."""
+    return "" if finish_reason in ENDS else f"finish_reason is {finish_reason!r}: the engine did not finish its answer"
 
 
 def completion(case: Case, item: Item) -> dict[str, Any]:

@@ -115,13 +115,17 @@ class Console:
         for name in ("check", "outcome", "measured", "expected", "bound"):
             table.add_column(name, overflow="fold", no_wrap=not self._console.is_terminal)
         table.add_column("n", justify="right")
-        for check in result.checks:
+        unjudged = [check for check in result.checks if check.outcome is Outcome.SKIPPED]
+        shown = [check for check in result.checks if check.outcome is not Outcome.SKIPPED]
+        for check in shown:
             colour = _COLOURS[check.outcome]
             cells = (check.measured, check.expected, check.bound, str(check.n or ""))
             escaped = [rich.markup.escape(cell) for cell in cells]
             table.add_row(rich.markup.escape(check.name), f"[{colour}]{check.outcome}[/]", *escaped)
-        if result.checks:
+        if shown:
             self._console.print(table)
+        if unjudged:
+            self.line(f"{len(unjudged)} checks {unjudged[0].message}")
         for name, message in _problems(result):
             self.line(f"{name}: {message}")
         colour = _COLOURS[result.outcome]
@@ -130,8 +134,9 @@ class Console:
 
 
 def _problems(result: Result) -> list[tuple[str, str]]:
-    broken = [(str(record.stage), record.message) for record in result.stages if record.outcome is not Outcome.PASS]
-    return broken + [(check.name, check.message) for check in result.checks if check.message]
+    wrong = (Outcome.FAIL, Outcome.ERROR)
+    broken = [(str(record.stage), record.message) for record in result.stages if record.outcome in wrong]
+    return broken + [(check.name, check.message) for check in result.checks if check.outcome in wrong]
 
 
 class Ticker:

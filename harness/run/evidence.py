@@ -152,8 +152,9 @@ def runs(case_files: Sequence[CaseFile], records: Sequence[Record]) -> str:
 
 def _measured(result: Result) -> str:
     """Of a red result what was red; else what its main checks measured."""
-    red = [check for check in result.checks if check.outcome is not Outcome.PASS]
-    stopped = [f"{record.stage.value}: {record.message}" for record in result.stages if record.message]
+    wrong = (Outcome.FAIL, Outcome.ERROR)
+    red = [check for check in result.checks if check.outcome in wrong]
+    stopped = [f"{record.stage.value}: {record.message}" for record in result.stages if record.outcome in wrong]
     if red or stopped:
         text = "; ".join([*stopped, *(f"{check.name}: {check.measured or check.message}" for check in red)])
     else:

@@ -297,7 +297,7 @@ class RunDir:
         """Lines of ``events.jsonl``; one that was cut off, by a kill or a full disk, is left out."""
         if not self.events_file.exists():
             return
-        for line in self.events_file.read_text().splitlines():
+        for line in self.events_file.read_bytes().split(b"\n"):
             try:
                 yield Event.model_validate_json(line)
             except ValidationError:

@@ -13,6 +13,7 @@ from harness.mechanism import devices
 from harness.policy.cases.load import load
 from harness.policy.cases.model import PLATFORMS, Platform
 from harness.policy.plan import Planned, everything, within
+from harness.policy.rules import of_point
 from harness.policy.schema import cut
 
 _SWITCHES = {"true", "false", "yes", "no", "on", "off"}
@@ -124,7 +125,7 @@ def select(
         checkpoints: Name of a checkpoint set; empty for the models of the cases.
 
     Raises:
-        UsageError: A case file is wrong, or the platform is not clear.
+        UsageError: A case file is wrong, or what it expects has no meaning; or the platform is not clear.
         NothingSelected: Nothing matches, or nothing that does can run.
         CannotJudge: There is a driver, and it does not say which accelerators there are.
     """
@@ -135,6 +136,10 @@ def select(
         found = within(found, at_most)
     if all(each.skip for each in found):
         raise NothingSelected(f"{found[0].id} does not run: {found[0].skip}")
+    wrong = list(dict.fromkeys(line for each in found if not each.skip for line in of_point(each)))
+    if wrong:
+        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+        raise UsageError(f"{wrong[0]}{more}; `harness check` says what else")
     return found
 
 

@@ -9,7 +9,13 @@ from urllib.parse import urlsplit, urlunsplit
 
 from harness.ground.errors import UsageError
 from harness.mechanism import processes
+from harness.policy.leftovers import Tree
 
+_CALLED = ("scripts/*", "docker/*.sh", "docker/*.py")
+_CALLERS = (
+    "*.md", "*.py", "*.toml", "*.yml", "Makefile", "docs/*.md", ".github/**/*.yml", "docker/*", "scripts/*",
+    "harness/**/*.py",
+)  # fmt: skip
 _DATE = "SOURCE_DATE_EPOCH"
 """Environment variable of reproducible builds: seconds since 1970 that a build dates itself with."""
 
@@ -42,6 +48,23 @@ def root() -> Path:
     if not (found / "docker" / "Dockerfile").is_file():
         raise UsageError(f"{found}: no source tree here, and an image is built from one; run from a checkout")
     return found
+
+
+def tree(cases: Path) -> Tree | None:
+    """What lies around the case files, if they are those of the source tree; else None."""
+    try:
+        here = root()
+    except UsageError:
+        return None
+    if cases.resolve() != here / "baselines":
+        return None
+    callers = [path for pattern in _CALLERS for path in sorted(here.glob(pattern)) if path.is_file()]
+    scripts = [path for pattern in _CALLED for path in sorted(here.glob(pattern)) if path.is_file()]
+    return Tree(
+        suites=[path.name for path in cases.iterdir() if path.is_dir()],
+        scripts=[str(path.relative_to(here)) for path in scripts],
+        texts={str(path.relative_to(here)): path.read_text(errors="replace") for path in callers},
+    )
 
 
 def revision() -> Revision:

@@ -151,7 +151,7 @@ def test_a_container_removed_behind_our_back_is_an_error(folder: Path, image_opt
     ours_in(folder)[0].remove(force=True)
     result = end(process, None, folder)
     assert result.code == 4
-    (message,) = result.problems.values()
+    (message,) = result.errors.values()
     assert "ended while a stage ran in it" in message or "No such container" in message
 
 
@@ -164,7 +164,7 @@ def test_a_stage_killed_in_its_container_is_an_error(folder: Path, image_options
     wait_for(lambda: process_in(container, "stage health-wait")).kill()
     result = end(process, None, folder)
     assert result.code == 4
-    assert result.problems == {"health-wait": f"health-wait ended with status 137 and said nothing; its output: {log}"}
+    assert result.errors == {"health-wait": f"health-wait ended with status 137 and said nothing; its output: {log}"}
     assert foreign_files(folder) == []
 
 

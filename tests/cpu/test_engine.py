@@ -150,6 +150,8 @@ def test_gsm8k_fails_on_a_model_that_does_not_know_it(folder: Path) -> None:
         "checks/accuracy/n": 24,
         "checks/accuracy/max_invalid_share": 0.0,
         "checks/parity/n": 24,
+        "checks/acceptance_length/n": 336,
+        "checks/acceptance_per_position/n": 336,
         "checks/draft_counts": None,
     }
     result = run(folder, "--cases", edited(folder / "cases", GSM8K, changes), *LOCAL)
@@ -228,7 +230,7 @@ def test_an_engine_is_asked_once_what_it_knows_and_a_misspelt_flag_starts_nothin
         result = run(folder / name, "--cases", cases, *LOCAL, env={"XDG_CACHE_HOME": str(folder / "cache")})
         assert result.code == 4
         assert ("asking vllm for its flags" in result.output) == asks
-        (problem,) = result.problems.values()
+        (problem,) = result.errors.values()
         assert "serve.flags.max-model-lenn: no --max-model-lenn, the nearest it knows is --max-model-len" in problem
         assert "serve.env.VLLM_HOST_PI: no VLLM_HOST_PI, the nearest it knows is VLLM_HOST_IP" in problem
         assert not (result.directory / "servers.json").exists()

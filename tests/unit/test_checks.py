@@ -8,44 +8,53 @@ import pytest
 
 from harness.ground.domain import CheckResult, Outcome
 from harness.ground.measurement import (
+    NO_ANSWERS,
     Acceptance,
     Agreement,
     Answers,
     Difference,
     KvLedger,
     Measurement,
+    Miss,
     Primed,
     Unmeasured,
 )
+from harness.policy.cases.load import load
+from harness.policy.cases.model import Case
 from harness.policy.checks import (
     acceptance,
     accuracy,
+    compare,
     cuda_graphs,
+    judge_all,
     kv_transfer,
     parity,
     rearrangements,
     server_config,
+    unjudged,
     validity,
 )
 from harness.policy.engines import ENGINES
+from harness.policy.plan import everything
 from harness.policy.schema import Tolerance
+from tests.helpers import BASELINES
 
 ANSWERS = Answers(
     planned=10, answered=10, failed=0, empty=0, scored=10, correct=6, invalid=0, compared=10, equal=10,
     prompt_tokens=810, unexpected_prompt_tokens=0,
 )  # fmt: skip
 DRAFTED = Acceptance(drafts=100, draft_tokens=300, accepted=200, accepted_per_position=(90, 70, 40))
-LEDGER = KvLedger(external=810, local_compute=0, local_cache_hit=0, transfers=10, bytes=5000, failures=0)
+LEDGER = KvLedger(external=810, local_compute=0, local_cache_hit=0, transfers=10, bytes=5000, failures={})
 ORIGIN = "made up for this test"
 
 
-def answers(**changes: int) -> Answers:
+def answers(**changes: Any) -> Answers:
     return Answers(**{**ANSWERS.__dict__, **changes})
 
 
 def measured(**changes: Any) -> Measurement:
     fields: dict[str, Any] = {
-        "answers": {"main": ANSWERS}, "acceptance": DRAFTED, "kv": LEDGER, "finished": 10, "restarted": ()
+        "answers": {"main": ANSWERS}, "acceptance": DRAFTED, "kv": LEDGER, "finished": 10
     }  # fmt: skip
     return Measurement(**{**fields, **changes})
 
@@ -223,10 +232,11 @@ def test_a_comparison_names_the_items_that_differ_and_where() -> None:
         ({"answers": {"main": answers(empty=2)}}, Outcome.FAIL, "2 of 10 answers have no token"),
         ({"answers": {"main": answers(unexpected_prompt_tokens=10)}}, Outcome.FAIL, "a second BOS?"),
         ({"answers": {"main": ANSWERS, "alone": answers(empty=1)}}, Outcome.FAIL, "alone: 1 of 10 answers have no"),
-        ({"restarted": ("decode",)}, Outcome.ERROR, "counters of decode went down"),
+        ({"restarted": {"decode": "drafts is gone"}}, Outcome.ERROR, "decode began anew during the evaluation: drafts"),
+        ({"given_up": {"prefill": 2}}, Outcome.ERROR, "prefill gave up 2 requests (aborted, or an error)"),
         ({"finished": 7}, Outcome.ERROR, "the engine counted 7 finished requests for 10 answers"),
         ({"finished": Unmeasured("no counter for finished_requests")}, Outcome.ERROR, "no counter"),
-        ({"restarted": ("decode",), "answers": {"main": answers(empty=1)}}, Outcome.ERROR, "went down"),
+        ({"restarted": {"decode": "gone"}, "answers": {"main": answers(empty=1)}}, Outcome.ERROR, "began anew"),
     ],
 )
 def test_validity(changes: dict[str, Any], outcome: Outcome, words: str) -> None:
@@ -235,7 +245,7 @@ def test_validity(changes: dict[str, Any], outcome: Outcome, words: str) -> None
     assert words in result.message
 
 
-def ledger(**changes: int) -> KvLedger:
+def ledger(**changes: Any) -> KvLedger:
     return KvLedger(**{**LEDGER.__dict__, **changes})
 
 
@@ -247,7 +257,7 @@ def ledger(**changes: int) -> KvLedger:
         (ledger(external=800, local_cache_hit=10), Outcome.FAIL, "10 of 810 prompt tokens did not come over the wire"),
         (ledger(external=800), Outcome.FAIL, "0 local + 800 transferred prompt tokens do not add up to the 810"),
         (ledger(transfers=9), Outcome.FAIL, "9 transfers for 10 requests"),
-        (ledger(failures=1), Outcome.FAIL, "1 transfers, notifications or leases failed"),
+        (ledger(failures={"prefill: expired_requests": 2}), Outcome.FAIL, "prefill: expired_requests is 2"),
         (ledger(bytes=4999), Outcome.FAIL, "4999 bytes moved, 5000 expected"),
         (Unmeasured("no counter for transfers"), Outcome.ERROR, "no counter for transfers"),
         (None, Outcome.ERROR, "the case has no KV connector"),
@@ -426,3 +436,53 @@ def test_placeholders_may_add_drafts_and_nothing_else(
     )
     counted = Acceptance(drafts, draft_tokens, accepted, (90, 70, 40))
     assert only(acceptance.judge_counts(config, measured(acceptance=counted))).outcome is outcome
+
+
+CASES = {each.case_file.id: each.case for each in everything(load(BASELINES))}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_nothing_is_judged_of_nothing(case: Case) -> None:
+    of_case = case.checks, case.controls, case.comparisons
+    empty = Measurement(
+        answers=dict.fromkeys(("main", *case.controls, *case.comparisons), NO_ANSWERS),
+        acceptance=Unmeasured("nothing"),
+        kv=KvLedger(0, 0, 0, 0, 0, {}),
+        finished=0,
+        graphs={},
+        agreement=dict.fromkeys(case.comparisons, Agreement(0, 0)),
+    )
+    results = judge_all(*of_case, empty)
+    assert {each.outcome for each in results} == {Outcome.ERROR}
+    skipped = unjudged(*of_case, "eval broke")
+    assert {(each.outcome, each.message) for each in skipped} == {(Outcome.SKIPPED, "not judged: eval broke")}
+    assert [each.name for each in skipped] == [each.name for each in results]
+
+
+def test_a_number_that_was_never_observed_cannot_be_judged() -> None:
+    result = compare.baseline("x", 3.0, 0, length())
+    assert (result.outcome, result.message) == (
+        Outcome.ERROR,
+        "could not be judged: nothing to judge: 0 observations",
+    )
+
+
+def test_a_failure_of_the_main_run_shows_examples() -> None:
+    shown = answers(correct=5, missed=(Miss("K07", "31", None, "pears"),), differing=(Difference("K07", 4, "a", "b"),))
+    run = measured(answers={"main": shown})
+    assert only(accuracy.judge(accuracy_config(), run)).details == "K07: 31 expected, None read from 'pears'"
+    fields = {"expected": 1.0, "direction": "two-sided", "absolute_tolerance": 0.0, "n": 10, "origin": ORIGIN}
+    config = parity.Config.model_validate(fields)
+    assert only(parity.judge(config, run)).details == ""
+    differing = measured(answers={"main": answers(equal=9, differing=shown.differing)})
+    assert only(parity.judge(config, differing)).details == (
+        "K07: equal for 4 characters, then main 'a', known beforehand 'b'"
+    )
+
+
+def test_a_failure_says_in_numbers_what_failed() -> None:
+    result = only(validity.judge(measured(answers={"main": answers(empty=2, unexpected_prompt_tokens=1)})))
+    assert (result.measured, result.expected) == (
+        "10 answered, 2 without a token, 1 with another prompt",
+        "10 answered",
+    )

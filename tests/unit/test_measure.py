@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
 from harness.ground.domain import Sample
-from harness.ground.measurement import Agreement, Difference, KvLedger, Primed, Unmeasured
+from harness.ground.measurement import Agreement, Difference, KvLedger, Miss, Primed, Unmeasured
 from harness.policy import metrics
 from harness.policy.cases.load import load
 from harness.policy.engines import ENGINES
 from harness.policy.engines.vllm import METRICS
 from harness.policy.measure import agree, count, measure
+from harness.policy.requests import Completion, read_completion
 from tests.helpers import BASELINES
 
 CASE = next(case for case in load(BASELINES) if case.id == "disagg/known_answer_eagle3").resolve("cpu")
@@ -59,9 +62,7 @@ def test_an_engine_moves_if_one_of_its_counters_does() -> None:
         assert metrics.moving("\x00 junk\n\n", spec.moving) == ()
 
 
-def test_a_counter_that_goes_down_is_noticed_and_a_new_one_starts_at_zero() -> None:
-    assert metrics.went_down({"a": 5.0, "b": 1.0}, {"a": 4.0, "b": 1.0}) == ["a"]
-    assert metrics.went_down({"a": 5.0}, {}) == []
+def test_a_counter_that_is_new_starts_at_zero() -> None:
     assert metrics.delta({"a": 5.0}, {"a": 7.0, "b": 2.0}) == {"a": 2.0, "b": 2.0}
     assert metrics.add([{"a": 1.0}, {"a": 2.0, "b": 3.0}]) == {"a": 3.0, "b": 3.0}
 
@@ -90,6 +91,16 @@ def test_samples_are_counted() -> None:
     assert (answers.scored, answers.correct, answers.invalid) == (4, 2, 1)
     assert (answers.compared, answers.equal) == (4, 2)
     assert (answers.prompt_tokens, answers.unexpected_prompt_tokens) == (81 * 3 + 82, 1)
+    assert answers.missed == (Miss("K60", "31", "32", " w00 #### 32"), Miss("K60", "31", None, ""))
+    assert [(each.at, each.main, each.other) for each in answers.differing] == [(11, "2", "1"), (0, "", " w00 #### 31")]
+
+
+def test_of_wrong_answers_those_are_shown_that_nobody_knew_of() -> None:
+    known = [sample(f"K{item}", text=" w00 #### 32", expected_text=" w00 #### 32") for item in range(60, 70)]
+    found = count(CASE.evaluation, [*known, sample("K80", text=" w00 #### 33")])
+    assert found.correct == 0
+    assert [each.item for each in found.missed] == ["K80", "K60", "K61", "K62", "K63"]
+    assert [each.item for each in found.differing] == ["K80"]
 
 
 COUNTED = {
@@ -102,9 +113,16 @@ COUNTED = {
 }  # fmt: skip
 
 
-def taken(decode: dict[str, float]) -> Any:
-    before = {"prefill": {"drafts": 7.0}, "decode": dict.fromkeys(decode, 1.0)}
-    after = {"prefill": {"drafts": 9.0}, "decode": {name: value + 1.0 for name, value in decode.items()}}
+# The prefill side drafts too, and sees failures of its own.
+PREFILL = {"drafts": 2.0, "failed_transfers": 0.0, "failed_notifications": 0.0, "expired_requests": 0.0}
+
+
+def taken(decode: dict[str, float], prefill: dict[str, float] = PREFILL) -> Any:
+    before = {"prefill": dict.fromkeys(prefill, 1.0), "decode": dict.fromkeys(decode, 1.0)}
+    after = {
+        "prefill": {name: value + 1.0 for name, value in prefill.items()},
+        "decode": {name: value + 1.0 for name, value in decode.items()},
+    }
     return measure(CASE, [sample()], before, after, ROLES, {})
 
 
@@ -112,8 +130,9 @@ def test_a_measurement_is_a_delta_of_the_decode_side() -> None:
     found = taken(COUNTED)
     assert (found.acceptance.drafts, found.acceptance.accepted, found.finished) == (360, 720, 24)
     assert found.acceptance.accepted_per_position == (264, 216, 1), "positions are numbers, not text"
-    assert found.kv == KvLedger(1944, 0, 0, 24, 42467328, failures=3)
-    assert found.restarted == ()
+    failures = {"decode: failed_notifications": 1, "decode: expired_requests": 2}
+    assert found.kv == KvLedger(1944, 0, 0, 24, 42467328, failures)
+    assert (found.restarted, found.given_up) == ({}, {})
     assert set(found.answers) == {"main", "prefill_alone", "decode_alone"}
 
 
@@ -127,15 +146,119 @@ def test_a_missing_transfer_counter_matters_only_where_something_arrived() -> No
     without = {key: value for key, value in COUNTED.items() if not key.startswith(("transfer", "failed", "expired"))}
     assert isinstance(taken(without).kv, Unmeasured)
     nothing = without | {"prompt_tokens.external_kv_transfer": 0.0, "prompt_tokens.local_compute": 1944.0}
-    assert taken(nothing).kv == KvLedger(0, 1944, 0, 0, 0, 0)
+    assert taken(nothing).kv == KvLedger(0, 1944, 0, 0, 0, {})
 
 
-def test_a_restarted_server_is_named() -> None:
-    found = measure(
-        CASE, [], {"prefill": {"drafts": 1.0}, "decode": {"drafts": 9.0}},
-        {"prefill": {"drafts": 1.0}, "decode": {"drafts": 2.0}}, ROLES, {},
+@pytest.mark.parametrize(
+    "counter", ["failed_transfers", "failed_notifications", "expired_requests", "notifications_after_expiry"]
+)
+def test_a_failure_that_only_the_prefill_side_sees(counter: str) -> None:
+    healthy = COUNTED | {"failed_notifications": 0.0, "expired_requests": 0.0}
+    assert taken(healthy).kv.failures == {}
+    assert taken(healthy, PREFILL | {counter: 24.0}).kv.failures == {f"prefill: {counter}": 24}
+
+
+@pytest.mark.parametrize("counter", [name for name in PREFILL if name != "drafts"])
+def test_a_side_that_does_not_count_its_failures_is_not_without_any(counter: str) -> None:
+    found = taken(COUNTED, {name: value for name, value in PREFILL.items() if name != counter})
+    assert found.kv == Unmeasured(f"the engine exports no counter for {counter} on prefill")
+
+
+def test_requests_that_were_given_up_are_no_finished_ones() -> None:
+    reasons = {"stop": 20.0, "length": 2.0, "abort": 1.0, "error": 1.0, "whatever comes": 1.0}
+    counted = {key: value for key, value in COUNTED.items() if key != "finished_requests"}
+    found = taken(counted | {f"finished_requests.{reason}": number for reason, number in reasons.items()})
+    assert (found.finished, found.given_up) == (22, {"decode": 3})
+    found = taken(COUNTED, PREFILL | {"finished_requests.length": 24.0, "finished_requests.abort": 2.0})
+    assert (found.finished, found.given_up) == (24, {"prefill": 2})
+    assert taken(COUNTED | {"aborted_requests": 4.0}).given_up == {"decode": 4}
+    assert taken(counted).finished == Unmeasured("the engine exports no counter for finished_requests")
+
+
+def test_finished_requests_are_read_by_their_reason() -> None:
+    text = "\n".join(
+        f'vllm:request_success_total{{engine="{rank}",finished_reason="{reason}"}} 2.0'
+        for rank in (0, 1)
+        for reason in ("stop", "abort")
+    )
+    assert metrics.read(f"{text}\n", METRICS) == {"finished_requests.stop": 4.0, "finished_requests.abort": 4.0}
+
+
+def reading(*ranks: float, start: float | None = 1.7e9) -> dict[str, float]:
+    lines = [f'vllm:request_success_total{{engine="{rank}"}} {value}' for rank, value in enumerate(ranks)]
+    lines += [f"process_start_time_seconds {start}"] if start else []
+    return metrics.series("\n".join([*lines, "vllm:num_requests_running 1.0", ""]), METRICS)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        (reading(5, 5), reading(9, 5), ""),
+        (reading(), reading(1, 1), ""),
+        (reading(start=None), reading(), ""),
+        (reading(5, 5), reading(9, 4), 'vllm:request_success_total{engine="1"} went down from 5 to 4'),
+        (reading(5, 5), reading(50), 'vllm:request_success_total{engine="1"} is gone'),
+        (reading(5), reading(9, start=1.7e9 + 60), "process_start_time_seconds changed from 1700000000 to 1700000060"),
+        (reading(5), reading(9, start=None), "process_start_time_seconds is gone"),
+    ],
+    ids=["grows", "new", "start new", "rank down behind another", "rank gone", "another process", "start gone"],
+)
+def test_a_rank_that_began_anew_does_not_hide_behind_others(
+    before: dict[str, float], after: dict[str, float], words: str
+) -> None:
+    assert metrics.restarted(before, after) == words
+
+
+def test_nothing_is_measured_with_the_counters_of_a_server_that_began_anew() -> None:
+    before, after = ({"prefill": PREFILL, "decode": COUNTED} for _ in range(2))
+    found = measure(CASE, [], before, after, ROLES, {}, restarted={"decode": "drafts is gone"})
+    lost = Unmeasured("counters began anew: of decode, drafts is gone")
+    assert (found.restarted, found.acceptance, found.kv, found.finished) == (
+        {"decode": "drafts is gone"}, lost, lost, lost,
     )  # fmt: skip
-    assert found.restarted == ("decode",)
+
+
+@pytest.mark.parametrize("reason", ["abort", "error", "load", "content_filter", ""])
+def test_an_answer_that_the_engine_gave_up_is_a_failed_request(reason: str) -> None:
+    right = [sample(finish_reason="stop"), sample(finish_reason="length")]
+    found = count(CASE.evaluation, [*right, sample(finish_reason=reason), sample(finish_reason=reason)])
+    assert (found.answered, found.failed, found.scored, found.correct) == (2, 2, 2, 2)
+    assert agree([sample(finish_reason=reason)], [sample()]).compared == 0
+
+
+def test_a_sample_that_was_recorded_without_a_finish_reason_can_be_read_and_is_no_answer() -> None:
+    old = {key: value for key, value in asdict(sample()).items() if key != "finish_reason"}
+    read = TypeAdapter(Sample).validate_python(old)
+    assert read.finish_reason == ""
+    assert count(CASE.evaluation, [read]).failed == 1
+
+
+BODY = {
+    "choices": [{"text": " four", "finish_reason": "length"}],
+    "usage": {"prompt_tokens": 3, "completion_tokens": 2},
+}
+
+
+def test_a_completion_is_read() -> None:
+    assert read_completion(BODY) == Completion(" four", "length", 3, 2)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        None, [], {}, {"choices": []},
+        BODY | {"choices": [{"text": None, "finish_reason": "stop"}]},
+        BODY | {"choices": [{"finish_reason": "stop"}]},
+        BODY | {"choices": [{"text": "four"}]},
+        BODY | {"choices": [{"text": "four", "finish_reason": None}]},
+        BODY | {"choices": [{"text": 4, "finish_reason": "stop"}]},
+        BODY | {"usage": None},
+        BODY | {"usage": {"prompt_tokens": None, "completion_tokens": 1}},
+    ],
+)  # fmt: skip
+def test_what_is_no_completion_is_no_text(body: Any) -> None:
+    with pytest.raises(ValueError, match="status 200 without a completion"):
+        read_completion(body)
 
 
 def test_texts_of_two_runs_are_compared_item_by_item() -> None:

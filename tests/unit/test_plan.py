@@ -260,7 +260,7 @@ BROKEN: list[tuple[str, dict[str, Any], str]] = [
     (
         SINGLE,
         {"checks/acceptance_length/expected": 3.5},
-        "checks.acceptance_length: expected 3.5 on cpu, but 1 + the sum over positions is 4.00273",
+        "checks.acceptance_length: expected 3.5, but 1 + the sum over positions is 4.00273 on cpu",
     ),
     (
         SINGLE,
@@ -271,6 +271,60 @@ BROKEN: list[tuple[str, dict[str, Any], str]] = [
         "checks.acceptance_length: passes at 1.05",
     ),
     (SINGLE, {"checks/accuracy/absolute_tolerance": 0.8}, "checks.accuracy: passes with no right answer at all"),
+    *(
+        (SINGLE, {f"checks/accuracy/{key}": value for key, value in changes.items()}, f"checks.accuracy: {words}")
+        for changes, words in (
+            ({"expected": 0.0, "absolute_tolerance": 0.0}, "passes with no right answer at all"),
+            ({"expected": 0.05, "absolute_tolerance": 0.05}, "passes with no right answer at all"),
+            ({"expected": 0.3, "absolute_tolerance": 0.1 * 3}, "passes with no right answer at all"),
+            ({"expected": 0.0, "absolute_tolerance": 0.0, "direction": "at-least"}, "passes with no right answer"),
+            ({"expected": 0.19, "absolute_tolerance": 0.18}, "its tolerance of 0.18 takes more than half of what is"),
+        )
+    ),
+    (SINGLE, {"checks/parity/absolute_tolerance": 1.0}, "checks.parity: passes with no equal text at all"),
+    (
+        SINGLE,
+        {
+            "checks/acceptance_length/relative_tolerance": None,
+            "checks/acceptance_length/absolute_tolerance": 2.5,
+        },
+        "checks.acceptance_length: its tolerance of 2.5 takes more than half of what is expected",
+    ),
+    (
+        SINGLE,
+        {
+            "checks/acceptance_per_position/relative_tolerance": None,
+            "checks/acceptance_per_position/absolute_tolerance": 0.4,
+        },
+        "checks.acceptance_per_position: position 4 passes with no draft accepted at all",
+    ),
+    (
+        SINGLE,
+        {"checks/draft_counts/accepted": 0},
+        "checks.draft_counts: passes with no draft accepted at all",
+    ),
+    (SINGLE, {"checks/acceptance_length/n": 3}, "checks.acceptance_length: n: 3 drafts, fewer than the 100 answers"),
+    (
+        SINGLE,
+        {"checks/acceptance_length/n": 12801, "checks/acceptance_per_position/n": 12801},
+        "checks.acceptance_per_position: n: 12801 drafts, more than the 12800 tokens that are asked for",
+    ),
+    (SINGLE, {"checks/acceptance_length/n": 1100}, "n: 1099 drafts, in checks.acceptance_length 1100"),
+    (
+        SINGLE,
+        {"checks/acceptance_length/n": 1100, "checks/acceptance_per_position/n": 1100},
+        "checks.acceptance_length: n: is 1100, the case makes 1099 drafts",
+    ),
+    (
+        DISAGG,
+        {"controls/prefill_alone/expected": 0.5, "controls/prefill_alone/absolute_tolerance": 0.2},
+        "controls.prefill_alone: passes with the accuracy of the main run, 0.625: it shows nothing",
+    ),
+    (
+        DISAGG,
+        {"controls/prefill_alone/direction": "at-least"},
+        "controls.prefill_alone: passes with the accuracy of the main run, 0.625: it shows nothing",
+    ),
     (
         DISAGG,
         {"roles/prefill/env": {"UCX_SWITCH": "1"}, "roles/decode/env": {"UCX_SWITCH": "True"}},

@@ -197,8 +197,10 @@ def test_a_missing_counter_is_not_measured(name: str) -> None:
 
 def test_transfers_are_counted_by_the_sender_and_failures_by_both() -> None:
     prefill = {"transfers": 24.0, "transfer_bytes": 5000.0, "failed_bootstraps": 1.0, "finished_requests": 24.0}
-    assert taken(prefill, DECODE | {"failed_transfers": 2.0}).kv == KvTransfers(24, 5000, 3)
-    assert taken({}, DECODE).kv == KvTransfers(0, 0, 0)
+    assert taken(prefill, DECODE | {"failed_transfers": 2.0}).kv == KvTransfers(
+        24, 5000, {"prefill: failed_bootstraps": 1, "decode: failed_transfers": 2}
+    )
+    assert taken({}, DECODE).kv == KvTransfers(0, 0, {})
 
 
 def test_an_acceptance_length_without_positions() -> None:
@@ -217,11 +219,15 @@ def test_an_acceptance_length_without_positions() -> None:
 @pytest.mark.parametrize(
     ("found", "outcome", "words"),
     [
-        (KvTransfers(24, 5000, 0), Outcome.PASS, ""),
-        (KvTransfers(23, 5000, 0), Outcome.FAIL, "23 transfers for 24 requests"),
-        (KvTransfers(24, 4999, 0), Outcome.FAIL, "4999 bytes moved, 5000 expected"),
-        (KvTransfers(24, 5000, 1), Outcome.FAIL, "1 transfers, notifications or leases failed"),
-        (KvTransfers(0, 0, 0), Outcome.FAIL, "0 transfers for 24 requests"),
+        (KvTransfers(24, 5000, {}), Outcome.PASS, ""),
+        (KvTransfers(23, 5000, {}), Outcome.FAIL, "23 transfers for 24 requests"),
+        (KvTransfers(24, 4999, {}), Outcome.FAIL, "4999 bytes moved, 5000 expected"),
+        (
+            KvTransfers(24, 5000, {"decode: failed_transfers": 1}),
+            Outcome.FAIL,
+            "decode: failed_transfers is 1",
+        ),
+        (KvTransfers(0, 0, {}), Outcome.FAIL, "0 transfers for 24 requests"),
     ],
 )
 def test_transfers_without_sources(found: KvTransfers, outcome: Outcome, words: str) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 
 from pydantic import Field
 
-from harness.ground.domain import CheckResult
-from harness.ground.measurement import Measurement
+from harness.ground.domain import CheckResult, Outcome
+from harness.ground.measurement import NO_ANSWERS, Agreement, Measurement, Unmeasured
 from harness.policy.checks import acceptance, validity
 from harness.policy.checks import accuracy as accuracy_check
 from harness.policy.checks import cuda_graphs as cuda_graphs_check
@@ -48,6 +48,28 @@ class Checks(Strict):
     server_config: server_config_check.Config | None = Field(
         None, description="Values of the configuration that the servers say is in force."
     )
+
+
+def unjudged(
+    checks: Checks,
+    controls: Mapping[str, accuracy_check.Config],
+    comparisons: Mapping[str, parity_check.ComparisonConfig],
+    reason: str,
+) -> list[CheckResult]:
+    """The same results, in the same order, of a run on whose remains nothing is judged: all skipped, with why.
+
+    A report without them would look as if nobody had asked.
+    """
+    missing = Unmeasured(reason)
+    empty = Measurement(
+        answers=dict.fromkeys(("main", *controls, *comparisons), NO_ANSWERS),
+        acceptance=missing,
+        kv=missing,
+        finished=missing,
+        agreement=dict.fromkeys(comparisons, Agreement(0, 0)),
+    )
+    results = judge_all(checks, controls, comparisons, empty)
+    return [CheckResult(each.name, Outcome.SKIPPED, message=f"not judged: {reason}") for each in results]
 
 
 def judge_all(

@@ -28,13 +28,17 @@ def judge(config: Config, measured: Measurement, run: str = "main") -> list[Chec
     name = "accuracy" if run == "main" else f"control[{run}]"
     answers = measured.answers[run]
     bounded = config.max_invalid_share
-    if answers.scored != answers.planned:
+    if answers.scored != answers.planned or not answers.planned:
         reason = f"{answers.scored} of {answers.planned} items were scored"
         names = [name, f"{name}_invalid"] if bounded is not None else [name]
         return [compare.unmeasured(each, reason) for each in names]
     result = compare.baseline(name, answers.accuracy, answers.scored, config)
-    if answers.invalid:
-        result = replace(result, details=f"{answers.invalid} of {answers.scored} answers hold no answer to read")
+    told = [f"{answers.invalid} of {answers.scored} answers hold no answer to read"] if answers.invalid else []
+    if result.outcome is Outcome.FAIL:
+        told += [
+            f"{each.item}: {each.expected} expected, {each.read} read from {each.text!r}" for each in answers.missed
+        ]
+    result = replace(result, details="\n".join(told))
     return [result] if bounded is None else [result, _invalid(f"{name}_invalid", answers, bounded)]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from harness.ground.domain import CheckResult, Outcome
 from harness.policy.schema import Baseline, Direction, Tolerance
 
@@ -14,13 +16,20 @@ def show(value: float) -> str:
     return f"{value:.6g}"
 
 
+def bounds(expected: float, direction: Direction, tolerance: Tolerance) -> tuple[float, float]:
+    """The lowest and the highest value that pass."""
+    width = tolerance.width(expected) + _ROUNDING
+    return expected - width, math.inf if direction == "at-least" else expected + width
+
+
 def against(
     name: str, value: float, n: int, *, expected: float, direction: Direction, tolerance: Tolerance
 ) -> CheckResult:
-    """Judge ``value``, observed ``n`` times, against ``expected``."""
-    width = tolerance.width(expected) + _ROUNDING
-    low, high = expected - width, expected + width
-    holds = value >= low if direction == "at-least" else low <= value <= high
+    """Judge ``value``, observed ``n`` times, against ``expected``. What was never observed cannot be judged."""
+    if n < 1:
+        return unmeasured(name, f"nothing to judge: {n} observations")
+    low, high = bounds(expected, direction, tolerance)
+    holds = low <= value <= high
     if direction == "at-least":
         bound = f">= {show(low)}"
     elif tolerance.width(expected) == 0:

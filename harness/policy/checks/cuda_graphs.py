@@ -19,6 +19,8 @@ def judge(config: Config, measured: Measurement) -> list[CheckResult]:  # noqa: 
     name, found = "cuda_graphs", measured.graphs
     if found is None:
         return [compare.unmeasured(name, "nobody looked into the logs")]
+    if not found:
+        return [compare.unmeasured(name, "nothing to judge: no engine server has a log")]
     without = [server for server, captured in found.items() if not captured]
     return [
         CheckResult(

@@ -64,6 +64,8 @@ def judge(config: Config, measured: Measurement) -> list[CheckResult]:
     main, ledger = measured.answers["main"], measured.kv
     if ledger is None or isinstance(ledger, Unmeasured):
         return [compare.unmeasured(name, ledger.reason if ledger else "the case has no KV connector")]
+    if not main.answered:
+        return [compare.unmeasured(name, "nothing to judge: no request was answered")]
     expected, found = f"{main.answered} transfers", [f"{ledger.transfers} transfers", f"{ledger.bytes} B"]
     wrong, bound = list[str](), ""
     if isinstance(ledger, KvLedger):
@@ -73,8 +75,7 @@ def judge(config: Config, measured: Measurement) -> list[CheckResult]:
         expected = f"{config.exact['external']}/{asked} tokens" if config.exact else f"{asked} tokens"
     if ledger.transfers < main.answered:
         wrong.append(f"{ledger.transfers} transfers for {main.answered} requests")
-    if ledger.failures:
-        wrong.append(f"{ledger.failures} transfers, notifications or leases failed")
+    wrong += [f"{what} is {number}" for what, number in ledger.failures.items()]
     if config.bytes is not None and ledger.bytes != config.bytes:
         wrong.append(f"{ledger.bytes} bytes moved, {config.bytes} expected")
     elif ledger.bytes <= 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from harness.ground.domain import CheckResult, Outcome
@@ -21,22 +22,27 @@ class ComparisonConfig(Baseline):
 def judge(config: Config, measured: Measurement) -> list[CheckResult]:
     """One result, ``parity``."""
     answers = measured.answers["main"]
-    if answers.compared != answers.planned:
+    if answers.compared != answers.planned or not answers.planned:
         return [compare.unmeasured("parity", f"{answers.compared} of {answers.planned} texts could be compared")]
-    return [compare.baseline("parity", answers.equal / answers.compared, answers.compared, config)]
+    result = compare.baseline("parity", answers.equal / answers.compared, answers.compared, config)
+    return [_with(result, answers.differing, "known beforehand")]
 
 
 def judge_comparison(name: str, config: ComparisonConfig, measured: Measurement) -> CheckResult:
     """``parity[NAME]``: the texts of a comparison against those of the main run, all of which must be there."""
     title, found, planned = f"parity[{name}]", measured.agreement[name], measured.answers["main"].planned
-    if found.compared != planned:
+    if found.compared != planned or not planned:
         return compare.unmeasured(title, f"{found.compared} of {planned} items were answered in both runs")
     result = compare.baseline(title, found.equal / found.compared, found.compared, config)
+    return _with(result, found.differing, "comparison")
+
+
+def _with(result: CheckResult, differing: Sequence[Difference], other: str) -> CheckResult:
+    """Unless it passed, with the first items that differ, and where."""
     if result.outcome is Outcome.PASS:
         return result
-    return replace(result, details="\n".join(map(_told, found.differing)))
-
-
-def _told(difference: Difference) -> str:
-    where = f"{difference.item}: equal for {difference.at} characters"
-    return f"{where}, then main {difference.main!r}, comparison {difference.other!r}"
+    told = [
+        f"{each.item}: equal for {each.at} characters, then main {each.main!r}, {other} {each.other!r}"
+        for each in differing
+    ]
+    return replace(result, details="\n".join(told))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from harness.ground.domain import CheckResult, Outcome
-from harness.ground.measurement import Measurement, Unmeasured
+from harness.ground.measurement import Answers, Measurement, Unmeasured
+from harness.policy.checks import compare
 
 
 def judge(measured: Measurement) -> list[CheckResult]:
@@ -14,6 +15,8 @@ def judge(measured: Measurement) -> list[CheckResult]:
     """
     broken, false = [], []
     main = measured.answers["main"]
+    if not main.planned:
+        return [compare.unmeasured("validity", "nothing to judge: no item was planned")]
     for run, answers in measured.answers.items():
         prefix = "" if run == "main" else f"{run}: "
         if answers.failed:
@@ -29,8 +32,8 @@ def judge(measured: Measurement) -> list[CheckResult]:
                 "sent (a second BOS?)"
             )
     broken += _miscounted(measured)
-    if measured.restarted:
-        broken.append(f"counters of {', '.join(measured.restarted)} went down: restarted during the evaluation")
+    broken += [f"{name} began anew during the evaluation: {seen}" for name, seen in measured.restarted.items()]
+    broken += [f"{name} gave up {number} requests (aborted, or an error)" for name, number in measured.given_up.items()]
     speculation = measured.acceptance
     if speculation and not isinstance(speculation, Unmeasured) and speculation.drafts == 0:
         false.append("speculation is configured and the engine drafted nothing")
@@ -39,7 +42,7 @@ def judge(measured: Measurement) -> list[CheckResult]:
         CheckResult(
             name="validity",
             outcome=outcome,
-            measured=f"{main.answered} answered",
+            measured=_observed(main),
             expected=f"{main.planned} answered",
             bound="all, with tokens",
             n=main.planned,
@@ -48,14 +51,27 @@ def judge(measured: Measurement) -> list[CheckResult]:
     ]
 
 
+def _observed(main: Answers) -> str:
+    """What was answered, and what was wrong with it, in numbers."""
+    found = {
+        "answered": main.answered,
+        "failed": main.failed,
+        "without a token": main.empty,
+        "with another prompt": main.unexpected_prompt_tokens,
+    }
+    return ", ".join(f"{number} {what}" for what, number in found.items() if number or what == "answered")
+
+
 def _miscounted(measured: Measurement) -> list[str]:
     """Requests that were sent and those that the engine says it finished, where they differ."""
     answered, primed, wrong = measured.answers["main"].answered, measured.primed, []
     if primed.answered != primed.planned:
         wrong.append(f"{primed.answered} of {primed.planned} priming requests answered")
+    if measured.restarted:
+        return wrong  # that says it
     if isinstance(measured.finished, Unmeasured):
         wrong.append(measured.finished.reason)
-    elif measured.finished != answered + primed.answered and not measured.restarted:
+    elif measured.finished != answered + primed.answered:
         ahead = f" and {primed.answered} priming requests" if primed.answered else ""
         wrong.append(f"the engine counted {measured.finished} finished requests for {answered} answers{ahead}")
     return wrong

@@ -26,6 +26,7 @@ METRICS = (
     Metric("verifications", "sglang:spec_verify_calls_total"),
     Metric("generated_tokens", "sglang:generation_tokens_total"),
     Metric("finished_requests", "sglang:num_requests_total"),
+    Metric("aborted_requests", "sglang:num_aborted_requests_total"),
     Metric("transfers", "sglang:kv_transfer_total_mb_count"),
     Metric("transfer_bytes", "sglang:kv_transfer_total_mb_sum", scale=1024 * 1024),
     Metric("failed_transfers", "sglang:num_transfer_failed_reqs_total"),

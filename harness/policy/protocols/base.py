@@ -23,10 +23,12 @@ class EvaluationBase(Strict, ABC):
 
     Attributes:
         DATASETS: The data files that it asks from.
+        GUESSED: Share of right answers that guessing scores: 0 where the question is open.
         ANSWERS: Table of the known-answer checkpoints whose texts it knows beforehand; None for other protocols.
     """
 
     DATASETS: ClassVar[tuple[Dataset, ...]] = ()
+    GUESSED: ClassVar[float] = 0.0
     ANSWERS: ClassVar[Table | None] = None
 
     items: int = Field(ge=1, le=100_000, description="How many items are asked; a baseline's n must agree.")

@@ -13,7 +13,7 @@ from harness.mechanism import files, http, load
 from harness.mechanism.exchange import NoAnswer
 from harness.policy import metrics
 from harness.policy.protocols.base import Destination
-from harness.policy.requests import completion, priming
+from harness.policy.requests import Completion, completion, not_an_answer, priming, read_completion
 from harness.run import hung, questions
 from harness.run.context import Context
 from harness.run.destinations import destination
@@ -125,23 +125,22 @@ def _send(asking: _Asking, items: dict[str, Item], run: str, send_to: Destinatio
 
 
 def _sample(run: str, item: Item, reply: load.Reply) -> Sample:
-    text, finish_reason, prompt_tokens, completion_tokens, error = "", "", 0, 0, reply.error
+    said, error = Completion("", "", 0, 0), reply.error
     if not error:
         try:
-            choice, usage = reply.body["choices"][0], reply.body["usage"]
-            text, finish_reason = str(choice["text"]), str(choice["finish_reason"])
-            prompt_tokens, completion_tokens = int(usage["prompt_tokens"]), int(usage["completion_tokens"] or 0)
-        except (LookupError, TypeError, ValueError):
-            error = f"status 200 without a completion: {str(reply.body)[:200]}"
+            said = read_completion(reply.body)
+            error = not_an_answer(said.finish_reason)
+        except ValueError as wrong:
+            error = str(wrong)
     return Sample(
         run=run,
         item=item.id,
         status=reply.status,
         error=error,
-        text=text,
-        finish_reason=finish_reason,
-        prompt_tokens=prompt_tokens,
-        completion_tokens=completion_tokens,
+        text=said.text,
+        finish_reason=said.finish_reason,
+        prompt_tokens=said.prompt_tokens,
+        completion_tokens=said.completion_tokens,
         started=round(reply.started, 4),
         seconds=round(reply.seconds, 4),
         expected=item.expected,

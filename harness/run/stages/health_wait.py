@@ -10,7 +10,7 @@ from harness.ground.errors import CannotJudge
 from harness.mechanism import http, processes, wait
 from harness.mechanism.exchange import NoAnswer
 from harness.policy.diagnosis import last_words, root_cause, tail
-from harness.policy.requests import completion
+from harness.policy.requests import completion, not_an_answer, read_completion
 from harness.run import hung, questions
 from harness.run.context import Context
 from harness.run.destinations import destination
@@ -59,15 +59,16 @@ class _Readiness:
             status, reply = http.post(f"{url}/v1/completions", body, limit)
         except NoAnswer as error:
             return f"first token: {error} (attempt {self.attempts})"
-        self.first_token = _text(reply) if status == 200 else ""
+        self.first_token = _answer(reply) if status == 200 else ""
         return "" if self.first_token else f"first token: status {status} (attempt {self.attempts})"
 
 
-def _text(reply: Any) -> str:
+def _answer(reply: Any) -> str:
     try:
-        return str(reply["choices"][0]["text"])
-    except (LookupError, TypeError):
+        said = read_completion(reply)
+    except ValueError:
         return ""
+    return "" if not_an_answer(said.finish_reason) else said.text
 
 
 def run(context: Context) -> None:

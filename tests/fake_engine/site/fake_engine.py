@@ -51,6 +51,9 @@ class Script:
         odd_from: First request of that path that is answered so.
         fail_at_request: Answer this request with 500.
         empty_from_request: 200 without a token, from this request on.
+        abort_at: Give up these requests: what there is by then is the answer, and the finish reason is abort.
+        no_text_at_request: Answer this request with null for the text.
+        expired: Requests whose KV cache expired while it waited to be fetched, counted with the second request.
         wrong_bos: Count one prompt token too many, as with a second BOS.
         reset_at_request: Forget all counters at this request.
         drop_metric: Do not export series whose name contains this.
@@ -78,6 +81,9 @@ class Script:
     odd_from: int = 1
     fail_at_request: int = 0
     empty_from_request: int = 0
+    abort_at: list[int] = field(default_factory=list)
+    no_text_at_request: int = 0
+    expired: int = 0
     wrong_bos: bool = False
     reset_at_request: int = 0
     drop_metric: str = ""
@@ -207,7 +213,7 @@ class Engine:
             time.sleep(3600)
         self.work(self.script.steps)
         time.sleep(self.script.latency)
-        return None if number == self.script.fail_at_request else self.answer(body)
+        return None if number == self.script.fail_at_request else self.answer(body, number)
 
     def work(self, seconds: float) -> None:
         """Take long, and count tokens all the while."""
@@ -217,7 +223,7 @@ class Engine:
             with self.lock:
                 self.counters['vllm:generation_tokens_total{engine="0"}'] += 1
 
-    def answer(self, body: dict[str, Any]) -> dict[str, Any]:
+    def answer(self, body: dict[str, Any], number: int) -> dict[str, Any]:
         prompt = v.encode(body["prompt"])
         received = bool((body.get("kv_transfer_params") or {}).get("do_remote_prefill"))
         arrived = self.connected and received and not self.script.no_transfer
@@ -230,16 +236,21 @@ class Engine:
             tokens = [TABLE.successor[v.byte(":")]] * len(tokens)
         if 0 < self.script.empty_from_request <= self.requests:
             tokens = []
+        reason = "abort" if number in self.script.abort_at else "stop"
+        tokens = tokens if reason == "stop" else []
         with self.lock:
             if not self.script.no_drafts:
                 self.count_drafts(counts)
             self.count_prompt(len(prompt), arrived=arrived)
-            self.count_finished(len(tokens))
+            self.count_finished(len(tokens), reason)
+            if self.connected and number == 2:
+                self.counters['vllm:nixl_num_kv_expired_reqs_total{engine="0"}'] += self.script.expired
+        text = None if number == self.script.no_text_at_request else v.decode(tokens)
         params = None
         if (body.get("kv_transfer_params") or {}).get("do_remote_decode"):
             params = {"do_remote_prefill": True, "do_remote_decode": False, "remote_engine_id": "fake"}
         return {
-            "choices": [{"index": 0, "text": v.decode(tokens), "finish_reason": "stop"}],
+            "choices": [{"index": 0, "text": text, "finish_reason": reason}],
             "usage": {"prompt_tokens": len(prompt) + self.script.wrong_bos, "completion_tokens": len(tokens)},
             "kv_transfer_params": params,
         }
@@ -259,8 +270,8 @@ class Engine:
             self.counters['vllm:nixl_xfer_time_seconds_count{engine="0"}'] += 1
             self.counters['vllm:nixl_bytes_transferred_sum{engine="0"}'] += -(-tokens // BLOCK) * BLOCK * KV_BYTES
 
-    def count_finished(self, _tokens: int) -> None:
-        self.counters['vllm:request_success_total{engine="0",finished_reason="stop"}'] += 1
+    def count_finished(self, _tokens: int, reason: str) -> None:
+        self.counters[f'vllm:request_success_total{{engine="0",finished_reason="{reason}"}}'] += 1
 
     def fixed(self) -> dict[str, int]:
         """Series that are there before anything was counted."""

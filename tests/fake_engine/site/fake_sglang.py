@@ -20,7 +20,10 @@ class SGLang(Engine):
     def count_prompt(self, tokens: int, *, arrived: bool) -> None:
         pass
 
-    def count_finished(self, tokens: int) -> None:
+    def count_finished(self, tokens: int, reason: str) -> None:
+        if reason == "abort":
+            self.counters[f"{PREFIX}num_aborted_requests_total{LABELS}"] += 1
+            return
         self.counters[f"{PREFIX}generation_tokens_total{LABELS}"] += tokens
         self.counters[f"{PREFIX}num_requests_total{LABELS}"] += 1
 

@@ -1,0 +1,159 @@
+"""Is the record of a run whole? What is damaged or was never written cannot be judged, and is never a pass."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Literal
+
+from pydantic import ValidationError
+
+from harness.ground.domain import Item, Outcome, Sample, Stage, StageRecord
+from harness.policy import metrics, protocols
+from harness.policy.cases.model import Case
+from harness.policy.engines import ENGINES
+from harness.policy.engines.base import numbered
+from harness.run.rundir import Event, Occupancy, Prepared, Ready, RunDir, RunningServer, Servers
+
+_NEEDED = (Stage.PREPARE, Stage.SERVE, Stage.HEALTH_WAIT, Stage.EVAL)
+
+
+def gaps(rundir: RunDir) -> list[str]:
+    """What is missing or damaged of a run whose stages all say that they passed, one line each, with its file.
+
+    Of a run that broke something is always missing: there only the record of its stages must be readable.
+    """
+    found = list(_of_events(rundir))
+    records = {record.stage: record for record in rundir.stages()}
+    if any(record.outcome is Outcome.ERROR for record in records.values()):
+        return found
+    prepared = rundir.prepared()
+    found += _of_stages(prepared, records)
+    if Stage.EVAL in records:
+        servers = rundir.read("servers", Servers) or Servers(servers=[])
+        found += _of_servers(rundir, prepared.case, servers.servers)
+        found += _of_readings(rundir, prepared.case, servers.servers)
+        samples = rundir.samples()
+        found += ["samples.jsonl: missing"] if samples is None else _of_samples(prepared.case, samples)
+        found += _of_stopping(rundir, prepared, servers, stopped=Stage.STOP in records)
+    return found
+
+
+def _of_events(rundir: RunDir) -> Iterator[str]:
+    """Only the last line may be cut off: a full disk or a kill does that, and nothing was written after it."""
+    name = rundir.events_file.name
+    if not rundir.events_file.is_file():
+        yield f"{name}: missing"
+        return
+    *lines, _ = rundir.events_file.read_bytes().split(b"\n")
+    if not lines:
+        yield f"{name}: empty"
+    for number, line in enumerate(lines, 1):
+        try:
+            event = Event.model_validate_json(line)
+        except ValidationError:
+            yield f"{name}: line {number} is no event"
+            return
+        if event.kind == "end" and event.outcome not in (Outcome.PASS, Outcome.ERROR):
+            yield f"{name}: line {number}: {event.stage} ends without an outcome"
+            return
+
+
+def _of_stages(prepared: Prepared, records: dict[Stage, StageRecord]) -> Iterator[str]:
+    """Stages that are not on record. Of a run that was handed to its run directory, stopping may be yet to come."""
+    missing = [stage for stage in _NEEDED if stage not in records]
+    if missing:
+        advice = f"; run `harness {missing[0]}` first" if missing[0] in (Stage.HEALTH_WAIT, Stage.EVAL) else ""
+        yield f"events.jsonl: no end of {', '.join(missing)}{advice}"
+    if prepared.owner is not None and Stage.STOP not in records:
+        yield "events.jsonl: no end of stop: nobody says that what was started is gone"
+
+
+def _of_servers(rundir: RunDir, case: Case, servers: list[RunningServer]) -> Iterator[str]:
+    """Servers that the case has and the record has not, and what did not answer before the evaluation."""
+    engines = [name for role, count in case.topology.roles.items() for name in numbered(role, count)]
+    expected = [*engines, *(["router"] if case.topology.kind == "disagg" else [])]
+    found = [running.server.name for running in servers]
+    if sorted(found) != sorted(expected):
+        yield f"servers.json: has {', '.join(found) or 'no server'}, the case has {', '.join(expected)}"
+    silent = [each.server.name for each in servers if each.server.has_metrics != (each.server.name in engines)]
+    if silent:
+        yield f"servers.json: {', '.join(silent)}: has_metrics is not what the case has"
+    ready = rundir.read("ready", Ready)
+    if ready is None:
+        yield "ready.json: missing"
+        return
+    asked = {f"{running.server.name}: {probe.what}" for running in servers for probe in running.server.probes}
+    if unanswered := sorted(asked - ready.answered.keys()):
+        yield f"ready.json: nothing of {', '.join(unanswered)}"
+    if not ready.first_token:
+        yield "ready.json: first_token: no token came back"
+
+
+def _of_readings(rundir: RunDir, case: Case, servers: list[RunningServer]) -> Iterator[str]:
+    """Counters before and after, and what else the case's checks read of every engine server."""
+    engine, checks = ENGINES[case.engine.name], case.checks
+    times: tuple[Literal["before", "after"], ...] = ("before", "after")
+    for name in [running.server.name for running in servers if running.server.has_metrics]:
+        for path in [rundir.metrics_file(when, name) for when in times]:
+            where = path.relative_to(rundir.path)
+            if not path.is_file():
+                yield f"{where}: missing"
+                continue
+            try:
+                empty = not metrics.series(path.read_text(), engine.metrics)
+            except ValueError:
+                yield f"{where}: is no metrics text"
+            else:
+                if empty and "after" in path.name:
+                    yield f"{where}: has none of the engine's counters"
+        if checks.server_config and not rundir.info_file(name).is_file():
+            yield f"{rundir.info_file(name).relative_to(rundir.path)}: missing"
+        if (checks.rearrangements or checks.cuda_graphs) and not rundir.log(name).is_file():
+            yield f"{rundir.log(name).relative_to(rundir.path)}: missing"
+
+
+def _of_samples(case: Case, samples: list[Sample]) -> Iterator[str]:
+    """Items that are there more than once, too few, too many, or of another evaluation."""
+    # Which rows of a data file are asked, only the file says; of all others everything is known here.
+    known = {} if protocols.datasets(case.evaluation) else {each.id: each for each in protocols.items(case.evaluation)}
+    planned = dict.fromkeys(("main", *case.controls, *case.comparisons), case.evaluation.items)
+    ahead = Counter(item.primed_run for item in known.values() if item.prime)
+    found = Counter((sample.run, sample.item) for sample in samples)
+    main = {item for run, item in found if run == "main"}
+    for (run, item), number in found.items():
+        if run not in planned and run not in ahead:
+            yield f"samples.jsonl: {item}: {run!r} is no run of the case"
+        elif item not in (known or main):
+            yield f"samples.jsonl: {item} of {run} was never asked"
+        elif number > 1:
+            yield f"samples.jsonl: {item} is there {number} times in {run}"
+    for run, number in (planned | ahead).items():
+        there = sum(one == run for one, _ in found)
+        if there != number:
+            yield f"samples.jsonl: {there} items of {run}, {number} planned"
+    wrong = [each for each in samples if each.run in planned and each.item in known and not _fits(each, known)]
+    if wrong:
+        yield f"samples.jsonl: {wrong[0].item} of {wrong[0].run}: the right answer is another one"
+
+
+def _fits(sample: Sample, known: Mapping[str, Item]) -> bool:
+    item = known[sample.item]
+    said = (sample.expected, sample.expected_text, sample.expected_prompt_tokens)
+    return said == (item.expected, item.expected_text, item.prompt_tokens)
+
+
+def _of_stopping(rundir: RunDir, prepared: Prepared, servers: Servers, *, stopped: bool) -> Iterator[str]:
+    """What says that everything is gone, once it was stopped."""
+    if stopped and servers.stopped is None:
+        yield "servers.json: stopped: missing, though stop ended"
+    if not stopped and servers.stopped is not None:
+        yield "events.jsonl: no end of stop, though servers.json has how it went"
+    if prepared.runtime is None:
+        yield "case.json: runtime: missing, though servers were started"
+    elif prepared.runtime.devices:
+        occupancy = rundir.read("devices", Occupancy)
+        if occupancy is None or {device.uuid for device in prepared.runtime.devices} - occupancy.before.keys():
+            yield "devices.json: does not say how the devices were before"
+        elif stopped and occupancy.after is None:
+            yield "devices.json: after: missing, though stop ended"
