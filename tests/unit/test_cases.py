@@ -13,6 +13,7 @@ import jsonschema
 import pytest
 import tomlkit
 
+from harness.ground.domain import Device
 from harness.ground.errors import NothingSelected, UsageError
 from harness.mechanism import devices
 from harness.policy.cases.expected import expected_values
@@ -220,14 +221,14 @@ def test_of_several_platforms_it_is_the_one_that_this_machine_is(
             edited(cases, SINGLE, {"platforms": platforms})
         return {each.platform for each in select(cases, wanted=[], suite=None, platform=None)}
 
-    shown: dict[str, list[str]] = {}
-    monkeypatch.setattr(devices, "visible", lambda platform: shown.get(platform, []))
+    shown: dict[str, devices.Seen] = {}
+    monkeypatch.setattr(devices, "look", lambda platform: shown.get(platform, devices.Seen()))
     assert chosen("all", ["cpu", "cuda", "rocm"]) == {"cpu"}
     with pytest.raises(UsageError, match="the cases run on cuda, rocm; choose one with --platform"):
         chosen("two", ["cuda", "rocm"])
-    shown["rocm"] = ["0"]
+    shown["rocm"] = devices.Seen((Device("0", "0000:03:00.0"),))
     assert chosen("all", []) == chosen("two", []) == {"rocm"}
-    shown["cuda"] = ["0"]
+    shown["cuda"] = devices.Seen((Device("0", "GPU-1"),))
     assert chosen("all", []) == {"cuda"}
 
 
