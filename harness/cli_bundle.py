@@ -11,6 +11,7 @@ import typer
 
 from harness.cli_cases import CASES, CasesOption, CheckpointsOption
 from harness.ground.errors import CannotJudge
+from harness.ground.texts import say
 
 BundleArgument = Annotated[
     Path, typer.Argument(metavar="BUNDLE", help="Folder of a bundle: plain files, or the parts of an archive.")
@@ -60,8 +61,8 @@ def make(
     except OSError as error:
         raise CannotJudge(f"{out}: the bundle could not be written", cause=str(error)) from error
     for name, reason in manifest.left_out.items():
-        print(f"left out: {name}: {reason}")
-    print(manifest.summary)
+        say(f"left out: {name}: {reason}")
+    say(manifest.summary)
 
 
 def verify(bundle: BundleArgument) -> None:
@@ -70,7 +71,7 @@ def verify(bundle: BundleArgument) -> None:
     from harness.mechanism.bundle import loader
 
     with signals.handled():
-        print(loader.verify(bundle, _say).summary)
+        say(loader.verify(bundle, _say).summary)
 
 
 def load(
@@ -100,4 +101,4 @@ def load(
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)
+    say(line)

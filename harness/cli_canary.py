@@ -10,6 +10,7 @@ import typer
 
 from harness.cli_cases import CASES, CasesOption, require_program
 from harness.ground.errors import EXIT_PASSED, CannotJudge
+from harness.ground.texts import say
 
 
 def register(app: typer.Typer) -> None:
@@ -22,8 +23,10 @@ def canary(
     engine: Annotated[str, typer.Option(help="Engine, where no case is given.")] = "vllm",
     platform: Annotated[str, typer.Option(help="cpu, cuda or rocm.")] = "cpu",
     engine_python: Annotated[
-        Path | None, typer.Option(help="Interpreter of the engine; that of an image of ours by default.")
+        Path | None,
+        typer.Option(help="Interpreter of the engine; by default that of the image this runs in, or the locked one."),
     ] = None,
+    environments: Annotated[Path, typer.Option(help="Folder of the locked engine environments.")] = Path(".nox"),
     cases: CasesOption = CASES,
 ) -> None:
     """Check engine, transports, caches, data and driver here, one line each; takes no device."""
@@ -33,7 +36,7 @@ def canary(
     if engine_python:
         require_program("--engine-python", engine_python)
     with signals.handled():
-        found = by_hand(case, cases, engine, platform, engine_python)
+        found = by_hand(case, cases, engine, platform, engine_python, environments)
     for each in found:
-        print(f"{'ok  ' if each.ok else 'FAIL'} {each.check}: {each.text}")
+        say(f"{'ok  ' if each.ok else 'FAIL'} {each.check}: {each.text}")
     sys.exit(EXIT_PASSED if all(each.ok for each in found) else CannotJudge.exit_code)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.ground.errors import EXIT_FAILED, EXIT_PASSED, CannotJudge, NothingSelected, UsageError
+from harness.ground.texts import say
 
 if TYPE_CHECKING:
     from harness.policy.rules import Checkout
@@ -85,7 +86,7 @@ def plan(
         planned = planning.touched(planned, _lines(changed_files))
     if shard is not None:
         planned = planning.shard(planned, *_shard(shard))
-    print(render(planned, form.value))
+    say(render(planned, form.value))
     if all(each.skip for each in planned) and form is not FormatChoice.TABLE:
         raise NothingSelected("nothing of this runs here; harness plan --format table says why")
 
@@ -101,7 +102,7 @@ def show(
     from harness.run.select import matching
 
     found = matching(cases, wanted=[case], suite=None, platform=platform, checkpoints=checkpoints)
-    print("\n".join(shown(each) for each in found), end="")
+    say("\n".join(shown(each) for each in found), end="")
 
 
 def check(
@@ -128,8 +129,8 @@ def check(
     pinned = pins.load() if pins.FILE.is_file() else None
     found = problems(planned, texts, checkout, pinned, tree(cases), utc_now().date())
     for problem in found:
-        print(problem)
-    print(f"{len(planned)} points of {len({each.case_file.id for each in planned})} cases, {len(found)} problems")
+        say(problem)
+    say(f"{len(planned)} points of {len({each.case_file.id for each in planned})} cases, {len(found)} problems")
     sys.exit(EXIT_FAILED if found else EXIT_PASSED)
 
 
@@ -159,11 +160,11 @@ def generate(
 
     stale = outdated(cases, write=not check)
     for line in unchecked(cases):
-        print(f"left alone: {line}")
+        say(f"left alone: {line}")
     for path in stale:
-        print(f"{'not current' if check else 'written'}: {path}")
+        say(f"{'not current' if check else 'written'}: {path}")
     if stale and check:
-        print("run: nox -s generate")
+        say("run: nox -s generate")
     sys.exit(EXIT_FAILED if stale and check else EXIT_PASSED)
 
 
@@ -173,9 +174,9 @@ def pin(cases: CasesOption = CASES) -> None:
 
     found = list(pin_all(cases))
     for each in found:
-        print(f"{each.repo}: {each.commit or each.problem}")
+        say(f"{each.repo}: {each.commit or each.problem}")
     if not found:
-        print("every model is pinned")
+        say("every model is pinned")
     sys.exit(EXIT_PASSED if all(each.commit for each in found) else CannotJudge.exit_code)
 
 
@@ -185,9 +186,9 @@ def checkpoints_make(folder: Annotated[Path, typer.Argument(metavar="DIR", help=
 
     digests, left_out = make(folder)
     for name, digest in digests.items():
-        print(f"{digest}  {folder / name}")
+        say(f"{digest}  {folder / name}")
     for name, reason in left_out.items():
-        print(f"left out: {name}: {reason}", file=sys.stderr)
+        say(f"left out: {name}: {reason}", file=sys.stderr)
 
 
 def checkpoints_list() -> None:
@@ -195,7 +196,7 @@ def checkpoints_list() -> None:
     from harness.policy.known_answer.checkpoints import CHECKPOINTS
 
     for name, checkpoint in CHECKPOINTS.items():
-        print(f"{name:<20} {checkpoint.purpose}")
+        say(f"{name:<20} {checkpoint.purpose}")
 
 
 def _lines(path: Path) -> list[str]:

@@ -12,6 +12,7 @@ from harness.cli_cases import CASES, CasesOption, CheckpointsOption
 from harness.cli_images import BaseImageOption, EngineFromOption, options_of_build
 from harness.cli_pins import AllowUnpinnedOption, RegistryOption
 from harness.ground.errors import CannotJudge, UsageError
+from harness.ground.texts import say
 
 
 class Format(StrEnum):
@@ -81,7 +82,7 @@ def doctor(
     arguments += ["--assume-free"] if assume_free else []
     verdicts = judge(planned, facts, runtime.value, arguments)
     if form is Format.JSON:
-        print(doctor_report.document(facts, verdicts))
+        say(doctor_report.document(facts, verdicts))
     else:
         doctor_report.show(facts, verdicts, rich.console.Console(highlight=False))
     if not any(each.runs for each in verdicts):

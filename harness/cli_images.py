@@ -11,6 +11,7 @@ import typer
 
 from harness.cli_pins import AllowUnpinnedOption, RegistryOption
 from harness.ground.errors import EXIT_FAILED, EXIT_PASSED, UsageError
+from harness.ground.texts import say
 
 if TYPE_CHECKING:
     from harness.run.build_context import From
@@ -99,8 +100,8 @@ def build(
     with signals.handled():
         name, identity = image.ensure(engine, platform, options, Ticker().tick)
     if left_out := data.missing(DATASETS):
-        print(f"left out, not at hand ({data.DATA_FOLDER} names a folder that holds them): {', '.join(left_out)}")
-    print(f"{name} {identity}")
+        say(f"left out, not at hand ({data.DATA_FOLDER} names a folder that holds them): {', '.join(left_out)}")
+    say(f"{name} {identity}")
 
 
 def rebuild_check(
@@ -125,10 +126,10 @@ def rebuild_check(
     with signals.handled():
         found = rebuild.check(engine, platform, options, Ticker().tick)
     for line in found[:_MOST_LINES]:
-        print(line)
+        say(line)
     if len(found) > _MOST_LINES:
-        print(f"and {len(found) - _MOST_LINES} more")
-    print(f"{len(found)} differences" if found else "identical: every layer and the configuration")
+        say(f"and {len(found) - _MOST_LINES} more")
+    say(f"{len(found)} differences" if found else "identical: every layer and the configuration")
     sys.exit(EXIT_FAILED if found else EXIT_PASSED)
 
 
@@ -149,7 +150,7 @@ def lock_packages(
             raise UsageError(f"--archive {given}: must be like ubuntu=URL or debian=URL")
         archives[name] = url
     for path in packages.lock(source.root() / "docker" / "requirements", archives):
-        print(f"written: {path}")
+        say(f"written: {path}")
     for release in debian.RELEASES:
         if release.distribution not in archives:
-            print(f"left alone: {release.name}: --archive {release.distribution}=URL names its archive of packages")
+            say(f"left alone: {release.name}: --archive {release.distribution}=URL names its archive of packages")

@@ -10,6 +10,7 @@ import typer
 
 from harness.ground.domain import Outcome
 from harness.ground.errors import EXIT_FAILED, EXIT_PASSED, CannotJudge
+from harness.ground.texts import say
 
 AllowUnpinnedOption = Annotated[
     bool, typer.Option("--allow-unpinned", help="Build on the tag of a base image whose digest is unresolved.")
@@ -42,7 +43,7 @@ def pins(
     outcomes = set()
     with signals.handled():
         for name, looked in refresh(pins_file or FILE, mirror(registry) if registry else None, write=not check):
-            print(f"{name}: {looked.text}", flush=True)
+            say(f"{name}: {looked.text}")
             outcomes.add(looked.outcome)
     if Outcome.ERROR in outcomes:
         raise CannotJudge("not every registry answered; for a mirror: --registry HOST[/PREFIX]")

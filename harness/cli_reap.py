@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from harness.ground.errors import EXIT_PASSED, CannotJudge
+from harness.ground.texts import one_line, say
 
 RUNS = Path("runs")
 """Where run directories are unless somebody says otherwise."""
@@ -32,15 +33,10 @@ def reap(
 
     fates = set()
     for each in reap_all(runs, end_running=end_running):
-        print(_line(f"{each.fate}: {each.what}"), flush=True)
+        say(one_line(f"{each.fate}: {each.what}"))
         fates.add(each.fate)
     if not fates:
-        print("nothing of ours is left")
+        say("nothing of ours is left")
     elif fates == {Fate.KEPT}:
-        print("nothing of ours is left but what was kept")
+        say("nothing of ours is left but what was kept")
     sys.exit(CannotJudge.exit_code if Fate.STILL_THERE in fates else EXIT_PASSED)
-
-
-def _line(text: str) -> str:
-    """One line that any terminal takes, whatever a folder or a program is called."""
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)

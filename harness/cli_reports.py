@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from harness.ground.texts import say
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
@@ -19,4 +21,4 @@ def summary(
     """Print Markdown for the summary of a CI job: every verdict, and of what is not green the numbers."""
     from harness.run.summary import summary as summarised
 
-    print(summarised(runs), end="")
+    say(summarised(runs), end="")

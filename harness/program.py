@@ -14,7 +14,7 @@ import typer
 
 from harness.cli import app
 from harness.ground.errors import EXIT_PASSED, CannotJudge, HarnessError, Interrupted, UsageError, refused
-from harness.ground.secrets import mask
+from harness.ground.texts import cause, say
 from harness.mechanism import output, signals
 
 _LONGEST = 1500
@@ -55,17 +55,14 @@ def _run(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         return Interrupted.exit_code
     except Exception:  # noqa: BLE001 # left to Python, its code 1 would say that a check was judged false
-        print(f"{mask(traceback.format_exc())}harness: internal error, see above", file=sys.stderr)
+        say(f"{traceback.format_exc()}harness: internal error, see above", file=sys.stderr)
         return CannotJudge.exit_code
     return done if isinstance(done, int) else EXIT_PASSED
 
 
 def _say(error: HarnessError) -> int:
     """Print an error as one line, and return its code."""
-    line = "".join(each if each.isprintable() else f"\\u{ord(each):04x}" for each in " ".join(str(error).split()))
-    if len(line) > _LONGEST:
-        line = f"{line[: _LONGEST // 2]} … {line[-_LONGEST // 2 :]}"
-    print(f"harness: {mask(line)}", file=sys.stderr)
+    say(f"harness: {cause(error, _LONGEST)}", file=sys.stderr)
     return error.exit_code
 
 

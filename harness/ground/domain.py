@@ -115,6 +115,7 @@ class Server:
         role: ``server``, ``prefill``, ``decode`` or ``router``.
         argv: Program and arguments.
         env: What its environment has on top of the harness's allow-list.
+        pass_env: Names of the caller's variables that it gets too; their values are not on record.
         links: Names in its working directory and the directories that they point to.
         ports: Every port it was given, by use.
         probes: What must answer before it counts as up.
@@ -128,6 +129,7 @@ class Server:
     probes: tuple[Probe, ...]
     env: Mapping[str, str] = field(default_factory=dict)
     links: Mapping[str, str] = field(default_factory=dict)
+    pass_env: tuple[str, ...] = ()
     has_metrics: bool = False
 
     @property

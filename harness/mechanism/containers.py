@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import docker.errors
+import psutil
 import requests
 from docker.models.containers import Container
 from docker.types import DeviceRequest, Mount, Ulimit
@@ -20,6 +21,7 @@ from docker.types import DeviceRequest, Mount, Ulimit
 import docker
 from harness.ground.clock import SYSTEM_CLOCK, Clock, Deadline
 from harness.ground.errors import of_the_system
+from harness.ground.texts import cause
 from harness.mechanism import cdi, jobs
 from harness.mechanism.labels import CONTAINER, Label
 from harness.mechanism.passthrough import Engine, Passthrough
@@ -36,6 +38,7 @@ _PODMAN_WITH_CDI = (5, 4)
 
 _ABOUT_DEVICES = re.compile(r"device driver|\bCDI\b|nvidia|/dev/")  # and not "no space left on device"
 _NO_LIMIT = -1
+_SHARE_OF_MEMORY = 0.9
 
 
 class ContainerFailed(Exception):
@@ -85,7 +88,7 @@ def _one_line(error: Exception) -> str:
     if (reason := of_the_system(error)) is not None:
         return f"{os.environ.get('DOCKER_HOST') or _SOCKET}: {reason.strerror}"
     explanation = error.explanation if isinstance(error, docker.errors.APIError) else None
-    return " ".join(str(explanation or error).split())[:300]
+    return cause(explanation or error)
 
 
 def unavailable() -> str:
@@ -170,6 +173,8 @@ def start(
     seccomp: bool = True,
     memlock: bool = True,
     home: Path | None = None,
+    memory_bytes: int | None = None,
+    pids: int = 32768,
 ) -> str:
     """Start an idle container that stages are executed in, and return its id.
 
@@ -188,6 +193,9 @@ def start(
         seccomp: Whether the engine's own filter of system calls applies.
         memlock: Whether the engine's own limit on locked memory applies.
         home: Writable home folder that outlives the container; None for one that does not.
+        memory_bytes: What it may use; None for nine tenths of what the engine's machine has, so that a leak of an
+            engine ends that engine and not the host.
+        pids: Processes and threads that it may have.
 
     Raises:
         ContainerFailed: The engine refused, and nothing is left of the container.
@@ -214,6 +222,8 @@ def start(
             read_only=True,
             tmpfs={"/tmp": "exec,mode=1777"},  # noqa: S108 # inside the container
             shm_size=shm_bytes,
+            mem_limit=memory_bytes or _share_of(client.info()),
+            pids_limit=pids,
             entrypoint=[],
             use_config_proxy=False,  # it may hold a password, and there is no network
         )
@@ -224,6 +234,12 @@ def start(
                 container.remove(force=True, v=True)
             raise
         return str(container.id)
+
+
+def _share_of(info: Mapping[str, Any]) -> int:
+    """Memory for one container, in whole MiB: the engine may be another machine than this, as a virtual one."""
+    total = int(info.get("MemTotal") or psutil.virtual_memory().total)
+    return int(total * _SHARE_OF_MEMORY) >> 20 << 20
 
 
 def _requests(devices: Passthrough) -> list[DeviceRequest]:
@@ -240,14 +256,22 @@ def _find(client: docker.DockerClient, container: str) -> Container | None:
         return None
 
 
-def execute(container: str, argv: Sequence[str], on_tick: Callable[[], None], clock: Clock = SYSTEM_CLOCK) -> int:
+def execute(
+    container: str,
+    argv: Sequence[str],
+    on_tick: Callable[[], None],
+    clock: Clock = SYSTEM_CLOCK,
+    env: Mapping[str, str] | None = None,
+) -> int:
     """Run a program in a container to its end and return its exit status. ``on_tick`` is called while it runs.
+
+    ``env`` is for the program alone: nobody who asks the engine about the container is told.
 
     Raises:
         ContainerFailed: The container ended or was removed meanwhile.
     """
     with _client() as client:
-        handle = client.api.exec_create(container, list(argv))["Id"]
+        handle = client.api.exec_create(container, list(argv), environment=dict(env or {}))["Id"]
         client.api.exec_start(handle, detach=True)
         while True:
             state = _exec_state(client, handle)

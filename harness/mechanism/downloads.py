@@ -7,6 +7,7 @@ from pathlib import Path
 
 import requests
 
+from harness.ground.texts import cause
 from harness.mechanism import files
 
 _TIMEOUT = 60.0
@@ -44,7 +45,7 @@ def fetch(url: str, target: Path, sha256: str) -> Path:
         response = requests.get(url, timeout=_TIMEOUT)
         response.raise_for_status()
     except (requests.RequestException, ValueError) as error:  # the latter from an address of a proxy
-        raise Refused(f"{url}: {' '.join(str(error).split())[:200]}") from error
+        raise Refused(f"{url}: {cause(error)}") from error
     found = hashlib.sha256(response.content).hexdigest()
     if found != sha256 and response.content.lstrip()[:20].lower().startswith(_PAGE):
         raise Refused(f"{url}: the answer is a page and not the file, as of a proxy; see HTTPS_PROXY")

@@ -14,6 +14,8 @@ from typing import Any, Literal
 
 import aiohttp
 
+from harness.ground.texts import cause
+
 LATE = "no answer within"
 """With what a reason begins where the time was over."""
 _SHOWN_OF_A_REFUSAL = 64 * 1024
@@ -49,8 +51,8 @@ class Answer:
 
     @property
     def words(self) -> str:
-        """The beginning of the body as one line."""
-        return " ".join(self.text[:2000].split())[:300]
+        """What the body says, as one line."""
+        return cause(self.text[:20_000], 300)
 
     def document(self) -> Any:
         """The body's JSON.
@@ -140,5 +142,5 @@ def _size(count: int) -> str:
 
 def _line(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientResponseError):  # the whole text has its address, and several lines
-        return f"no HTTP: {' '.join(error.message.partition(chr(10))[0].split())[:100]}"
-    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        return f"no HTTP: {cause(error.message.partition(chr(10))[0], 100)}"
+    return cause(f"{type(error).__name__}: {error}", 200)

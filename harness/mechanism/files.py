@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
 import os
 import re
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from harness.mechanism import identity
@@ -68,6 +70,15 @@ def remove_folder(path: Path) -> None:
     for file in path.iterdir():
         file.unlink()
     path.rmdir()
+
+
+def holds_any(path: Path, needles: Iterable[bytes]) -> bool:
+    """Whether a file that may be large holds one of these; False for one that is empty or not there."""
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return any(content.find(needle) >= 0 for needle in needles)
+    except (OSError, ValueError):  # an empty file cannot be mapped
+        return False
 
 
 def digest(*paths: Path) -> str:

@@ -19,7 +19,7 @@ from huggingface_hub.errors import (
     OfflineModeIsEnabled,
 )
 
-from harness.ground.secrets import mask
+from harness.ground.texts import cause
 from harness.mechanism import reach
 
 _ONE_ANSWER = 5.0
@@ -168,7 +168,7 @@ def _asking() -> Iterator[None]:
 
 def _unavailable(error: Exception) -> Unavailable:
     """An error of the hub's library in one line, with the next step."""
-    said = mask(" ".join(str(error).split()))[:400] or type(error).__name__
+    said = cause(error)
     if isinstance(error, OfflineModeIsEnabled):
         return Unavailable(f"{_OFFLINE}; unset it where there is a network", is_silent=True)
     if isinstance(error, HfHubHTTPError):
@@ -179,7 +179,9 @@ def _unavailable(error: Exception) -> Unavailable:
             is_silent=True,
         )
     if why := _silence():
-        return Unavailable(f"{_endpoint()}: {why}; see HF_ENDPOINT and HTTPS_PROXY ({said[:200]})", is_silent=True)
+        return Unavailable(
+            f"{_endpoint()}: {why}; see HF_ENDPOINT and HTTPS_PROXY ({cause(said, 200)})", is_silent=True
+        )
     return Unavailable(f"{said} ({type(error).__name__}); run it again, which goes on with what is there")
 
 

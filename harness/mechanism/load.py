@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 
 from harness.ground.clock import SYSTEM_CLOCK, Clock
+from harness.ground.texts import cause
 from harness.mechanism import signals
 from harness.mechanism.exchange import Late, NoAnswer, exchange, session
 
@@ -164,4 +165,4 @@ async def _post(client: aiohttp.ClientSession, call: Call, seconds: float) -> tu
     try:
         return answer.status, answer.document(), "", False
     except ValueError:
-        return answer.status, None, f"status 200 without JSON: {answer.text[:100]!r}", False
+        return answer.status, None, f"status 200 without JSON: {cause(answer.text, 100)!r}", False

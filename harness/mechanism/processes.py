@@ -10,12 +10,11 @@ engines that poll without sleeping everybody else then waits for seconds (docs/e
 from __future__ import annotations
 
 import os
-import re
 import select
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,9 +35,7 @@ _INHERITED = (
 
 _IMAGE = "INFERENCE_HARNESS_IMAGE"
 """Set in our images. What the environment says there is the image's doing, above all of a base that holds an engine
-(library paths, switches of its build): all of it passes through but what somebody added by hand as a secret."""
-
-_SECRET = re.compile(r"TOKEN$|SECRET|PASSWORD|CREDENTIAL|KEY$")
+(library paths, switches of its build): all of it passes through but what is a secret."""
 
 _children: dict[int, subprocess.Popen[bytes]] = {}
 
@@ -59,7 +56,7 @@ def environment(extra: Mapping[str, str]) -> dict[str, str]:
     kept = {
         name: value
         for name, value in os.environ.items()
-        if name in _INHERITED or fabric.says(name) or (_IMAGE in os.environ and not _SECRET.search(name))
+        if (name in _INHERITED or fabric.says(name) or _IMAGE in os.environ) and not secrets.is_variable(name, value)
     }
     return kept | jobs.marks() | dict(extra)
 
@@ -142,6 +139,15 @@ def workers(server: Started, label: Label) -> list[Started]:
     return found
 
 
+def variables(server: Identity, names: Iterable[str]) -> dict[str, str]:
+    """Those variables that a server was started with; none if it has ended, or may not be asked."""
+    try:
+        found = psutil.Process(server.pid).environ() if server.lives else {}
+    except (psutil.Error, OSError):
+        return {}
+    return {name: found[name] for name in names if name in found}
+
+
 def run(
     argv: Sequence[str],
     *,
@@ -197,7 +203,8 @@ def run(
 
 
 def _last_line(output: bytes) -> str:
-    lines = output[-20_000:].decode(errors="replace").split("\n")
+    # A line that is not whole may end in the middle of a secret.
+    lines = output[-20_000:].rpartition(b"\n")[0].decode(errors="replace").split("\n")
     return secrets.mask(next((line.strip() for line in reversed(lines) if line.strip()), ""))
 
 

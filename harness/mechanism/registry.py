@@ -16,6 +16,9 @@ import requests
 from requests.auth import AuthBase, HTTPBasicAuth
 from requests.utils import parse_dict_header
 
+from harness.ground import secrets
+from harness.ground.texts import cause
+
 _TIMEOUT = (10.0, 30.0)
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -136,6 +139,7 @@ def _authorised(session: requests.Session, challenge: str, registry: str) -> Aut
     token = document.get("token") or document.get("access_token") if isinstance(document, dict) else None
     if not isinstance(token, str):
         raise NoAnswer(f"{realm} answers without a token")
+    secrets.hide((token,))
     return _Bearer(token)
 
 
@@ -143,7 +147,10 @@ def _login(registry: str) -> HTTPBasicAuth | None:
     """Name and password that ``docker login`` keeps for a registry, also in a credential store."""
     found = docker.auth.load_config().resolve_authconfig(registry) or {}
     name, password = found.get("username") or found.get("Username"), found.get("password") or found.get("Password")
-    return HTTPBasicAuth(name, password) if name and password else None
+    if not name or not password:
+        return None
+    secrets.hide((password,))
+    return HTTPBasicAuth(name, password)
 
 
 def _is_local(host: str) -> bool:
@@ -159,9 +166,9 @@ def _why(error: Exception) -> str:
     if isinstance(error, requests.Timeout):
         return "no answer in time"
     if not isinstance(error, requests.ConnectionError):
-        return " ".join(str(error).split())[:200]
+        return cause(error)
     through = " through the proxy" if isinstance(error, requests.exceptions.ProxyError) else ""
     inner: BaseException = error
     while deeper := inner.__cause__ or inner.__context__:
         inner = deeper
-    return f"cannot be reached{through}: {' '.join(str(inner).split())[:200]}"
+    return f"cannot be reached{through}: {cause(inner)}"

@@ -14,6 +14,7 @@ import docker.errors
 from docker.utils import parse_repository_tag
 
 from harness.ground.layers import Entry, Image, Layer
+from harness.ground.texts import cause
 from harness.mechanism.containers import ContainerFailed, _client
 
 if TYPE_CHECKING:
@@ -43,6 +44,20 @@ def image_id(reference: str) -> str | None:
             return None
 
 
+def newest(repository: str) -> str | None:
+    """Name of the image that was made last of those in a repository; None if there is none.
+
+    Raises:
+        ContainerFailed: No engine answers.
+    """
+    with _client() as client:
+        there = client.images.list(name=repository)
+        found = [
+            (each.attrs["Created"], tag) for each in there for tag in each.tags if tag.startswith(f"{repository}:")
+        ]
+        return max(found)[1] if found else None
+
+
 def content(reference: str) -> str:
     """What a local image is, whatever its name will stand for tomorrow: its digest, or its id if it never had one.
 
@@ -66,7 +81,7 @@ def pull(reference: str, on_tick: Callable[[str], None]) -> str:
         repository, tag = parse_repository_tag(reference)
         for line in client.api.pull(repository, tag=tag or "latest", stream=True, decode=True):
             if "error" in line:
-                raise ContainerFailed(f"{reference}: {' '.join(str(line['error']).split())[:300]}")
+                raise ContainerFailed(f"{reference}: {cause(line['error'])}")
             on_tick(f"pulling {reference}: {line.get('status', '')}")
         return str(client.images.get(reference).id)
 

@@ -80,6 +80,9 @@ print(json.dumps({
 """
 """Run by the engine's interpreter where servers will run, with what their environment is: asked every time."""
 
+LOOKED_AT = ("HOME", "XDG_CACHE_HOME", "TRITON_CACHE_DIR", "VLLM_CACHE_ROOT")
+"""The variables of a server's environment that :data:`LIVE` looks at."""
+
 _TRANSPORTS = {"NixlConnector": ("nixl", "UCX"), "nixl": ("nixl", "UCX"), "mooncake": ("mooncake.engine", "")}
 """Module and plugin that a connector moves the KV cache with, by its name."""
 

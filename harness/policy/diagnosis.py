@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+from harness.ground.texts import shortened, without_sequences
+
 # vLLM repeats its log prefix on every line of a traceback: "(EngineCore pid=48) ERROR 11-20 20:22:53 [core.py:1510] ".
 _PREFIX = re.compile(r"^(\([^)]*\)\s*)?(?:(?:ERROR|CRITICAL|FATAL)\s+\d\d-\d\d \d\d:\d\d:\d\d \[[^\]]*\]\s?)?")
 _EXCEPTION = re.compile(r"^(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*(?:Error|Exception|Interrupt|Exit|Failure)\b(?::\s*.*)?$")
 _PROGRAM_ERROR = re.compile(r"^\S+: error: .+")
+_SAYS_ERROR = re.compile(r"^(?:E: |ERROR:|error:|fatal:|\s*\u00d7 )|: error: |\berror\b:", re.IGNORECASE)
+_STEP_NAMED = 120
 _MARKED = re.compile(r"\b(?:ERROR|CRITICAL|FATAL|panicked)\b")
 
 
@@ -54,12 +57,12 @@ def root_cause(log: str, echoes: Iterable[str]) -> str:
 def last_words(log: str) -> str:
     """The last line that a log has; what it was doing, not what went wrong."""
     lines = _lines(log)
-    return " ".join(lines[-1].split())[:300] if lines else ""
+    return shortened(lines[-1], 300) if lines else ""
 
 
 def _lines(log: str) -> list[str]:
     """Lines of a log as they were meant, without those of an access log."""
-    lines = [_ANSI.sub("", line).rstrip() for line in log.splitlines()]
+    lines = [without_sequences(line).rstrip() for line in log.splitlines()]
     return [_PREFIX.sub("", line, count=1) for line in lines if line and not _ACCESS.search(line)]
 
 
@@ -68,6 +71,51 @@ def _with_continuation(lines: list[str], position: int) -> str:
     following = lines[position + 1 : position + 2]
     parts = [lines[position], *(line for line in following if line[:1].isspace())]
     return " ".join(" ".join(part.split()) for part in parts)
+
+
+_STEP = re.compile(r"^#(\d+) (.*)$")
+_OUTPUT = re.compile(r"^(\d+\.\d+) ?(.*)$")
+_STEP_ENDED = re.compile(
+    r"^(?:process|executor failed running) (.*?)(?: did not complete successfully)?: exit code: (\d+)$"
+)
+_NO_WORDS = re.compile(r"^(?:\[notice\]|WARNING:|debconf:|Selecting previously|\+ )")
+_SAID_LINES = 3
+
+
+def build_cause(output: str) -> str:
+    """Why a build ended, from what BuildKit printed with plain progress: what the step that failed said last itself.
+
+    Empty if no step failed. Source: outputs of Docker 20.10 (``executor failed running [...]: exit code: 1``) and of
+    buildx 0.8 to 0.23 (``process "..." did not complete successfully: exit code: 1``).
+    """
+    steps: dict[str, list[str]] = {}
+    names: dict[str, str] = {}
+    failed, error = "", ""
+    for line in output.splitlines():
+        if not (found := _STEP.match(line)):
+            continue
+        number, said = found.groups()
+        if said.startswith("ERROR: "):
+            failed, error = number, said.removeprefix("ERROR: ").strip()
+        elif written := _OUTPUT.match(said):
+            steps.setdefault(number, []).append(written[2])
+        elif said.startswith("["):
+            names[number] = said
+    ended = _STEP_ENDED.match(error)
+    if not failed or not ended:
+        return error  # of the builder itself: an image that is not there, a file that is missing
+    where = f"{' '.join(names.get(failed, 'a step').split())} ended with status {ended[2]}"
+    said = _last_words(steps.get(failed, []))
+    return f"{said} ({shortened(where, _STEP_NAMED)})" if said else shortened(where, _STEP_NAMED)
+
+
+def _last_words(lines: list[str]) -> str:
+    """The error that a step's output ends with; without one its last lines."""
+    told = [line.rstrip() for line in map(without_sequences, lines) if line.strip() and not _NO_WORDS.match(line)]
+    for position in reversed(range(len(told))):
+        if _EXCEPTION.search(told[position]) or _SAYS_ERROR.search(told[position]):
+            return "; ".join(" ".join(line.split()) for line in told[position : position + _SAID_LINES])
+    return "; ".join(" ".join(line.split()) for line in told[-_SAID_LINES:])
 
 
 def tail(log: str, lines: int = 15) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.ground.domain import Item
+from harness.ground.texts import shortened
 from harness.policy.cases.model import Case
 
 ENDS = frozenset({"stop", "length", "tool_calls", "function_call"})
@@ -45,7 +46,7 @@ def read_completion(body: Any) -> Completion:
     except (LookupError, TypeError, ValueError, OverflowError):
         whole = False
     if not whole:
-        raise ValueError(f"status 200 without a completion: {str(body)[:200]}")
+        raise ValueError(f"status 200 without a completion: {shortened(str(body), 200)}")
     return said
 
 

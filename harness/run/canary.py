@@ -7,15 +7,17 @@ import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import TypeAdapter
 
 from harness import __version__
+from harness.ground import secrets
 from harness.ground.clock import Deadline
 from harness.ground.errors import CannotJudge, UsageError
-from harness.mechanism import driver, files, processes
+from harness.mechanism import containers, driver, files, processes, store
 from harness.policy import canary
 from harness.policy.canary import Finding, Imports, Live, Needs
 from harness.policy.cases.model import PLATFORMS, Case
@@ -64,7 +66,9 @@ def check(context: Context, runtime: Runtime) -> list[Finding]:
     return found
 
 
-def by_hand(wanted: str | None, cases: Path, name: str, platform: str, python: Path | None) -> list[Finding]:
+def by_hand(
+    wanted: str | None, cases: Path, name: str, platform: str, python: Path | None, environments: Path
+) -> list[Finding]:
     """Every check on this machine, or in the image that the harness runs in.
 
     Args:
@@ -72,14 +76,13 @@ def by_hand(wanted: str | None, cases: Path, name: str, platform: str, python: P
         cases: Folder of the case files.
         name: Of the engine, where no case is given.
         platform: ``cpu``, ``cuda`` or ``rocm``.
-        python: The engine's interpreter; None for that of an image of ours.
+        python: The engine's interpreter; None for that of the image that this runs in, else of the locked environment.
+        environments: Folder of the locked environments.
 
     Raises:
         UsageError: There is no such engine, platform or interpreter.
         CannotJudge: The interpreter does not run, or has no engine.
     """
-    if python is None and not Path(image.ENGINE_PYTHON).exists():
-        raise UsageError(f"{image.ENGINE_PYTHON}: not in an image of ours; name an interpreter with --engine-python")
     if platform not in PLATFORMS:
         raise UsageError(f"--platform {platform}: must be one of {', '.join(PLATFORMS)}")
     if wanted is not None:
@@ -98,7 +101,7 @@ def by_hand(wanted: str | None, cases: Path, name: str, platform: str, python: P
             harness=__version__,
             image=IN_IMAGE in os.environ,
         )
-    called = str(python.absolute() if python else image.ENGINE_PYTHON)
+    called = str(python.absolute() if python else _interpreter(needs.engine, platform, environments))
 
     deadline = Deadline(_BY_HAND)
 
@@ -114,6 +117,29 @@ def by_hand(wanted: str | None, cases: Path, name: str, platform: str, python: P
 
     with tempfile.TemporaryDirectory(prefix="inference-harness-canary-") as folder:
         return look(needs, called, asked, where=called, folder=Path(folder), note=lambda _: None)
+
+
+def _interpreter(engine: str, platform: str, environments: Path) -> Path:
+    """That of the image that this runs in, or of the locked environment as a run installs it.
+
+    Raises:
+        UsageError: There is neither; with the next step.
+    """
+    own = Path(image.ENGINE_PYTHON)
+    locked = (environments / f"engine-{engine}-{platform}" / "bin" / "python").absolute()
+    for each in (own, locked):
+        if each.exists():
+            return each
+    try:
+        there = store.newest(image.repository(engine, platform))
+    except containers.ContainerFailed:
+        there = None
+    step = (
+        f"it is in an image: docker run --rm {there} canary --engine {engine} --platform {platform}"
+        if there
+        else "name an interpreter with --engine-python; the first run of a case makes an image or installs it"
+    )
+    raise UsageError(f"no {engine} for {platform} is installed here ({locked.parent.parent} is not there); {step}")
 
 
 def _of_case(case: Case, platform: str, data: Mapping[str, str], *, image: bool) -> Needs:
@@ -188,7 +214,8 @@ def look(
                 kept.keep(answer, _IMPORTS, imports)
     live_question = {
         "engine": needs.engine,
-        "env": dict(needs.env),
+        # No more of the environment than is looked at: what a program is given, everybody on the host can read.
+        "env": looked_at(needs.env),
         "folder": str(folder),
         "data": list(needs.data),
         "harness": harness_python,
@@ -202,7 +229,13 @@ def look(
             found = driver.version(needs.platform)
         except driver.Silent as error:
             why = str(error)
-    return canary.judge(needs, versions, imports, live, found, why)
+    findings = canary.judge(needs, versions, imports, live, found, why)
+    return [replace(each, check=secrets.mask(each.check), text=secrets.mask(each.text)) for each in findings]
+
+
+def looked_at(env: Mapping[str, str]) -> dict[str, str]:
+    """What the canary looks at of an environment."""
+    return {name: env[name] for name in canary.LOOKED_AT if name in env}
 
 
 def _answer(

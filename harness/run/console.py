@@ -15,6 +15,8 @@ import rich.status
 import rich.table
 
 from harness.ground.domain import Outcome
+from harness.ground.secrets import mask
+from harness.ground.texts import one_line, plain, say
 from harness.policy.report.result import Result
 from harness.run.rundir import Event
 
@@ -66,7 +68,7 @@ class Console:
 
     def line(self, text: str) -> None:
         """One line for good."""
-        self._console.print(rich.markup.escape(text))
+        self._console.print(_escaped(text))
 
     @staticmethod
     def path(path: Path) -> Path:
@@ -88,9 +90,9 @@ class Console:
     def _live(self, text: str) -> None:
         width = self._console.width - 4
         if self._status is None:
-            self._status = self._console.status(text[:width])
+            self._status = self._console.status("")
             self._status.start()
-        self._status.update(rich.markup.escape(text[:width]))
+        self._status.update(_escaped(text[:width]))
 
     def _plain(self, text: str) -> None:
         # A log needs a sign of life now and then, not every tick.
@@ -109,7 +111,7 @@ class Console:
         self._clear()
         table = rich.table.Table(
             box=rich.box.SIMPLE,
-            title=rich.markup.escape(f"{result.case_id} on {result.platform}"),
+            title=_escaped(f"{result.case_id} on {result.platform}"),
             title_justify="left",
         )
         for name in ("check", "outcome", "measured", "expected", "bound"):
@@ -120,8 +122,8 @@ class Console:
         for check in shown:
             colour = _COLOURS[check.outcome]
             cells = (check.measured, check.expected, check.bound, str(check.n or ""))
-            escaped = [rich.markup.escape(cell) for cell in cells]
-            table.add_row(rich.markup.escape(check.name), f"[{colour}]{check.outcome}[/]", *escaped)
+            escaped = [_escaped(cell) for cell in cells]
+            table.add_row(_escaped(check.name), f"[{colour}]{check.outcome}[/]", *escaped)
         if shown:
             self._console.print(table)
         if unjudged:
@@ -129,8 +131,13 @@ class Console:
         for name, message in _problems(result):
             self.line(f"{name}: {message}")
         colour = _COLOURS[result.outcome]
-        name = rich.markup.escape(result.case_id)
+        name = _escaped(result.case_id)
         self._console.print(f"[bold {colour}]{result.outcome}[/] {name} ({result.timing.total:.0f} s)")
+
+
+def _escaped(text: str) -> str:
+    """Somebody else's text as one line: no secret, and nothing that a terminal, a CI system or rich obeys."""
+    return rich.markup.escape(plain(mask(text)).replace("\n", " "))
 
 
 def _problems(result: Result) -> list[tuple[str, str]]:
@@ -150,4 +157,4 @@ class Ticker:
         now = time.monotonic()
         if now - self._last >= _PLAIN_EVERY:
             self._last = now
-            print(text[:140], flush=True)
+            say(one_line(text)[:140])

@@ -13,6 +13,7 @@ from harness.policy.cases.model import Case
 from harness.policy.diagnosis import root_cause, tail
 from harness.policy.engines import ENGINES
 from harness.policy.engines.base import EngineSpec
+from harness.run import handed
 from harness.run.progress import Progress
 from harness.run.rundir import Prepared, Ready, RunDir, RunningServer, Runtime, Servers
 
@@ -65,6 +66,7 @@ class Context:
         document = self.rundir.read("servers", Servers)
         if document is None or not document.servers:
             raise UsageError(f"{self.rundir.path}: no server was started; run `harness serve` first")
+        handed.remember(self.rundir, (running.process for running in document.servers))
         return document.servers
 
     def require_open_files(self) -> None:

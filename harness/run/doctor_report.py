@@ -11,6 +11,8 @@ import rich.markup
 import rich.table
 from pydantic import TypeAdapter
 
+from harness.ground import secrets
+from harness.ground.texts import one_line
 from harness.policy.doctor import Verdict
 from harness.policy.machine import Accelerators, ContainerEngine, Facts, Folder
 
@@ -38,20 +40,21 @@ def document(facts: Facts, verdicts: Sequence[Verdict]) -> str:
         for each in verdicts
     ]
     machine = TypeAdapter(Facts).dump_python(facts, mode="json")
-    return json.dumps({"schema_version": _SCHEMA, "machine": machine, "sessions": sessions}, indent=2)
+    found = secrets.masked({"schema_version": _SCHEMA, "machine": machine, "sessions": sessions})
+    return json.dumps(found, indent=2)
 
 
 def show(facts: Facts, verdicts: Sequence[Verdict], console: rich.console.Console) -> None:
     """Two tables on a terminal, else one plain line a fact and a session."""
     if not console.is_terminal:
         for name, text in _facts(facts):
-            console.print(f"{name}: {text}", markup=False, soft_wrap=True)
+            console.print(_shown(f"{name}: {text}"), markup=False, soft_wrap=True)
         for each in verdicts:
-            console.print(f"{each.session}: {_plain(each)}", markup=False, soft_wrap=True)
+            console.print(_shown(f"{each.session}: {_plain(each)}"), markup=False, soft_wrap=True)
         return
     table = rich.table.Table(box=None, show_header=False)
     for name, text in _facts(facts):
-        table.add_row(rich.markup.escape(name), rich.markup.escape(text))
+        table.add_row(rich.markup.escape(name), rich.markup.escape(_shown(text)))
     console.print(table)
     table = rich.table.Table(box=rich.box.SIMPLE)
     table.add_column("session", no_wrap=True)
@@ -60,8 +63,12 @@ def show(facts: Facts, verdicts: Sequence[Verdict], console: rich.console.Consol
     for each in verdicts:
         lines = [line for line in (_reason(each), _next(each)) if line]
         answer = f"[{_COLOURS[each.answer]}]{_answer(each)}[/]"
-        table.add_row(each.session, answer, "\n".join(rich.markup.escape(line) for line in lines))
+        table.add_row(each.session, answer, "\n".join(rich.markup.escape(_shown(line)) for line in lines))
     console.print(table)
+
+
+def _shown(text: str) -> str:
+    return one_line(secrets.mask(text))
 
 
 def _answer(each: Verdict) -> str:

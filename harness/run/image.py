@@ -11,9 +11,10 @@ from pathlib import Path
 
 from harness import __version__
 from harness.ground.errors import CannotJudge, UsageError
+from harness.ground.texts import shortened
 from harness.mechanism import containers, files, images, store
 from harness.policy.datasets import DATASETS
-from harness.policy.diagnosis import tail
+from harness.policy.diagnosis import build_cause, tail
 from harness.run import build_context, data, pins, source
 from harness.run.build_context import From, Ingredients, Tick
 
@@ -23,6 +24,7 @@ USER = (2000, 2000)
 """User and group of the image, for callers that are root."""
 
 _REPOSITORY = "inference-harness"
+_CAUSE = 400
 
 
 @dataclass(frozen=True)
@@ -196,7 +198,12 @@ def lacks_base(engine: str, platform: str, build: Build, on_tick: Tick) -> str:
 
 
 def _tag(wanted: Recipe, identity: str) -> str:
-    return f"{_REPOSITORY}/{wanted.engine}-{wanted.platform}:{identity[:12]}"
+    return f"{repository(wanted.engine, wanted.platform)}:{identity[:12]}"
+
+
+def repository(engine: str, platform: str) -> str:
+    """What all images of an engine on a platform are called, less their tags."""
+    return f"{_REPOSITORY}/{engine}-{platform}"
 
 
 def build_as(wanted: Recipe, tag: str, build: Build, on_tick: Tick) -> None:
@@ -272,11 +279,8 @@ def _labels(wanted: Recipe, identity: str, revision: source.Revision) -> dict[st
 
 
 def _cause(output: str) -> str:
-    """What a step itself said went wrong; else the builder's last error and what usually helps."""
-    said = [line.partition("ERROR: ")[2] for line in output.splitlines() if line.startswith("#") and " ERROR: " in line]
-    own = [line for line in said if not line.startswith(("process ", "executor "))]
-    if own:
-        return own[-1].strip()
-    last = [line for line in output.splitlines() if "ERROR" in line or "error" in line]
-    hint = "give a base image that is here with --base-image, or run with --runtime local"
-    return f"{last[-1].strip()}; {hint}" if last else ""
+    """What the step that failed said itself; else the builder's last error."""
+    if found := build_cause(output):
+        return shortened(found, _CAUSE)
+    last = [line for line in output.splitlines() if "error" in line.lower()] or output.splitlines()[-1:]
+    return shortened(last[-1], _CAUSE) if last else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness import __version__
+from harness.ground import secrets
 from harness.ground.domain import CheckResult, Outcome, Sample, Stage, StageRecord
 from harness.mechanism import files
 from harness.policy.checks import compare, judge_all, unjudged, validity
@@ -31,6 +32,8 @@ def judge(rundir: RunDir) -> Result:
         timing=_timing(rundir, stages),
         interrupted=any(record.message.startswith(_INTERRUPTED) for record in stages),
     )
+    # Checks quote what servers say: their logs, their metrics, their configuration.
+    result = Result.model_validate(secrets.masked(result.model_dump(mode="json")))
     rundir.write("result", Result, result)
     files.write(rundir.junit_file, junit.render([result]))
     return result

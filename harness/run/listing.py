@@ -95,7 +95,12 @@ def _entry(each: Planned) -> dict[str, object]:
         "device_memory_gib": each.case.device_memory_gib,
         "expected_seconds": each.case.expected_seconds,
         "servers": [
-            {"name": server.name, "env": dict(sorted(server.env.items())), "argv": list(server.argv)}
+            {
+                "name": server.name,
+                "env": dict(sorted(server.env.items())),
+                "pass_env": list(server.pass_env),
+                "argv": list(server.argv),
+            }
             for server in servers(each.case, each.platform)
         ],
     }

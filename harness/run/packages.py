@@ -9,6 +9,7 @@ from pathlib import Path
 
 import requests
 
+from harness.ground import texts
 from harness.ground.errors import CannotJudge
 from harness.mechanism import files, processes
 from harness.policy import debian
@@ -61,4 +62,4 @@ def _index(address: str) -> str:
         response.raise_for_status()
         return lzma.decompress(response.content).decode()
     except (requests.RequestException, lzma.LZMAError) as error:
-        raise CannotJudge(f"{address} is not to be had", cause=" ".join(str(error).split())[:200]) from error
+        raise CannotJudge(f"{address} is not to be had", cause=texts.cause(error)) from error

@@ -22,7 +22,7 @@ from harness.policy.cases.model import Model
 from harness.policy.diagnosis import tail
 from harness.policy.plan import Planned
 from harness.policy.protocols import datasets
-from harness.run import canary, checkpoints, engine, image, occupancy, pins, runtimes
+from harness.run import canary, checkpoints, engine, handed, image, occupancy, pins, runtimes
 from harness.run.context import Context
 from harness.run.data import fetch
 from harness.run.rundir import Checkpoint, Prepared, RunDir, Runtime
@@ -96,6 +96,7 @@ def run(context: Context, options: Options) -> None:
     with context.progress.stage(Stage.PREPARE):
         kind, why = _place(context, options)
         context.progress.note(f"runtime {kind}: {why}")
+        handed.require(context.case)
         if plan.devices(context.case, context.prepared.platform):
             occupancy.visible(context)  # said before anything is made
         made = {}

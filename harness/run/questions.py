@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from harness.ground import texts
 from harness.ground.clock import Deadline
 from harness.ground.domain import Item
 from harness.ground.errors import CannotJudge
@@ -43,5 +44,5 @@ def rendered(case: Case, servers: list[RunningServer], item: Item, deadline: Dea
         raise CannotJudge(f"{server.name} does not render chat prompts", cause=str(error)) from error
     tokens = reply.get("tokens") if status == 200 and isinstance(reply, dict) else None
     if not tokens:
-        raise CannotJudge(f"{server.name} does not render chat prompts", cause=f"status {status}: {str(reply)[:200]}")
+        raise CannotJudge(f"{server.name} does not render chat prompts", cause=f"status {status}: {texts.cause(reply)}")
     return replace(item, prompt=tuple(tokens), prompt_tokens=len(tokens), chat=False)

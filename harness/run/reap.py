@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -15,9 +16,10 @@ from harness.mechanism import files, ours, stopping
 from harness.mechanism.identity import describe, here, send
 from harness.mechanism.labels import Label
 from harness.mechanism.owners import Owner
+from harness.run import handed, runtimes
 from harness.run import left as looking
-from harness.run import runtimes
 from harness.run.left import Left
+from harness.run.rundir import RunDir
 
 _GRACE = 5.0
 
@@ -156,7 +158,11 @@ def _end(left: Left, label: Label) -> Iterator[Reaped]:
     found = ours.Ours(servers, label).look()
     if found.everything:
         names = ", ".join(sorted(map(describe, found.everything)))
+        with suppress(UsageError):
+            handed.remember(RunDir(left.folder), found.everything)
         stopped = stopping.stop(servers, [], label, _GRACE)
+        with suppress(OSError):
+            handed.conceal(RunDir(left.folder))
         yield Reaped(f"{names} of {left.folder}", Fate.STILL_THERE if stopped.alive else Fate.REMOVED)
     for each in found.unproven:
         what = f"{describe(each)} of {left.folder}: on record as a server, but it carries no label"

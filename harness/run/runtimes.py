@@ -16,7 +16,7 @@ from harness.mechanism import containers, files, passthrough, signals
 from harness.mechanism.passthrough import Passthrough
 from harness.policy import limits
 from harness.policy.cases.model import Case
-from harness.run import image, occupancy, stages
+from harness.run import handed, image, occupancy, stages
 from harness.run.console import Console
 from harness.run.context import Context
 from harness.run.data import cache_folder
@@ -89,6 +89,7 @@ class Docker:
         except CannotJudge:
             with context.progress.stage(Stage.STOP):  # so that it is on record, and with it in the verdict
                 raise
+        handed.conceal(context.rundir)  # its stop may not have come to that
         occupancy.after(context)
 
     def _execute(self, stage: Stage, context: Context, container: str) -> None:
@@ -111,7 +112,8 @@ class Docker:
             if limit.passed:  # the harness in there has the same limits: it was paused, or its end is not told
                 raise containers.ContainerFailed(f"{stage} did not end within {limit.seconds:g} s in its container")
 
-        status = containers.execute(container, ["sh", "-c", command, str(rundir.path), str(log)], on_tick)
+        given = handed.values(context.case.pass_env)
+        status = containers.execute(container, ["sh", "-c", command, str(rundir.path), str(log)], on_tick, env=given)
         relay()
         if status == 0:
             return
@@ -174,6 +176,8 @@ def start_container(rundir: RunDir, image_name: str, read_only: list[Path], devi
             seccomp=not extras.seccomp_unconfined,
             memlock=not extras.memlock_unlimited,
             home=home,
+            memory_bytes=int(extras.memory_gib * 2**30) if extras.memory_gib else None,
+            pids=extras.pids,
         )
     except containers.ContainerFailed as error:
         files.hand_over(rundir.path, (os.getuid(), os.getgid()))

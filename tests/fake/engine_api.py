@@ -28,6 +28,7 @@ class EngineApi:
         refuses: Message with which it refuses to start a container; empty if it starts it.
         created: Bodies of the requests to create one.
         removed: Number of containers removed.
+        executed: Bodies of the requests to run a program in one.
     """
 
     version: str = "28.3.0"
@@ -36,6 +37,7 @@ class EngineApi:
     refuses: str = ""
     created: list[dict[str, Any]] = field(default_factory=list)
     removed: int = 0
+    executed: list[dict[str, Any]] = field(default_factory=list)
 
     def answer(self, method: str, path: str, body: Any) -> tuple[int, Any]:
         """Status and body for a request; the version prefix is cut off."""
@@ -46,6 +48,11 @@ class EngineApi:
         if path == "/containers/create":
             self.created.append(body)
             return 201, {"Id": CONTAINER, "Warnings": []}
+        if path.endswith("/exec"):
+            self.executed.append(body)
+            return 201, {"Id": "e" * 64}
+        if path.startswith("/exec/") and method == "GET":
+            return 200, {"Running": False, "ExitCode": 0}
         if path.endswith("/start"):
             return (500, {"message": self.refuses}) if self.refuses else (204, None)
         if method == "DELETE":

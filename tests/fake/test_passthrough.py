@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from harness.ground.domain import Device
@@ -286,3 +287,33 @@ def test_a_device_that_cannot_be_passed_is_an_error_of_the_run(host: Host, api: 
     planned = next(each for each in everything(load(BASELINES)) if each.id == "eagle3/known_answer")
     with pytest.raises(CannotJudge, match="cannot be given its devices: Podman passes NVIDIA devices"):
         runtimes.plan_devices(planned.case, "cuda", host.devices("cuda", 1))
+
+
+def test_a_container_has_limits(host: Host, api: EngineApi) -> None:
+    """A leak of an engine, or a fork bomb, ends in its container; the engine's machine may be another than this."""
+    api.info = {"MemTotal": 1000 << 30}
+    start(host, "cuda", [])
+    start(host, "cuda", [], memory_bytes=7 << 30, pids=100)
+    by_default, asked = (each["HostConfig"] for each in api.created)
+    assert (by_default["Memory"], by_default["PidsLimit"]) == (900 << 30, 32768)
+    assert (asked["Memory"], asked["PidsLimit"]) == (7 << 30, 100)
+    api.info = {}
+    start(host, "cuda", [])
+    assert 0 < api.created[-1]["HostConfig"]["Memory"] < psutil.virtual_memory().total
+
+
+def test_a_refusal_keeps_its_cause(host: Host, api: EngineApi) -> None:
+    api.refuses = (
+        "failed to create task for container: failed to create shim task: OCI runtime create failed: runc create "
+        "failed: unable to start container process: error during container init: error running prestart hook #0: exit "
+        "status 1, stdout: , stderr: Auto-detected mode as 'legacy'\nnvidia-container-cli: mount error: file "
+        "creation failed: /var/lib/docker/overlay2/0a/merged/usr/lib/firmware/nvidia/580.159.04: "
+        "read-only file system: unknown"
+    )
+    with pytest.raises(containers.ContainerFailed) as refused:
+        start(host, "cuda", [Device("0", "GPU-0")])
+    message = str(refused.value)
+    assert "nvidia-container-cli: mount error: file creation failed" in message
+    assert "read-only file system: unknown; " in message
+    assert message.startswith("failed to create task for container")
+    assert "\n" not in message

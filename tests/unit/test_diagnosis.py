@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.policy.diagnosis import last_words, root_cause, tail
+from harness.policy.diagnosis import build_cause, last_words, root_cause, tail
 from harness.policy.engines.vllm import SPEC
 
 WORKER_FAILED = """\
@@ -115,3 +115,92 @@ def test_last_words_are_no_requests() -> None:
 
 def test_tail() -> None:
     assert tail("\n".join(map(str, range(100))), 3) == "97\n98\n99"
+
+
+SHA256SUM = "sha256sum: SHA256SUMS: no properly formatted checksum lines found"
+DOCKER_20 = f"""\
+#6 [1/3] FROM docker.io/library/base:local
+#6 sha256:75754fece680f63b8a6e6f3e1bc2375ff82cacd2c1ab43f8dd782c1ee1ba238d
+#6 CACHED
+
+#4 [2/3] RUN echo fine
+#4 sha256:8db8e46ad5666acf2e87da6eedee892c9a489796534347ac5fc094347893854f
+#4 0.481 fine
+#4 DONE 0.8s
+
+#5 [3/3] RUN sh /mnt/add-source.sh
+#5 sha256:42422da15d02a81353af9491536075e27e57d83ec5224715725901d878ec37cf
+#5 0.333 hello
+#5 0.334 {SHA256SUM}
+#5 ERROR: executor failed running [/bin/sh -c sh /mnt/add-source.sh]: exit code: 1
+------
+ > [3/3] RUN sh /mnt/add-source.sh:
+------
+executor failed running [/bin/sh -c sh /mnt/add-source.sh]: exit code: 1
+"""
+BUILDX = """\
+#0 building with "default" instance using docker driver
+
+#7 [engine 2/4] RUN --mount=type=bind,source=engine,target=/mnt     sh /mnt/step.sh engine
+#7 0.310 Collecting nixl==1.5.1
+#8 [tools 1/2] RUN echo aside
+#8 0.2 error: of no importance, and this step goes on
+#7 1.201 \x1b[31mERROR: Could not find a version that satisfies the requirement nixl==1.5.1 (from versions: none)\x1b[0m
+#7 1.201 ERROR: No matching distribution found for nixl==1.5.1
+#7 1.300
+#7 1.300 [notice] A new release of pip is available: 24.0 -> 25.3
+#7 ERROR: process "/bin/sh -c sh /mnt/step.sh engine" did not complete successfully: exit code: 1
+#8 CANCELED
+------
+ > [engine 2/4] RUN --mount=type=bind,source=engine,target=/mnt     sh /mnt/step.sh engine:
+1.201 ERROR: No matching distribution found for nixl==1.5.1
+------
+Dockerfile:12
+--------------------
+  11 |     FROM base
+  12 | >>> RUN --mount=type=bind,source=engine,target=/mnt \\
+  13 | >>>     sh /mnt/step.sh engine
+--------------------
+ERROR: target image: failed to solve: process "/bin/sh -c sh /mnt/step.sh engine" did not complete \
+successfully: exit code: 1
+"""
+NO_BASE = """\
+#2 [internal] load metadata for docker.io/library/nowhere:1
+#2 ERROR: docker.io/library/nowhere:1: not found
+------
+ > [internal] load metadata for docker.io/library/nowhere:1:
+------
+ERROR: failed to solve: nowhere:1: docker.io/library/nowhere:1: not found
+"""
+SILENT = """\
+#5 [2/2] RUN exit 3
+#5 ERROR: process "/bin/sh -c exit 3" did not complete successfully: exit code: 3
+"""
+PYTHON = """\
+#5 [2/2] RUN python3 /mnt/x.py
+#5 0.1 Traceback (most recent call last):
+#5 0.1   File "/mnt/x.py", line 1, in <module>
+#5 0.1 FileNotFoundError: [Errno 2] No such file or directory: '/data'
+#5 ERROR: executor failed running [/bin/sh -c python3 /mnt/x.py]: exit code: 1
+"""
+
+
+NIXL = "ERROR: No matching distribution found for nixl==1.5.1"
+STEP = "[engine 2/4] RUN --mount=type=bind,source=engine,target=/mnt sh /mnt/step.sh engine ended with status 1"
+MISSING = "FileNotFoundError: [Errno 2] No such file or directory: '/data'"
+
+
+@pytest.mark.parametrize(
+    ("output", "cause"),
+    [
+        (DOCKER_20, f"hello; {SHA256SUM} ([3/3] RUN sh /mnt/add-source.sh ended with status 1)"),
+        (BUILDX, f"{NIXL} ({STEP})"),
+        (NO_BASE, "docker.io/library/nowhere:1: not found"),
+        (SILENT, "[2/2] RUN exit 3 ended with status 3"),
+        (PYTHON, f"{MISSING} ([2/2] RUN python3 /mnt/x.py ended with status 1)"),
+        ("", ""),
+        ("no builder here\n", ""),
+    ],
+)
+def test_a_failed_build_says_what_its_step_said(output: str, cause: str) -> None:
+    assert build_cause(output) == cause

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness.ground.errors import HarnessError, Interrupted
+from harness.ground.texts import one_line, say
 from harness.mechanism import signals
 from harness.mechanism.bundle.loader import Request, load, verify
 
@@ -39,21 +40,21 @@ def main() -> None:
     try:
         with signals.handled():
             if given.command == "verify":
-                print(verify(given.bundle, _say).summary)
+                say(verify(given.bundle, _say).summary)
             else:
                 load(Request(given.bundle, given.into, not given.no_images, given.engine_packages_of, _run, _say))
     except HarnessError as error:
-        print(f"bundle: {' '.join(str(error).split())}", file=sys.stderr)
+        say(f"bundle: {one_line(str(error))}", file=sys.stderr)
         sys.exit(error.exit_code)
     except OSError as error:
-        print(f"bundle: {error}", file=sys.stderr)
+        say(f"bundle: {one_line(str(error))}", file=sys.stderr)
         sys.exit(4)
     except KeyboardInterrupt:
         sys.exit(Interrupted.exit_code)
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)
+    say(line)
 
 
 def _run(argv: Sequence[str], env: Mapping[str, str]) -> tuple[int, str]:

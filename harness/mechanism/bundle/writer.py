@@ -26,6 +26,8 @@ _BOOTSTRAP_MODULES = (
     "__init__.py",
     "ground/__init__.py",
     "ground/errors.py",
+    "ground/secrets.py",
+    "ground/texts.py",
     "mechanism/__init__.py",
     "mechanism/signals.py",
     "mechanism/bundle/__init__.py",

@@ -21,6 +21,14 @@ class Container(Strict):
     shm_gib: float = Field(
         1.0, gt=0, le=65536, description="Size of /dev/shm in GiB. Messages and KV cache go through it."
     )
+    memory_gib: float | None = Field(
+        None,
+        gt=0,
+        le=65536,
+        description="Memory that everything in the container may use, /dev/shm included, in GiB; left out: nine "
+        "tenths of what the container engine's machine has.",
+    )
+    pids: int = Field(32768, ge=64, le=4194304, description="Processes and threads that there may be in the container.")
     infiniband: bool = Field(False, description="Pass the host's /dev/infiniband devices through, where there are any.")
     seccomp_unconfined: Reason | None = Field(
         None, description="Turn off the engine's filter of system calls; the value is the reason."

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.ground.errors import UsageError
+from harness.policy.cases.secrecy import secret_in
 from harness.policy.schema import cut
 
 _MOST_BYTES = 256 * 1024  # a hundred times the longest file of ours
@@ -89,6 +90,11 @@ def parse(content: str, path: Path) -> dict[str, Any]:
         raise UsageError(f"{path}: not valid TOML: a table or a key is written twice") from None
     for problem in _problems(found):
         raise UsageError(f"{path}: {problem}")
+    if (key := secret_in(found)) is not None:
+        raise UsageError(
+            f"{path}: {shown(key)}: a secret, and this file is for everybody to read; set it in the environment of the "
+            'harness, and name the variable in serve.pass_env, as in ["HF_TOKEN"]'
+        )
     return found
 
 

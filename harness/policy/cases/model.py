@@ -158,7 +158,17 @@ class Serve(Strict):
         description="Flags of the engine by their own names. true: the bare flag; false: its --no- form; a list: "
         "repeated values; a table: JSON."
     )
-    env: dict[Variable, str] = Field(description="Environment variables of the server.")
+    env: dict[Variable, str] = Field(description="Environment variables of the server; for a secret see pass_env.")
+    pass_env: list[Variable] = Field(
+        [],
+        description="Variables of the caller's that the server gets too: handed to it alone, and written nowhere.",
+    )
+
+    @model_validator(mode="after")
+    def _given_once(self) -> Self:
+        if twice := set(self.env) & set(self.pass_env):
+            raise ValueError(f"pass_env: {min(twice)!r} has a value in env; leave it out of one of them")
+        return self
 
 
 class Timeouts(Strict):
@@ -225,6 +235,11 @@ class Case(Strict):
     def serve_of(self, role: Role) -> Serve:
         """``[serve]`` with what ``[roles.ROLE]`` changes."""
         return Serve.model_validate(merge(self.serve.model_dump(exclude_none=True), self.roles.get(role, {})))
+
+    @property
+    def pass_env(self) -> list[str]:
+        """Names of the caller's variables that some server gets, each once."""
+        return list(dict.fromkeys(name for role in self.topology.roles for name in self.serve_of(role).pass_env))
 
     def models(self) -> list[Model]:
         """Every model the case loads, each once."""

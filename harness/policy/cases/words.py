@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from harness.ground import secrets
 from harness.ground.errors import UsageError
 from harness.policy import protocols
 from harness.policy.cases.document import shown
@@ -41,7 +42,9 @@ def usage_error(path: Path, error: ValidationError, model: type[BaseModel], pref
     if first["type"] == "missing":
         return UsageError(f"{path}: {key}: missing; add it")
     message = _WORDS.get(first["type"], cut(first["msg"].removeprefix("Value error, "), _LONGEST))
-    given = "" if first["type"] == "value_error" else f" (it is {cut(repr(first['input']))})"
+    # What stands there may be a secret of another type than the key has.
+    hidden = first["type"] == "value_error" or any(map(secrets.is_name, location))
+    given = "" if hidden else f" (it is {cut(repr(first['input']))})"
     return UsageError(f"{path}: {key + ': ' if key else ''}{message}{given}")
 
 

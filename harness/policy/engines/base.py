@@ -185,9 +185,14 @@ def flag_arguments(flags: Mapping[str, FlagValue]) -> list[str]:
 
 
 def shell_line(server: Server) -> str:
-    """The server as a line to paste into a shell, in a folder where its links are."""
+    """The server as a line to paste into a shell, in a folder where its links are.
+
+    What it gets of the caller's environment is a reference, set by the shell itself: an argument of `env` could be read
+    by everybody on the host.
+    """
     assignments = [f"{name}={value}" for name, value in sorted(server.env.items())]
-    return shlex.join([*(["env", *assignments] if assignments else []), *server.argv])
+    passed = [f'{name}="${name}"' for name in server.pass_env]
+    return " ".join([*passed, shlex.join([*(["env", *assignments] if assignments else []), *server.argv])])
 
 
 def numbered(role: str, count: int) -> list[str]:

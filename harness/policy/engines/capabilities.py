@@ -161,9 +161,10 @@ def _names(case: Case, server: Server, prefixes: Sequence[str]) -> Iterator[tupl
     _, options = _split(server.argv)
     for option, *_ in options:
         yield _key(case, server, "flags", (option.removeprefix("--"), option.removeprefix("--no-"))), option
-    for name in server.env:
-        if name.startswith(tuple(prefixes)):
-            yield _key(case, server, "env", (name,)), name
+    for table in ("env", "pass_env"):
+        for name in getattr(server, table):
+            if name.startswith(tuple(prefixes)):
+                yield _key(case, server, table, (name,)), name
 
 
 def _key(case: Case, server: Server, table: str, names: Sequence[str]) -> str:

@@ -89,6 +89,7 @@ def _server(case: Case, place: Place, role: Role, name: str) -> Server:
         ports=ports,
         probes=tuple(probes),
         env={**_ENVIRONMENT, **serve.env, **place.devices(devices(serve))},
+        pass_env=tuple(serve.pass_env),
         links=links,
         has_metrics=True,
     )

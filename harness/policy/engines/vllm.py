@@ -136,6 +136,7 @@ def _server(case: Case, place: Place, role: Role, name: str) -> Server:
         ports=ports,
         probes=tuple(probes),
         env=env,
+        pass_env=tuple(serve.pass_env),
         links=links,
         has_metrics=True,
     )

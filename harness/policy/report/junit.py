@@ -12,6 +12,7 @@ from collections.abc import Iterable
 import junitparser
 
 from harness.ground.domain import CheckResult, Outcome, StageRecord
+from harness.ground.texts import plain, shortened, without_sequences
 from harness.policy.report.result import REPORTED_STAGES, Result, skipped
 
 # XML 1.0, section 2.2: everything else must not appear, not even escaped.
@@ -21,12 +22,12 @@ _MAX_DETAILS = 20_000
 
 
 def clean(text: str) -> str:
-    """``text`` without the characters that XML forbids and without terminal colours."""
-    return _FORBIDDEN.sub("", re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text))
+    """``text`` without the characters that XML forbids and without what a terminal or a CI system obeys."""
+    return plain(_FORBIDDEN.sub("", without_sequences(text)))
 
 
 def _one_line(text: str) -> str:
-    return " ".join(clean(text).split())[:_MAX_MESSAGE]
+    return shortened(clean(text), _MAX_MESSAGE)
 
 
 def render(results: Iterable[Result]) -> bytes:

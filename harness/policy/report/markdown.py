@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from harness.ground.domain import CheckResult, Outcome, StageRecord
+from harness.ground.texts import shortened
 from harness.policy.report.junit import clean
 from harness.policy.report.result import Result
 
@@ -17,7 +18,7 @@ _ACTIVE = re.compile(r"([\\`*_{}\[\]<>()#!|~&@:$^+-])")
 
 def escape(text: str) -> str:
     """``text`` as one line that Markdown shows as it is: no markup, no link, no mention, no new cell of a table."""
-    return _ACTIVE.sub(r"\\\1", " ".join(clean(text).split())[:_MAX_CELL])
+    return _ACTIVE.sub(r"\\\1", shortened(clean(text), _MAX_CELL))
 
 
 def render(results: Sequence[Result], unjudged: Sequence[str] = ()) -> str:

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from harness.ground import secrets, texts
 from harness.ground.clock import Deadline
 from harness.ground.domain import Item, Sample
 from harness.ground.errors import CannotJudge
@@ -157,7 +158,7 @@ def _reset(asking: _Asking) -> None:
             continue
         try:
             status, reply = http.post(f"{running.server.url}{path}", {}, asking.deadline.cut(_RESET_TIMEOUT))
-            cause = f"{path} answers {status}: {' '.join(str(reply).split())[:200]}"
+            cause = f"{path} answers {status}: {texts.cause(reply)}"
         except NoAnswer as error:
             status, cause = 0, f"{path}: {error}"
         if status != 200:
@@ -176,7 +177,7 @@ def _keep_info(asking: _Asking) -> None:
             document = json.loads(http.text(f"{running.server.url}{path}", asking.deadline.cut(_SCRAPE_TIMEOUT)))
         except (NoAnswer, ValueError) as error:
             raise CannotJudge(f"{path} of {name} cannot be read", cause=str(error)) from error
-        files.write(context.rundir.info_file(name), json.dumps(document, indent=1, sort_keys=True))
+        files.write(context.rundir.info_file(name), json.dumps(secrets.masked(document), indent=1, sort_keys=True))
 
 
 def _scrape(asking: _Asking, when: Literal["before", "after"]) -> dict[str, Any]:
@@ -192,7 +193,7 @@ def _scrape(asking: _Asking, when: Literal["before", "after"]) -> dict[str, Any]
             counters[name] = metrics.read(text, context.engine.metrics)
         except (NoAnswer, ValueError) as error:
             raise CannotJudge(f"/metrics of {name} cannot be read", cause=str(error)) from error
-        files.write(context.rundir.metrics_file(when, name), text)
+        files.write(context.rundir.metrics_file(when, name), secrets.mask(text))
     return counters
 
 

@@ -10,7 +10,7 @@ from harness.ground.domain import Server
 from harness.ground.errors import CannotJudge
 from harness.mechanism import devices, files, passthrough, ports, processes, signals
 from harness.policy.engines.base import Place, shell_line
-from harness.run import engine
+from harness.run import engine, handed
 from harness.run.context import Context
 from harness.run.rundir import RunningServer, Runtime, Servers
 
@@ -40,7 +40,7 @@ def run(context: Context) -> None:
                 process = processes.start(
                     server.name,
                     server.argv,
-                    env=server.env,
+                    env={**server.env, **handed.values(server.pass_env)},
                     folder=folder,
                     log=rundir.log(server.name),
                     label=prepared.label(rundir.path),

@@ -9,6 +9,7 @@ from harness.ground.domain import CheckResult, Outcome
 from harness.ground.errors import CannotJudge, UsageError
 from harness.mechanism import signals, stopping
 from harness.mechanism.stopping import Stopped
+from harness.run import handed
 from harness.run.context import Context
 from harness.run.rundir import Occupancy, Ready, RunDir, Servers
 
@@ -32,6 +33,7 @@ def run(context: Context) -> None:
     if document is None:
         return  # nothing was started
     context.progress.tick(f"stopping {len(document.servers)} servers")
+    handed.remember(context.rundir, (running.process for running in document.servers))
     with signals.deferred():
         stopped = stopping.stop(
             [running.process for running in document.servers],
@@ -42,6 +44,7 @@ def run(context: Context) -> None:
         )
         if document.stopped is None or stopped != Stopped():
             context.rundir.write("servers", Servers, document.model_copy(update={"stopped": stopped}))
+        handed.conceal(context.rundir)
 
 
 def _grace(context: Context) -> float:

@@ -60,6 +60,7 @@ class Script:
         ignore_sigterm: Go on after SIGTERM.
         leave_child: Start a child that outlives us: "group", or "session" for one that leaves the group too.
         garbage: Print bytes that no XML may hold, at the start and on dying.
+        indiscreet: Print the whole environment at the start and on dying, with a file of the hub's if there is one.
         latency: Seconds per request.
         access_log: Print a line for each request.
         reset_status: What a reset answers (SGLang).
@@ -90,6 +91,7 @@ class Script:
     ignore_sigterm: bool = False
     leave_child: str = ""
     garbage: bool = False
+    indiscreet: bool = False
     latency: float = 0.01
     access_log: bool = False
     reset_status: int = 200
@@ -135,6 +137,8 @@ def script_for(role: str) -> Script:
     script = Script(**json.loads(Path(os.environ["FAKE_ENGINE_SCRIPT"]).read_text()).get(role, {}))
     if script.garbage:
         say(GARBAGE)
+    if script.indiscreet:
+        say(environment())
     if script.ignore_sigterm:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     else:
@@ -155,7 +159,16 @@ def say(text: str) -> None:
     sys.stderr.flush()
 
 
+def environment() -> str:
+    """As programs that are debugged print it: as lines, as Python, as JSON, and as a header."""
+    token = os.environ.get("PLANTED_TOKEN", "")
+    lines = [f"{name}={value}" for name, value in os.environ.items()]
+    return "\n".join([*lines, repr(dict(os.environ)), json.dumps(dict(os.environ)), f"Authorization: Bearer {token}"])
+
+
 def die(script: Script, last_words: str) -> None:
+    if script.indiscreet:
+        last_words += f" with PLANTED_TOKEN={os.environ.get('PLANTED_TOKEN')} and {os.environ.get('OTHER_ONE')}"
     say(f'Traceback (most recent call last):\n  File "engine.py", line 1, in <module>\n{last_words}')
     if script.garbage:
         say(GARBAGE)
