@@ -12,6 +12,7 @@ from types import FrameType
 from typing import NoReturn
 
 _INTERRUPTED = 130
+_ASKING = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
 
 
 def _leave(_number: int, _frame: FrameType | None) -> None:
@@ -21,14 +22,18 @@ def _leave(_number: int, _frame: FrameType | None) -> None:
 
 def main() -> NoReturn:
     """Run the command line and exit with its code."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
+    for number in _ASKING:
         # Below nohup a terminal may go away, and is ignored.
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _leave)
 
     from harness.program import run
 
-    run()
+    try:
+        run()
+    finally:
+        # Python's own end sets handlers back, and a signal would then take the place of the exit code.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _ASKING)
 
 
 if __name__ == "__main__":

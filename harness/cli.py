@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -172,35 +173,52 @@ def serve(
 @app.command("health-wait")
 def health_wait(run_directory: RunDirArgument) -> None:
     """Stage 2: wait until the servers are ready for the case, or say at once why they never will be."""
-    _stage(run_directory, Stage.HEALTH_WAIT)
+    _open_stage(run_directory, Stage.HEALTH_WAIT)
 
 
 @app.command("eval")
 def evaluate(run_directory: RunDirArgument) -> None:
     """Stage 3: ask the questions and read the counters before and after."""
-    _stage(run_directory, Stage.EVAL)
+    _open_stage(run_directory, Stage.EVAL)
 
 
 @app.command("assert")
 def assert_(run_directory: RunDirArgument) -> None:
     """Stage 4: judge the files of a run; works on any machine, and as often as wanted."""
+    from harness.run import finished
     from harness.run.console import Console
-    from harness.run.judge import judge
+    from harness.run.judge import REJUDGED, judge, judge_again
     from harness.run.rundir import RunDir
 
-    result = judge(RunDir.existing(run_directory))
-    Console().result(result)
+    rundir, console = RunDir.existing(run_directory), Console()
+    recorded = finished.verdict(rundir)
+    result = judge(rundir, strict=True) if recorded is None else judge_again(rundir, recorded)
+    console.result(result)
+    if recorded is not None:
+        console.line(f"judged again: {REJUDGED}; result.json, the run's own verdict, stays: {recorded.outcome}")
     sys.exit(result.exit_code)
 
 
 @app.command()
 def stop(run_directory: RunDirArgument) -> None:
     """Stage 5: stop the servers, prove that they are gone, and put that into the verdict."""
+    from harness.run import finished
     from harness.run.judge import judge
     from harness.run.rundir import RunDir
 
-    _stage(run_directory, Stage.STOP)
-    result = judge(RunDir.existing(run_directory))
+    rundir = RunDir.existing(run_directory)
+    try:
+        recorded = finished.verdict(rundir)
+        rundir.stages()
+    except UsageError:
+        with suppress(CannotJudge):  # first of all nothing may be left running
+            _stage(rundir, Stage.STOP)
+        raise
+    if recorded is not None:
+        say(f"{run_directory}: stopped already")
+        return
+    _stage(rundir, Stage.STOP)
+    result = judge(RunDir.existing(run_directory), strict=True)
     teardown = [check for check in result.checks if check.name == "teardown" and check.outcome is Outcome.ERROR]
     if teardown:
         raise CannotJudge(f"teardown: {teardown[0].message}")
@@ -210,11 +228,14 @@ def stop(run_directory: RunDirArgument) -> None:
 def stage(name: Stage, run_directory: RunDirArgument) -> None:
     """Run one stage on this machine, whatever runtime the case names: this is what runs inside a container."""
     from harness.mechanism import signals
-    from harness.run import stages
+    from harness.run import finished, stages
     from harness.run.rundir import RunDir
 
+    rundir = RunDir.existing(run_directory)
+    if name is not Stage.STOP:
+        finished.require_open(rundir, name)
     with signals.handled():
-        stages.perform(name, _context(RunDir.existing(run_directory)))
+        stages.perform(name, _context(rundir))
 
 
 cli_reap.register(app)
@@ -267,12 +288,19 @@ def _perform(context: Context, which: Stage) -> None:
     runtimes.of(context.runtime, Console()).perform(which, context)
 
 
-def _stage(run_directory: Path, which: Stage) -> None:
-    from harness.mechanism import signals
-    from harness.run import inplace
+def _open_stage(run_directory: Path, which: Stage) -> None:
+    from harness.run import finished
     from harness.run.rundir import RunDir
 
     rundir = RunDir.existing(run_directory)
+    finished.require_open(rundir, which)
+    _stage(rundir, which)
+
+
+def _stage(rundir: RunDir, which: Stage) -> None:
+    from harness.mechanism import signals
+    from harness.run import inplace
+
     inplace.check(rundir, which)
     with signals.handled():
         _perform(_context(rundir), which)

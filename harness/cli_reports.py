@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from harness.ground.texts import say
+from harness.ground.errors import EXIT_PASSED, UsageError
+from harness.ground.texts import one_line, say
 
 
 def register(app: typer.Typer) -> None:
@@ -21,4 +23,8 @@ def summary(
     """Print Markdown for the summary of a CI job: every verdict, and of what is not green the numbers."""
     from harness.run.summary import summary as summarised
 
-    say(summarised(runs), end="")
+    text, broken = summarised(runs)
+    say(text, end="")
+    for line in broken:
+        say(f"harness: {one_line(line)}", file=sys.stderr)
+    sys.exit(UsageError.exit_code if broken else EXIT_PASSED)

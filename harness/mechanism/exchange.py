@@ -7,12 +7,12 @@ exchange ends in time, takes a bounded amount of memory, and says in one line wh
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import aiohttp
+from pydantic_core import from_json
 
 from harness.ground.texts import cause
 
@@ -55,15 +55,12 @@ class Answer:
         return cause(self.text[:20_000], 300)
 
     def document(self) -> Any:
-        """The body's JSON.
+        """The body's JSON, in UTF-8 whatever its headers say.
 
         Raises:
-            ValueError: It is none, or nested deeper than can be read.
+            ValueError: It is none, holds what is no character, or is nested deeper than can be read.
         """
-        try:
-            return json.loads(self.body)
-        except RecursionError:
-            raise ValueError("JSON nested too deeply") from None
+        return from_json(self.body)
 
 
 def session() -> aiohttp.ClientSession:
@@ -142,5 +139,10 @@ def _size(count: int) -> str:
 
 def _line(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientResponseError):  # the whole text has its address, and several lines
-        return f"no HTTP: {cause(error.message.partition(chr(10))[0], 100)}"
-    return cause(f"{type(error).__name__}: {error}", 200)
+        return _plain(f"no HTTP: {cause(error.message.partition(chr(10))[0], 100)}")
+    return _plain(cause(f"{type(error).__name__}: {error}", 200))
+
+
+def _plain(text: str) -> str:
+    """As it can be written: bytes of a header may be in it that are no character."""
+    return text.encode(errors="backslashreplace").decode()

@@ -6,8 +6,9 @@ import hashlib
 import mmap
 import os
 import re
+import stat
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from harness.mechanism import identity
@@ -15,6 +16,42 @@ from harness.mechanism.identity import Identity
 
 _PART, _END = ".harness.", ".part"
 _NAME = re.compile(rf"{re.escape(_PART)}{identity.NAME}\.\w+{re.escape(_END)}")
+
+LARGEST = 256 << 20
+"""Bytes of the largest file that is read whole."""
+
+
+class Unreadable(Exception):
+    """Something is there, and it is no plain file that can be read. The message says in a few words why."""
+
+
+def read(path: Path, largest: int = LARGEST) -> bytes | None:
+    """Content of a plain file; None if nothing is there.
+
+    Raises:
+        Unreadable: It is something else, larger than ``largest`` bytes, or may not be read.
+    """
+    try:
+        # Without O_NONBLOCK a named pipe would wait for somebody who writes into it.
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        if path.is_symlink():
+            raise Unreadable("a link to nothing") from None
+        return None
+    except (OSError, ValueError) as error:
+        raise Unreadable(f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    try:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise Unreadable("no plain file")
+        if status.st_size > largest:
+            raise Unreadable(f"has {status.st_size >> 20} MiB, more than the {largest >> 20} MiB that it may have")
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            return file.read(largest + 1)
+    except OSError as error:
+        raise Unreadable(f"cannot be read: {error.strerror}") from None
+    finally:
+        os.close(handle)
 
 
 def _writer() -> str:
@@ -36,17 +73,30 @@ def write(path: Path, content: str | bytes) -> None:
     Raises:
         OSError: The folder does not exist or cannot be written.
     """
-    data = content.encode() if isinstance(content, str) else content
-    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f"{_PART}{_writer()}.", suffix=_END)
+    write_all({path: content})
+
+
+def write_all(contents: Mapping[Path, str | bytes]) -> None:
+    """Write several files that belong together. None is put in place before all are on the disk.
+
+    Raises:
+        OSError: One of them cannot be written; where it was the disk, all are as they were.
+    """
+    beside: dict[str, Path] = {}
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(beside).chmod(0o644)  # mkstemp makes it private; results are for everyone who may read the folder
-        Path(beside).replace(path)
+        for path, content in contents.items():
+            handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{_PART}{_writer()}.", suffix=_END)
+            beside[name] = path
+            with os.fdopen(handle, "wb") as file:
+                file.write(content.encode() if isinstance(content, str) else content)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).chmod(0o644)  # mkstemp makes it private; results are for everyone who may read the folder
+        for name, path in beside.items():
+            Path(name).replace(path)
     except BaseException:
-        Path(beside).unlink(missing_ok=True)
+        for name in beside:
+            Path(name).unlink(missing_ok=True)
         raise
 
 

@@ -160,6 +160,8 @@ async def _post(client: aiohttp.ClientSession, call: Call, seconds: float) -> tu
         answer = await exchange(client, "POST", call.url, seconds=seconds, most=_MOST, body=call.body)
     except NoAnswer as error:
         return 0, None, str(error), isinstance(error, Late)
+    except Exception as error:  # noqa: BLE001 # whatever comes from there ends this request, and nobody else's
+        return 0, None, f"{type(error).__name__}: {error}", False
     if answer.status != 200:
         return answer.status, None, f"status {answer.status}: {answer.words}", False
     try:

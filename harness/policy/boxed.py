@@ -12,6 +12,7 @@ _STYLE = re.compile(r"\\(?:text|textbf|mathrm|mathbf|boxed)\{([^{}]*)\}")
 _FRACTION = re.compile(r"\\[dt]?frac\{([^{}]*)\}\{([^{}]*)\}")
 _EQUATION = re.compile(r"^\s*[a-zA-Z]\s*=")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_LONGEST = 1000  # characters; what is longer is no number, and patterns would take their time over it
 _OPERATORS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
 
 
@@ -30,6 +31,8 @@ def boxed(text: str) -> str | None:
 
 def number(latex: str) -> Fraction | None:
     """The number that LaTeX says, with or without a unit, a currency or a style; None if it says none."""
+    if len(latex) > _LONGEST:
+        return None
     plain = _UNIT.sub("", latex.replace(r"\ ", " "))
     plain = _STYLE.sub(r"\1", plain)
     plain = _FRACTION.sub(r"((\1)/(\2))", plain)
@@ -40,7 +43,7 @@ def number(latex: str) -> Fraction | None:
     plain = re.sub(r"(?<![\d.])0+(?=\d)", "", plain).strip().rstrip(".")
     try:
         return _value(ast.parse(plain, mode="eval").body)
-    except (SyntaxError, ValueError, ZeroDivisionError):
+    except (SyntaxError, ValueError, ArithmeticError, RecursionError, MemoryError):
         return None
 
 

@@ -43,6 +43,6 @@ def last_number(pattern: re.Pattern[str], text: str) -> str | None:
         return None
     try:
         value = ast.literal_eval(numbers[-1])
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -33,6 +34,7 @@ _FAILURES = (*_FAILED, "failed_bootstraps", "notifications_after_expiry")
 _REQUESTS = "finished_requests"
 _SHOWN = 5  # differing items of a comparison that are kept, and characters of each: enough to look into it
 _EXCERPT = 60
+_POSITION = re.compile(r"0|[1-9][0-9]{0,5}")
 
 
 def measure(
@@ -64,6 +66,9 @@ def measure(
     for sample in samples:
         (by_run if sample.run in by_run else priming).setdefault(sample.run, []).append(sample)
     answering: Role = "decode" if case.topology.kind == "disagg" else "server"
+    uncountable = _uncountable(before, after)
+    if uncountable:
+        before, after = ({name: _countable(each) for name, each in when.items()} for when in (before, after))
     deltas = {name: metrics.delta(before[name], after[name]) for name in roles}
     counted = metrics.add([deltas[name] for name, role in roles.items() if role == answering])
     sent_to = answering if case.evaluation.send_to == "entry" else case.evaluation.send_to
@@ -72,7 +77,7 @@ def measure(
     acceptance = _acceptance if engine.counts("drafts") else _verifications
     kv = _ledger(counted, deltas) if engine.counts("prompt_tokens") else _transfers(deltas)
     begun_anew = "; ".join(f"of {name}, {seen}" for name, seen in (restarted or {}).items())
-    lost = Unmeasured(f"counters began anew: {begun_anew}") if begun_anew else None
+    lost = Unmeasured(f"counters began anew: {begun_anew}") if begun_anew else uncountable
     return Measurement(
         answers={run: count(case.evaluation, found) for run, found in by_run.items()},
         acceptance=(lost or acceptance(counted)) if case.serve_of(answering).speculation else None,
@@ -173,15 +178,30 @@ def _reason(name: str) -> str:
     return reason if counter == _REQUESTS else ""
 
 
+def _uncountable(*readings: Mapping[str, metrics.Counters]) -> Unmeasured | None:
+    """Why nothing can be said of what was counted: what else an engine exports that counts like this, nobody knows."""
+    for reading in readings:
+        for server, counters in reading.items():
+            if names := metrics.uncountable(counters):
+                return Unmeasured(f"{names[0]} of {server} is {counters[names[0]]:g}, which nothing can have counted")
+    return None
+
+
+def _countable(counters: metrics.Counters) -> metrics.Counters:
+    junk = metrics.uncountable(counters)
+    return {name: value for name, value in counters.items() if name not in junk}
+
+
 def _missing(counted: metrics.Counters, names: Iterable[str]) -> Unmeasured | None:
     absent = [name for name in names if name not in counted]
     return Unmeasured(f"the engine exports no counter for {', '.join(absent)}") if absent else None
 
 
 def _acceptance(counted: metrics.Counters) -> Acceptance | Unmeasured:
-    positions = sorted(
-        (int(name.split(".")[1]), value) for name, value in counted.items() if name.startswith("accepted_at.")
-    )
+    labels = {name.removeprefix("accepted_at.") for name in counted if name.startswith("accepted_at.")}
+    if junk := sorted(label for label in labels if not _POSITION.fullmatch(label)):
+        return Unmeasured(f"the engine counts accepted tokens at position {junk[0][:40]!r}, which is none")
+    positions = sorted((int(label), counted[f"accepted_at.{label}"]) for label in labels)
     missing = _missing(counted, ("drafts", "draft_tokens", "accepted"))
     if missing or not positions:
         return missing or Unmeasured("the engine exports no counter for accepted_at")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 Counters = Mapping[str, float]
 _PROCESS_START = "process_start_time_seconds"
 _SAME_START = 1.0  # seconds: two readings of one start may differ in how they were rounded
+_MOST = 2.0**53
 
 
 @dataclass(frozen=True)
@@ -38,11 +40,14 @@ def read(text: str, metrics: tuple[Metric, ...]) -> dict[str, float]:
     """
     wanted = {metric.sample: metric for metric in metrics}
     counters: dict[str, float] = {}
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            metric = wanted.get(sample.name)
-            if metric is None:
-                continue
+    seen = set()
+    for sample in _samples(text):
+        metric = wanted.get(sample.name)
+        if metric is not None:
+            series = (sample.name, *sorted(sample.labels.items()))
+            if series in seen:
+                raise ValueError(f"{sample.name} is there twice with the same labels")
+            seen.add(series)
             name = f"{metric.name}.{sample.labels[metric.by]}" if metric.by in sample.labels else metric.name
             counters[name] = counters.get(name, 0.0) + sample.value * metric.scale
     return counters
@@ -54,6 +59,27 @@ def moving(text: str, samples: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(line for line in found if re.split(r"[{ ]", line, maxsplit=1)[0] in samples)
 
 
+def _samples(text: str) -> Iterator[Sample]:
+    """Every sample in ``text``. The parser checks as it goes, and says in many ways that something is wrong."""
+    try:
+        for family in text_string_to_metric_families(text):
+            yield from family.samples
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise ValueError(f"no Prometheus text: {error}") from None
+
+
+def uncountable(counters: Counters) -> list[str]:
+    """Counters whose value nothing can have counted: NaN, infinite, beyond a double's precision, or a part of a thing.
+
+    Of bytes there may be parts: an engine that counts them in megabytes rounds.
+    """
+    return [
+        name
+        for name, value in counters.items()
+        if not abs(value) <= _MOST or (name != "transfer_bytes" and value != int(value))
+    ]
+
+
 def series(text: str, metrics: tuple[Metric, ...]) -> dict[str, float]:
     """Every series of ``metrics`` on its own, by sample name and labels, and when the process began if it says so.
 
@@ -61,12 +87,7 @@ def series(text: str, metrics: tuple[Metric, ...]) -> dict[str, float]:
         ValueError: ``text`` is no Prometheus exposition text.
     """
     wanted = {metric.sample for metric in metrics} | {_PROCESS_START}
-    return {
-        _spelt(sample.name, sample.labels): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-        if sample.name in wanted
-    }
+    return {_spelt(sample.name, sample.labels): sample.value for sample in _samples(text) if sample.name in wanted}
 
 
 def _spelt(name: str, labels: Mapping[str, str]) -> str:

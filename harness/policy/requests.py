@@ -13,6 +13,8 @@ ENDS = frozenset({"stop", "length", "tool_calls", "function_call"})
 """Finish reasons of an answer that came to its end, as the API names them. All others (``abort``, ``error``, ``load``,
 and what an engine may add) are of a request that the engine gave up: its text is what there was by then, no answer."""
 
+_MOST_TOKENS = 1 << 31
+
 
 @dataclass(frozen=True)
 class Completion:
@@ -39,8 +41,8 @@ def read_completion(body: Any) -> Completion:
         said = Completion(
             text=choice["text"],
             finish_reason=choice["finish_reason"],
-            prompt_tokens=int(usage["prompt_tokens"]),
-            completion_tokens=int(usage["completion_tokens"] or 0),
+            prompt_tokens=_tokens(usage["prompt_tokens"]),
+            completion_tokens=_tokens(usage["completion_tokens"] or 0),
         )
         whole = isinstance(said.text, str) and isinstance(said.finish_reason, str)
     except (LookupError, TypeError, ValueError, OverflowError):
@@ -48,6 +50,17 @@ def read_completion(body: Any) -> Completion:
     if not whole:
         raise ValueError(f"status 200 without a completion: {shortened(str(body), 200)}")
     return said
+
+
+def _tokens(number: Any) -> int:
+    """A number of tokens as the engine said it.
+
+    Raises:
+        ValueError: There cannot be so many.
+    """
+    if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < _MOST_TOKENS:
+        raise ValueError("no number of tokens")
+    return number
 
 
 def not_an_answer(finish_reason: str) -> str:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from harness import __version__
 from harness.ground import secrets
@@ -244,7 +244,8 @@ def _answer(
     status, output = asked([program, json.dumps(question)])
     lines = [line for line in output.splitlines() if line.startswith("{")]
     if status == 0 and lines:
-        return TypeAdapter(kind).validate_json(lines[-1])
+        with suppress(ValidationError):
+            return TypeAdapter(kind).validate_json(lines[-1])
     raise CannotJudge(
         f"canary: the engine's interpreter ended with status {status}",
         cause=root_cause(output, echoes) or "no error in its output",

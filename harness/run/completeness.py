@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Literal
 
-from pydantic import ValidationError
-
 from harness.ground.domain import Item, Outcome, Sample, Stage, StageRecord
+from harness.ground.errors import UsageError
 from harness.policy import metrics, protocols
 from harness.policy.cases.model import Case
 from harness.policy.engines import ENGINES
 from harness.policy.engines.base import numbered
+from harness.run import documents
 from harness.run.rundir import Event, Occupancy, Prepared, Ready, RunDir, RunningServer, Servers
 
 _NEEDED = (Stage.PREPARE, Stage.SERVE, Stage.HEALTH_WAIT, Stage.EVAL)
@@ -42,16 +42,17 @@ def gaps(rundir: RunDir) -> list[str]:
 def _of_events(rundir: RunDir) -> Iterator[str]:
     """Only the last line may be cut off: a full disk or a kill does that, and nothing was written after it."""
     name = rundir.events_file.name
-    if not rundir.events_file.is_file():
+    content = documents.content(rundir.events_file)
+    if content is None:
         yield f"{name}: missing"
         return
-    *lines, _ = rundir.events_file.read_bytes().split(b"\n")
+    *lines, _ = content.split(b"\n")
     if not lines:
         yield f"{name}: empty"
     for number, line in enumerate(lines, 1):
         try:
-            event = Event.model_validate_json(line)
-        except ValidationError:
+            event = documents.parsed(line, Event, name)
+        except UsageError:
             yield f"{name}: line {number} is no event"
             return
         if event.kind == "end" and event.outcome not in (Outcome.PASS, Outcome.ERROR):
@@ -97,11 +98,12 @@ def _of_readings(rundir: RunDir, case: Case, servers: list[RunningServer]) -> It
     for name in [running.server.name for running in servers if running.server.has_metrics]:
         for path in [rundir.metrics_file(when, name) for when in times]:
             where = path.relative_to(rundir.path)
-            if not path.is_file():
+            text = documents.text(path)
+            if text is None:
                 yield f"{where}: missing"
                 continue
             try:
-                empty = not metrics.series(path.read_text(), engine.metrics)
+                empty = not metrics.series(text, engine.metrics)
             except ValueError:
                 yield f"{where}: is no metrics text"
             else:

@@ -100,7 +100,10 @@ class Context:
         ``note`` is said after the cause.
         """
         log = self.rundir.log_text(server)
-        ready = self.rundir.read("ready", Ready)
+        try:
+            ready = self.rundir.read("ready", Ready)
+        except UsageError:
+            ready = None  # it would only say who else is gone
         workers = ready.workers.get(server, []) if ready else []
         gone = [f"{each.name} ({each.pid})" for each in workers if not each.lives]
         what += f", {', '.join(gone)} gone" if gone else ""

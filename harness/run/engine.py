@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import from_json
 
 from harness.ground.clock import Deadline
 from harness.ground.domain import Server
@@ -41,6 +42,7 @@ print(json.dumps({"versions": versions, "sources": [len(times), *times[-1:]]}))
 Ask = Callable[[Sequence[str]], tuple[int, str]]
 """Runs a program, given with its arguments, with the engine's interpreter, and returns exit status and output."""
 
+_VERSIONS = TypeAdapter(dict[str, str])
 _CAPABILITIES = TypeAdapter(Capabilities)
 
 
@@ -113,9 +115,11 @@ def environment(engine: EngineSpec, python: str, asked: Ask) -> tuple[dict[str, 
             f"{python} does not run Python", cause=root_cause(output, engine.echoes) or "no error in its output"
         )
     state = next((line for line in reversed(output.splitlines()) if line.startswith("{")), "")
-    if not state:
-        raise CannotJudge(f"{python} does not run Python", cause=tail(output, 1))
-    versions: dict[str, str] = json.loads(state)["versions"]
+    try:
+        said: Any = from_json(state)
+        versions = _VERSIONS.validate_python(said.get("versions"))
+    except ValueError:
+        raise CannotJudge(f"{python} does not run Python", cause=tail(output, 1)) from None
     if not any(name.startswith(engine.name) and not name.endswith("router") for name in versions):
         raise CannotJudge(f"{python} has no {engine.name}; give another with --engine-python")
     return versions, state

@@ -7,12 +7,9 @@ files alone.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-from pydantic import ValidationError
 
 from harness.ground.domain import Outcome
 from harness.ground.errors import UsageError
@@ -21,6 +18,7 @@ from harness.policy.cases.model import PLATFORMS, Platform
 from harness.policy.engines import ENGINES
 from harness.policy.plan import Planned, everything
 from harness.policy.report.result import Result
+from harness.run import documents
 from harness.run.tables import table
 
 RECORDS = "records"
@@ -70,16 +68,13 @@ def read(folder: Path) -> list[Record]:
     """
     found = []
     for path in sorted(folder.glob("*/*/result.json")):
-        try:
-            result = Result.model_validate_json(path.read_bytes())
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            raise UsageError(f"{path}: {where}: {first['msg']}; copy it from a run directory again") from None
+        result = documents.read(path, Result, "copy it from a run directory again")
+        if result is None:
+            continue  # removed meanwhile
         if not path.with_name("junit.xml").is_file():
             raise UsageError(f"{path.with_name('junit.xml')}: missing; copy it from the same run directory")
-        host = path.parent.parent / "host.json"
-        found.append(Record(path.parent.parent.name, result, json.loads(host.read_text()) if host.is_file() else {}))
+        host = documents.read(path.parent.parent / "host.json", dict[str, str])
+        found.append(Record(path.parent.parent.name, result, host or {}))
     return sorted(found, key=lambda record: record.result.started)
 
 

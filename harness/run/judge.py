@@ -2,69 +2,179 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
 from harness import __version__
 from harness.ground import secrets
 from harness.ground.domain import CheckResult, Outcome, Sample, Stage, StageRecord
+from harness.ground.errors import UsageError
+from harness.ground.measurement import Measurement
 from harness.mechanism import files
-from harness.policy.checks import compare, judge_all, unjudged, validity
+from harness.policy.checks import compare, judge_all, validity
+from harness.policy.checks import unjudged as not_judged
 from harness.policy.report import junit
 from harness.policy.report.result import REPORTED_STAGES, Result, Timing, conclude
 from harness.run.completeness import gaps
-from harness.run.measurements import disagreement, recompute
+from harness.run.measurements import disagreement, measurements_file, rendered, take
 from harness.run.rundir import Prepared, RunDir
 from harness.run.stages.stop import teardown
 
 _INTERRUPTED = "interrupted by"
 
+REJUDGED = "rejudged.json"
+"""The verdict of a judge that came when the run was over."""
 
-def judge(rundir: RunDir) -> Result:
-    """Judge the run and write ``measurements.json``, ``result.json`` and ``junit.xml``."""
-    prepared, stages = rundir.prepared(), rundir.stages()
-    reported = [record for record in stages if record.stage is not Stage.ASSERT]
+Also = Callable[[Result], Mapping[Path, bytes]]
+"""What else must be on the disk before a verdict counts."""
+
+
+def judge(
+    rundir: RunDir, *, known: Sequence[StageRecord] = (), also: Also = lambda _: {}, strict: bool = False
+) -> Result:
+    """Judge the run and write ``measurements.json``, ``junit.xml`` and ``result.json``: all of them, or none.
+
+    Args:
+        rundir: Of the run. Whatever is damaged in it but ``case.json`` is an error in the verdict.
+        strict: A document that cannot be read is an error of the caller instead, and nothing is written.
+        known: Stages that broke, as who ran them knows; on a full disk the record may not.
+        also: What is written with them.
+
+    Raises:
+        UsageError: ``case.json`` is damaged, or, if ``strict``, another document; or a folder is where a file is to be
+            written.
+        OSError: A file cannot be written.
+    """
+    result, measured = _judged(rundir, known, strict=strict)
+    contents: dict[Path, bytes] = {}
+    if measured is not None and not os.path.lexists(measurements_file(rundir)):
+        contents[measurements_file(rundir)] = measured
+    _write({**contents, rundir.junit_file: junit.render([result]), **also(result)}, rundir.path / "result.json", result)
+    return result
+
+
+def judge_again(rundir: RunDir, recorded: Result) -> Result:
+    """Judge a run that is over, and write ``rejudged.xml`` and ``rejudged.json`` beside its verdict.
+
+    Args:
+        rundir: Of the run.
+        recorded: Its verdict, which stays. What broke then is not mended by judging again.
+
+    Raises:
+        UsageError: A document cannot be read.
+        OSError: The files cannot be written.
+    """
+    broken = [each for each in recorded.stages if each.outcome is Outcome.ERROR]
+    result, _ = _judged(rundir, broken, strict=True)
+    path = rundir.path / REJUDGED
+    _write({path.with_suffix(".xml"): junit.render([result])}, path, result)
+    return result
+
+
+def unjudged(rundir: RunDir, reason: str, known: Sequence[StageRecord], also: Also) -> Result:
+    """The verdict where there can be none: an error, written if it can be."""
+    stages = _merged(_stages(rundir), known)
+    checks = [compare.unmeasured("evidence", reason), *_teardown(rundir)]
+    result = _concluded(rundir, stages, checks)
+    with suppress(OSError, UsageError):
+        _write({rundir.junit_file: junit.render([result]), **also(result)}, rundir.path / "result.json", result)
+    return result
+
+
+def _write(contents: Mapping[Path, bytes], last: Path, result: Result) -> None:
+    """Put everything in place, the verdict last: where it is, all is."""
+    for path in (*contents, last):
+        if path.is_dir():
+            raise UsageError(f"{path}: a folder, where a file of the verdict goes; remove it")
+    files.write_all({**contents, last: result.model_dump_json(indent=2).encode() + b"\n"})
+
+
+def _judged(rundir: RunDir, known: Sequence[StageRecord], *, strict: bool) -> tuple[Result, bytes | None]:
+    """The verdict, and ``measurements.json`` as it would be."""
+    stages = _merged(rundir.stages() if strict else _stages(rundir), known)
+    checks, measured = _checks(rundir, rundir.prepared(), stages, strict=strict)
+    return _concluded(rundir, stages, checks), None if measured is None else rendered(measured)
+
+
+def _merged(recorded: Iterable[StageRecord], known: Iterable[StageRecord]) -> list[StageRecord]:
+    """How each stage ended, in order; what broke counts more than what is on record."""
+    found = {record.stage: record for record in recorded}
+    found |= {
+        each.stage: each for each in known if each.stage not in found or found[each.stage].outcome is not Outcome.ERROR
+    }
+    return [found[stage] for stage in Stage if stage in found]
+
+
+def _stages(rundir: RunDir) -> list[StageRecord]:
+    try:
+        return rundir.stages()
+    except UsageError:
+        return []  # a gap of the record, which says so
+
+
+def _teardown(rundir: RunDir) -> list[CheckResult]:
+    try:
+        return teardown(rundir)
+    except UsageError as error:
+        return [compare.unmeasured("teardown", str(error))]
+
+
+def _concluded(rundir: RunDir, stages: Sequence[StageRecord], checks: Sequence[CheckResult]) -> Result:
+    prepared = rundir.prepared()
     result = conclude(
         suite=prepared.suite,
         name=prepared.name,
         platform=prepared.platform,
         started=prepared.created,
-        stages=_with_those_not_run(reported),
-        checks=_checks(rundir, prepared, reported),
+        stages=_with_those_not_run([record for record in stages if record.stage is not Stage.ASSERT]),
+        checks=checks,
         provenance=_provenance(prepared),
         timing=_timing(rundir, stages),
         interrupted=any(record.message.startswith(_INTERRUPTED) for record in stages),
     )
     # Checks quote what servers say: their logs, their metrics, their configuration.
-    result = Result.model_validate(secrets.masked(result.model_dump(mode="json")))
-    rundir.write("result", Result, result)
-    files.write(rundir.junit_file, junit.render([result]))
-    return result
+    return Result.model_validate(secrets.masked(result.model_dump(mode="json")))
 
 
-def _checks(rundir: RunDir, prepared: Prepared, stages: list[StageRecord]) -> list[CheckResult]:
+def _checks(
+    rundir: RunDir, prepared: Prepared, stages: Sequence[StageRecord], *, strict: bool
+) -> tuple[list[CheckResult], Measurement | None]:
     """Every check of the case: judged if the record is whole and the evaluation passed, else skipped, with why."""
-    case, stopped = prepared.case, teardown(rundir)
+    case, stopped = prepared.case, teardown(rundir) if strict else _teardown(rundir)
     of_case = case.checks, case.controls, case.comparisons
-    missing, broke = gaps(rundir), _broke(stages)
-    measured = None if missing else recompute(rundir)
+    broke, measured = _broke(stages), None
+    missing: list[str] = []
+    try:
+        measured = take(rundir)
+        missing = gaps(rundir)
+    except UsageError as error:
+        if strict:
+            raise
+        missing = [str(error)]
+    if missing:
+        measured = None
     if measured is not None and not broke:
         if other := disagreement(rundir, measured):
             missing.append(other)
-        return [*_damaged(missing), *judge_all(*of_case, measured), *stopped]
+        return [*_damaged(missing), *judge_all(*of_case, measured), *stopped], measured
     reason = f"{broke} broke" if broke else "the record of the run is damaged or not whole"
-    first, *checks = unjudged(*of_case, reason)
+    first, *checks = not_judged(*of_case, reason)
     if measured is not None:
         (valid,) = validity.judge(measured)
         first = valid if valid.outcome is Outcome.ERROR else first  # which requests failed is known
     checks = [first, *checks]
     if not stopped and broke:
         stopped = [CheckResult("teardown", Outcome.SKIPPED, message=f"not judged: {reason}")]
-    return [*_damaged(missing), *checks, *stopped]
+    return [*_damaged(missing), *checks, *stopped], measured
 
 
 def _damaged(missing: list[str]) -> list[CheckResult]:
     return [compare.unmeasured("evidence", "; ".join(missing))] if missing else []
 
 
-def _broke(stages: list[StageRecord]) -> str:
+def _broke(stages: Sequence[StageRecord]) -> str:
     """The first stage up to the evaluation that did not pass; empty if all that are on record did."""
     return next((str(each.stage) for each in stages if each.stage in REPORTED_STAGES and not _passed(each)), "")
 
@@ -95,14 +205,17 @@ def _provenance(prepared: Prepared) -> dict[str, str]:
     return found
 
 
-def _timing(rundir: RunDir, stages: list[StageRecord]) -> Timing:
+def _timing(rundir: RunDir, stages: Sequence[StageRecord]) -> Timing:
     """Where the time went; the total ends with the last stage that ended."""
     seconds = {record.stage: record.seconds for record in stages}
+    samples: list[Sample] = []
+    with suppress(UsageError):  # a gap of the record, which says so
+        samples = rundir.samples() or []
     return Timing(
         total=sum(seconds.values()),
         prepare=seconds.get(Stage.PREPARE, 0.0),
         start_up=seconds.get(Stage.HEALTH_WAIT, 0.0),
-        in_flight=sum(_covered(samples) for samples in _by_run(rundir.samples() or [])),
+        in_flight=sum(_covered(each) for each in _by_run(samples)),
         stop=seconds.get(Stage.STOP, 0.0),
     )
 

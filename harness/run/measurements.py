@@ -3,80 +3,112 @@
 from __future__ import annotations
 
 import json
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 from pydantic import TypeAdapter
+from pydantic_core import from_json
 
+from harness.ground.errors import UsageError
 from harness.ground.measurement import Measurement
 from harness.policy import metrics
 from harness.policy.engines import ENGINES
 from harness.policy.measure import measure
+from harness.run import documents
 from harness.run.rundir import RunDir, Servers
 
-_NAME = "measurements"
+_ADAPTER = TypeAdapter(Measurement)
+
+
+def measurements_file(rundir: RunDir) -> Path:
+    """Where the measurement is kept."""
+    return rundir.path / "measurements.json"
+
+
+def rendered(measurement: Measurement) -> bytes:
+    """A measurement as it is kept."""
+    return _ADAPTER.dump_json(measurement, indent=2) + b"\n"
 
 
 def take(rundir: RunDir) -> Measurement | None:
-    """Measure and write ``measurements.json``; None if the evaluation left nothing to measure."""
-    measurement = recompute(rundir)
-    if measurement is not None:
-        rundir.write(_NAME, Measurement, measurement)
-    return measurement
+    """Measure; None if the evaluation left nothing to measure.
 
-
-def recompute(rundir: RunDir) -> Measurement | None:
-    """Measure; None if the evaluation left nothing to measure."""
+    Raises:
+        UsageError: A file of the evaluation is damaged.
+    """
     prepared, servers = rundir.prepared(), rundir.read("servers", Servers)
     samples = rundir.samples()
     if samples is None or servers is None:
         return None
     roles = {running.server.name: running.server.role for running in servers.servers if running.server.has_metrics}
-    engine = ENGINES[prepared.case.engine.name]
-
-    def read(when: Literal["before", "after"]) -> dict[str, str]:
-        paths = {name: rundir.metrics_file(when, name) for name in roles}
-        return {name: path.read_text() for name, path in paths.items() if path.exists()}
-
-    before, after = read("before"), read("after")
+    engine, checks = ENGINES[prepared.case.engine.name], prepared.case.checks
+    before, after = _readings(rundir, roles, "before"), _readings(rundir, roles, "after")
     if before.keys() != roles.keys() or after.keys() != roles.keys():
         return None  # interrupted before the counters were read: the stage's own error says so
-    series = {name: [metrics.series(each[name], engine.metrics) for each in (before, after)] for name in roles}
-    infos = {name: rundir.info_file(name) for name in roles}
-    info = {name: json.loads(path.read_text()) for name, path in infos.items() if path.exists()}
-    checks = prepared.case.checks
     logs = {name: rundir.log_text(name) for name in roles} if checks.rearrangements or checks.cuda_graphs else {}
     moved = sum(map(engine.rearrangements, logs.values())) if checks.rearrangements and logs else None
     graphs = {name: engine.captured in log for name, log in logs.items()} if checks.cuda_graphs else None
     return measure(
         prepared.case,
         samples,
-        {name: metrics.read(text, engine.metrics) for name, text in before.items()},
-        {name: metrics.read(text, engine.metrics) for name, text in after.items()},
+        {name: counters for name, (counters, _) in before.items()},
+        {name: counters for name, (counters, _) in after.items()},
         roles,
-        info,
+        {name: _info(rundir.info_file(name)) for name in roles},
         moved,
         graphs,
-        {name: seen for name, readings in series.items() if (seen := metrics.restarted(*readings))},
+        {name: seen for name in roles if (seen := metrics.restarted(before[name][1], after[name][1]))},
     )
+
+
+Reading = tuple[metrics.Counters, metrics.Counters]
+"""What a metrics text says: by our names, summed; and each series on its own."""
+
+
+def _readings(rundir: RunDir, roles: dict[str, str], when: Literal["before", "after"]) -> dict[str, Reading]:
+    """Of each server whose metrics are there."""
+    found: dict[str, Reading] = {}
+    of_engine = ENGINES[rundir.prepared().case.engine.name].metrics
+    for path, name in ((rundir.metrics_file(when, name), name) for name in roles):
+        text = documents.text(path)
+        if text is None:
+            continue
+        if not text.endswith("\n"):
+            raise UsageError(f"{path}: empty, or its last line was cut off; {documents.NEXT}")
+        try:
+            reading = metrics.read(text, of_engine), metrics.series(text, of_engine)
+        except ValueError as error:
+            raise UsageError(f"{path}: {' '.join(str(error).split())[:200]}; {documents.NEXT}") from None
+        found[name] = reading
+    return found
+
+
+def _info(path: Path) -> Any:
+    """What a server said of its configuration; nothing where the engine says no such thing."""
+    found = documents.content(path)
+    try:
+        return {} if found is None else from_json(found)
+    except ValueError as error:
+        raise UsageError(f"{path}: no JSON: {error}; {documents.NEXT}") from None
 
 
 def disagreement(rundir: RunDir, again: Measurement) -> str:
     """Where ``measurements.json`` is not what the files of the run give ``again``, in words; empty if it is.
 
-    Where it is not there it is written: nothing is lost with it. What another version of the harness measured cannot
-    be compared, and what is judged is what the other files give.
+    Where it is not there nothing is lost with it. What another version of the harness measured cannot be compared, and
+    what is judged is what the other files give.
     """
-    path = rundir.path / f"{_NAME}.json"
-    if not path.exists():
-        rundir.write(_NAME, Measurement, again)
-        return ""
+    path = measurements_file(rundir)
     try:
-        recorded = json.loads(path.read_bytes())
-    except (ValueError, RecursionError):
+        found = documents.content(path)
+        if found is None:
+            return ""
+        recorded = from_json(found)
+    except (ValueError, UsageError):
         recorded = None
     if not isinstance(recorded, dict):
         return f"{path.name}: is no measurement"
-    computed = json.loads(TypeAdapter(Measurement).dump_json(again))
+    computed = json.loads(rendered(again))
     if recorded.get("schema_version") != computed["schema_version"]:
         return ""
     # Logs grow on: an engine that idles may move experts again.

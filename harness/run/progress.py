@@ -23,7 +23,14 @@ def words(error: BaseException) -> tuple[str, str]:
         return str(error), error.details
     if isinstance(error, Interrupted | HarnessError):
         return str(error), ""
+    if isinstance(error, OSError):
+        return words(refused(error))
     return f"internal error: {type(error).__name__}: {error}", "".join(traceback.format_exception(error))
+
+
+def _kept(text: str) -> str:
+    """As it can be written: no secret, and nothing that is no character, as in names of files that are no UTF-8."""
+    return mask(text).encode(errors="backslashreplace").decode()
 
 
 class Progress:
@@ -68,7 +75,10 @@ class Progress:
 
     def broke_off(self, stage: Stage, error: BaseException) -> None:
         """Record that ``stage`` did not come to its end, whatever it says itself; it took until its last line."""
-        elapsed = [event.elapsed for event in self._rundir.events() if event.stage is stage]
+        try:
+            elapsed = [event.elapsed for event in self._rundir.events() if event.stage is stage]
+        except HarnessError:  # the record itself is what broke
+            elapsed = []
         self._stage = stage
         text, details = words(error)
         event = self._event("end", text=text, outcome=Outcome.ERROR, details=details)
@@ -108,7 +118,7 @@ class Progress:
     def _event(self, kind: str, **fields: object) -> Event:
         """An event; whoever wrote its texts, no secret is in them, nor in what is made of them: result and XML."""
         elapsed = round(self._clock.monotonic() - self._began, 3)
-        masked = {name: mask(value) if isinstance(value, str) else value for name, value in fields.items()}
+        masked = {name: _kept(value) if isinstance(value, str) else value for name, value in fields.items()}
         return Event.model_validate(
             {"time": utc_now().isoformat(), "stage": self._stage, "kind": kind, "elapsed": elapsed, **masked}
         )

@@ -43,6 +43,6 @@ def rendered(case: Case, servers: list[RunningServer], item: Item, deadline: Dea
     except NoAnswer as error:
         raise CannotJudge(f"{server.name} does not render chat prompts", cause=str(error)) from error
     tokens = reply.get("tokens") if status == 200 and isinstance(reply, dict) else None
-    if not tokens:
+    if not tokens or not isinstance(tokens, list) or not all(type(token) is int for token in tokens):
         raise CannotJudge(f"{server.name} does not render chat prompts", cause=f"status {status}: {texts.cause(reply)}")
     return replace(item, prompt=tuple(tokens), prompt_tokens=len(tokens), chat=False)

@@ -7,138 +7,42 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
-from harness.ground.domain import Device, Outcome, Sample, Server, Stage, StageRecord, Usage
+from harness.ground.domain import Outcome, Sample, Stage, StageRecord
 from harness.ground.errors import UsageError
 from harness.mechanism import files
-from harness.mechanism.labels import Label
-from harness.mechanism.owners import Owner
-from harness.mechanism.processes import Started
-from harness.mechanism.stopping import Stopped
-from harness.policy.cases.model import Case, Platform
+from harness.run import documents
 from harness.run.folders import make_folder
+from harness.run.schema import (
+    Checkpoint,
+    Document,
+    Event,
+    Occupancy,
+    Prepared,
+    Ready,
+    RunningServer,
+    Runtime,
+    Servers,
+)
+
+__all__ = [
+    "Checkpoint",
+    "Document",
+    "Event",
+    "Occupancy",
+    "Prepared",
+    "Ready",
+    "RunDir",
+    "RunningServer",
+    "Runtime",
+    "Servers",
+    "make_folder",
+]
 
 T = TypeVar("T")
 
-
-class Document(BaseModel):
-    """A JSON file of the run directory."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Runtime(Document):
-    """Where the engine runs, and why there."""
-
-    kind: Literal["local", "docker"]
-    why: str
-    engine_python: str
-    environment: str
-    """SHA-256 of the environment's lock, id of the image, or ``given`` for an interpreter of the caller's."""
-    base: str = ""
-    """Base image of a container's image: with its digest, or with its id if it was made on this machine."""
-    devices: list[Device] = []
-    """Accelerators of the run."""
-    passthrough: str = ""
-    """How the container was given them, in words; empty without a container or without any."""
-    container: str = ""
-    """Id of the container that holds the servers; empty without one."""
-
-
-class Checkpoint(Document):
-    """A model on disk, and the one thing that identifies its content."""
-
-    path: str
-    sha256: str = ""
-    """Over all files, of a known-answer checkpoint."""
-    revision: str = ""
-    """Commit, of a repository of the model hub."""
-
-    @property
-    def whole(self) -> Path:
-        """The folder that holds everything it links to: a snapshot in the hub's cache points into ``blobs`` beside."""
-        return Path(self.path).parents[1] if self.revision else Path(self.path)
-
-
-class Prepared(Document):
-    """``case.json``: the case fully resolved, and everything needed to run or re-judge it."""
-
-    schema_version: Literal[1] = 1
-    run_id: str
-    folder: str = ""
-    """The run directory when it was made: a copy is another. Empty if a former version made it."""
-    suite: str
-    name: str
-    platform: Platform
-    case: Case
-    created: str
-    owner: Owner | None
-    """None once the run directory itself stands for the run: stages by hand, or kept servers."""
-    runtime: Runtime | None = None
-    """None until the prepare stage has decided."""
-    checkpoints: dict[str, Checkpoint] = {}
-    data: dict[str, str] = {}
-    """Path of each data file, whose content was checked."""
-    versions: dict[str, str] = {}
-    """Distributions of the engine's environment, as it reports them itself."""
-    host: dict[str, str] = {}
-
-    def label(self, folder: Path) -> Label:
-        """What every process and container of the run in this run directory carries."""
-        return Label(self.run_id, str(folder), self.owner.text if self.owner else "")
-
-
-class RunningServer(Document):
-    """A started server."""
-
-    server: Server
-    process: Started
-    folder: str
-
-
-class Servers(Document):
-    """``servers.json``: what was started and how stopping it went."""
-
-    servers: list[RunningServer]
-    stopped: Stopped | None = None
-
-
-class Occupancy(Document):
-    """``devices.json``: what the devices of the run were used for, by UUID; None where nobody can say."""
-
-    before: dict[str, Usage | None]
-    after: dict[str, Usage | None] | None = None
-    left: list[str] = []
-    """What had not come back when everything was stopped, one line a device."""
-
-
-class Ready(Document):
-    """``ready.json``: how the servers came up."""
-
-    seconds: float
-    answered: dict[str, float]
-    """Seconds until each probe first answered, by ``server: probe``."""
-    first_token: str
-    """Text of the first answer end to end."""
-    attempts: int
-    """Requests until that answer; those before it failed or were empty."""
-    workers: dict[str, list[Started]] = {}
-    """Processes that each server had started by then."""
-
-
-class Event(Document):
-    """One line of ``events.jsonl``."""
-
-    time: str
-    stage: Stage
-    kind: Literal["start", "note", "progress", "end"]
-    elapsed: float = 0.0
-    done: int = 0
-    total: int = 0
-    text: str = ""
-    outcome: Outcome | None = None
-    details: str = ""
+_LARGEST_LOG = 4 << 30
 
 
 def directly_below(folder: Path, name: str) -> Path:
@@ -160,6 +64,7 @@ class RunDir:
 
     def __init__(self, path: Path) -> None:
         self.path = Path(os.path.realpath(path))  # unlike resolve(), also of links that go round in circles
+        self._prepared: Prepared | None = None
 
     @classmethod
     def existing(cls, path: Path) -> RunDir:
@@ -227,8 +132,10 @@ class RunDir:
 
     def log_text(self, server: str) -> str:
         """The log of a server, empty if there is none."""
-        path = self.log(server)
-        return path.read_text(errors="replace") if path.exists() else ""
+        try:
+            return (files.read(self.log(server), _LARGEST_LOG) or b"").decode(errors="replace")
+        except files.Unreadable:
+            return ""
 
     def metrics_file(self, when: Literal["before", "after"], server: str) -> Path:
         return self.metrics / f"{when}-{server}.prom"
@@ -247,25 +154,20 @@ class RunDir:
         Raises:
             UsageError: It is not what this version of the harness writes.
         """
-        path = self.path / f"{name}.json"
-        if not os.path.lexists(path):
-            return None
-        if not path.is_file():  # a pipe would be waited for
-            raise UsageError(f"{path}: is no file, or a link to none; remove it")
-        try:
-            return TypeAdapter(kind).validate_json(path.read_bytes())
-        except OSError as error:
-            raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
-        except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(map(str, first["loc"]))
-            raise UsageError(f"{path}: {key}: {first['msg']}; written by another version of the harness?") from None
+        return documents.read(self.path / f"{name}.json", kind)
 
     def prepared(self) -> Prepared:
-        """``case.json``."""
-        found = self.read("case", Prepared)
-        assert found is not None, "a run directory has a case file"
-        return found
+        """``case.json``, as it was when it was first read or last saved here: what happens to the file since then must
+        not keep a run from stopping what it started.
+
+        Raises:
+            UsageError: It is not what this version of the harness writes.
+        """
+        if self._prepared is None:
+            self._prepared = self.read("case", Prepared)
+        if self._prepared is None:
+            raise UsageError(f"{self.case_file}: not there any more; {documents.NEXT}")
+        return self._prepared
 
     def keep(self) -> None:
         """From here on the run directory stands for the run, and no process."""
@@ -274,6 +176,7 @@ class RunDir:
     def save(self, prepared: Prepared) -> None:
         """Write ``case.json``."""
         self.write("case", Prepared, prepared)
+        self._prepared = prepared
 
     def write_samples(self, samples: list[Sample]) -> None:
         """Write ``samples.jsonl``."""
@@ -281,26 +184,26 @@ class RunDir:
         files.write(self.path / "samples.jsonl", b"".join(adapter.dump_json(sample) + b"\n" for sample in samples))
 
     def samples(self) -> list[Sample] | None:
-        """``samples.jsonl``; None if the evaluation wrote none."""
-        path = self.path / "samples.jsonl"
-        if not path.exists():
-            return None
-        adapter = TypeAdapter(Sample)
-        return [adapter.validate_json(line) for line in path.read_bytes().splitlines()]
+        """``samples.jsonl``; None if the evaluation wrote none.
+
+        Raises:
+            UsageError: A line is not what this version of the harness writes.
+        """
+        return documents.lines(self.path / "samples.jsonl", Sample)
 
     def append(self, event: Event) -> None:
         """Add a line to ``events.jsonl``."""
-        with self.events_file.open("a") as file:
+        # A named pipe in its place would wait for somebody who reads.
+        handle = os.open(self.events_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o644)
+        with os.fdopen(handle, "a") as file:
             file.write(event.model_dump_json(exclude_defaults=True) + "\n")
 
     def events(self) -> Iterator[Event]:
         """Lines of ``events.jsonl``; one that was cut off, by a kill or a full disk, is left out."""
-        if not self.events_file.exists():
-            return
-        for line in self.events_file.read_bytes().split(b"\n"):
+        for line in (documents.content(self.events_file) or b"").split(b"\n"):
             try:
-                yield Event.model_validate_json(line)
-            except ValidationError:
+                yield documents.parsed(line, Event, str(self.events_file))
+            except UsageError:
                 continue
 
     def stages(self) -> list[StageRecord]:

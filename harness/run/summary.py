@@ -7,30 +7,41 @@ from pathlib import Path
 from harness.ground.errors import NothingSelected, UsageError
 from harness.policy.report import junit, markdown
 from harness.policy.report.result import Result
+from harness.run import documents
 from harness.run.rundir import RunDir
 
 
-def summary(runs: Path) -> str:
+def summary(runs: Path) -> tuple[str, list[str]]:
     """Markdown about every run directory below ``runs``, and about what was skipped.
+
+    Also one line for each file that is not what the harness wrote: its run counts as an error, and hides no other.
 
     Raises:
         NothingSelected: There is none.
-        UsageError: A file is not what the harness wrote.
     """
     # A point that broke before its directory was whole has a verdict and no case.
     folders = sorted({path.parent for name in ("case", "result") for path in runs.glob(f"**/{name}.json")})
-    judged = {folder: RunDir(folder).read("result", Result) for folder in folders}
-    reports = sorted(path for path in runs.glob("**/junit.xml") if path.parent not in judged)
-    skipped = [each for path in reports for each in _skipped_in(path)]
-    if not judged and not skipped:
+    results: list[Result] = []
+    unjudged: dict[str, str] = {}
+    broken: list[str] = []
+    for folder in folders:
+        try:
+            result = RunDir(folder).read("result", Result)
+        except UsageError as error:
+            broken.append(str(error))
+            unjudged[folder.name] = str(error)
+        else:
+            if result is None:
+                unjudged[folder.name] = "No verdict: the harness was ended before it had one, or still runs."
+            else:
+                results.append(result)
+    for path in sorted(path for path in runs.glob("**/junit.xml") if path.parent not in folders):
+        try:
+            results += junit.skipped_in(documents.content(path) or b"")
+        except (ValueError, UsageError) as error:
+            line = str(error) if isinstance(error, UsageError) else f"{path}: {error}"
+            broken.append(line)
+            unjudged[str(path.relative_to(runs))] = line
+    if not results and not unjudged:
         raise NothingSelected(f"{runs}: no run directory there; nothing ran, or it broke before the first case")
-    results = [result for result in judged.values() if result is not None]
-    unjudged = [folder.name for folder, result in judged.items() if result is None]
-    return markdown.render([*results, *skipped], unjudged)
-
-
-def _skipped_in(path: Path) -> list[Result]:
-    try:
-        return junit.skipped_in(path.read_bytes())
-    except ValueError as error:
-        raise UsageError(f"{path}: {error}") from None
+    return markdown.render(results, unjudged), broken

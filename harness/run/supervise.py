@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.ground.clock import utc_now
 from harness.ground.domain import Outcome, Stage, StageRecord
-from harness.ground.errors import CannotJudge, Interrupted, UsageError, refused
+from harness.ground.errors import CannotJudge, HarnessError, Interrupted, UsageError, refused
 from harness.ground.secrets import mask
 from harness.mechanism import files, signals
 from harness.policy.plan import Planned
@@ -17,7 +17,7 @@ from harness.policy.report.result import Result, Timing, conclude, exit_code, sk
 from harness.run import prepare, runtimes
 from harness.run.console import Console
 from harness.run.context import Context
-from harness.run.judge import judge
+from harness.run.judge import Also, judge, unjudged
 from harness.run.progress import Progress, words
 from harness.run.rundir import RunDir, directly_below
 
@@ -30,17 +30,23 @@ def run_all(
 ) -> int:
     """Run every case, whatever becomes of the others, and report those that are not to run, or were not after a signal.
 
-    Writes one JUnit file for all and returns the exit code.
+    Keeps one JUnit file for all current from case to case, and returns the exit code.
     """
-    results: list[Result] = []
+    results: dict[int, Result] = {}
+    path = runs / "junit.xml"
+
+    def report(index: int) -> Also:
+        return lambda result: {path: junit.render(each for _, each in sorted((results | {index: result}).items()))}
+
+    written = True
     left_out = "the run broke off before it began"
     try:
-        for each in selected:
+        for index, each in enumerate(selected):
             if each.skip:
-                results.append(_skipped(each, each.skip, console))
+                results[index] = _skipped(each, each.skip, console)
                 continue
-            results.append(_run_point(each, runs, options, console, keep=keep))
-            if results[-1].exit_code == Interrupted.exit_code:
+            results[index] = _run_point(each, runs, options, console, report(index), keep=keep)
+            if results[index].exit_code == Interrupted.exit_code:
                 left_out = _INTERRUPTED
                 break
     except Interrupted:
@@ -49,21 +55,24 @@ def run_all(
     finally:
         with signals.deferred():
             if results or left_out == _INTERRUPTED:
-                for each in selected[len(results) :]:
-                    # Judged it may be all the same: the signal came between the verdict and its place in the list.
-                    judged = _judged(runs / each.folder)
-                    results.append(judged or _skipped(each, each.skip or left_out, console))
-                files.write(runs / "junit.xml", junit.render(results))
-                console.line(f"junit: {runs / 'junit.xml'}")
-    return exit_code(results)
+                for index, each in enumerate(selected):
+                    if index not in results:
+                        # Judged it may be all the same: the signal came between the verdict and its place in the list.
+                        judged = _judged(runs / each.folder)
+                        results[index] = judged or _skipped(each, each.skip or left_out, console)
+                written = _written(path, junit.render(results[index] for index in sorted(results)), console)
+    code = exit_code(results.values())
+    return code if written else max(code, CannotJudge.exit_code)
 
 
-def _run_point(each: Planned, runs: Path, options: prepare.Options, console: Console, *, keep: bool) -> Result:
+def _run_point(
+    each: Planned, runs: Path, options: prepare.Options, console: Console, also: Also, *, keep: bool
+) -> Result:
     """One point, whatever becomes of it: what breaks before or after its stages is its error, and nobody else's."""
     path = None
     try:
         path = directly_below(runs, each.folder)
-        return run_case(prepare.create(each, path), options, console, keep=keep)
+        return run_case(prepare.create(each, path), options, console, also, keep=keep)
     except Exception as error:  # noqa: BLE001 # a fault of ours is on record, and other cases go on
         return _broken(each, path, error, console)
 
@@ -103,35 +112,56 @@ def _skipped(each: Planned, reason: str, console: Console) -> Result:
 
 
 def _judged(path: Path) -> Result | None:
-    return RunDir(path).read("result", Result)
+    try:
+        return RunDir(path).read("result", Result)
+    except HarnessError:
+        return None
 
 
-def run_case(rundir: RunDir, options: prepare.Options, console: Console, *, keep: bool = False) -> Result:
-    """Run one case through all its stages. Whatever happens, what was started is stopped and the verdict written."""
+def _written(path: Path, content: bytes, console: Console) -> bool:
+    try:
+        files.write(path, content)
+    except OSError as error:
+        console.line(f"junit: {path} could not be written: {error.strerror}")
+        return False
+    console.line(f"junit: {path}")
+    return True
+
+
+def run_case(rundir: RunDir, options: prepare.Options, console: Console, also: Also, *, keep: bool = False) -> Result:
+    """Run one case through all its stages. Whatever happens, what was started is stopped and the verdict written.
+
+    Args:
+        rundir: A new one.
+        options: How to run.
+        console: For people.
+        also: What is written with the verdict.
+        keep: Leave the servers running.
+    """
     context = Context(rundir, Progress(rundir, console.show))
     console.line(f"case {context.prepared.suite}/{context.prepared.name}, run directory {console.path(rundir.path)}")
     stage: Stage = Stage.PREPARE
-    broken: BaseException | None = None
+    broken: dict[Stage, BaseException] = {}
     try:
         prepare.run(context, options)
         place = runtimes.of(context.runtime, console)
         for stage in _STAGES:
             place.perform(stage, context)
-    except CannotJudge:
-        pass  # in events.jsonl, from which the verdict is made
     except (Interrupted, Exception) as error:  # noqa: BLE001 # a fault of ours is on record, and other cases go on
-        broken = error
+        broken[stage] = error
     finally:
         try:
-            result = _finish(context, console, stage, broken, keep=keep)
+            result = _finish(context, console, broken, also, keep=keep)
         finally:
             if not keep:
                 context.held.close()
     console.result(result)
-    return _with_code_of(broken, result)
+    return _with_code_of(next(iter(broken.values()), None), result)
 
 
-def _finish(context: Context, console: Console, stage: Stage, broken: BaseException | None, *, keep: bool) -> Result:
+def _finish(
+    context: Context, console: Console, broken: dict[Stage, BaseException], also: Also, *, keep: bool
+) -> Result:
     """Stop and judge. A signal that arrives meanwhile waits for the end, and then counts."""
     rundir = context.rundir
     try:
@@ -140,14 +170,28 @@ def _finish(context: Context, console: Console, stage: Stage, broken: BaseExcept
                 rundir.keep()
                 console.line(f"kept running; stop with: harness stop {console.path(rundir.path)}")
             elif context.prepared.runtime is not None:
-                with suppress(CannotJudge):
-                    runtimes.of(context.runtime, console).perform(Stage.STOP, context)
-    except Interrupted as signal:
-        broken = signal
-    except Exception as error:  # noqa: BLE001 # as above
-        stage, broken = Stage.STOP, error
-    if broken:
-        # The stage may have known nothing of it: it had ended already, or it ran in a container.
-        context.progress.broke_off(stage, broken)
+                runtimes.of(context.runtime, console).perform(Stage.STOP, context)
+    except (Interrupted, Exception) as error:  # noqa: BLE001 # as above
+        broken[Stage.STOP] = error
+    for stage, reason in broken.items():
+        if not isinstance(reason, CannotJudge):
+            # The stage may have known nothing of it: it had ended already, or it ran in a container.
+            context.progress.broke_off(stage, reason)
+    # What could not be written down, on a full disk, counts all the same.
+    known = [StageRecord(stage, Outcome.ERROR, 0.0, *words(reason)) for stage, reason in broken.items()]
     with signals.deferred():
-        return judge(rundir)
+        return _verdict(rundir, known, also)
+
+
+def _verdict(rundir: RunDir, known: Sequence[StageRecord], also: Also) -> Result:
+    """The verdict, whatever became of the run directory: others are to follow."""
+    try:
+        return judge(rundir, known=known, also=also)
+    except HarnessError as error:
+        return unjudged(rundir, str(error), known, also)
+    except OSError as error:
+        return unjudged(rundir, f"the verdict could not be written: {error.strerror}", known, also)
+    except Exception as error:  # noqa: BLE001 # as above
+        message, details = words(error)
+        fault = StageRecord(Stage.ASSERT, Outcome.ERROR, 0.0, message, details)
+        return unjudged(rundir, message, [*known, fault], also)

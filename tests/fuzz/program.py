@@ -12,7 +12,7 @@ from unittest import mock
 
 import pytest
 
-from harness.__main__ import main
+from harness.program import run
 from tests.fuzz import ends
 
 REFUSED = (2, 3)
@@ -46,7 +46,7 @@ def harness(arguments: Sequence[str], env: Mapping[str, str] | None = None) -> A
         streams[1],
         pytest.raises(SystemExit) as ended,
     ):
-        main()
+        run()
     code = ended.value.code
     assert isinstance(code, int), code
     said = [each.buffer.getvalue().decode(errors="surrogateescape") for each in (out, err)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.policy import boxed, gsm8k
+from harness.policy import boxed, gsm8k, protocols
 from harness.policy.datasets import GSM8K_TEST
 from harness.policy.protocols import gsm8k_sgl_eval
 
@@ -89,3 +89,18 @@ def test_the_first_and_the_last_question(real_data: dict[str, str]) -> None:
     for item in items:
         assert (item.chat, item.body) == (True, {"max_tokens": 2048})
         assert item.template == {"enable_thinking": False, "thinking": False}
+
+
+@pytest.mark.parametrize(
+    "formula",
+    ["(" * 400 + "1" + ")" * 400, "-" * 990 + "1", "9" * 5000, "1" + "*9" * 490, "{" * 5000, "1/" * 400 + "0", "1e999"],
+)
+def test_what_is_too_deep_or_too_long_for_python_is_no_number_or_one(formula: str) -> None:
+    found = boxed.number(formula)
+    assert found is None or found > 0
+
+
+def test_such_a_formula_is_a_wrong_answer() -> None:
+    for formula in ("-" * 990 + "18", "9" * 490 + "*" + "9" * 490, "(" * 5000):
+        assert protocols.answer(EVALUATION, rf"\boxed{{{formula}}}") != "18"
+    assert protocols.answer(EVALUATION, r"\boxed{18}") == "18"

@@ -77,5 +77,5 @@ def test_a_record_is_whole(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"junit\.xml: missing; copy it"):
         evidence.read(tmp_path)
     (path / "result.json").write_text("{}")
-    with pytest.raises(UsageError, match=r"result\.json: suite: Field required; copy it"):
+    with pytest.raises(UsageError, match=r"result\.json: suite: Field required; .* copy it from"):
         evidence.read(tmp_path)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from harness.ground.domain import CheckResult, Outcome, Stage, StageRecord
-from harness.ground.errors import NothingSelected, UsageError
+from harness.ground.errors import NothingSelected
 from harness.policy.report import junit
 from harness.policy.report.markdown import escape, render
 from harness.policy.report.result import Result, Timing, conclude, skipped
@@ -39,7 +39,7 @@ def cells(text: str) -> list[str]:
 
 
 def test_the_summary_shows_every_verdict_and_the_numbers_of_what_is_not_green() -> None:
-    found = cells(render([result("good", PASSED), result("bad", PASSED, FAILED), SKIPPED], ["suite.gone"]))
+    found = cells(render([result("good", PASSED), result("bad", PASSED, FAILED), SKIPPED], {"suite.gone": "why"}))
     assert found == [
         "1 pass, 1 fail, 1 error, 1 skipped",
         "verdict", "case", "platform", "seconds",
@@ -54,7 +54,7 @@ def test_the_summary_shows_every_verdict_and_the_numbers_of_what_is_not_green() 
         "check", "outcome", "measured", "expected", "bound", "n", "message",
         "case", "skipped", "", "", "", "", "needs 8",
         "error suite.gone",
-        "No verdict: the harness was ended before it had one, or still runs.",
+        "why",
     ]  # fmt: skip
 
 
@@ -86,11 +86,29 @@ def test_a_folder_of_run_directories_is_summed_up(tmp_path: Path) -> None:
     (tmp_path / "20261120" / "suite.gone").mkdir()
     (tmp_path / "20261120" / "suite.gone" / "case.json").write_text("{}")
     (tmp_path / "20261120" / "junit.xml").write_bytes(junit.render([result("good", PASSED), SKIPPED]))
-    expected = render([result("bad", FAILED), result("good", PASSED), SKIPPED], ["suite.gone"])
-    assert summary(tmp_path) == expected
-    (tmp_path / "20261120" / "junit.xml").write_text("<testsuites")
-    with pytest.raises(UsageError, match=r"junit\.xml: not a JUnit file"):
-        summary(tmp_path)
+    gone = {"suite.gone": "No verdict: the harness was ended before it had one, or still runs."}
+    expected = render([result("bad", FAILED), result("good", PASSED), SKIPPED], gone)
+    assert summary(tmp_path) == (expected, [])
+
+
+def test_what_cannot_be_read_is_an_error_with_a_line_of_its_own_and_hides_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "20261120"
+    for name, document in (
+        ("good", result("good", PASSED).model_dump_json()),
+        ("half", result("half", PASSED).model_dump_json()[:80]),
+        ("forged", result("forged", FAILED).model_dump_json().replace('"fail","exit_code":1', '"pass","exit_code":0')),
+    ):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "case.json").write_text("{}")
+        (folder / name / "result.json").write_text(document)
+    (folder / "junit.xml").write_text("<testsuites")
+    text, broken = summary(tmp_path)
+    assert cells(text)[0] == "1 pass, 3 error"
+    assert [re.sub(r".*20261120/", "", line)[:40] for line in broken] == [
+        "forged/result.json: outcome is pass, its",
+        "half/result.json: Invalid JSON: EOF while"[:40],
+        "junit.xml: not a JUnit file of ours: Couldn't"[:40],
+    ]
 
 
 def test_no_run_directory_is_no_summary(tmp_path: Path) -> None:

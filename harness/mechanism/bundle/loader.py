@@ -11,7 +11,6 @@ A virtual environment cannot be moved, so a load is made where it stays, and onl
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import platform
@@ -28,7 +27,7 @@ from pathlib import Path
 from typing import IO
 
 from harness.ground.errors import CannotJudge, UsageError
-from harness.mechanism.bundle import placing, reader
+from harness.mechanism.bundle import folder, placing, reader
 from harness.mechanism.bundle.manifest import (
     ENGINE_REQUIREMENTS,
     HARNESS_REQUIREMENTS,
@@ -39,7 +38,6 @@ from harness.mechanism.bundle.manifest import (
 Run = Callable[[Sequence[str], Mapping[str, str]], "tuple[int, str]"]
 """Runs a program in an environment to its end; its exit status and its output."""
 
-_MARK = "loaded.json"
 _BYTECODE = 1.3
 """What an installed wheel takes, of its unpacked size: Python compiles its modules."""
 
@@ -71,8 +69,7 @@ def verify(path: Path, say: Callable[[str], None]) -> Manifest:
     """Say everything that is wrong with a bundle.
 
     Raises:
-        CannotJudge: Something is.
-        UsageError: There is no bundle.
+        UsageError: Something is, or there is no bundle.
     """
     bundle = reader.at(path)
     return _intact(bundle.problems(), bundle.manifest, say, path)
@@ -86,7 +83,7 @@ def _intact(
         say(problem)
         count += 1
     if count:
-        raise CannotJudge(f"{path}: {count} of the bundle's files {'is' if count == 1 else 'are'} wrong; copy it again")
+        raise UsageError(f"{path}: {count} of the bundle's files {'is' if count == 1 else 'are'} wrong; copy it again")
     return manifest()
 
 
@@ -94,8 +91,8 @@ def load(request: Request) -> None:
     """Verify a bundle and put everything in place; what is there already stays until all of it is.
 
     Raises:
-        CannotJudge: The bundle is damaged, the disk too small, or an environment could not be made.
-        UsageError: There is no bundle, or it is made for another machine.
+        CannotJudge: The disk is too small, or an environment could not be made.
+        UsageError: There is no bundle, it is damaged, or made for another machine.
     """
     bundle = reader.at(request.bundle)
     into = request.into.absolute()
@@ -104,12 +101,12 @@ def load(request: Request) -> None:
     _fits_disk(manifest, into, unpack=isinstance(bundle, reader.Parts))
     if manifest.images and request.images:
         _require_container_engine(request)
-    _ours(into)
-    into.mkdir(parents=True, exist_ok=True)
-    with _locked(into, request.say), _verified(bundle, into, request) as root:
+    folder.ours(into)
+    _whole(bundle, manifest, request)
+    with folder.made(into), folder.locked(into, request.say), _unpacked(bundle, into, request) as root:
         identity = _identity(manifest, request)
         current = into / "current"
-        if _mark(current) == identity:
+        if folder.mark(current) == identity:
             request.say(f"{into}: holds this bundle already")
             placing.share(root, manifest, into)
             return
@@ -120,7 +117,7 @@ def load(request: Request) -> None:
             _fill(root, manifest, target, into, request)
             placing.share(root, manifest, into)
             _load_images(root, manifest, request)
-            (target / _MARK).write_text(json.dumps({"identity": identity}) + "\n")
+            (target / folder.MARK).write_text(json.dumps({"identity": identity}) + "\n")
             for name in ("env.sh", "baselines"):
                 placing.link(into / name, f"current/{name}")
             os.sync()
@@ -143,11 +140,6 @@ def _fits_machine(manifest: Manifest) -> None:
         )
 
 
-def _ours(into: Path) -> None:
-    if into.exists() and not (into / "loads").is_dir() and any(each.name != ".lock" for each in into.iterdir()):
-        raise UsageError(f"--into {into}: must be a new or empty folder, or one that holds a load")
-
-
 def _fits_disk(manifest: Manifest, into: Path, *, unpack: bool) -> None:
     placed = manifest.files if unpack else manifest.of_kind("case", "checkpoint", "data", "model")
     needed = sum(each.size for each in placed) + int(manifest.installed_bytes * _BYTECODE)
@@ -162,58 +154,38 @@ def _identity(manifest: Manifest, request: Request) -> str:
     return sha256_of(manifest.render() + f"\0{sys.base_prefix}\0{request.packages_of}".encode()).hexdigest()
 
 
-def _mark(folder: Path) -> str:
-    try:
-        return str(json.loads((folder / _MARK).read_bytes())["identity"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
+def _whole(bundle: reader.Bundle, manifest: Manifest, request: Request) -> None:
+    """Verify the files that are there, before anything is written."""
+    for kind in ("bootstrap", "installer"):
+        if len(manifest.of_kind(kind)) != 1:
+            raise UsageError(f"{request.bundle}: must hold one {kind}, holds {len(manifest.of_kind(kind))}")
+    if HARNESS_REQUIREMENTS not in {entry.path for entry in manifest.of_kind("requirements")}:
+        raise UsageError(f"{request.bundle}: holds no {HARNESS_REQUIREMENTS}; make the bundle again")
+    request.say("verifying" if isinstance(bundle, reader.Folder) else "verifying the parts")
+    problems = bundle.wrong_parts() if isinstance(bundle, reader.Parts) else bundle.problems()
+    _intact(problems, bundle.manifest, request.say, request.bundle)
 
 
 @contextmanager
-def _locked(into: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """One load at a time, and nothing there of a load that was killed."""
-    with (into / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"{into}: another load is under way; waiting for it")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        _remove_unfinished(into)
-        yield
-
-
-def _remove_unfinished(into: Path) -> None:
-    """What a killed load left. A load that was replaced has its mark, and stays."""
-    for folder in (into / "loads").glob("*"):
-        if not _mark(folder):
-            shutil.rmtree(folder, ignore_errors=True)
-    for folder in (*into.glob(".parts.*"), *into.glob("cache/*/checkpoints/.*"), *into.glob("huggingface/hub/*/*/.*")):
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def _verified(bundle: reader.Bundle, into: Path, request: Request) -> Iterator[Path]:
+def _unpacked(bundle: reader.Bundle, into: Path, request: Request) -> Iterator[Path]:
     """A folder with the bundle's files, each as the manifest says."""
     if isinstance(bundle, reader.Folder):
-        request.say("verifying")
-        _intact(bundle.problems(), bundle.manifest, request.say, request.bundle)
         yield bundle.root
         return
     assert isinstance(bundle, reader.Parts)
-    request.say("verifying and joining the parts")
-    _intact(bundle.wrong_parts(), bundle.manifest, request.say, request.bundle)
-    folder = Path(tempfile.mkdtemp(dir=into, prefix=".parts."))
+    request.say("joining the parts")
+    beside = Path(tempfile.mkdtemp(dir=into, prefix=".parts."))
 
     def sink(entry: Entry) -> IO[bytes]:
-        path = folder / entry.path
+        path = beside / entry.path
         path.parent.mkdir(parents=True, exist_ok=True)
         return path.open("wb")
 
     try:
         _intact(bundle.contents(sink), bundle.manifest, request.say, request.bundle)
-        yield folder
+        yield beside
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(beside, ignore_errors=True)
 
 
 def _fill(root: Path, manifest: Manifest, target: Path, into: Path, request: Request) -> None:
@@ -230,10 +202,10 @@ def _fill(root: Path, manifest: Manifest, target: Path, into: Path, request: Req
     (target / "env.sh").write_text(_env(target, into, engine=bool(manifest.of_kind("engine-wheel"))))
 
 
-def _environment(root: Path, manifest: Manifest, folder: Path, lock: str, wheels: str, request: Request) -> Path:
+def _environment(root: Path, manifest: Manifest, target: Path, lock: str, wheels: str, request: Request) -> Path:
     """A virtual environment from wheels alone. pip runs from its own wheel: Debian's Python comes without."""
-    venv.EnvBuilder(symlinks=True, with_pip=False).create(folder)
-    python = folder / "bin" / "python"
+    venv.EnvBuilder(symlinks=True, with_pip=False).create(target)
+    python = target / "bin" / "python"
     [pip] = manifest.of_kind("installer")
     argv = [str(python), "-I", str(root / pip.path / "pip"), "--isolated", "install", "--quiet", "--no-cache-dir"]
     argv += ["--disable-pip-version-check", "--no-deps", "--no-index", "--find-links", str(root / wheels)]
@@ -258,7 +230,7 @@ def _add_packages(python: Path, request: Request) -> None:
     if tuple(version) != sys.version_info[:2]:
         raise UsageError(f"--engine-packages-of {request.packages_of}: is Python {version[0]}.{version[1]}")
     [site] = python.parents[1].glob("lib/python*/site-packages")
-    lines = [f"import site; site.addsitedir({folder!r})\n" for folder in folders]
+    lines = [f"import site; site.addsitedir({each!r})\n" for each in folders]
     (site / "packages-of-the-host.pth").write_text("".join(lines))
 
 

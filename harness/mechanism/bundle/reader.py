@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
-import tarfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Protocol
 
-from harness.ground.errors import CannotJudge, UsageError
-from harness.mechanism.bundle.manifest import BOOTSTRAP, NAME, Entry, Manifest, parse, safe
+from harness.ground.errors import UsageError
+from harness.mechanism.bundle.archive import CHUNK, Members, joined, opened
+from harness.mechanism.bundle.manifest import BOOTSTRAP, LARGEST, NAME, Entry, Manifest, digest, number, parse, safe
 
 PARTS = "parts.json"
-_CHUNK = 1 << 20
+_LARGEST_LIST = 16 << 20
 
 Sink = Callable[[Entry], "IO[bytes] | None"]
 """Where the content of a file goes while it is read; None for nowhere."""
@@ -28,7 +26,7 @@ class Bundle(Protocol):
     """A bundle on disk."""
 
     def manifest(self) -> Manifest:
-        """What is in it. Raises: CannotJudge, UsageError, OSError."""
+        """What is in it. Raises: UsageError, OSError."""
 
     def problems(self) -> Iterator[str]:
         """One line for each thing that is wrong."""
@@ -47,15 +45,34 @@ def at(path: Path) -> Bundle:
     raise UsageError(f"{path}: no bundle here: neither {NAME} nor {PARTS}; make one with `harness bundle make`")
 
 
-def sha256(stream: IO[bytes], copy: IO[bytes] | None = None) -> tuple[int, str]:
-    """Length and SHA-256 of what a stream still holds, copied on the way."""
+def sha256(stream: IO[bytes]) -> tuple[int, str]:
+    """Length and SHA-256 of what a stream still holds."""
     sha, size = hashlib.sha256(), 0
-    while chunk := stream.read(_CHUNK):
+    while chunk := stream.read(CHUNK):
         sha.update(chunk)
         size += len(chunk)
-        if copy is not None:
-            copy.write(chunk)
     return size, sha.hexdigest()
+
+
+def _read(path: Path, largest: int) -> bytes:
+    """All of a plain file.
+
+    Raises:
+        UsageError: It cannot be read, or is larger.
+    """
+    try:
+        with opened(path) as file:
+            content = file.read(largest + 1)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}; copy the bundle again") from None
+    if len(content) > largest:
+        raise UsageError(f"{path}: larger than {largest >> 20} MiB, which none of ours is; copy the bundle again")
+    return content
+
+
+def _shown(name: str) -> str:
+    """A name as a line can hold it."""
+    return name if name.isprintable() else repr(name)
 
 
 def _differs(entry: Entry, found: tuple[int, str]) -> str:
@@ -72,10 +89,7 @@ class Folder:
     root: Path
 
     def manifest(self) -> Manifest:
-        try:
-            return parse((self.root / NAME).read_bytes())
-        except OSError as error:
-            raise CannotJudge(f"{self.root / NAME}: cannot be read", cause=str(error.strerror)) from error
+        return parse(_read(self.root / NAME, LARGEST))
 
     def problems(self) -> Iterator[str]:
         manifest = self.manifest()
@@ -87,18 +101,19 @@ class Folder:
             for name in [*names, *(each for each in folders if (Path(folder) / each).is_symlink())]:
                 path = (Path(folder) / name).relative_to(self.root).as_posix()
                 if path not in named:
-                    yield f"{path}: not in the manifest"
+                    yield f"{_shown(path)}: not in the manifest"
 
     def _problem(self, entry: Entry) -> str:
         path, inside = self.root / entry.path, PurePosixPath(entry.path)
         # A link may lead out of the bundle, at any depth.
         if any((self.root / each).is_symlink() for each in (inside, *inside.parents[:-1])):
             return f"{entry.path}: a link; a bundle holds none"
-        if not path.is_file():
+        if not path.exists():
             return f"{entry.path}: missing"
         try:
-            with path.open("rb") as file:
-                return _differs(entry, sha256(file))
+            with opened(path) as file:
+                size = os.fstat(file.fileno()).st_size
+                return _differs(entry, (size, "") if size != entry.size else sha256(file))
         except OSError as error:
             return f"{entry.path}: cannot be read: {error.strerror}"
 
@@ -111,30 +126,29 @@ class Parts:
 
     def _listed(self) -> list[Entry]:
         try:
-            document = json.loads((self.root / PARTS).read_bytes())
-            listed = [Entry(str(each["path"]), "part", int(each["size"]), str(each["sha256"])) for each in document]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise CannotJudge(f"{self.root / PARTS} is damaged", cause=f"no list of parts: {error!r}") from None
+            document = json.loads(_read(self.root / PARTS, _LARGEST_LIST))
+            listed = [Entry(each["path"], "part", each["size"], each["sha256"]) for each in document]
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            said = f"no list of parts: {type(error).__name__}"
+            raise UsageError(f"{self.root / PARTS} is damaged: {said}; copy the bundle again") from None
         for each in listed:
-            if not safe(each.path) or "/" in each.path:
-                raise CannotJudge(f"{PARTS}: path {each.path!r} leads out of the bundle")
+            if not isinstance(each.path, str) or not safe(each.path) or "/" in each.path:
+                raise UsageError(f"{PARTS}: path {str(each.path)[:200]!r} leads out of the bundle")
+            if not number(each.size) or not digest(each.sha256):
+                raise UsageError(f"{PARTS}: {each.path}: size or SHA-256 is none")
+        if len({each.path for each in listed}) != len(listed):
+            raise UsageError(f"{PARTS}: a part is named twice")
         return listed
 
     @contextmanager
-    def _archive(self) -> Iterator[tarfile.TarFile]:
+    def _archive(self) -> Iterator[Members]:
         paths = [self.root / each.path for each in self._listed() if each.path != BOOTSTRAP]
-        try:
-            with (
-                io.BufferedReader(_Joined(paths), _CHUNK) as stream,
-                tarfile.open(fileobj=stream, mode="r|*") as archive,
-            ):
-                yield archive
-        except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-            raise CannotJudge(f"{self.root}: the archive in the parts cannot be unpacked", cause=str(error)) from error
+        with joined(paths) as stream:
+            yield Members(stream, self.root)
 
     def manifest(self) -> Manifest:
-        with self._archive() as archive:
-            return _first(archive)
+        with self._archive() as members:
+            return members.manifest()
 
     def problems(self) -> Iterator[str]:
         wrong = list(self.wrong_parts())
@@ -145,8 +159,9 @@ class Parts:
         """Parts that are missing or not what they were."""
         for entry in self._listed():
             try:
-                with (self.root / entry.path).open("rb") as file:
-                    problem = _differs(entry, sha256(file))
+                with opened(self.root / entry.path) as file:
+                    size = os.fstat(file.fileno()).st_size
+                    problem = _differs(entry, (size, "") if size != entry.size else sha256(file))
             except FileNotFoundError:
                 problem = f"{entry.path}: missing"
             except OSError as error:
@@ -155,60 +170,32 @@ class Parts:
                 yield problem
 
     def contents(self, sink: Sink) -> Iterator[str]:
-        """Read every file into what ``sink`` returns for it, and say what is wrong. What is in no manifest is left."""
-        with self._archive() as archive:
-            manifest = _first(archive)
-            wanted = {entry.path: entry for entry in manifest.files}
-            while member := archive.next():
+        """Read every file into what ``sink`` returns for it, and say what is wrong.
+
+        Nothing is taken that the manifest does not say, and of nothing more than it says. An archive that says
+        something else is not read any further: what it unpacks to has no limit.
+        """
+        with self._archive() as members:
+            wanted = {entry.path: entry for entry in members.manifest().files}
+            while wanted and (member := members.next()):
                 entry = wanted.pop(member.name, None)
                 if entry is None:
                     yield f"{member.name!r}: not in the manifest, or twice in the archive"
-                    continue
-                content = archive.extractfile(member) if member.isreg() else None
-                if content is None:
+                    return
+                if not member.isreg() or member.issparse():
                     yield f"{member.name}: no plain file; a bundle holds nothing else"
-                    continue
+                    return
+                if member.size != entry.size:
+                    yield f"{member.name}: {member.size} bytes in the archive, expected {entry.size}"
+                    return
                 target = sink(entry)
                 try:
-                    problem = _differs(entry, sha256(content, target))
+                    problem = _differs(entry, members.copy(member, target))
                 finally:
                     if target is not None:
                         target.close()
                 if problem:
                     yield problem
+            if not wanted and (member := members.next()):
+                yield f"{member.name!r}: not in the manifest, or twice in the archive"
             yield from (f"{path}: missing" for path in wanted)
-
-
-def _first(archive: tarfile.TarFile) -> Manifest:
-    member = archive.next()
-    content = archive.extractfile(member) if member and member.name == NAME and member.isreg() else None
-    if content is None:
-        raise CannotJudge(f"the archive does not begin with {NAME}")
-    return parse(content.read())
-
-
-class _Joined(io.RawIOBase):
-    """Files one after the other as one stream."""
-
-    def __init__(self, paths: list[Path]) -> None:
-        self._paths = list(paths)
-        self._file: IO[bytes] | None = None
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override] # what BufferedReader passes
-        while True:
-            if self._file is None:
-                if not self._paths:
-                    return 0
-                self._file = self._paths.pop(0).open("rb")
-            if count := self._file.readinto(buffer):  # type: ignore[attr-defined] # a file opened in binary mode has it
-                return int(count)
-            self._file.close()
-            self._file = None
-
-    def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-        super().close()

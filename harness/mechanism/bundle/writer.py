@@ -31,6 +31,8 @@ _BOOTSTRAP_MODULES = (
     "mechanism/__init__.py",
     "mechanism/signals.py",
     "mechanism/bundle/__init__.py",
+    "mechanism/bundle/archive.py",
+    "mechanism/bundle/folder.py",
     "mechanism/bundle/loader.py",
     "mechanism/bundle/placing.py",
     "mechanism/bundle/manifest.py",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -35,7 +37,8 @@ class Config(Strict):
 def chosen(config: Config, document: Any) -> dict[str, Any]:
     """The values that the check asks for, by path; a path that is not in the document is not in the result."""
     found = {path: _at(document, path) for path in (*config.equal, *config.not_equal)}
-    return {path: value for path, value in found.items() if value is not _ABSENT}
+    # NaN is unlike everything, itself included: of a server that says it nothing is known.
+    return {path: value for path, value in found.items() if value is not _ABSENT and not _is_nan(value)}
 
 
 def _at(document: Any, path: str) -> Any:
@@ -43,7 +46,7 @@ def _at(document: Any, path: str) -> Any:
         match document:
             case dict() if part in document:
                 document = document[part]
-            case list() if part.isdigit() and int(part) < len(document):
+            case list() if re.fullmatch(r"[0-9]{1,9}", part) and int(part) < len(document):
                 document = document[int(part)]
             case _:
                 return _ABSENT
@@ -73,6 +76,10 @@ def _judge(path: str, value: Value, config: Mapping[str, Mapping[str, Any]], *, 
         n=len(config),
         message=f"{told}, expected {bound}" if wrong else "",
     )
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)
 
 
 def _same(said: Any, value: Value) -> bool:

@@ -73,5 +73,11 @@ def requests(evaluation: EvaluationBase, data: Mapping[str, str] | None = None) 
 
 
 def answer(evaluation: EvaluationBase, text: str) -> str | None:
-    """The answer that the protocol reads from a response, None if there is none."""
-    return evaluation.answer(text)
+    """The answer that the protocol reads from a response, None if there is none.
+
+    That includes what no protocol was made for: a formula nested so deep, or a number so long, that Python gives up.
+    """
+    try:
+        return evaluation.answer(text)
+    except (ArithmeticError, ValueError, SyntaxError, RecursionError, MemoryError):
+        return None

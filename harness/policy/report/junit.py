@@ -46,19 +46,17 @@ def skipped_in(document: bytes) -> list[Result]:
     """
     try:
         suites = list(junitparser.JUnitXml.fromstring(document))
-    except (junitparser.JUnitXmlError, SyntaxError) as error:
-        raise ValueError(f"not a JUnit file: {error}") from None
-    found = []
-    for suite in suites:
-        reasons = [
-            result.message for case in suite for result in case.result if isinstance(result, junitparser.Skipped)
-        ]
-        folder, platform, name = suite.name.split(".", 2)
-        if len(reasons) == len(list(suite)) == 1:
-            found.append(
-                skipped(suite=folder, name=name, platform=platform, started=suite.timestamp, reason=reasons[0])
-            )
-    return found
+        return [found for suite in suites for found in _skipped(suite)]
+    except (junitparser.JUnitXmlError, SyntaxError, ValueError, TypeError, AttributeError, LookupError) as error:
+        raise ValueError(f"not a JUnit file of ours: {' '.join(str(error).split())[:200]}") from None
+
+
+def _skipped(suite: junitparser.TestSuite) -> list[Result]:
+    reasons = [result.message for case in suite for result in case.result if isinstance(result, junitparser.Skipped)]
+    folder, platform, name = suite.name.split(".", 2)
+    if len(reasons) != 1 or len(list(suite)) != 1:
+        return []
+    return [skipped(suite=folder, name=name, platform=platform, started=suite.timestamp, reason=reasons[0])]
 
 
 def _suite(result: Result) -> junitparser.TestSuite:

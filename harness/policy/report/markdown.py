@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from harness.ground.domain import CheckResult, Outcome, StageRecord
 from harness.ground.texts import shortened
@@ -21,13 +21,14 @@ def escape(text: str) -> str:
     return _ACTIVE.sub(r"\\\1", shortened(clean(text), _MAX_CELL))
 
 
-def render(results: Sequence[Result], unjudged: Sequence[str] = ()) -> str:
+def render(results: Sequence[Result], unjudged: Mapping[str, str] | None = None) -> str:
     """A summary of several cases.
 
     Args:
         results: Of the cases that were judged or skipped.
-        unjudged: Run directories without a verdict: their harness was killed. They count as errors.
+        unjudged: Run directories without a verdict, and why there is none. They count as errors.
     """
+    unjudged = unjudged or {}
     counts = Counter(result.outcome for result in results) + Counter({Outcome.ERROR: len(unjudged)})
     counted = ", ".join(f"{counts[outcome]} {outcome}" for outcome in Outcome if counts[outcome])
     lines = [f"### {counted or 'no case'}", ""]
@@ -38,13 +39,8 @@ def render(results: Sequence[Result], unjudged: Sequence[str] = ()) -> str:
     for result in results:
         if result.outcome is not Outcome.PASS:
             lines += ["", f"#### {result.outcome} {escape(result.case_id)}", "", *_not_green(result)]
-    for name in unjudged:
-        lines += [
-            "",
-            f"#### {Outcome.ERROR} {escape(name)}",
-            "",
-            "No verdict: the harness was ended before it had one, or still runs.",
-        ]
+    for name, reason in unjudged.items():
+        lines += ["", f"#### {Outcome.ERROR} {escape(name)}", "", escape(reason)]
     return "\n".join(lines) + "\n"
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from harness.ground.domain import CheckResult, Outcome, Stage, StageRecord
 from harness.ground.errors import EXIT_FAILED, EXIT_PASSED, CannotJudge, Interrupted
@@ -51,6 +51,14 @@ class Result(BaseModel):
     provenance: dict[str, str]
     timing: Timing
 
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        """A verdict that its own lines do not bear out is damage, and must not be counted."""
+        outcome = judged(self.stages, self.checks, interrupted=self.exit_code == Interrupted.exit_code)
+        if self.outcome is not outcome:
+            raise ValueError(f"outcome is {self.outcome}, its stages and checks say {outcome}")
+        return self
+
     @property
     def case_id(self) -> str:
         return f"{self.suite}/{self.name}"
@@ -59,6 +67,17 @@ class Result(BaseModel):
     def classname(self) -> str:
         """Unique per case and platform, as JUnit consumers group by it."""
         return f"{self.suite}.{self.platform}.{self.name}"
+
+
+def judged(stages: Iterable[StageRecord], checks: Iterable[CheckResult], *, interrupted: bool) -> Outcome:
+    """The verdict of many: an error outranks a failure, and nothing checked is an error, never a pass."""
+    found = [check.outcome for check in checks]
+    outcomes = {*found, *(record.outcome for record in stages)}
+    if Outcome.ERROR in outcomes or not found or interrupted:
+        return Outcome.ERROR
+    if outcomes == {Outcome.SKIPPED}:
+        return Outcome.SKIPPED
+    return Outcome.FAIL if Outcome.FAIL in outcomes else Outcome.PASS
 
 
 def conclude(
@@ -73,13 +92,9 @@ def conclude(
     timing: Timing,
     interrupted: bool,
 ) -> Result:
-    """Put the verdict together: an error outranks a failure, and nothing checked is an error, never a pass."""
+    """Put the verdict together."""
     stages, checks = tuple(stages), tuple(checks)
-    outcomes = {record.outcome for record in stages} | {check.outcome for check in checks}
-    if Outcome.ERROR in outcomes or not checks or interrupted:
-        outcome = Outcome.ERROR
-    else:
-        outcome = Outcome.FAIL if Outcome.FAIL in outcomes else Outcome.PASS
+    outcome = judged(stages, checks, interrupted=interrupted)
     return Result(
         suite=suite,
         name=name,

@@ -33,15 +33,16 @@ def perform(stage: Stage, context: Context) -> None:
         CannotJudge: The stage broke; its end is in ``events.jsonl``.
     """
     current = context.rundir.path / "stage.json"
-    if stage is Stage.STOP:  # which writes nothing before it has stopped: the disk may be full
-        _interrupt_other(context.rundir)
-    else:
-        files.write(current, Owner.me().text)
     try:
         with context.progress.stage(stage):
+            if stage is Stage.STOP:  # which writes nothing before it has stopped: the disk may be full
+                _interrupt_other(context.rundir)
+            else:
+                files.write(current, Owner.me().text)
             STAGES[stage](context)
     finally:
-        current.unlink(missing_ok=True)
+        with suppress(OSError):  # a folder in its place, or a disk that nobody can write to
+            current.unlink(missing_ok=True)
 
 
 def _interrupt_other(rundir: RunDir) -> None:

@@ -6,10 +6,13 @@ import json
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from pydantic_core import from_json
+
 from harness.ground import secrets, texts
 from harness.ground.clock import Deadline
 from harness.ground.domain import Item, Sample
 from harness.ground.errors import CannotJudge
+from harness.ground.measurement import Measurement
 from harness.mechanism import files, http, load
 from harness.mechanism.exchange import NoAnswer
 from harness.policy import metrics
@@ -62,8 +65,12 @@ def run(context: Context) -> None:
         for name, other in (case.controls | case.comparisons).items():
             stands.append(_send(asking, items, name, other.send_to))
     finally:
-        context.rundir.write_samples(sorted(samples, key=lambda sample: (sample.run, sample.item)))
-    take(context.rundir)
+        # Where nothing came back at all, what an earlier attempt left is worth more.
+        if samples or context.rundir.samples() is None:
+            context.rundir.write_samples(sorted(samples, key=lambda sample: (sample.run, sample.item)))
+    measured = take(context.rundir)
+    if measured is not None:
+        context.rundir.write("measurements", Measurement, measured)
     failed = [sample for sample in samples if sample.error]
     if failed:
         first = failed[0]
@@ -174,7 +181,7 @@ def _keep_info(asking: _Asking) -> None:
             continue
         name = running.server.name
         try:
-            document = json.loads(http.text(f"{running.server.url}{path}", asking.deadline.cut(_SCRAPE_TIMEOUT)))
+            document = from_json(http.text(f"{running.server.url}{path}", asking.deadline.cut(_SCRAPE_TIMEOUT)))
         except (NoAnswer, ValueError) as error:
             raise CannotJudge(f"{path} of {name} cannot be read", cause=str(error)) from error
         files.write(context.rundir.info_file(name), json.dumps(secrets.masked(document), indent=1, sort_keys=True))
@@ -204,7 +211,7 @@ def _settle(asking: _Asking) -> None:
     last: dict[str, Any] = {}
     while not deadline.passed:
         counters = _scrape(asking, "after")
-        if counters == last:
+        if str(counters) == str(last):  # NaN is unlike itself
             return
         last = counters
         context.progress.tick("waiting for the counters to settle")
