@@ -223,6 +223,13 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session
+def storm(session: nox.Session) -> None:
+    """Kill runs in every way at random moments (-- --kills 1000 --kills-of-engines 20 --record FILE)."""
+    install(session, "dev")
+    run(session, "python", "-m", "pytest", "tests/storm", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Format, lint, types, import contracts, shell, Dockerfile, workflows, generated files, and the rules for cases."""
     install(session, "dev")

@@ -47,6 +47,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--engine-python", default=None, help="Interpreter with an engine for tests/gpu; they are skipped without."
     )
+    parser.addoption("--kills", default=12, type=int, help="Kills of the storm on scripted engines.")
+    parser.addoption("--kills-of-engines", default=0, type=int, help="Kills of the storm on vLLM, here and in Docker.")
+    parser.addoption("--workers", default=2, type=int, help="Kills of the storm at a time.")
+    parser.addoption("--storm-seed", default=0, type=int, help="What is killed how, and when.")
+    parser.addoption("--record", default=None, help="File that the storm's tables are appended to.")
     parser.addoption("--platform", default="cuda", choices=PLATFORMS, help="Platform of that engine.")
     parser.addoption(
         "--examples", type=int, default=None, help="Examples of each test in tests/fuzz; a few if not given."
