@@ -29,8 +29,8 @@ from lxml import etree
 from tests.fake.hosts import Nvidia
 from tests.helpers import XSD, environment
 
-SOFT = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-HARD = (signal.SIGQUIT, signal.SIGKILL)
+SOFT = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+HARD = (signal.SIGKILL,)
 _LABEL = b"INFERENCE_HARNESS_RUN_DIRECTORY="
 _ENDS = 120.0
 """Seconds after which a run that was killed counts as hung."""
@@ -226,7 +226,7 @@ def _right_codes(kill: Kill, *, killed: bool, early: bool) -> set[int]:
     if kill.signal is signal.SIGKILL:
         return by_itself
     # It may have been over already but for its exit; and no program is itself before its first line.
-    return {130, 0} | (by_itself if early or kill.signal is signal.SIGQUIT or kill.kind.name == "nox" else set())
+    return {130, 0} | (by_itself if early else set())
 
 
 def _quietly(send: Callable[[int, int], None], pid: int, number: signal.Signals) -> None:
@@ -235,7 +235,7 @@ def _quietly(send: Callable[[int, int], None], pid: int, number: signal.Signals)
 
 
 def _reaped(kill: Kill, runs: Path, outcome: Outcome) -> None:
-    argv = [sys.executable, "-m", "harness", "reap", "--runs", str(runs)]
+    argv = [sys.executable, "-m", "harness", "reap", "--runs", str(runs), "--end-running"]
     try:
         done = subprocess.run(
             argv,
