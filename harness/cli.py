@@ -24,6 +24,7 @@ from harness.cli_pins import AllowUnpinnedOption, RegistryOption
 from harness.cli_reap import RUNS
 from harness.ground.domain import Outcome, Stage
 from harness.ground.errors import CannotJudge, UsageError
+from harness.ground.texts import say
 
 if TYPE_CHECKING:
     from harness.run.context import Context
