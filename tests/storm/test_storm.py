@@ -126,7 +126,7 @@ def stormed(
         outcomes.append(outcome)
         faults += [f"{outcome.kill}: {fault}" for fault in outcome.faults]
         if outcome.faults:
-            print(f"{outcome.kill}: {'; '.join(outcome.faults)}", file=sys.stderr, flush=True)
+            sys.stderr.write(f"{outcome.kill}: {'; '.join(outcome.faults)}\n")
     record = request.config.getoption("--record")
     if record:
         with Path(record).open("a") as file:
