@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from itertools import count
 from pathlib import Path
 
 from harness.ground.clock import utc_now
-from harness.ground.errors import UsageError
+from harness.ground.errors import UsageError, refused
 
 
 def make_folder(path: Path, *, alone: bool = False) -> bool:
@@ -25,12 +26,15 @@ def make_folder(path: Path, *, alone: bool = False) -> bool:
 
     Raises:
         UsageError: It cannot be made.
+        CannotJudge: The disk is full.
     """
     try:
         path.mkdir(parents=True, exist_ok=not alone)
     except OSError as error:
         if alone and isinstance(error, FileExistsError):
             return False
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise refused(error) from None
         raise UsageError(f"{path}: cannot be made: {error.strerror}; name a folder where you may write") from None
     return True
 

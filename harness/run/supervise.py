@@ -151,7 +151,7 @@ def run_case(rundir: RunDir, options: prepare.Options, console: Console, also: A
         broken[stage] = error
     finally:
         try:
-            result = _finish(context, console, broken, also, keep=keep)
+            result = _finish(context, console, stage, broken, also, keep=keep)
         finally:
             if not keep:
                 context.held.close()
@@ -160,7 +160,7 @@ def run_case(rundir: RunDir, options: prepare.Options, console: Console, also: A
 
 
 def _finish(
-    context: Context, console: Console, broken: dict[Stage, BaseException], also: Also, *, keep: bool
+    context: Context, console: Console, stage: Stage, broken: dict[Stage, BaseException], also: Also, *, keep: bool
 ) -> Result:
     """Stop and judge. A signal that arrives meanwhile waits for the end, and then counts."""
     rundir = context.rundir
@@ -171,14 +171,16 @@ def _finish(
                 console.line(f"kept running; stop with: harness stop {console.path(rundir.path)}")
             elif context.prepared.runtime is not None:
                 runtimes.of(context.runtime, console).perform(Stage.STOP, context)
-    except (Interrupted, Exception) as error:  # noqa: BLE001 # as above
+    except Interrupted as signal:
+        broken[stage] = signal
+    except Exception as error:  # noqa: BLE001 # as above
         broken[Stage.STOP] = error
-    for stage, reason in broken.items():
+    for which, reason in broken.items():
         if not isinstance(reason, CannotJudge):
             # The stage may have known nothing of it: it had ended already, or it ran in a container.
-            context.progress.broke_off(stage, reason)
+            context.progress.broke_off(which, reason)
     # What could not be written down, on a full disk, counts all the same.
-    known = [StageRecord(stage, Outcome.ERROR, 0.0, *words(reason)) for stage, reason in broken.items()]
+    known = [StageRecord(which, Outcome.ERROR, 0.0, *map(mask, words(reason))) for which, reason in broken.items()]
     with signals.deferred():
         return _verdict(rundir, known, also)
 
