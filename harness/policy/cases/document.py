@@ -30,8 +30,9 @@ _DATED = {"since", "read"}
 # Characters that end a line, a string of C or a colour: nothing of ours holds one on purpose.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _PART = r"""(?:[A-Za-z0-9_-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+"""
-# The parser takes the square of the number of parts, so that is asked first.
-_LONG_DOTTED_KEY = re.compile(rf"(?:{_PART}\.[ \t]*+){{{_MOST_LEVELS}}}")
+# The parser takes the square of the number of parts, so that is asked first; only where a part begins, or asking would
+# take the square of the length of a name.
+_LONG_DOTTED_KEY = re.compile(rf"(?<![A-Za-z0-9_-])(?:{_PART}\.[ \t]*+){{{_MOST_LEVELS}}}")
 
 
 def read(path: Path) -> dict[str, Any]:
