@@ -131,7 +131,7 @@ def test_what_is_not_set_is_said_before_anything_is_made(tmp_path: Path) -> None
         ({"roles/server/env": {"A_PROXY": f"http://me:{PROXY}@host"}}, "roles.server.env.A_PROXY: a secret"),
         ({"serve/flags/api-key": TOKEN}, "serve.flags.api-key: a secret"),
         ({"serve/pass_env": ["HF_HUB_OFFLINE"]}, "serve: pass_env: 'HF_HUB_OFFLINE' has a value in env"),
-        ({"serve/pass_env": ["A=B"]}, "serve.pass_env.0: String should match pattern"),
+        ({"serve/pass_env": ["A=B"]}, "serve.pass_env.0: must be like the name of an environment variable"),
     ],
 )
 @pytest.mark.parametrize("command", ["check", "plan", "run"])
