@@ -22,19 +22,16 @@ import docker
 from harness.ground.clock import SYSTEM_CLOCK, Clock, Deadline
 from harness.ground.errors import of_the_system
 from harness.ground.texts import cause
-from harness.mechanism import cdi, jobs
+from harness.mechanism import jobs
 from harness.mechanism.labels import CONTAINER, Label
-from harness.mechanism.passthrough import Engine, Passthrough
+from harness.mechanism.passthrough import Passthrough
 
 _POLL = 0.25
 _KILLED = 128 + signal.SIGKILL
 _SETTLE = 5.0  # what ends a container ends the programs in it first, and only then is it said to have ended
-_TIMEOUT = 60
+TIMEOUT = 60
 _OVER = ("exited", "dead")
 _SOCKET = "unix:///var/run/docker.sock"
-
-_PODMAN_WITH_CDI = (5, 4)
-"""Before it, Podman's Docker-compatible API passes over every device request in silence."""
 
 _ABOUT_DEVICES = re.compile(r"device driver|\bCDI\b|nvidia|/dev/")  # and not "no space left on device"
 _NO_LIMIT = -1
@@ -61,7 +58,7 @@ class Ours:
 
 
 @contextmanager
-def _client(timeout: int = _TIMEOUT, hint: str = "") -> Iterator[docker.DockerClient]:
+def connected(timeout: int = TIMEOUT, hint: str = "") -> Iterator[docker.DockerClient]:
     """A client of the engine that the environment names.
 
     Args:
@@ -94,70 +91,11 @@ def _one_line(error: Exception) -> str:
 def unavailable() -> str:
     """Why no container engine can be used; empty if one answers."""
     try:
-        with _client(timeout=5) as client:
+        with connected(timeout=5) as client:
             client.ping()
     except ContainerFailed as error:
         return str(error)
     return ""
-
-
-@dataclass(frozen=True)
-class About:
-    """A container engine, in its own words.
-
-    Attributes:
-        engine: Name, version, CDI.
-        runtimes: That it knows by name.
-        cgroup: Version of control groups.
-        rootless: Whether it runs without root.
-        root: Folder of its images.
-    """
-
-    engine: Engine
-    runtimes: tuple[str, ...]
-    cgroup: str
-    rootless: bool
-    root: str
-
-
-def about(timeout: int = _TIMEOUT) -> About:
-    """What the container engine that answers says of itself.
-
-    Args:
-        timeout: Seconds for each of three questions.
-
-    Raises:
-        ContainerFailed: None answers.
-    """
-    with _client(timeout=timeout) as client:
-        client.ping()
-        info, version = client.info(), client.version()
-    return About(
-        engine=_engine(info, version),
-        runtimes=tuple(sorted(info.get("Runtimes") or {})),
-        cgroup=str(info.get("CgroupVersion", "")),
-        rootless=any("rootless" in each for each in info.get("SecurityOptions") or []),
-        root=str(info.get("DockerRootDir", "")),
-    )
-
-
-def engine() -> Engine:
-    """The container engine that answers, and whether it has CDI.
-
-    Raises:
-        ContainerFailed: None answers.
-    """
-    return about().engine
-
-
-def _engine(info: Mapping[str, Any], version: Mapping[str, Any]) -> Engine:
-    folders = tuple(Path(folder) for folder in info.get("CDISpecDirs") or [])
-    if not any(part.get("Name") == "Podman Engine" for part in version.get("Components") or []):
-        return Engine("Docker", version["Version"], folders)
-    major, minor = (int(number) for number in re.findall(r"\d+", version["Version"])[:2])
-    if (major, minor) < _PODMAN_WITH_CDI:
-        return Engine("Podman", version["Version"])
-    return Engine("Podman", version["Version"], folders or cdi.FOLDERS)
 
 
 def start(
@@ -202,7 +140,7 @@ def start(
     """
     mounts = [Mount(str(path), str(path), type="bind") for path in (folder, home) if path]
     mounts += [Mount(str(path), str(path), type="bind", read_only=True) for path in read_only]
-    with _client(hint=devices.next_step) as client:
+    with connected(hint=devices.next_step) as client:
         container = client.containers.create(
             image,
             ["sleep", "infinity"],
@@ -270,7 +208,7 @@ def execute(
     Raises:
         ContainerFailed: The container ended or was removed meanwhile.
     """
-    with _client() as client:
+    with connected() as client:
         handle = client.api.exec_create(container, list(argv), environment=dict(env or {}))["Id"]
         client.api.exec_start(handle, detach=True)
         while True:
@@ -303,7 +241,7 @@ def _why(container: Container | None) -> str:
 
 def is_running(container: str) -> bool:
     """Whether the container exists and runs."""
-    with _client() as client:
+    with connected() as client:
         found = _find(client, container)
         return found is not None and found.status == "running"
 
@@ -319,8 +257,8 @@ def remove(container: str, folder: str = "", clock: Clock = SYSTEM_CLOCK) -> Non
     Raises:
         ContainerFailed: It does not carry our label, or another run directory's, or the engine refused.
     """
-    with _client() as client:
-        deadline = Deadline(_TIMEOUT, clock)
+    with connected() as client:
+        deadline = Deadline(TIMEOUT, clock)
         while found := _find(client, container):
             label = Label.read(found.labels, CONTAINER)
             if label is None:
@@ -343,7 +281,7 @@ def ours() -> list[Ours]:
     """Every container, running or not, that carries our label; none where no engine answers."""
     if unavailable():
         return []
-    with _client() as client:
+    with connected() as client:
         # Other runs end meanwhile.
         found = client.containers.list(all=True, filters={"label": CONTAINER.run_id}, ignore_removed=True)
         return [

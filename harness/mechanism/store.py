@@ -15,7 +15,7 @@ from docker.utils import parse_repository_tag
 
 from harness.ground.layers import Entry, Image, Layer
 from harness.ground.texts import cause
-from harness.mechanism.containers import ContainerFailed, _client
+from harness.mechanism.containers import ContainerFailed, connected
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer  # collections.abc has it from Python 3.12 on
@@ -37,7 +37,7 @@ _KINDS = {
 
 def image_id(reference: str) -> str | None:
     """Id of a local image, None if there is none of that name."""
-    with _client() as client:
+    with connected() as client:
         try:
             return str(client.images.get(reference).id)
         except docker.errors.ImageNotFound:
@@ -50,7 +50,7 @@ def newest(repository: str) -> str | None:
     Raises:
         ContainerFailed: No engine answers.
     """
-    with _client() as client:
+    with connected() as client:
         there = client.images.list(name=repository)
         found = [
             (each.attrs["Created"], tag) for each in there for tag in each.tags if tag.startswith(f"{repository}:")
@@ -64,7 +64,7 @@ def content(reference: str) -> str:
     Raises:
         ContainerFailed: It is not here.
     """
-    with _client() as client:
+    with connected() as client:
         found = client.images.get(reference)
         digests: list[str] = found.attrs.get("RepoDigests") or []
         named = parse_repository_tag(reference)[0]
@@ -77,7 +77,7 @@ def pull(reference: str, on_tick: Callable[[str], None]) -> str:
     Raises:
         ContainerFailed: The engine cannot have it.
     """
-    with _client(timeout=_READ_TIMEOUT) as client:
+    with connected(timeout=_READ_TIMEOUT) as client:
         repository, tag = parse_repository_tag(reference)
         for line in client.api.pull(repository, tag=tag or "latest", stream=True, decode=True):
             if "error" in line:
@@ -93,7 +93,7 @@ def save(reference: str, path: Path) -> str:
         ContainerFailed: It is not here, or the engine does not answer.
         OSError: The archive cannot be written.
     """
-    with _client(timeout=_READ_TIMEOUT) as client, path.open("wb") as file:
+    with connected(timeout=_READ_TIMEOUT) as client, path.open("wb") as file:
         image = client.images.get(reference)
         for chunk in image.save(named=reference):
             file.write(chunk)
@@ -106,7 +106,7 @@ def image(reference: str) -> Image:
     Raises:
         ContainerFailed: There is none of that name, or the engine does not answer.
     """
-    with _client() as client:
+    with connected() as client:
         attrs = client.images.get(reference).attrs
         settings = {name: attrs["Config"].get(name) for name in _SETTINGS}
         return Image(str(attrs["Id"]), tuple(attrs["RootFS"]["Layers"]), settings)
@@ -118,7 +118,7 @@ def remove(reference: str) -> None:
     Raises:
         ContainerFailed: The engine refused.
     """
-    with _client() as client:
+    with connected() as client:
         try:
             client.images.remove(reference)
         except docker.errors.ImageNotFound:
@@ -131,7 +131,7 @@ def layers(reference: str, wanted: Collection[int]) -> dict[int, Layer]:
     Raises:
         ContainerFailed: There is no such image, or the engine does not answer.
     """
-    with _client(timeout=_READ_TIMEOUT) as client:
+    with connected(timeout=_READ_TIMEOUT) as client:
         return read(io.BufferedReader(_Stream(client.images.get(reference).save()), _CHUNK), wanted)
 
 

@@ -10,7 +10,7 @@ from functools import partial
 
 from harness.ground.clock import Deadline
 from harness.ground.errors import CannotJudge, UsageError
-from harness.mechanism import containers, environments, files, images, passthrough, store
+from harness.mechanism import container_engine, containers, environments, files, images, passthrough, store
 from harness.mechanism.later import Later
 from harness.policy.machine import Accelerators, ContainerEngine, Source
 from harness.policy.plan import Planned
@@ -24,14 +24,14 @@ REGISTRY = "registry "
 _HOOK = "nvidia-container-runtime-hook"
 
 
-def about() -> containers.About | str:
+def about() -> container_engine.About | str:
     try:
-        return containers.about(ONE_ANSWER)
+        return container_engine.about(ONE_ANSWER)
     except containers.ContainerFailed as error:
         return str(error)
 
 
-def container(about: containers.About | str, accelerators: Mapping[str, Accelerators]) -> ContainerEngine:
+def container(about: container_engine.About | str, accelerators: Mapping[str, Accelerators]) -> ContainerEngine:
     if isinstance(about, str):
         return ContainerEngine(problem=about)
     builder, builder_problem = "", ""
@@ -57,7 +57,7 @@ def container(about: containers.About | str, accelerators: Mapping[str, Accelera
     )
 
 
-def _refused(platform: str, found: Accelerators, about: containers.About, nvidia: str) -> str:
+def _refused(platform: str, found: Accelerators, about: container_engine.About, nvidia: str) -> str:
     """Why a container cannot be given the devices, with the next step; empty if it can."""
     try:
         way = passthrough.plan(platform, found.devices, about.engine)

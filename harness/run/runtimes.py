@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 from harness.ground.clock import Deadline
 from harness.ground.domain import Device, Outcome, Stage
 from harness.ground.errors import CannotJudge
-from harness.mechanism import containers, files, passthrough, signals
+from harness.mechanism import container_engine, containers, files, passthrough, signals
 from harness.mechanism.passthrough import Passthrough
 from harness.policy import limits
 from harness.policy.cases.model import Case
@@ -144,7 +144,7 @@ def plan_devices(case: Case, platform: str, devices: list[Device]) -> Passthroug
         CannotJudge: It cannot, here.
     """
     try:
-        return passthrough.plan(platform, devices, containers.engine(), infiniband=case.container.infiniband)
+        return passthrough.plan(platform, devices, container_engine.engine(), infiniband=case.container.infiniband)
     except (passthrough.Impossible, containers.ContainerFailed) as error:
         raise CannotJudge("the container cannot be given its devices", cause=str(error)) from error
 

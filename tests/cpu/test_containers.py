@@ -21,7 +21,7 @@ import pytest
 import docker
 from harness.ground.domain import Device, Stage
 from harness.ground.errors import CannotJudge
-from harness.mechanism import containers, driver, passthrough
+from harness.mechanism import container_engine, containers, driver, passthrough
 from harness.mechanism.labels import Label
 from harness.mechanism.owners import Owner
 from harness.mechanism.passthrough import Engine, Passthrough
@@ -117,7 +117,7 @@ def inspected(container: str) -> dict[str, Any]:
 @needs_root
 @pytest.mark.parametrize("count", [1, 4])
 def test_nodes_and_groups_arrive_and_no_others(base: str, nodes: list[str], tmp_path: Path, count: int) -> None:
-    planned = passthrough.plan("rocm", amd(nodes[:count]), containers.engine())
+    planned = passthrough.plan("rocm", amd(nodes[:count]), container_engine.engine())
     if planned.cdi:
         pytest.skip("this host has real AMD devices with CDI")
     folder = Path(nodes[0]).parent

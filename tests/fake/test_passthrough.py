@@ -13,7 +13,7 @@ import pytest
 
 from harness.ground.domain import Device
 from harness.ground.errors import CannotJudge
-from harness.mechanism import cdi, containers, passthrough
+from harness.mechanism import cdi, container_engine, containers, passthrough
 from harness.mechanism.labels import Label
 from harness.mechanism.passthrough import Engine, Impossible
 from harness.policy.cases.load import load
@@ -84,7 +84,7 @@ def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[EngineApi]:
 
 
 def start(host: Host, platform: str, devices: list[Device], **options: Any) -> str:
-    planned = passthrough.plan(platform, devices, containers.engine())
+    planned = passthrough.plan(platform, devices, container_engine.engine())
     return containers.start(
         "image",
         name="name",
@@ -211,7 +211,7 @@ def test_podman_says_nothing_of_cdi_and_has_it_since_5_4(
     api: EngineApi, version: str, component: str, has_cdi: bool
 ) -> None:
     api.version, api.component = version, component
-    assert containers.engine().cdi == (cdi.FOLDERS if has_cdi else ())
+    assert container_engine.engine().cdi == (cdi.FOLDERS if has_cdi else ())
 
 
 def test_podman_without_cdi_would_start_without_the_device_so_it_is_not_asked(host: Host) -> None:
