@@ -22,10 +22,10 @@ def create(planned, path, real=prepare.create):
         raise {error}
     return real(planned, path)
 
-def judge(rundir, real=supervise.judge):
+def judge(rundir, real=supervise.judge, **more):
     if "eagle3" in rundir.path.name and where == "judge":
         raise {error}
-    return real(rundir)
+    return real(rundir, **more)
 
 prepare.create, supervise.judge = create, judge
 main()
@@ -43,7 +43,7 @@ main()
             "the operating system refused: [Errno 28] No space left",
         ),
         ("create", "__import__('harness').ground.errors.UsageError('x.toml: y: wrong')", 2, "x.toml: y: wrong"),
-        ("judge", "ValueError('nan')", 4, "internal error: ValueError: nan"),
+        ("judge", "ValueError('nan')", 4, "could not be judged: internal error: ValueError: nan"),
     ],
 )
 def test_a_broken_point_does_not_take_the_others_along(
