@@ -32,7 +32,7 @@ from harness.run.console import Console
 from harness.run.context import Context
 from harness.run.judge import judge
 from harness.run.progress import Progress
-from harness.run.rundir import Checkpoint, RunDir, Runtime, Servers
+from harness.run.rundir import Checkpoint, Occupancy, RunDir, Runtime, Servers
 from tests.cpu.conftest import SINGLE, WITH_DOCKER
 from tests.cpu.test_docker import foreign_files, ours_in
 from tests.fake.conftest import DISAGG, QUICK, SMALL
@@ -251,7 +251,9 @@ def test_a_stage_killed_before_it_could_print_points_at_no_output_not_even_an_ea
 ) -> None:
     execute = containers.execute
     killed = ["sh", "-c", "kill -KILL $$"]
-    monkeypatch.setattr(containers, "execute", lambda where, _, on_tick: execute(where, killed, on_tick))
+    monkeypatch.setattr(
+        containers, "execute", lambda where, _, on_tick, **more: execute(where, killed, on_tick, **more)
+    )
     context.rundir.log("harness-health-wait").write_text("of an earlier attempt")
     assert broken(context, Stage.HEALTH_WAIT) == "health-wait ended with status 137 and said nothing"
 
@@ -305,6 +307,11 @@ def test_a_run_on_two_amd_devices_sees_these_two_and_no_secret(
     fake_image: tuple[str, str], nodes: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name, python = fake_image
+
+    def leased(context: Context, *_: float, **__: bool) -> list[Device]:
+        context.rundir.write("devices", Occupancy, Occupancy(before={each.uuid: None for each in amd(nodes)[2:]}))
+        return amd(nodes)[2:]
+
     for variable, value in PLANTED.items():
         monkeypatch.setenv(variable, value)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -313,7 +320,7 @@ def test_a_run_on_two_amd_devices_sees_these_two_and_no_secret(
     monkeypatch.setattr(driver, "_KFD", Path(nodes[0]))
     monkeypatch.setattr(pins, "content", lambda _: "a base")
     monkeypatch.setattr(occupancy, "visible", lambda _: amd(nodes)[2:])
-    monkeypatch.setattr(occupancy, "lease", lambda *_: amd(nodes)[2:])
+    monkeypatch.setattr(occupancy, "lease", leased)
     (planned,) = everything(load(edited(tmp_path / "cases", DISAGG, SMALL[DISAGG] | QUICK | {"platforms": ["rocm"]})))
     context = Context(prepare.create(planned, tmp_path / "run"), Progress(RunDir(tmp_path / "run"), lambda _: None))
     prepare.run(context, prepare.Options(runtime="docker"))
