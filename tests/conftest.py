@@ -31,6 +31,9 @@ def pytest_configure(config: pytest.Config) -> None:
     fuzz.EXAMPLES = config.getoption("--examples")
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+        # Below nohup: what is ignored stays so in programs that are started, and what is handled does not.
+        signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
