@@ -161,7 +161,14 @@ def test_gsm8k_fails_on_a_model_that_does_not_know_it(folder: Path) -> None:
 
 @pytest.mark.usefixtures("gsm8k_data")
 def test_gsm8k_without_its_drafter_is_not_green(folder: Path) -> None:
-    changes = {"serve/speculation": None, "evaluation/items": 24}
+    changes = {
+        "serve/speculation": None,
+        "evaluation/items": 24,
+        "checks/accuracy/n": 24,
+        "checks/parity/n": 24,
+        "checks/acceptance_length/n": 336,
+        "checks/acceptance_per_position/n": 336,
+    }
     result = run(folder, "--cases", edited(folder / "cases", GSM8K, changes), *LOCAL)
     assert result.code == 4, result.output
     assert measurement(result).answers["main"].accuracy == 0.75
