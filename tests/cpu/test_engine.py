@@ -39,7 +39,6 @@ from tests.helpers import (
     environment,
     in_hub_cache,
     run,
-    started_in,
     validated,
     wait_for,
 )
@@ -327,7 +326,7 @@ def test_a_killed_worker_is_an_error_within_ten_seconds(folder: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
 def test_a_signal_while_the_engine_starts(folder: Path, number: signal.Signals) -> None:
     process = begin(folder, DISAGG, *LOCAL)
-    started_in(folder, seconds=300)
+    wait_for(lambda: list(folder.glob("runs/*/servers.json")), 300)
     time.sleep(8.0)
     result = end(process, number, folder)
     assert result.code == 130
