@@ -136,9 +136,9 @@ def test_the_line_says_what_the_server_did(
 def test_a_server_that_is_odd_at_its_start_is_given_up_at_the_limit(
     judge: Judge, path: str, kind: str, words: str
 ) -> None:
-    run = judge(SINGLE, {"server": {"odd": {path: kind}}}, {"timeouts/start": 4.0})
+    run = judge(SINGLE, {"server": {"odd": {path: kind}}}, {"timeouts/start": 8.0})
     assert run.code == 4
-    assert list(run.problems) == ["health-wait"]
+    assert list(run.errors) == ["health-wait"]
     assert re.search(words, run.problems["health-wait"])
 
 
