@@ -14,7 +14,7 @@ from collections.abc import Callable
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP]
 
 
-def on_signals(handler: Callable[[int, object], None]) -> None:
+def on_signals(handler: Callable[[int, object], None] | signal.Handlers) -> None:
     """Call ``handler`` for whatever asks Nox to end. A CI system sends SIGTERM, of which Nox itself knows nothing."""
     for number in SIGNALS:
         # Below nohup a terminal may go away, and is ignored.
@@ -121,8 +121,8 @@ signal.signal(signal.SIGALRM, lambda *_: tell(signal.SIGKILL))
 @atexit.register
 def exit_with_highest_code() -> None:
     """Replace Nox's 1 by what the harness said."""
-    # What follows is Python's own end, which sets handlers back.
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    # What follows is Python's own end, which sets handlers back, and leaves alone what is ignored.
+    on_signals(signal.SIG_IGN)
     if received or codes:
         leave(130 if received else max(codes))
 

@@ -32,8 +32,10 @@ def main() -> NoReturn:
     try:
         run()
     finally:
-        # Python's own end sets handlers back, and a signal would then take the place of the exit code.
-        signal.pthread_sigmask(signal.SIG_BLOCK, _ASKING)
+        # Python's own end sets handlers back, and a signal would then take the place of the exit code. What is ignored
+        # stays so, in threads of libraries too, which a mask would leave out.
+        for number in _ASKING:
+            signal.signal(number, signal.SIG_IGN)
 
 
 if __name__ == "__main__":

@@ -181,7 +181,7 @@ def _killed(kill: Kill, runs: Path, outcome: Outcome) -> str:
     with log.open("wb") as output:
         began = time.monotonic()
         process = subprocess.Popen(
-            kill.kind.argv(runs),
+            kill.kind.argv(runs / "now"),
             env=environment(kill.kind.env(runs)),
             stdin=subprocess.DEVNULL,
             stdout=output,
