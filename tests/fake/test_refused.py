@@ -83,7 +83,7 @@ import sys
 from harness.ground.domain import Stage
 from harness.run import reap, stages
 where = sys.argv.pop(1)
-def broken(*_):
+def broken(*_, **__):
     stages.STAGES.update(sound)
     raise KeyError("of ours")
 sound = dict(stages.STAGES)

@@ -80,7 +80,7 @@ def test_one_that_another_is_removing_is_gone_in_the_end(api: Busy, fails: bool)
 
 
 def test_one_that_another_never_has_done_with_is_an_error(api: Busy, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(containers, "_TIMEOUT", 0.5)
+    monkeypatch.setattr(containers, "TIMEOUT", 0.5)
     api.taken = 1000
     with pytest.raises(containers.ContainerFailed, match="already in progress"):
         containers.remove("a")
