@@ -22,9 +22,9 @@ class _TooLong(Exception):
 
 
 def tool(python: str) -> str:
-    """py-spy on the search path or in the environment of ``python``; empty where it is not."""
+    """py-spy in the environment of ``python``, else on the search path; empty where it is not."""
     beside = Path(python).parent / _TOOL
-    return shutil.which(_TOOL) or (str(beside) if beside.is_file() else "")
+    return str(beside) if beside.is_file() else shutil.which(_TOOL) or ""
 
 
 def dump(found: Sequence[Identity], spy: str, seconds: float, clock: Clock = SYSTEM_CLOCK) -> tuple[str, str]:
