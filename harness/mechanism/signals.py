@@ -64,7 +64,8 @@ def handled() -> Iterator[None]:
     try:
         yield
         _raise_lost()
-    except SystemExit:
+    except (SystemExit, Exception):
+        # A library may have made an error of its own of what was raised in it.
         _raise_lost()
         raise
     finally:

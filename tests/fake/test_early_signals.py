@@ -65,3 +65,25 @@ def test_a_signal_that_got_lost_outranks_the_exit_code() -> None:
     done = subprocess.run(argv, env=environment(), capture_output=True, text=True, check=False, cwd=REPOSITORY)
     assert "0 points of 0 cases" in done.stdout, done.stderr
     assert done.returncode == 130
+
+
+IN_A_LIBRARY = """
+import os, signal
+from harness.policy import rules
+from harness.__main__ import main
+
+def asked(*_, **__):
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+    except KeyboardInterrupt as interrupt:
+        raise ValueError("an error of its own") from interrupt
+
+rules.problems = asked
+main()
+"""
+
+
+def test_a_signal_of_which_a_library_made_an_error_is_none_of_ours() -> None:
+    argv = [sys.executable, "-c", IN_A_LIBRARY, "check"]
+    done = subprocess.run(argv, env=environment(), capture_output=True, text=True, check=False, cwd=REPOSITORY)
+    assert (done.returncode, done.stderr) == (130, "")

@@ -113,8 +113,12 @@ def timed(kind: Kind, folder: Path) -> Kind:
     return replace(kind, seconds=time.monotonic() - began)
 
 
-def plan(seed: int, kinds: Mapping[Kind, int]) -> list[Kill]:
-    """The kills of a storm, ``kinds`` with how many of each, in random order."""
+def plan(seed: int, kinds: Mapping[Kind, int], workers: int = 1) -> list[Kill]:
+    """The kills of a storm, ``kinds`` with how many of each, in random order.
+
+    ``workers`` at a time take longer than one alone, and are to be killed at the end of their runs too.
+    """
+    longer = max(1.0, workers / (os.cpu_count() or 1))
     chance = random.Random(seed)
     wanted = [kind for kind, count in kinds.items() for _ in range(count)]
     chance.shuffle(wanted)
@@ -124,7 +128,7 @@ def plan(seed: int, kinds: Mapping[Kind, int]) -> list[Kill]:
             kind,
             chance.choice((*SOFT, *HARD)),
             group=chance.random() < 0.3,
-            after=chance.uniform(0.0, kind.seconds),
+            after=chance.uniform(0.0, kind.seconds * longer),
             again=chance.uniform(0.0, 1.0) if chance.random() < 0.3 else None,
             paused=chance.random() < 0.15,
         )

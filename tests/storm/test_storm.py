@@ -89,7 +89,8 @@ def test_nothing_is_left_and_nobody_else_is_touched(
         kinds.append(nox(tmp_path))
     kinds = [storm.timed(kind, tmp_path) for kind in kinds]
     shares = dict.fromkeys(kinds, count // len(kinds)) | {kinds[0]: count - count // len(kinds) * (len(kinds) - 1)}
-    stormed(request, storm.plan(seed, shares), tmp_path, finished, int(request.config.getoption("--workers")))
+    workers = int(request.config.getoption("--workers"))
+    stormed(request, storm.plan(seed, shares, workers), tmp_path, finished, workers)
     assert storm.held_leases(host) == []
 
 
