@@ -28,7 +28,7 @@ for name in $lacking; do
   line=$(grep "^$release $architecture $name " "$lock" || true)
   if [ -z "$line" ]; then
     echo "ERROR: the base is $release on $architecture and lacks $name: use a base that has it, or add its release to" \
-      "RELEASES in harness/policy/debian.py and run: nox -s locks" >&2
+      "RELEASES in harness/images/distribution_packages.py and run: nox -s locks" >&2
     exit 1
   fi
   version=$(echo "$line" | cut -d ' ' -f 4)

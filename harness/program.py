@@ -12,10 +12,10 @@ from typing import NoReturn
 
 import typer
 
-from harness.cli import app
-from harness.ground.errors import EXIT_PASSED, CannotJudge, HarnessError, Interrupted, UsageError, refused
-from harness.ground.texts import cause, say
-from harness.mechanism import output, signals
+from harness.base.errors import EXIT_PASSED, CannotJudge, HarnessError, Interrupted, UsageError, refused
+from harness.base.texts import cause, say
+from harness.cli.main import app
+from harness.host import output, signals
 
 _LONGEST = 1500
 _ABOUT_A_PATH = {

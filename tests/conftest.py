@@ -12,11 +12,11 @@ from types import FrameType
 import pytest
 from hypothesis import settings
 
-from harness.ground.errors import CannotJudge
-from harness.mechanism import leases
-from harness.policy.cases.model import PLATFORMS
-from harness.policy.datasets import GSM8K_TEST, GSM8K_TRAIN, MT_BENCH
-from harness.run.data import cache_folder, texts
+from harness.base.errors import CannotJudge
+from harness.cases.model import PLATFORMS
+from harness.datasets.pinned_files import GSM8K_TEST, GSM8K_TRAIN, MT_BENCH
+from harness.devices import leases
+from harness.host.data_files import cache_folder, texts
 from tests import fuzz
 
 _ANSWERS = ("canary", "capabilities")

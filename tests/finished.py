@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from harness.ground.domain import Item, Sample, Stage
-from harness.ground.errors import CannotJudge
-from harness.mechanism import files, load, processes
-from harness.mechanism.stopping import Stopped
-from harness.policy import protocols
-from harness.policy.cases.load import load as load_cases
-from harness.policy.engines import ENGINES
-from harness.policy.engines.base import Place
-from harness.policy.plan import everything
-from harness.policy.requests import completion
+from harness import protocols
+from harness.base.domain import Item, Sample, Stage
+from harness.base.errors import CannotJudge
+from harness.cases.load import load as load_cases
+from harness.engines import ENGINES
+from harness.engines.engine import Place
+from harness.host import concurrent_requests, files, processes
+from harness.host.stopping import Stopped
+from harness.plan.points import everything
+from harness.plan.request_bodies import completion
 from harness.run import prepare
 from harness.run.judge import judge
 from harness.run.progress import Progress
@@ -110,7 +110,7 @@ def _evaluate(rundir: RunDir, engines: Mapping[str, Engine]) -> None:
             first = next(engine for engine in engines.values() if engine.role == "decode")
         status, text = first.respond(body)
         error = "" if status == 200 else f"status {status}"
-        reply = load.Reply(item.id, status, json.loads(text), error, False, 0.5, 0.25)
+        reply = concurrent_requests.Reply(item.id, status, json.loads(text), error, False, 0.5, 0.25)
         samples.append(evaluate._sample(run, item, reply))
 
     items = [replace(each) for each in protocols.items(case.evaluation)]
@@ -127,4 +127,4 @@ def _evaluate(rundir: RunDir, engines: Mapping[str, Engine]) -> None:
 
 def no_engine() -> Any:
     """Nothing answers a question about containers: reaping asks for those of ours."""
-    return mock.patch("harness.mechanism.containers.ours", partial(list[Any]))
+    return mock.patch("harness.containers.lifecycle.ours", partial(list[Any]))

@@ -20,11 +20,11 @@ import psutil
 import tomlkit
 from lxml import etree
 
-from harness.mechanism import ports
-from harness.mechanism.labels import PROCESS
-from harness.policy.report.result import Result
-from harness.run.generate import outdated
+from harness.host import ports
+from harness.host.ownership import PROCESS
+from harness.reports.result import Result
 from harness.run.rundir import Servers
+from harness.upkeep.generate import outdated
 
 REPOSITORY = Path(__file__).parents[1]
 BASELINES = REPOSITORY / "baselines"

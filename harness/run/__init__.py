@@ -1,1 +1,1 @@
-"""Run orchestration: the only layer that knows policy and mechanism."""
+"""One run: its directory, its stages, its verdict, and what is left of it when it was killed."""

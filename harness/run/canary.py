@@ -14,22 +14,24 @@ from typing import TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from harness import __version__
-from harness.ground import secrets
-from harness.ground.clock import Deadline
-from harness.ground.errors import CannotJudge, UsageError
-from harness.mechanism import containers, driver, files, processes, store
-from harness.policy import canary
-from harness.policy.canary import Finding, Imports, Live, Needs
-from harness.policy.cases.model import PLATFORMS, Case
-from harness.policy.datasets import DATASETS
-from harness.policy.diagnosis import root_cause, tail
-from harness.policy.engines import ENGINES
-from harness.policy.protocols import datasets
-from harness.run import engine, image, kept
+from harness.base import secrets
+from harness.base.clock import Deadline
+from harness.base.errors import CannotJudge, UsageError
+from harness.cases.model import PLATFORMS, Case
+from harness.containers import image_store, lifecycle
+from harness.datasets.pinned_files import DATASETS
+from harness.devices import driver
+from harness.engines import ENGINES
+from harness.engines.diagnosis import root_cause, tail
+from harness.host import answer_cache, files, processes
+from harness.host.data_files import DATA_FOLDER, cache_folder, fetch
+from harness.images import engine_image
+from harness.protocols import datasets
+from harness.run import ask_engine, canary_checks
+from harness.run.canary_checks import Finding, Imports, Live, Needs
 from harness.run.context import Context
-from harness.run.data import DATA_FOLDER, cache_folder, fetch
 from harness.run.rundir import Runtime
-from harness.run.select import matching
+from harness.run.selection import matching
 
 IN_IMAGE = "INFERENCE_HARNESS_IMAGE"
 """Environment variable that images of ours set."""
@@ -51,11 +53,11 @@ def check(context: Context, runtime: Runtime) -> list[Finding]:
     prepared = context.prepared
     needs = _of_case(prepared.case, prepared.platform, prepared.data, image=runtime.kind == "docker")
     where = runtime.environment if runtime.container else runtime.engine_python
-    harness_python = str(Path(image.HARNESS).parent / "python") if runtime.container else ""
+    harness_python = str(Path(engine_image.HARNESS).parent / "python") if runtime.container else ""
     found = look(
         needs,
         runtime.engine_python,
-        engine.asker(context),
+        ask_engine.asker(context),
         where=where,
         folder=context.rundir.path,
         harness_python=harness_python,
@@ -95,8 +97,8 @@ def by_hand(
         needs = Needs(
             engine=name,
             platform=platform,
-            modules=canary.modules(ENGINES[name], router=True),
-            transports=canary.ALL_TRANSPORTS[name],
+            modules=canary_checks.modules(ENGINES[name], router=True),
+            transports=canary_checks.ALL_TRANSPORTS[name],
             data=_data_at_hand(),
             harness=__version__,
             image=IN_IMAGE in os.environ,
@@ -125,14 +127,14 @@ def _interpreter(engine: str, platform: str, environments: Path) -> Path:
     Raises:
         UsageError: There is neither; with the next step.
     """
-    own = Path(image.ENGINE_PYTHON)
+    own = Path(engine_image.ENGINE_PYTHON)
     locked = (environments / f"engine-{engine}-{platform}" / "bin" / "python").absolute()
     for each in (own, locked):
         if each.exists():
             return each
     try:
-        there = store.newest(image.repository(engine, platform))
-    except containers.ContainerFailed:
+        there = image_store.newest(engine_image.repository(engine, platform))
+    except lifecycle.ContainerFailed:
         there = None
     step = (
         f"it is in an image: docker run --rm {there} canary --engine {engine} --platform {platform}"
@@ -150,8 +152,8 @@ def _of_case(case: Case, platform: str, data: Mapping[str, str], *, image: bool)
     return Needs(
         engine=case.engine.name,
         platform=platform,
-        modules=canary.modules(ENGINES[case.engine.name], router=case.topology.kind == "disagg"),
-        transports=canary.transports(case),
+        modules=canary_checks.modules(ENGINES[case.engine.name], router=case.topology.kind == "disagg"),
+        transports=canary_checks.transports(case),
         env=env,
         data={data[each.file]: each.sha256 for each in datasets(case.evaluation)},
         harness=__version__,
@@ -179,7 +181,7 @@ def require(found: list[Finding]) -> None:
 def look(
     needs: Needs,
     python: str,
-    asked: engine.Ask,
+    asked: ask_engine.Ask,
     *,
     where: str,
     folder: Path,
@@ -201,17 +203,19 @@ def look(
         CannotJudge: The interpreter does not run, or has no engine.
     """
     spec = ENGINES[needs.engine]
-    versions, state = engine.environment(spec, python, asked)
+    versions, state = ask_engine.environment(spec, python, asked)
     question = {"modules": needs.modules, "transports": needs.transports, "torch": needs.platform != "cpu"}
-    answer = cache_folder("canary") / f"{files.digest_text(canary.IMPORTS, json.dumps(question), where, state)}.json"
-    imports = kept.read(answer, _IMPORTS)
+    answer = (
+        cache_folder("canary") / f"{files.digest_text(canary_checks.IMPORTS, json.dumps(question), where, state)}.json"
+    )
+    imports = answer_cache.read(answer, _IMPORTS)
     if imports is None:
         note(f"canary: importing {needs.engine}, which takes seconds; the next run knows")
-        imports = _answer(asked, canary.IMPORTS, question, Imports, spec.echoes)
+        imports = _answer(asked, canary_checks.IMPORTS, question, Imports, spec.echoes)
         # A failure is asked again: what it lacks may be no part of what the key is made from.
         if not any((*imports.modules.values(), *imports.transports.values())):
             with suppress(OSError):  # the check of the caches says so
-                kept.keep(answer, _IMPORTS, imports)
+                answer_cache.keep(answer, _IMPORTS, imports)
     live_question = {
         "engine": needs.engine,
         # No more of the environment than is looked at: what a program is given, everybody on the host can read.
@@ -221,7 +225,7 @@ def look(
         "harness": harness_python,
         "version": needs.harness,
     }
-    live = _answer(asked, canary.LIVE, live_question, Live, spec.echoes)
+    live = _answer(asked, canary_checks.LIVE, live_question, Live, spec.echoes)
     # The driver is the host's; it is asked here, because a container without devices does not show it.
     found, why = None, ""
     if needs.platform != "cpu":
@@ -229,17 +233,17 @@ def look(
             found = driver.version(needs.platform)
         except driver.Silent as error:
             why = str(error)
-    findings = canary.judge(needs, versions, imports, live, found, why)
+    findings = canary_checks.judge(needs, versions, imports, live, found, why)
     return [replace(each, check=secrets.mask(each.check), text=secrets.mask(each.text)) for each in findings]
 
 
 def looked_at(env: Mapping[str, str]) -> dict[str, str]:
     """What the canary looks at of an environment."""
-    return {name: env[name] for name in canary.LOOKED_AT if name in env}
+    return {name: env[name] for name in canary_checks.LOOKED_AT if name in env}
 
 
 def _answer(
-    asked: engine.Ask, program: str, question: Mapping[str, object], kind: type[T], echoes: tuple[str, ...]
+    asked: ask_engine.Ask, program: str, question: Mapping[str, object], kind: type[T], echoes: tuple[str, ...]
 ) -> T:
     status, output = asked([program, json.dumps(question)])
     lines = [line for line in output.splitlines() if line.startswith("{")]

@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Literal
 
-from harness.ground.domain import Item, Outcome, Sample, Stage, StageRecord
-from harness.ground.errors import UsageError
-from harness.policy import metrics, protocols
-from harness.policy.cases.model import Case
-from harness.policy.engines import ENGINES
-from harness.policy.engines.base import numbered
+from harness import protocols
+from harness.base.domain import Item, Outcome, Sample, Stage, StageRecord
+from harness.base.errors import UsageError
+from harness.cases.model import Case
+from harness.engines import ENGINES, metrics
+from harness.engines.engine import numbered
 from harness.run import documents
 from harness.run.rundir import Event, Occupancy, Prepared, Ready, RunDir, RunningServer, Servers
 

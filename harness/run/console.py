@@ -14,10 +14,10 @@ import rich.markup
 import rich.status
 import rich.table
 
-from harness.ground.domain import Outcome
-from harness.ground.secrets import mask
-from harness.ground.texts import one_line, plain, say
-from harness.policy.report.result import Result
+from harness.base.domain import Outcome
+from harness.base.secrets import mask
+from harness.base.texts import one_line, plain, say
+from harness.reports.result import Result
 from harness.run.rundir import Event
 
 _PLAIN_EVERY = 5.0

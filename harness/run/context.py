@@ -5,15 +5,15 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-from harness.ground.clock import SYSTEM_CLOCK, Clock
-from harness.ground.errors import CannotJudge, UsageError
-from harness.mechanism import open_files, processes
-from harness.mechanism.labels import Label
-from harness.policy.cases.model import Case
-from harness.policy.diagnosis import root_cause, tail
-from harness.policy.engines import ENGINES
-from harness.policy.engines.base import EngineSpec
-from harness.run import handed
+from harness.base.clock import SYSTEM_CLOCK, Clock
+from harness.base.errors import CannotJudge, UsageError
+from harness.cases.model import Case
+from harness.engines import ENGINES
+from harness.engines.diagnosis import root_cause, tail
+from harness.engines.engine import EngineSpec
+from harness.host import concurrent_requests, processes
+from harness.host.ownership import Label
+from harness.run import server_environment
 from harness.run.progress import Progress
 from harness.run.rundir import Prepared, Ready, RunDir, RunningServer, Runtime, Servers
 
@@ -66,7 +66,7 @@ class Context:
         document = self.rundir.read("servers", Servers)
         if document is None or not document.servers:
             raise UsageError(f"{self.rundir.path}: no server was started; run `harness serve` first")
-        handed.remember(self.rundir, (running.process for running in document.servers))
+        server_environment.remember(self.rundir, (running.process for running in document.servers))
         return document.servers
 
     def require_open_files(self) -> None:
@@ -76,7 +76,7 @@ class Context:
             CannotJudge: The system does not let it have so many.
         """
         concurrency = self.case.evaluation.concurrency
-        allowed, needed = open_files.allow(concurrency)
+        allowed, needed = concurrent_requests.allow(concurrency)
         if allowed < needed:
             raise CannotJudge(
                 f"evaluation.concurrency = {concurrency} needs {needed} open files; a process may have {allowed}",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from harness.ground.domain import Outcome, Stage
-from harness.ground.errors import UsageError
-from harness.policy.report.result import Result
+from harness.base.domain import Outcome, Stage
+from harness.base.errors import UsageError
+from harness.reports.result import Result
 from harness.run.rundir import RunDir, Servers
 
 

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
-from harness.ground.clock import utc_now
-from harness.ground.errors import UsageError, refused
+from harness.base.clock import utc_now
+from harness.base.errors import UsageError, refused
 
 
 def make_folder(path: Path, *, alone: bool = False) -> bool:

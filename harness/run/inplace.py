@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from harness.ground.domain import Stage
-from harness.ground.errors import UsageError
-from harness.mechanism.identity import here
+from harness.base.domain import Stage
+from harness.base.errors import UsageError
+from harness.host.identity import here
 from harness.run.rundir import RunDir, Servers
 
 

@@ -8,15 +8,15 @@ from contextlib import suppress
 from pathlib import Path
 
 from harness import __version__
-from harness.ground import secrets
-from harness.ground.domain import CheckResult, Outcome, Sample, Stage, StageRecord
-from harness.ground.errors import UsageError
-from harness.ground.measurement import Measurement
-from harness.mechanism import files
-from harness.policy.checks import compare, judge_all, validity
-from harness.policy.checks import unjudged as not_judged
-from harness.policy.report import junit
-from harness.policy.report.result import REPORTED_STAGES, Result, Timing, conclude
+from harness.base import secrets
+from harness.base.domain import CheckResult, Outcome, Sample, Stage, StageRecord
+from harness.base.errors import UsageError
+from harness.checks import compare, judge_all, validity
+from harness.checks import unjudged as not_judged
+from harness.checks.evidence import Measurement
+from harness.host import files
+from harness.reports import junit
+from harness.reports.result import REPORTED_STAGES, Result, Timing, conclude
 from harness.run.completeness import gaps
 from harness.run.measurements import disagreement, measurements_file, rendered, take
 from harness.run.rundir import Prepared, RunDir

@@ -10,13 +10,13 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from harness.ground.errors import UsageError
-from harness.mechanism import containers, files, ours
-from harness.mechanism.containers import Ours
-from harness.mechanism.identity import Identity, describe
-from harness.mechanism.labels import Label
-from harness.mechanism.owners import Owner
-from harness.mechanism.processes import Started
+from harness.base.errors import UsageError
+from harness.containers import lifecycle
+from harness.containers.lifecycle import Ours
+from harness.host import files, ownership
+from harness.host.identity import Identity, describe
+from harness.host.ownership import Label, Owner
+from harness.host.processes import Started
 from harness.run.rundir import RunDir, Servers
 
 
@@ -137,17 +137,17 @@ def search(root: Path) -> Search:
 
 def containers_of_ours() -> tuple[list[Ours], str]:
     """Containers that carry our label, and why there may be more; empty if there are no more."""
-    if reason := containers.unavailable():
+    if reason := lifecycle.unavailable():
         return [], reason
     try:
-        return containers.ours(), ""
-    except containers.ContainerFailed as error:
+        return lifecycle.ours(), ""
+    except lifecycle.ContainerFailed as error:
         return [], str(error)
 
 
 def everything(below: list[Path], held: list[Ours]) -> Iterator[Left]:
     """What is left in the run directories ``below``, and of all that labels on this machine name: ``held`` too."""
-    living = ours.labels()
+    living = ownership.labels()
     named = {Path(label.folder) for label in (*(each.label for each in held), *living.values())}
     claims = {folder: _claim(folder) for folder in (*below, *named)}
     for folder in sorted(claims):

@@ -9,12 +9,11 @@ from typing import Any, Literal
 from pydantic import TypeAdapter
 from pydantic_core import from_json
 
-from harness.ground.errors import UsageError
-from harness.ground.measurement import Measurement
-from harness.policy import metrics
-from harness.policy.engines import ENGINES
-from harness.policy.measure import measure
+from harness.base.errors import UsageError
+from harness.checks.evidence import Measurement
+from harness.engines import ENGINES, metrics
 from harness.run import documents
+from harness.run.measure import measure
 from harness.run.rundir import RunDir, Servers
 
 _ADAPTER = TypeAdapter(Measurement)

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 import psutil
 
-from harness.ground.clock import Deadline
-from harness.ground.domain import Device, Tenant, Usage
-from harness.ground.errors import CannotJudge
-from harness.mechanism import containers, devices, leases, ours
-from harness.policy import plan
+from harness.base.clock import Deadline
+from harness.base.domain import Device, Tenant, Usage
+from harness.base.errors import CannotJudge
+from harness.containers import lifecycle
+from harness.devices import accelerators, leases
+from harness.host import ownership
+from harness.plan import points
 from harness.run.context import Context
 from harness.run.rundir import Occupancy
 
@@ -49,7 +51,7 @@ def lease(context: Context, wait: float, *, assume_free: bool = False) -> list[D
         CannotJudge: There are too few, they are too small, or others have them.
     """
     prepared = context.prepared
-    needed, platform = plan.devices(prepared.case, prepared.platform), prepared.platform
+    needed, platform = points.devices(prepared.case, prepared.platform), prepared.platform
     if not needed:
         return []
     there = visible(context)
@@ -79,8 +81,8 @@ def visible(context: Context) -> list[Device]:
         CannotJudge: There are too few, or too small ones.
     """
     case, platform = context.case, context.prepared.platform
-    needed = plan.devices(case, platform)
-    seen = devices.look(platform)
+    needed = points.devices(case, platform)
+    seen = accelerators.look(platform)
     for line in seen.said:
         context.progress.note(f"devices: {line}")
     there = seen.devices
@@ -115,15 +117,15 @@ def after(context: Context) -> None:
 
 
 def _usage(platform: str, chosen: list[Device]) -> dict[str, Usage | None]:
-    return {device.uuid: devices.usage(platform, device) for device in chosen}
+    return {device.uuid: accelerators.usage(platform, device) for device in chosen}
 
 
 def _abandoned(folder: str) -> str:
     """Servers of the run that had the device last: they need not have touched it yet to be about to."""
     if not folder:
         return ""
-    there = [process for process, label in ours.labels().items() if label.folder == folder]
-    held = [each for each in containers.ours() if each.label.folder == folder]
+    there = [process for process, label in ownership.labels().items() if label.folder == folder]
+    held = [each for each in lifecycle.ours() if each.label.folder == folder]
     if not there and not held:
         return ""
     return (
@@ -138,9 +140,9 @@ def foreign(platform: str, device: Device) -> Foreign:
     What is known decides: memory where the driver lists no processes, which it does in containers, and processes where
     it tells no memory, which it does where that is the host's.
     """
-    usage = devices.usage(platform, device)
+    usage = accelerators.usage(platform, device)
     if usage is None:
-        return Foreign(unknown=f"{_CANNOT_TELL}: {devices.why_unknown(platform)}")
+        return Foreign(unknown=f"{_CANNOT_TELL}: {accelerators.why_unknown(platform)}")
     if usage.tenants:
         return Foreign(f"in use by {', '.join(_named(tenant) for tenant in usage.tenants)}")
     if usage.memory_bytes is not None and usage.memory_bytes > IDLE_BYTES:
@@ -181,7 +183,7 @@ def _named(tenant: Tenant) -> str:
         user, what = process.username(), " ".join(" ".join(process.cmdline()).split())[:80] or process.name()
     except (psutil.Error, OSError):
         return f"pid {tenant.pid}{memory}"
-    run = ours.run_of(tenant.pid)
+    run = ownership.run_of(tenant.pid)
     return f"{what} (pid {tenant.pid}, {user}{memory}{f', of the run in {run}' if run else ''})"
 
 

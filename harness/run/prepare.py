@@ -12,19 +12,22 @@ from typing import Literal
 
 import psutil
 
-from harness.ground.clock import utc_now
-from harness.ground.domain import Stage
-from harness.ground.errors import CannotJudge, UsageError
-from harness.mechanism import containers, devices, environments, hub, signals
-from harness.mechanism.owners import Owner
-from harness.policy import plan
-from harness.policy.cases.model import Model
-from harness.policy.diagnosis import tail
-from harness.policy.plan import Planned
-from harness.policy.protocols import datasets
-from harness.run import canary, checkpoints, engine, handed, image, occupancy, pins, runtimes
+from harness.base.clock import utc_now
+from harness.base.domain import Stage
+from harness.base.errors import CannotJudge, UsageError
+from harness.cases.model import Model
+from harness.containers import lifecycle
+from harness.devices import accelerators
+from harness.engines.diagnosis import tail
+from harness.host import environments, hub, signals
+from harness.host.data_files import fetch
+from harness.host.ownership import Owner
+from harness.images import base_images, engine_image
+from harness.plan import points
+from harness.plan.points import Planned
+from harness.protocols import datasets
+from harness.run import ask_engine, canary, checkpoint_files, occupancy, runtimes, server_environment
 from harness.run.context import Context
-from harness.run.data import fetch
 from harness.run.rundir import Checkpoint, Prepared, RunDir, Runtime
 
 
@@ -44,7 +47,7 @@ class Options:
     runtime: runtimes.Choice = "auto"
     engine_python: Path | None = None
     environments: Path = Path(".nox")
-    build: image.Build = field(default_factory=image.Build)
+    build: engine_image.Build = field(default_factory=engine_image.Build)
     wait_for_devices: float = 0.0
     assume_free: bool = False
 
@@ -58,14 +61,14 @@ def require_engine(planned: Iterable[Planned], options: Options) -> None:
     """
     if options.engine_python is not None:
         return
-    in_image = options.runtime == "docker" or (options.runtime == "auto" and not containers.unavailable())
+    in_image = options.runtime == "docker" or (options.runtime == "auto" and not lifecycle.unavailable())
     if options.build.engine_wheel and not in_image:
         raise UsageError("--engine-wheel goes into an image: install it yourself here and name it with --engine-python")
     for name, platform in {(each.case.engine.name, each.platform) for each in planned if not each.skip}:
         if in_image:
-            image.recipe(name, platform, options.build)
+            engine_image.recipe(name, platform, options.build)
         else:
-            image.requirements(name, platform)
+            engine_image.requirements(name, platform)
 
 
 def create(planned: Planned, path: Path) -> RunDir:
@@ -81,7 +84,7 @@ def create(planned: Planned, path: Path) -> RunDir:
             case=planned.case,
             created=utc_now().isoformat(),
             owner=Owner.me(),
-            host=_host() | devices.hardware(planned.platform),
+            host=_host() | accelerators.hardware(planned.platform),
         )
     )
     return rundir
@@ -96,8 +99,8 @@ def run(context: Context, options: Options) -> None:
     with context.progress.stage(Stage.PREPARE):
         kind, why = _place(context, options)
         context.progress.note(f"runtime {kind}: {why}")
-        handed.require(context.case)
-        if plan.devices(context.case, context.prepared.platform):
+        server_environment.require(context.case)
+        if points.devices(context.case, context.prepared.platform):
             occupancy.visible(context)  # said before anything is made
         made = {}
         for model in context.case.models():
@@ -107,7 +110,7 @@ def run(context: Context, options: Options) -> None:
         context.rundir.save(context.prepared.model_copy(update={"checkpoints": made, "data": data}))
         runtime = (_local if kind == "local" else _docker)(context, options, why)
         context.rundir.save(context.prepared.model_copy(update={"runtime": runtime}))
-        engine.ask(context)
+        ask_engine.ask(context)
 
 
 def _place(context: Context, options: Options) -> tuple[Literal["local", "docker"], str]:
@@ -117,14 +120,16 @@ def _place(context: Context, options: Options) -> tuple[Literal["local", "docker
     kind, why = runtimes.choose(options.runtime)
     if kind == "docker" and options.runtime == "auto":
         name, platform = context.case.engine.name, context.prepared.platform
-        if lack := image.lacks_base(name, platform, options.build, lambda line: context.progress.tick(line[:140])):
+        if lack := engine_image.lacks_base(
+            name, platform, options.build, lambda line: context.progress.tick(line[:140])
+        ):
             return "local", f"a container engine answers, but there is no image yet and {lack}"
     return kind, why
 
 
 def _model(model: Model) -> Checkpoint:
     if model.known_answer:
-        folder, sha256 = checkpoints.cached(model.known_answer)
+        folder, sha256 = checkpoint_files.cached(model.known_answer)
         return Checkpoint(path=str(folder), sha256=sha256)
     repo, revision = model.repo or "", model.revision or ""
     try:
@@ -149,13 +154,13 @@ def _local(context: Context, options: Options, why: str) -> Runtime:
 def _environment(context: Context, options: Options) -> tuple[Path, str]:
     """Interpreter of the locked environment, installed if it is not there, and the SHA-256 of its lock."""
     prepared = context.prepared
-    name, root = prepared.case.engine.name, image.source_root()
+    name, root = prepared.case.engine.name, engine_image.source_root()
     folder = (options.environments / f"engine-{name}-{prepared.platform}").absolute()
     try:
         return environments.ensure(
             folder,
             root / "docker" / "install-engine.sh",
-            image.requirements(name, prepared.platform),
+            engine_image.requirements(name, prepared.platform),
             lambda line: context.progress.tick(f"installing {name} into {folder.name} (first run only): {line[:60]}"),
         )
     except environments.InstallFailed as error:
@@ -167,11 +172,13 @@ def _environment(context: Context, options: Options) -> tuple[Path, str]:
 def _docker(context: Context, options: Options, why: str) -> Runtime:
     prepared = context.prepared
     engine_name, platform = prepared.case.engine.name, prepared.platform
-    name, identity = image.ensure(engine_name, platform, options.build, lambda line: context.progress.tick(line[:140]))
-    base = pins.content(image.base_of(engine_name, platform, options.build)[0])
+    name, identity = engine_image.ensure(
+        engine_name, platform, options.build, lambda line: context.progress.tick(line[:140])
+    )
+    base = base_images.content(engine_image.base_of(engine_name, platform, options.build)[0])
     folders = [made.whole for made in prepared.checkpoints.values()]
     folders += {Path(path).parent for path in prepared.data.values()}
-    runtime = Runtime(kind="docker", why=why, engine_python=image.ENGINE_PYTHON, environment=identity, base=base)
+    runtime = Runtime(kind="docker", why=why, engine_python=engine_image.ENGINE_PYTHON, environment=identity, base=base)
     # In a container of its own: devices can only be given to one when it is started.
     with runtimes.container(context.rundir, name, folders) as container:
         canary.check(context, runtime.model_copy(update={"container": container}))

@@ -6,10 +6,10 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from harness.ground.clock import SYSTEM_CLOCK, Clock, utc_now
-from harness.ground.domain import Outcome, Stage
-from harness.ground.errors import CannotJudge, HarnessError, Interrupted, refused
-from harness.ground.secrets import mask
+from harness.base.clock import SYSTEM_CLOCK, Clock, utc_now
+from harness.base.domain import Outcome, Stage
+from harness.base.errors import CannotJudge, HarnessError, Interrupted, refused
+from harness.base.secrets import mask
 from harness.run.rundir import Event, RunDir
 
 Sink = Callable[[Event], None]

@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from harness.ground.clock import SYSTEM_CLOCK, Clock, Deadline
-from harness.ground.errors import CannotJudge, UsageError
-from harness.mechanism import files, ours, stopping
-from harness.mechanism.identity import describe, here, send
-from harness.mechanism.labels import Label
-from harness.mechanism.owners import Owner
-from harness.run import handed, runtimes
+from harness.base.clock import SYSTEM_CLOCK, Clock, Deadline
+from harness.base.errors import CannotJudge, UsageError
+from harness.host import files, ownership, stopping
+from harness.host.identity import describe, here, send
+from harness.host.ownership import Label, Owner
 from harness.run import left as looking
+from harness.run import runtimes, server_environment
 from harness.run.left import Left
 from harness.run.rundir import RunDir
 
@@ -93,8 +92,8 @@ def _end_owner(owner: Owner, folder: Path, clock: Clock) -> Reaped:
     send([owner], signal.SIGCONT)  # one that is stopped would not hear it
     if _gone(owner, _OWNER_WAIT, clock):
         return Reaped(f"{what}, which was running and has stopped what it started", Fate.REMOVED)
-    labelled = ours.labels()  # is stopped as after any other harness that is dead
-    started = [each for each in ours.descendants(owner) if each not in labelled]
+    labelled = ownership.labels()  # is stopped as after any other harness that is dead
+    started = [each for each in ownership.descendants(owner) if each not in labelled]
     send([owner, *started], signal.SIGKILL)
     gone = _gone(owner, _KILL_WAIT, clock)
     return Reaped(f"{what}, which did not end within {_OWNER_WAIT:g} s", Fate.REMOVED if gone else Fate.STILL_THERE)
@@ -155,14 +154,14 @@ def _end(left: Left, label: Label) -> Iterator[Reaped]:
         servers = left.servers()
     except UsageError as error:
         yield Reaped(f"{error}; what carries the label of the run is found all the same", Fate.UNREADABLE)
-    found = ours.Ours(servers, label).look()
+    found = ownership.Ours(servers, label).look()
     if found.everything:
         names = ", ".join(sorted(map(describe, found.everything)))
         with suppress(UsageError):
-            handed.remember(RunDir(left.folder), found.everything)
+            server_environment.remember(RunDir(left.folder), found.everything)
         stopped = stopping.stop(servers, [], label, _GRACE)
         with suppress(OSError):
-            handed.conceal(RunDir(left.folder))
+            server_environment.conceal(RunDir(left.folder))
         yield Reaped(f"{names} of {left.folder}", Fate.STILL_THERE if stopped.alive else Fate.REMOVED)
     for each in found.unproven:
         what = f"{describe(each)} of {left.folder}: on record as a server, but it carries no label"

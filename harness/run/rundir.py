@@ -9,12 +9,11 @@ from typing import Literal, TypeVar
 
 from pydantic import TypeAdapter
 
-from harness.ground.domain import Outcome, Sample, Stage, StageRecord
-from harness.ground.errors import UsageError
-from harness.mechanism import files
+from harness.base.domain import Outcome, Sample, Stage, StageRecord
+from harness.base.errors import UsageError
+from harness.host import files
 from harness.run import documents
-from harness.run.folders import make_folder
-from harness.run.schema import (
+from harness.run.documents import (
     Checkpoint,
     Document,
     Event,
@@ -25,6 +24,7 @@ from harness.run.schema import (
     Runtime,
     Servers,
 )
+from harness.run.folders import make_folder
 
 __all__ = [
     "Checkpoint",

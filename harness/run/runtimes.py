@@ -9,17 +9,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, Protocol
 
-from harness.ground.clock import Deadline
-from harness.ground.domain import Device, Outcome, Stage
-from harness.ground.errors import CannotJudge
-from harness.mechanism import container_engine, containers, files, passthrough, signals
-from harness.mechanism.passthrough import Passthrough
-from harness.policy import limits
-from harness.policy.cases.model import Case
-from harness.run import handed, image, occupancy, stages
+from harness.base.clock import Deadline
+from harness.base.domain import Device, Outcome, Stage
+from harness.base.errors import CannotJudge
+from harness.cases.model import Case
+from harness.containers import client, lifecycle, passthrough
+from harness.containers.passthrough import Passthrough
+from harness.host import files, signals
+from harness.host.data_files import cache_folder
+from harness.images import engine_image
+from harness.plan import limits
+from harness.run import occupancy, server_environment, stages
 from harness.run.console import Console
 from harness.run.context import Context
-from harness.run.data import cache_folder
 from harness.run.rundir import Event, RunDir, Runtime
 
 _OUTSIDE = 30.0
@@ -35,7 +37,7 @@ def choose(wanted: Choice) -> tuple[Literal["local", "docker"], str]:
     """
     if wanted == "local":
         return "local", "asked for"
-    reason = containers.unavailable()
+    reason = lifecycle.unavailable()
     if wanted == "docker" and reason:
         raise CannotJudge("no container engine answers", cause=f"{reason}; start one, or run with --runtime local")
     if wanted == "docker":
@@ -73,9 +75,9 @@ class Docker:
     def perform(self, stage: Stage, context: Context) -> None:
         container = context.runtime.container
         try:
-            if stage is not Stage.STOP or containers.is_running(container):
+            if stage is not Stage.STOP or lifecycle.is_running(container):
                 self._execute(stage, context, container)
-        except containers.ContainerFailed as error:
+        except lifecycle.ContainerFailed as error:
             broken = CannotJudge(str(error))
             context.progress.broke_off(stage, broken)
             raise broken from error
@@ -89,7 +91,7 @@ class Docker:
         except CannotJudge:
             with context.progress.stage(Stage.STOP):  # so that it is on record, and with it in the verdict
                 raise
-        handed.conceal(context.rundir)  # its stop may not have come to that
+        server_environment.conceal(context.rundir)  # its stop may not have come to that
         occupancy.after(context)
 
     def _execute(self, stage: Stage, context: Context, container: str) -> None:
@@ -97,7 +99,7 @@ class Docker:
         shown = before = sum(1 for _ in rundir.events())
         log = rundir.log(f"harness-{stage}")
         log.unlink(missing_ok=True)  # an earlier attempt's, should there be one
-        command = f'exec {image.HARNESS} stage {stage} "$0" >"$1" 2>&1'
+        command = f'exec {engine_image.HARNESS} stage {stage} "$0" >"$1" 2>&1'
         limit = Deadline(limits.stage(context.case, stage) + _OUTSIDE, context.clock)
 
         def relay() -> None:
@@ -110,10 +112,10 @@ class Docker:
         def on_tick() -> None:
             relay()
             if limit.passed:  # the harness in there has the same limits: it was paused, or its end is not told
-                raise containers.ContainerFailed(f"{stage} did not end within {limit.seconds:g} s in its container")
+                raise lifecycle.ContainerFailed(f"{stage} did not end within {limit.seconds:g} s in its container")
 
-        given = handed.values(context.case.pass_env)
-        status = containers.execute(container, ["sh", "-c", command, str(rundir.path), str(log)], on_tick, env=given)
+        given = server_environment.values(context.case.pass_env)
+        status = lifecycle.execute(container, ["sh", "-c", command, str(rundir.path), str(log)], on_tick, env=given)
         relay()
         if status == 0:
             return
@@ -144,8 +146,8 @@ def plan_devices(case: Case, platform: str, devices: list[Device]) -> Passthroug
         CannotJudge: It cannot, here.
     """
     try:
-        return passthrough.plan(platform, devices, container_engine.engine(), infiniband=case.container.infiniband)
-    except (passthrough.Impossible, containers.ContainerFailed) as error:
+        return passthrough.plan(platform, devices, client.engine(), infiniband=case.container.infiniband)
+    except (passthrough.Impossible, lifecycle.ContainerFailed) as error:
         raise CannotJudge("the container cannot be given its devices", cause=str(error)) from error
 
 
@@ -158,13 +160,13 @@ def start_container(rundir: RunDir, image_name: str, read_only: list[Path], devi
     Raises:
         CannotJudge: The engine refused.
     """
-    user = (os.getuid(), os.getgid()) if os.getuid() else image.USER
+    user = (os.getuid(), os.getgid()) if os.getuid() else engine_image.USER
     files.hand_over(rundir.path, user)
     prepared = rundir.prepared()
     home = None if prepared.platform == "cpu" else _home(image_name, user)
     extras = prepared.case.container
     try:
-        return containers.start(
+        return lifecycle.start(
             image_name,
             name=f"inference-harness-{prepared.run_id[:12]}",
             label=prepared.label(rundir.path),
@@ -179,7 +181,7 @@ def start_container(rundir: RunDir, image_name: str, read_only: list[Path], devi
             memory_bytes=int(extras.memory_gib * 2**30) if extras.memory_gib else None,
             pids=extras.pids,
         )
-    except containers.ContainerFailed as error:
+    except lifecycle.ContainerFailed as error:
         files.hand_over(rundir.path, (os.getuid(), os.getgid()))
         raise CannotJudge("the container could not be started", cause=str(error)) from error
 
@@ -217,8 +219,8 @@ def remove_container(folder: Path, container: str) -> None:
         CannotJudge: The engine refused to remove it.
     """
     try:
-        containers.remove(container, str(folder))
-    except containers.ContainerFailed as error:
+        lifecycle.remove(container, str(folder))
+    except lifecycle.ContainerFailed as error:
         raise CannotJudge(f"container {container[:12]} could not be removed", cause=str(error)) from error
     finally:
         files.hand_over(folder, (os.getuid(), os.getgid()))

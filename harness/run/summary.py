@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.ground.errors import NothingSelected, UsageError
-from harness.policy.report import junit, markdown
-from harness.policy.report.result import Result
+from harness.base.errors import NothingSelected, UsageError
+from harness.reports import junit, markdown
+from harness.reports.result import Result
 from harness.run import documents
 from harness.run.rundir import RunDir
 

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from harness.ground.clock import utc_now
-from harness.ground.domain import Outcome, Stage, StageRecord
-from harness.ground.errors import CannotJudge, HarnessError, Interrupted, UsageError, refused
-from harness.ground.secrets import mask
-from harness.mechanism import files, signals
-from harness.policy.plan import Planned
-from harness.policy.report import junit
-from harness.policy.report.result import Result, Timing, conclude, exit_code, skipped
+from harness.base.clock import utc_now
+from harness.base.domain import Outcome, Stage, StageRecord
+from harness.base.errors import CannotJudge, HarnessError, Interrupted, UsageError, refused
+from harness.base.secrets import mask
+from harness.host import files, signals
+from harness.plan.points import Planned
+from harness.reports import junit
+from harness.reports.result import Result, Timing, conclude, exit_code, skipped
 from harness.run import prepare, runtimes
 from harness.run.console import Console
 from harness.run.context import Context

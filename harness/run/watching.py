@@ -1,18 +1,21 @@
-"""Watching the servers during an evaluation: has one died, is one unhealthy, does anything move at all?"""
+"""Watching the servers during an evaluation: has one died, is one unhealthy, does anything move at all?
+
+What is kept of servers that do not move any more, before they are stopped: where their processes stand.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from harness.ground.clock import Clock, Deadline
-from harness.ground.errors import CannotJudge
-from harness.mechanism import http, processes
-from harness.mechanism.exchange import LATE
-from harness.policy import metrics
-from harness.policy.diagnosis import root_cause, tail
-from harness.run import hung
+from harness.base.clock import Clock, Deadline
+from harness.base.errors import CannotJudge
+from harness.engines import metrics
+from harness.engines.diagnosis import root_cause, tail
+from harness.host import files, http_client, processes, stacks
+from harness.host.http_client import LATE
+from harness.host.ownership import Ours
 from harness.run.context import Context
 from harness.run.rundir import RunningServer
 
@@ -90,7 +93,7 @@ class Watch:
         began = self._clock.monotonic()
         engines = [running for running in self._servers if running.server.has_metrics]
         reading = engines if began - self._read >= self._every else []
-        problems, pages = http.look(
+        problems, pages = http_client.look(
             [running.server.probes[0] for running in self._servers],
             [f"{running.server.url}/metrics" for running in reading],
             self._deadline.cut(min(_HEALTH_TIMEOUT, max(2.0, self._limit))),
@@ -136,7 +139,7 @@ class Watch:
         assert trouble is not None, "asked only after it was found"
         context = self._context
         concerned = [running for running in self._servers if trouble.server in ("", running.server.name)]
-        note = hung.keep(context, concerned) if trouble.stands else ""
+        note = keep(context, concerned) if trouble.stands else ""
         if trouble.server:
             return context.blame(trouble.server, f"{trouble.what} after {answers}", note)
         names = [running.server.name for running in concerned]
@@ -160,3 +163,31 @@ def _soon(ask: Callable[[], str | None], clock: Clock) -> str:
             return found
         clock.sleep(0.2)
     return ""
+
+
+SECONDS = 20.0
+"""For all servers together: evidence, for which nobody waits longer."""
+_MOST = 32
+"""Processes of one server that are looked at."""
+
+
+def keep(context: Context, servers: Sequence[RunningServer]) -> str:
+    """Write ``logs/NAME.stack`` of each of ``servers`` that still has a process; says in words where they are."""
+    spy = stacks.tool(context.runtime.engine_python)
+    written, reasons = [], []
+    for running in servers:
+        name = running.server.name
+        grouped = Ours([running.process], context.label).look().grouped
+        found = sorted(grouped, key=lambda each: each.pid)[:_MOST]
+        if not found:
+            continue
+        context.progress.tick(f"keeping where the processes of {name} stand")
+        text, reason = stacks.dump(found, spy, SECONDS / len(servers), context.clock)
+        path = context.rundir.stack(name)
+        files.write(path, text)
+        written.append(str(path.relative_to(context.rundir.path)))
+        reasons += [reason] if reason else []
+    if not written:
+        return ""
+    without = f" (no Python stacks: {reasons[0]})" if reasons else ""
+    return f"where its processes stand: {', '.join(written)}{without}"

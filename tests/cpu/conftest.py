@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.mechanism import containers
+from harness.containers import lifecycle
 from tests.helpers import busy_ports, harness, left_in
 
 DISAGG = "disagg/known_answer_eagle3"
@@ -28,7 +28,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def base_options(request: pytest.FixtureRequest) -> list[str]:
     """Options that say how images are built here: the base first, if one is given."""
-    reason = containers.unavailable()
+    reason = lifecycle.unavailable()
     if reason:
         pytest.skip(f"no container engine answers: {reason}")
     base = request.config.getoption("--base-image")

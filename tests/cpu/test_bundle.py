@@ -8,8 +8,8 @@ import sys
 import zipfile
 from pathlib import Path
 
-from harness.mechanism import environments
-from harness.run import image
+from harness.host import environments
+from harness.images import engine_image
 from tests.cpu.conftest import SINGLE
 from tests.helpers import REPOSITORY, harness
 
@@ -31,7 +31,7 @@ def test_a_case_runs_from_a_bundle(folder: Path) -> None:
     python, _ = environments.ensure(
         REPOSITORY / ".nox" / "engine-vllm-cpu",
         REPOSITORY / "docker" / "install-engine.sh",
-        image.requirements("vllm", "cpu"),
+        engine_image.requirements("vllm", "cpu"),
         lambda _: None,
     )
     planted = {"HF_TOKEN": TOKEN, "GITHUB_TOKEN": TOKEN}

@@ -19,15 +19,17 @@ import psutil
 import pytest
 
 import docker
-from harness.ground.domain import Device, Stage
-from harness.ground.errors import CannotJudge
-from harness.mechanism import container_engine, containers, driver, passthrough
-from harness.mechanism.labels import Label
-from harness.mechanism.owners import Owner
-from harness.mechanism.passthrough import Engine, Passthrough
-from harness.policy.cases.load import load
-from harness.policy.plan import everything
-from harness.run import image, occupancy, pins, prepare, runtimes
+from harness.base.domain import Device, Stage
+from harness.base.errors import CannotJudge
+from harness.cases.load import load
+from harness.containers import client as container_engine
+from harness.containers import lifecycle, passthrough
+from harness.containers.passthrough import Engine, Passthrough
+from harness.devices import driver
+from harness.host.ownership import Label, Owner
+from harness.images import base_images, engine_image
+from harness.plan.points import everything
+from harness.run import occupancy, prepare, runtimes
 from harness.run.console import Console
 from harness.run.context import Context
 from harness.run.judge import judge
@@ -87,18 +89,18 @@ class Started:
             "user": (2000, 2000),
             "shm_bytes": 1 << 28,
         }
-        self.id = containers.start(image_name, devices=devices, **arguments | options)
+        self.id = lifecycle.start(image_name, devices=devices, **arguments | options)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        containers.remove(self.id)
+        lifecycle.remove(self.id)
 
     def run(self, script: str) -> list[str]:
         """Output of a shell script in the container, errors included."""
         output = self.folder / "output"
-        containers.execute(self.id, ["sh", "-c", f'({script}) >"{output}" 2>&1'], lambda: None)
+        lifecycle.execute(self.id, ["sh", "-c", f'({script}) >"{output}" 2>&1'], lambda: None)
         return output.read_text().splitlines()
 
     @property
@@ -178,7 +180,7 @@ def test_memory_may_be_locked_where_asked(base: str, tmp_path: Path) -> None:
     try:
         with Started(base, tmp_path, Passthrough(), memlock=False) as container:
             assert container.run("ulimit -l") == ["unlimited"]
-    except containers.ContainerFailed as error:
+    except lifecycle.ContainerFailed as error:
         if "rlimit" not in str(error):
             raise
         pytest.skip(f"the container engine here may not raise limits itself: {error}")
@@ -188,21 +190,21 @@ def test_what_ran_in_a_container_that_is_removed_did_not_just_end(
     base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The program is killed first, and the engine may say for a moment that its container still runs."""
-    find = containers._find
+    find = lifecycle._find
     with Started(base, tmp_path, Passthrough()) as container, closing(docker.from_env()) as client:
         late = [client.containers.get(container.id)]
-        monkeypatch.setattr(containers, "_find", lambda *asked: late.pop() if late else find(*asked))
+        monkeypatch.setattr(lifecycle, "_find", lambda *asked: late.pop() if late else find(*asked))
         removing = threading.Timer(1.0, client.api.remove_container, [container.id], {"force": True})
         removing.start()
-        with pytest.raises(containers.ContainerFailed, match="ended while a stage ran in it"):
-            containers.execute(container.id, ["sleep", "60"], lambda: None)
+        with pytest.raises(lifecycle.ContainerFailed, match="ended while a stage ran in it"):
+            lifecycle.execute(container.id, ["sleep", "60"], lambda: None)
         removing.join()
         assert not late
 
 
 def test_what_is_killed_in_a_container_that_lives_on_has_its_status(base: str, tmp_path: Path) -> None:
     with Started(base, tmp_path, Passthrough()) as container:
-        assert containers.execute(container.id, ["sh", "-c", "kill -KILL $$"], lambda: None) == 128 + signal.SIGKILL
+        assert lifecycle.execute(container.id, ["sh", "-c", "kill -KILL $$"], lambda: None) == 128 + signal.SIGKILL
 
 
 @pytest.fixture
@@ -228,9 +230,9 @@ def test_an_engine_that_does_not_answer_in_the_end_is_on_record_and_the_containe
     context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def silent(_: str) -> bool:
-        raise containers.ContainerFailed("read timed out")
+        raise lifecycle.ContainerFailed("read timed out")
 
-    monkeypatch.setattr(containers, "is_running", silent)
+    monkeypatch.setattr(lifecycle, "is_running", silent)
     assert broken(context, Stage.STOP) == "read timed out"
     assert ours_in(tmp_path) == []
     assert foreign_files(tmp_path) == []
@@ -239,7 +241,7 @@ def test_an_engine_that_does_not_answer_in_the_end_is_on_record_and_the_containe
 def test_a_stage_killed_in_its_container_is_on_record_with_what_it_printed(
     context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(image, "HARNESS", "sh -c 'echo something; kill -KILL $$'")
+    monkeypatch.setattr(engine_image, "HARNESS", "sh -c 'echo something; kill -KILL $$'")
     log = context.rundir.log("harness-health-wait")
     said = broken(context, Stage.HEALTH_WAIT)
     assert said == f"health-wait ended with status 137 and said nothing; its output: {log}"
@@ -249,11 +251,9 @@ def test_a_stage_killed_in_its_container_is_on_record_with_what_it_printed(
 def test_a_stage_killed_before_it_could_print_points_at_no_output_not_even_an_earlier_ones(
     context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    execute = containers.execute
+    execute = lifecycle.execute
     killed = ["sh", "-c", "kill -KILL $$"]
-    monkeypatch.setattr(
-        containers, "execute", lambda where, _, on_tick, **more: execute(where, killed, on_tick, **more)
-    )
+    monkeypatch.setattr(lifecycle, "execute", lambda where, _, on_tick, **more: execute(where, killed, on_tick, **more))
     context.rundir.log("harness-health-wait").write_text("of an earlier attempt")
     assert broken(context, Stage.HEALTH_WAIT) == "health-wait ended with status 137 and said nothing"
 
@@ -272,7 +272,7 @@ def test_a_model_of_the_hubs_cache_is_whole_and_read_only(base: str, tmp_path: P
 def test_a_real_engine_without_the_driver_refuses_in_one_line(base: str, tmp_path: Path) -> None:
     device = Device("0", uuid="GPU-none-of-this-host")
     planned = passthrough.plan("cuda", [device], Engine("Docker", "20.10"))
-    with pytest.raises(containers.ContainerFailed) as caught, Started(base, tmp_path, planned):
+    with pytest.raises(lifecycle.ContainerFailed) as caught, Started(base, tmp_path, planned):
         pass
     assert "\n" not in str(caught.value)
     assert "with `nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml`, or run with --runtime local" in str(
@@ -315,10 +315,10 @@ def test_a_run_on_two_amd_devices_sees_these_two_and_no_secret(
     for variable, value in PLANTED.items():
         monkeypatch.setenv(variable, value)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(image, "ensure", lambda *_: (name, "sha256:fake"))
-    monkeypatch.setattr(image, "ENGINE_PYTHON", python)
+    monkeypatch.setattr(engine_image, "ensure", lambda *_: (name, "sha256:fake"))
+    monkeypatch.setattr(engine_image, "ENGINE_PYTHON", python)
     monkeypatch.setattr(driver, "_KFD", Path(nodes[0]))
-    monkeypatch.setattr(pins, "content", lambda _: "a base")
+    monkeypatch.setattr(base_images, "content", lambda _: "a base")
     monkeypatch.setattr(occupancy, "visible", lambda _: amd(nodes)[2:])
     monkeypatch.setattr(occupancy, "lease", leased)
     (planned,) = everything(load(edited(tmp_path / "cases", DISAGG, SMALL[DISAGG] | QUICK | {"platforms": ["rocm"]})))
@@ -332,8 +332,8 @@ def test_a_run_on_two_amd_devices_sees_these_two_and_no_secret(
         inside = [psutil.Process(int(row[1])) for row in top(context.runtime.container)]
         assert len(inside) > 3
         (kept,) = (tmp_path / "cache" / "inference-harness" / "compiled").iterdir()
-        containers.execute(context.runtime.container, ["sh", "-c", 'touch "$HOME/kernel"'], lambda: None)
-        assert (kept / "kernel").stat().st_uid == image.USER[0]
+        lifecycle.execute(context.runtime.container, ["sh", "-c", 'touch "$HOME/kernel"'], lambda: None)
+        assert (kept / "kernel").stat().st_uid == engine_image.USER[0]
         assert {process.environ()["HOME"] for process in inside if "HOME" in process.environ()} == {str(kept)}
         for process in inside:
             assert not set(PLANTED) & set(process.environ())
@@ -399,16 +399,16 @@ def test_the_container_of_a_harness_that_cannot_be_seen_is_left_alone(base: str,
         assert done.returncode == 0, done.stderr
         assert f"left alone: container {container.id[:12]} of {label.folder}: " in done.stdout
         assert f"once it is gone: docker rm --force {container.id[:12]}\n" in done.stdout
-        assert containers.is_running(container.id)
+        assert lifecycle.is_running(container.id)
 
 
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
 from docker.models.containers import Container
-from harness.mechanism.passthrough import Passthrough
-from harness.policy.cases.load import load
-from harness.policy.plan import everything
+from harness.containers.passthrough import Passthrough
+from harness.cases.load import load
+from harness.plan.points import everything
 from harness.run import prepare, runtimes
 planned = next(each for each in everything(load(Path("baselines"))) if each.id == "eagle3/known_answer")
 rundir = prepare.create(planned, Path(sys.argv[1]))

@@ -14,9 +14,9 @@ import psutil
 import pytest
 
 import docker
-from harness.mechanism import containers
-from harness.mechanism.labels import CONTAINER
-from harness.run import pins
+from harness.containers import lifecycle
+from harness.host.ownership import CONTAINER
+from harness.images import base_images
 from tests.cpu.conftest import DISAGG, SINGLE, WITH_DOCKER
 from tests.helpers import begin, end, harness, recorded, run, wait_for
 
@@ -180,13 +180,13 @@ def test_a_disk_that_is_full_leaves_no_container(folder: Path, image_options: li
 
 def test_a_container_of_somebody_else_is_never_removed(image_options: list[str]) -> None:
     named = "--base-image" in image_options
-    image = image_options[1] if named else pins.base("vllm", "cpu", allow_unpinned=False).reference
+    image = image_options[1] if named else base_images.base("vllm", "cpu", allow_unpinned=False).reference
     client = docker.from_env()
     try:
         other = client.containers.run(image, ["sleep", "60"], detach=True, network_mode="none")
         try:
-            with pytest.raises(containers.ContainerFailed, match="is not ours"):
-                containers.remove(str(other.id))
+            with pytest.raises(lifecycle.ContainerFailed, match="is not ours"):
+                lifecycle.remove(str(other.id))
             assert "nothing of ours is left" in harness("reap", "--runs", "nowhere", env=WITH_DOCKER).stdout
             other.reload()
             assert other.status == "running"

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 import docker
-from harness.mechanism import containers
-from harness.mechanism.labels import CONTAINER
+from harness.containers import lifecycle
+from harness.host.ownership import CONTAINER
 from tests.helpers import harness
 
 WITH_DOCKER = {"DOCKER_HOST": os.environ.get("DOCKER_HOST", "")}
@@ -25,7 +25,7 @@ IN_DOCKER = ("--platform", "cpu", "--suite", "eagle3", "--runtime", "docker")
 
 @pytest.fixture
 def client() -> Iterator[docker.DockerClient]:
-    if reason := containers.unavailable():
+    if reason := lifecycle.unavailable():
         pytest.skip(f"no container engine answers: {reason}")
     client = docker.from_env()
     yield client
@@ -82,10 +82,10 @@ def test_a_base_image_is_here_or_it_is_not(base: str, tmp_path: Path) -> None:
 
 def test_an_image_that_is_there_needs_no_network(client: docker.DockerClient, base: str, tmp_path: Path) -> None:
     """The name alone says that it is current: an empty image under it will do to be found."""
-    from harness.run import image
+    from harness.images import engine_image
 
     base_id = str(client.images.get(base).id)
-    name = image.name("vllm", "cpu", image.Build(base_image=base), base_id)
+    name = engine_image.name("vllm", "cpu", engine_image.Build(base_image=base), base_id)
     repository, _, tag = name.partition(":")
     client.images.get(base).tag(repository, tag)
     try:

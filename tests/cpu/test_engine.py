@@ -14,20 +14,20 @@ from typing import Any
 import psutil
 import pytest
 
-from harness.ground.domain import Outcome
-from harness.ground.errors import CannotJudge
-from harness.ground.measurement import Acceptance, KvLedger, Measurement
-from harness.policy import protocols
-from harness.policy.cases.load import load
-from harness.policy.datasets import GSM8K_TEST, MT_BENCH
-from harness.policy.known_answer import vocabulary as v
-from harness.policy.known_answer.checkpoints import CHECKPOINTS
-from harness.policy.known_answer.simulate import Counts, Request, total
-from harness.policy.known_answer.table import CYCLE
-from harness.policy.plan import everything
-from harness.policy.report.result import Result
-from harness.run.data import fetch
+from harness import protocols
+from harness.base.domain import Outcome
+from harness.base.errors import CannotJudge
+from harness.cases.load import load
+from harness.checks.evidence import Acceptance, KvLedger, Measurement
+from harness.datasets.pinned_files import GSM8K_TEST, MT_BENCH
+from harness.host.data_files import fetch
+from harness.plan.points import everything
+from harness.reports.result import Result
 from harness.run.rundir import RunDir
+from known_answer import vocabulary as v
+from known_answer.checkpoints import CHECKPOINTS
+from known_answer.simulate import Counts, Request, total
+from known_answer.table import CYCLE
 from tests.cpu.conftest import DISAGG, LOCAL, SINGLE
 from tests.helpers import (
     BASELINES,

@@ -13,10 +13,10 @@ import psutil
 import pytest
 
 import docker
-from harness.mechanism import images, store
-from harness.policy.datasets import DATASETS
-from harness.run import image, source
-from harness.run.data import missing
+from harness.containers import image_store
+from harness.datasets.pinned_files import DATASETS
+from harness.host.data_files import missing
+from harness.images import docker_build, engine_image, source_tree
 from tests.cpu.conftest import WITH_DOCKER
 from tests.helpers import command, environment, harness, wait_for
 
@@ -58,8 +58,8 @@ def stand_in(base_options: list[str], tmp_path_factory: pytest.TempPathFactory) 
     _, base, *others = base_options
     folder = tmp_path_factory.mktemp("stand-in")
     (folder / "Dockerfile").write_text(DOCKERFILE)
-    target = images.Target(folder, STAND_IN, {"BASE_IMAGE": base}, network=others[-1])
-    images.build(images.builder(), target, folder, lambda _line: None)
+    target = docker_build.Target(folder, STAND_IN, {"BASE_IMAGE": base}, network=others[-1])
+    docker_build.build(docker_build.builder(), target, folder, lambda _line: None)
     yield ["--engine", "vllm", "--platform", "rocm", "--base-image", STAND_IN, *others]
     remove(STAND_IN)
 
@@ -98,9 +98,9 @@ def test_an_image_over_a_base_that_holds_the_engine(stand_in: list[str]) -> None
     assert done.returncode == 0, done.stdout + done.stderr
     name, identity = done.stdout.splitlines()[-1].split()
     try:
-        found = json.loads(inside(name, image.ENGINE_PYTHON, "-c", ASK))
+        found = json.loads(inside(name, engine_image.ENGINE_PYTHON, "-c", ASK))
         assert found["prefix"] == "/opt/engine"
-        assert found["user"] == list(image.USER)
+        assert found["user"] == list(engine_image.USER)
         assert not found["vllm"].startswith("/opt/engine"), "the base's own"
         assert found["router"].startswith("/opt/engine"), "what the base lacks"
         assert found["versions"] == ["0.99", "0.99"], "what the base has is not replaced"
@@ -112,24 +112,24 @@ def test_an_image_over_a_base_that_holds_the_engine(stand_in: list[str]) -> None
         }
         config = described(name)
         assert config["User"] == "2000:2000"
-        assert config["Entrypoint"] == [image.HARNESS]
-        assert "Usage: " in inside(name, image.HARNESS, "--help")
+        assert config["Entrypoint"] == [engine_image.HARNESS]
+        assert "Usage: " in inside(name, engine_image.HARNESS, "--help")
         data = inside(name, "sh", "-c", "cd /opt/data && sha256sum *.jsonl || true")
         sums = dict(line.split()[::-1] for line in data.splitlines())
         absent = missing(DATASETS)
         assert sums == {each.file: each.sha256 for each in DATASETS if each.file not in absent}
         labels = {key.removeprefix("org.opencontainers.image."): value for key, value in config["Labels"].items()}
-        assert labels["revision"] == source.revision().name
+        assert labels["revision"] == source_tree.revision().name
         assert labels["base.name"] == STAND_IN
         assert labels["base.digest"].startswith("sha256:")
         assert labels["org.inference-harness.identity"].startswith(name.rpartition(":")[2])
         assert len(labels["org.inference-harness.lock"]) == 64
-        own = store.image(name).layers
-        base = store.image(STAND_IN).layers
+        own = image_store.image(name).layers
+        base = image_store.image(STAND_IN).layers
         assert own[: len(base)] == base, "the base is as it was"
-        added = store.layers(name, range(len(base), len(own)))
+        added = image_store.layers(name, range(len(base), len(own)))
         dates = {entry.mtime for layer in added.values() for path, entry in layer.items() if path.startswith("opt")}
-        assert dates == {source.FIRST_DATE, source.revision().date}
+        assert dates == {source_tree.FIRST_DATE, source_tree.revision().date}
         again = harness("build", *stand_in, env=WITH_DOCKER)
         assert again.stdout.splitlines()[-1].split() == [name, identity]
         assert "building" not in again.stdout

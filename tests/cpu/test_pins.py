@@ -14,8 +14,9 @@ import pytest
 import requests
 
 import docker
-from harness.mechanism import containers, ports, store
-from harness.run import pins
+from harness.containers import image_store, lifecycle
+from harness.host import ports
+from harness.images import base_images
 from tests.cpu.conftest import WITH_DOCKER
 from tests.helpers import REPOSITORY, command, environment, harness, wait_for
 
@@ -89,7 +90,7 @@ class Registry:
 
 @pytest.fixture
 def registry(tmp_path: Path) -> Iterator[Registry]:
-    reason = containers.unavailable()
+    reason = lifecycle.unavailable()
     if reason:
         pytest.skip(f"no container engine answers: {reason}")
     if shutil.which("docker-registry") is None:
@@ -149,12 +150,12 @@ def test_resolved_pinned_and_built_by_digest_whatever_the_tag_became(
 ) -> None:
     first = registry.push("first")
     path = pinned("unresolved")
-    monkeypatch.setattr(pins, "FILE", path)
+    monkeypatch.setattr(base_images, "FILE", path)
     done = harness("pins", "--pins", path)
     name = f"{registry.address}/engines/base:v1"
     assert (done.returncode, done.stdout) == (0, f"vllm.cpu: {name} is {first}, written\n"), done.stderr
-    base = pins.base("vllm", "cpu", allow_unpinned=False)
-    assert base == pins.Base(f"{name}@{first}", holds_engine=False)
+    base = base_images.base("vllm", "cpu", allow_unpinned=False)
+    assert base == base_images.Base(f"{name}@{first}", holds_engine=False)
 
     second = registry.push("second")
     assert second != first
@@ -172,7 +173,7 @@ def test_what_was_written_keeps_the_comments_and_says_where_it_was_read(registry
     changed = [new for old, new in zip(before, after, strict=True) if old != new]
     assert changed[:2] == [f'digest = "{digest}"', f'source = "the answer of the registry {registry.address}"']
     assert changed[2].startswith("read = 20")
-    assert pins.load(path)["vllm", "cpu"].digest == digest
+    assert base_images.load(path)["vllm", "cpu"].digest == digest
     stamp = path.read_text()
     assert harness("pins", "--pins", path).stdout.endswith("as pinned\n")
     assert path.read_text() == stamp
@@ -196,7 +197,7 @@ def test_a_re_tag_is_detected_with_both_digests_and_changes_nothing(registry: Re
     assert f"base:v1 moved: it is {second}, pinned is {first}\n" in done.stdout
 
     assert harness("pins", "--pins", path).stdout.endswith("; written\n")
-    assert pins.load(path)["vllm", "cpu"].digest == second
+    assert base_images.load(path)["vllm", "cpu"].digest == second
 
 
 def test_a_digest_that_is_gone_is_named_even_where_tags_move(registry: Registry, pinned: Write) -> None:
@@ -241,13 +242,13 @@ def test_what_is_unresolved_is_listed_and_nothing_is_built_on_it(
         assert "`nox -s pins`" in refused.stderr
     assert not (tree / "runs").exists()
 
-    monkeypatch.setattr(pins, "FILE", path)
-    allowed = pins.base("vllm", "cpu", allow_unpinned=True)
+    monkeypatch.setattr(base_images, "FILE", path)
+    allowed = base_images.base("vllm", "cpu", allow_unpinned=True)
     assert allowed.reference == f"{registry.address}/engines/base:v1"
     registry.forget()
-    identity = store.pull(allowed.reference, lambda _: None)
-    assert store.image_id(allowed.reference) == identity
-    assert store.content(allowed.reference) == f"{registry.address}/engines/base@{digest}"
+    identity = image_store.pull(allowed.reference, lambda _: None)
+    assert image_store.image_id(allowed.reference) == identity
+    assert image_store.content(allowed.reference) == f"{registry.address}/engines/base@{digest}"
 
     registry.stop()
     registry.forget()
@@ -264,7 +265,7 @@ def test_a_mirror_stands_for_the_public_registry(registry: Registry, pinned: Wri
     assert harness("pins", "--pins", path).returncode == 4
     done = harness("pins", "--pins", path, "--registry", f"{registry.address}/engines")
     assert done.returncode == 0, done.stdout
-    pin = pins.load(path)["vllm", "cpu"]
+    pin = base_images.load(path)["vllm", "cpu"]
     assert (pin.image, pin.digest) == ("registry.invalid/base", digest)
     assert pin.reference(f"{registry.address}/engines") == f"{registry.address}/engines/base:v1@{digest}"
 

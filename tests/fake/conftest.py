@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from harness.mechanism import fabric
+from harness.host import machine
 from tests.fake_engine.install import install
 from tests.helpers import Run, busy_ports, edited, left_in, run
 
@@ -41,7 +41,7 @@ class Judge(Protocol):
 def silent_fabric() -> Iterator[None]:
     """Scripted hosts say of multicast what a test says, whatever this one does."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in fabric.no_multicast():
+        for name in machine.no_multicast():
             patch.delenv(name)
         yield
 

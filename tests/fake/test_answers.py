@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from harness.ground.domain import Item, Sample
-from harness.mechanism import load
+from harness.base.domain import Item, Sample
+from harness.host import concurrent_requests
 from harness.run.rundir import RunDir
 from harness.run.stages import evaluate
 from tests.helpers import listening
@@ -79,8 +79,8 @@ def asked(paths: list[str]) -> list[Sample]:
     item = Item(id="K", prompt="p", body={})
     url = f"http://127.0.0.1:{server.server_address[1]}"
     with listening(server):
-        load.send(
-            [load.Call(path, f"{url}/{path}", {"prompt": "p"}) for path in paths],
+        concurrent_requests.send(
+            [concurrent_requests.Call(path, f"{url}/{path}", {"prompt": "p"}) for path in paths],
             concurrency=4,
             timeout=30,
             watch=lambda: "",

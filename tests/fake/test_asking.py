@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.ground.errors import CannotJudge
-from harness.mechanism import containers
-from harness.policy.cases.load import load
-from harness.policy.engines.capabilities import Capabilities
-from harness.policy.plan import everything
-from harness.run import engine, prepare
+from harness.base.errors import CannotJudge
+from harness.cases.load import load
+from harness.containers import lifecycle
+from harness.engines.capabilities import Capabilities
+from harness.plan.points import everything
+from harness.run import ask_engine, prepare
 from harness.run.context import Context
 from harness.run.progress import Progress
 from harness.run.rundir import Runtime
@@ -29,7 +29,7 @@ def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
         on_tick()
         return subprocess.run(argv, check=False).returncode
 
-    monkeypatch.setattr(containers, "execute", execute)
+    monkeypatch.setattr(lifecycle, "execute", execute)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     planned = next(each for each in everything(load(BASELINES)) if each.id == "eagle3/known_answer")
     rundir = prepare.create(planned, tmp_path / "run")
@@ -40,7 +40,7 @@ def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
 
 
 def test_the_answer_of_an_image_is_kept(context: Context, tmp_path: Path) -> None:
-    engine.ask(context)
+    ask_engine.ask(context)
     found = context.rundir.read("capabilities", Capabilities)
     assert found is not None
     assert "--max-model-len" in found.options
@@ -48,15 +48,15 @@ def test_the_answer_of_an_image_is_kept(context: Context, tmp_path: Path) -> Non
     asked = "asking vllm for its flags"
     assert asked in context.rundir.events_file.read_text()
     context.rundir.events_file.unlink()
-    engine.ask(context)
+    ask_engine.ask(context)
     assert not context.rundir.events_file.exists()
     assert len(list((tmp_path / "cache" / "inference-harness" / "capabilities").iterdir())) == 1
 
 
 def test_a_container_that_went_away_is_an_error(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     def gone(*_: object) -> int:
-        raise containers.ContainerFailed("container 000000000000 ended")
+        raise lifecycle.ContainerFailed("container 000000000000 ended")
 
-    monkeypatch.setattr(containers, "execute", gone)
+    monkeypatch.setattr(lifecycle, "execute", gone)
     with pytest.raises(CannotJudge, match="cannot be run in the container: container 000000000000 ended"):
-        engine.ask(context)
+        ask_engine.ask(context)

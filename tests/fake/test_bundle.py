@@ -20,10 +20,10 @@ import psutil
 import pytest
 import virtualenv
 
-from harness.mechanism.bundle import reader, writer
-from harness.mechanism.bundle.manifest import ENGINE_REQUIREMENTS, HARNESS_REQUIREMENTS
-from harness.mechanism.bundle.writer import Content
-from harness.policy.requirements import of_wheels
+from harness.bundle import reader, writer
+from harness.bundle.manifest import ENGINE_REQUIREMENTS, HARNESS_REQUIREMENTS
+from harness.bundle.writer import Content
+from harness.images.requirements import of_wheels
 from tests.helpers import harness, wait_for
 
 HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"

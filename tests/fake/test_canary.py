@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness.policy.datasets import MT_BENCH
+from harness.datasets.pinned_files import MT_BENCH
 from tests.fake.conftest import DISAGG, QUICK, SINGLE, SMALL, Judge
 from tests.fake.engine_api import EngineApi, serving
 from tests.fake.hosts import Nvidia

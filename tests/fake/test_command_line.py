@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness.cli import app
+from harness.cli.main import app
 from tests.fake.conftest import DISAGG, SINGLE
 from tests.helpers import BASELINES, edited, harness
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from harness.ground.domain import Outcome
+from harness.base.domain import Outcome
 from harness.run.judge import judge
 from harness.run.rundir import RunDir
 from tests.fake.conftest import DISAGG, QUICK, SGLANG, SMALL

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from harness.ground.domain import Device, Tenant, Usage
-from harness.mechanism import amd, devices, nvidia
+from harness.base.domain import Device, Tenant, Usage
+from harness.devices import accelerators, amd, nvidia
 from harness.run.rundir import Servers
 from tests.fake.conftest import DISAGG, ONE_POINT, QUICK, SMALL
 from tests.fake.hosts import Nvidia, amd_partitions
@@ -101,20 +101,20 @@ def test_points_that_need_more_than_allowed_are_skipped_and_reported(tmp_path: P
 def test_the_first_variable_that_is_set_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES"):
         monkeypatch.delenv(name, raising=False)
-    assert devices.variable("rocm") == "HIP_VISIBLE_DEVICES"
+    assert accelerators.variable("rocm") == "HIP_VISIBLE_DEVICES"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5")
     monkeypatch.setenv("ROCR_VISIBLE_DEVICES", "2, 4")
-    assert devices.variable("rocm") == "ROCR_VISIBLE_DEVICES"
+    assert accelerators.variable("rocm") == "ROCR_VISIBLE_DEVICES"
     with pytest.raises(
-        devices.NoSuchDevice, match="CUDA_VISIBLE_DEVICES names device 5, and ROCR_VISIBLE_DEVICES leaves 2"
+        accelerators.NoSuchDevice, match="CUDA_VISIBLE_DEVICES names device 5, and ROCR_VISIBLE_DEVICES leaves 2"
     ):
-        devices.visible("rocm")  # one counts what the other leaves
-    assert [each.name for each in devices.visible("cuda")] == ["5"]
+        accelerators.visible("rocm")  # one counts what the other leaves
+    assert [each.name for each in accelerators.visible("cuda")] == ["5"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    assert [each.name for each in devices.visible("rocm")] == ["4"]
-    assert devices.visible("cpu") == []
+    assert [each.name for each in accelerators.visible("rocm")] == ["4"]
+    assert accelerators.visible("cpu") == []
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert devices.visible("cuda") == []
+    assert accelerators.visible("cuda") == []
 
 
 @pytest.fixture
@@ -139,23 +139,23 @@ def imported() -> ModuleType:
 
 
 def test_nvidia_devices_are_listed(nvidia_host: Nvidia) -> None:
-    found = devices.visible("cuda")
+    found = accelerators.visible("cuda")
     assert [(each.name, each.uuid, each.product) for each in found] == [
         ("0", "GPU-0aaa", "NVIDIA H200"),
         ("1", "GPU-1aaa", "NVIDIA H200"),
     ]
     assert found[0].memory_bytes == 150754820096
-    assert devices.hardware("cuda") == {"devices": "2 x NVIDIA H200", "driver": "580.159.04"}
-    assert devices.hardware("cpu") == {}
-    assert devices.usage("cuda", found[0]) == Usage(0)
+    assert accelerators.hardware("cuda") == {"devices": "2 x NVIDIA H200", "driver": "580.159.04"}
+    assert accelerators.hardware("cpu") == {}
+    assert accelerators.usage("cuda", found[0]) == Usage(0)
 
 
 def test_without_a_driver_there_is_nothing(nvidia_host: Nvidia) -> None:
     nvidia_host.driver = ""
     nvidia_host.write()
-    assert devices.visible("cuda") == []
-    assert devices.hardware("cuda") == {}
-    assert devices.usage("cuda", Device("0", "GPU-0aaa")) is None
+    assert accelerators.visible("cuda") == []
+    assert accelerators.hardware("cuda") == {}
+    assert accelerators.usage("cuda", Device("0", "GPU-0aaa")) is None
 
 
 def test_slices_are_devices(nvidia_host: Nvidia) -> None:
@@ -163,7 +163,7 @@ def test_slices_are_devices(nvidia_host: Nvidia) -> None:
         {"uuid": f"MIG-{number}", "name": "NVIDIA H200 MIG 1g.18gb", "total": 18 << 30} for number in range(2)
     ]
     nvidia_host.write()
-    found = devices.visible("cuda")
+    found = accelerators.visible("cuda")
     assert [(each.name, each.whole) for each in found] == [("MIG-0", "GPU-0aaa"), ("MIG-1", "GPU-0aaa"), ("1", "")]
 
 
@@ -180,7 +180,7 @@ def test_the_environment_chooses(
     nvidia_host: Nvidia, monkeypatch: pytest.MonkeyPatch, given: str, found: list[tuple[str, str]]
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
-    assert [(each.name, each.uuid) for each in devices.visible("cuda")] == found
+    assert [(each.name, each.uuid) for each in accelerators.visible("cuda")] == found
 
 
 @pytest.mark.parametrize(
@@ -195,17 +195,17 @@ def test_what_is_not_there_is_named(
     nvidia_host: Nvidia, monkeypatch: pytest.MonkeyPatch, given: str, problem: str
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
-    with pytest.raises(devices.NoSuchDevice, match=problem):
-        devices.visible("cuda")
+    with pytest.raises(accelerators.NoSuchDevice, match=problem):
+        accelerators.visible("cuda")
 
 
 def test_indices_are_those_of_the_driver(nvidia_host: Nvidia, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert devices.environment("cuda", ["0", "1"]) == {
+    assert accelerators.environment("cuda", ["0", "1"]) == {
         "CUDA_VISIBLE_DEVICES": "0,1",
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
     }
     monkeypatch.setenv("CUDA_DEVICE_ORDER", "FASTEST_FIRST")
-    assert devices.environment("cuda", ["0"])["CUDA_DEVICE_ORDER"] == "FASTEST_FIRST"
+    assert accelerators.environment("cuda", ["0"])["CUDA_DEVICE_ORDER"] == "FASTEST_FIRST"
 
 
 @pytest.fixture
@@ -220,7 +220,7 @@ def amd_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_amd_devices_are_nodes_with_compute_units(amd_host: Path) -> None:
-    found = devices.visible("rocm")
+    found = accelerators.visible("rocm")
     assert [each.name for each in found] == ["0", "1", "2", "3"]
     assert found[1] == Device(
         name="1",
@@ -230,7 +230,7 @@ def test_amd_devices_are_nodes_with_compute_units(amd_host: Path) -> None:
         nodes=("/dev/dri/renderD129",),
         aliases=("GPU-000000000000abc2",),
     )
-    assert devices.hardware("rocm") == {"devices": "4 x AMD Instinct MI300X OAM", "driver": "6.12.12"}
+    assert accelerators.hardware("rocm") == {"devices": "4 x AMD Instinct MI300X OAM", "driver": "6.12.12"}
 
 
 def test_amd_usage_is_read_from_sysfs(amd_host: Path) -> None:
@@ -238,9 +238,9 @@ def test_amd_usage_is_read_from_sysfs(amd_host: Path) -> None:
     tenant.mkdir(parents=True)
     (tenant / "vram_51547").write_text("8000000\n")
     (tenant / "vram_51548").write_text("0\n")
-    found = devices.visible("rocm")
-    assert devices.usage("rocm", found[1]) == Usage(297783296, (Tenant(4242, 8000000),))
-    assert devices.usage("rocm", found[2]) == Usage(297783296)
+    found = accelerators.visible("rocm")
+    assert accelerators.usage("rocm", found[1]) == Usage(297783296, (Tenant(4242, 8000000),))
+    assert accelerators.usage("rocm", found[2]) == Usage(297783296)
 
 
 def amd_smi(folder: Path, answers: dict[str, object]) -> None:
@@ -287,7 +287,7 @@ def test_amd_usage_is_asked_where_amd_smi_is(
 ) -> None:
     amd_smi(tmp_path / "bin", {"list": LIST, "metric": MEMORY, "process": running})
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
-    assert devices.usage("rocm", devices.visible("rocm")[1]) == Usage(2531 << 20, tenants)
+    assert accelerators.usage("rocm", accelerators.visible("rocm")[1]) == Usage(2531 << 20, tenants)
 
 
 @pytest.mark.parametrize("answers", [{}, {"list": [], "metric": MEMORY}, {"list": LIST, "metric": [{}], "process": 3}])
@@ -296,7 +296,7 @@ def test_sysfs_answers_where_amd_smi_does_not(
 ) -> None:
     amd_smi(tmp_path / "bin", answers)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
-    assert devices.usage("rocm", devices.visible("rocm")[1]) == Usage(297783296)
+    assert accelerators.usage("rocm", accelerators.visible("rocm")[1]) == Usage(297783296)
 
 
 SLICES = [
@@ -322,7 +322,7 @@ def test_each_question_fails_on_its_own(
 ) -> None:
     nvidia_host.gpus[0] |= gpu | {"errors": errors}
     nvidia_host.write()
-    found = devices.usage("cuda", Device("0", "GPU-0aaa"))
+    found = accelerators.usage("cuda", Device("0", "GPU-0aaa"))
     assert found is not None
     assert (found.memory_bytes, found.tenants) == (known.memory_bytes, known.tenants)
     assert all(reason in found.unknown for reason in errors.values())
@@ -334,10 +334,10 @@ def test_an_empty_list_says_nothing_where_other_processes_cannot_be_seen(
 ) -> None:
     (tmp_path / "pid").symlink_to("pid:[4026532500]")
     monkeypatch.setattr(nvidia, "_NAMESPACE", tmp_path / "pid")
-    assert devices.usage("cuda", Device("0", "GPU-0aaa")) == Usage(0)
+    assert accelerators.usage("cuda", Device("0", "GPU-0aaa")) == Usage(0)
     nvidia_host.gpus[0]["errors"] = {"memory": "Not Supported"}
     nvidia_host.write()
-    found = devices.usage("cuda", Device("0", "GPU-0aaa"))
+    found = accelerators.usage("cuda", Device("0", "GPU-0aaa"))
     assert found is not None
     assert found.tenants is None
 
@@ -347,13 +347,13 @@ def test_a_lost_device_leaves_the_others(nvidia_host: Nvidia, monkeypatch: pytes
     nvidia_host.gpus.append({"uuid": "GPU-2aaa", "name": "NVIDIA H200"})
     nvidia_host.gpus[1]["errors"] = {question: "GPU is lost"}
     nvidia_host.write()
-    seen = devices.look("cuda")
+    seen = accelerators.look("cuda")
     # By UUID: nobody says whether CUDA counts the one that is lost.
     assert [(each.name, each.uuid) for each in seen.devices] == [("GPU-0aaa", "GPU-0aaa"), ("GPU-2aaa", "GPU-2aaa")]
     (line,) = seen.said
     assert line.startswith("device 1 cannot be used: GPU is lost; reset it")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,1,0")
-    seen = devices.look("cuda")
+    seen = accelerators.look("cuda")
     assert [each.uuid for each in seen.devices] == ["GPU-2aaa", "GPU-0aaa"]
     assert seen.said == (f"CUDA_VISIBLE_DEVICES names device 1: {line}",)
 
@@ -361,7 +361,7 @@ def test_a_lost_device_leaves_the_others(nvidia_host: Nvidia, monkeypatch: pytes
 def test_a_divided_device_is_not_offered_whole(nvidia_host: Nvidia) -> None:
     nvidia_host.gpus[0]["slices"] = []
     nvidia_host.write()
-    seen = devices.look("cuda")
+    seen = accelerators.look("cuda")
     assert [each.uuid for each in seen.devices] == ["GPU-1aaa"]
     assert "device 0: it is in MIG mode and has no instances" in seen.said[0]
 
@@ -380,7 +380,7 @@ def test_a_divided_device_is_not_offered_whole(nvidia_host: Nvidia) -> None:
 def test_the_drivers_own_reason_is_said(nvidia_host: Nvidia, reason: str, next_step: str, broken: bool) -> None:
     nvidia_host.errors = {"init": reason}
     nvidia_host.write()
-    seen = devices.look("cuda")
+    seen = accelerators.look("cuda")
     assert seen.devices == ()
     assert reason in seen.problem
     assert next_step in seen.next_step
@@ -407,7 +407,7 @@ def test_a_list_is_read_as_cuda_reads_it(
     nvidia_host: Nvidia, monkeypatch: pytest.MonkeyPatch, given: str, uuids: list[str], said: str
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
-    seen = devices.look("cuda")
+    seen = accelerators.look("cuda")
     assert [each.uuid for each in seen.devices] == uuids
     assert said in " ".join(seen.said)
     assert bool(seen.said) is bool(said)
@@ -434,7 +434,7 @@ def test_slices_are_named_in_both_forms(
     nvidia_host.gpus[0]["slices"] = SLICES
     nvidia_host.write()
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
-    seen = devices.look("cuda")
+    seen = accelerators.look("cuda")
     assert [each.uuid for each in seen.devices] == ([uuid] if uuid else [])
     assert seen.is_misnamed is not bool(uuid)
 
@@ -442,15 +442,17 @@ def test_slices_are_named_in_both_forms(
 def test_where_cuda_sorts_by_speed_an_index_means_nothing(nvidia_host: Nvidia, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_DEVICE_ORDER", "FASTEST_FIRST")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    assert [each.uuid for each in devices.visible("cuda")] == ["GPU-1aaa"]  # they are the same: in the driver's order
+    assert [each.uuid for each in accelerators.visible("cuda")] == [
+        "GPU-1aaa"
+    ]  # they are the same: in the driver's order
     nvidia_host.gpus[1]["name"] = "NVIDIA L4"
     nvidia_host.write()
-    with pytest.raises(devices.NoSuchDevice, match="which one that is under CUDA_DEVICE_ORDER=FASTEST_FIRST"):
-        devices.visible("cuda")
+    with pytest.raises(accelerators.NoSuchDevice, match="which one that is under CUDA_DEVICE_ORDER=FASTEST_FIRST"):
+        accelerators.visible("cuda")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-1")
-    assert [each.uuid for each in devices.visible("cuda")] == ["GPU-1aaa"]
+    assert [each.uuid for each in accelerators.visible("cuda")] == ["GPU-1aaa"]
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
-    assert [each.name for each in devices.visible("cuda")] == ["GPU-0aaa", "GPU-1aaa"]
+    assert [each.name for each in accelerators.visible("cuda")] == ["GPU-0aaa", "GPU-1aaa"]
 
 
 @pytest.mark.parametrize(("given", "said"), [("void", "=void"), ("none", "=none"), ("", "="), ("all", "")])
@@ -458,10 +460,10 @@ def test_what_a_container_was_given_explains_and_never_chooses(
     nvidia_host: Nvidia, monkeypatch: pytest.MonkeyPatch, given: str, said: str
 ) -> None:
     monkeypatch.setenv("NVIDIA_VISIBLE_DEVICES", given)
-    assert len(devices.visible("cuda")) == 2  # as by CDI
+    assert len(accelerators.visible("cuda")) == 2  # as by CDI
     nvidia_host.gpus.clear()
     nvidia_host.write()
-    problem = devices.look("cuda").problem
+    problem = accelerators.look("cuda").problem
     assert problem.startswith("NVIDIA's driver shows none")
     assert ("NVIDIA_VISIBLE_DEVICES" + said in problem) is bool(said)
 
@@ -492,7 +494,7 @@ def test_variables_of_rocm_are_applied_one_after_the_other(
 ) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    seen = devices.look("rocm")
+    seen = accelerators.look("rocm")
     assert [each.name for each in seen.devices] == names
     assert said in " ".join(seen.said)
     assert bool(seen.said) is bool(said)
@@ -501,11 +503,11 @@ def test_variables_of_rocm_are_applied_one_after_the_other(
 
 @pytest.mark.usefixtures("amd_host")
 def test_a_server_gets_its_devices_whatever_it_inherits(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert devices.environment("rocm", ["3"]) == {"HIP_VISIBLE_DEVICES": "3"}
+    assert accelerators.environment("rocm", ["3"]) == {"HIP_VISIBLE_DEVICES": "3"}
     monkeypatch.setenv("ROCR_VISIBLE_DEVICES", "3,2")
-    assert devices.environment("rocm", ["3"]) == {"ROCR_VISIBLE_DEVICES": "3"}
+    assert accelerators.environment("rocm", ["3"]) == {"ROCR_VISIBLE_DEVICES": "3"}
     monkeypatch.setenv("HIP_VISIBLE_DEVICES", "0,1")
-    assert devices.environment("rocm", ["3", "2"]) == {"ROCR_VISIBLE_DEVICES": "3,2", "HIP_VISIBLE_DEVICES": "0,1"}
+    assert accelerators.environment("rocm", ["3", "2"]) == {"ROCR_VISIBLE_DEVICES": "3,2", "HIP_VISIBLE_DEVICES": "0,1"}
 
 
 @pytest.fixture(params=["newer", "older", "not"])
@@ -520,7 +522,7 @@ def amd_parts(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytes
 
 
 def test_parts_of_an_accelerator_are_devices_with_their_memory(amd_parts: Path) -> None:
-    found = devices.visible("rocm")
+    found = accelerators.visible("rocm")
     assert [each.name for each in found] == ["0", "1", "2", "3"]
     assert len({each.uuid for each in found}) == 4
     assert {each.memory_bytes for each in found} == {24 << 30}
@@ -529,7 +531,7 @@ def test_parts_of_an_accelerator_are_devices_with_their_memory(amd_parts: Path) 
     tenant = amd_parts / "class" / "kfd" / "kfd" / "proc" / "4242"
     tenant.mkdir()
     (tenant / "vram_51548").write_text("8000000\n")
-    used = [devices.usage("rocm", each) for each in found]
+    used = [accelerators.usage("rocm", each) for each in found]
     assert [each.tenants if each else None for each in used] == [(), (), (Tenant(4242, 8000000),), ()]
     # What the card has in use is of all parts together.
     assert {each.memory_bytes if each else 0 for each in used} == {None}
@@ -537,7 +539,7 @@ def test_parts_of_an_accelerator_are_devices_with_their_memory(amd_parts: Path) 
 
 def test_what_nobody_says_of_a_part_is_not_known(amd_parts: Path) -> None:
     (amd_parts / "class" / "kfd" / "kfd" / "proc").rmdir()
-    assert [devices.usage("rocm", each) for each in devices.visible("rocm")] == [None] * 4
+    assert [accelerators.usage("rocm", each) for each in accelerators.visible("rocm")] == [None] * 4
 
 
 def test_amd_smi_says_what_a_part_has_in_use(amd_parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -549,10 +551,10 @@ def test_amd_smi_says_what_a_part_has_in_use(amd_parts: Path, tmp_path: Path, mo
     of_part = [{"gpu": 1, "mem_usage": {"total_vram": {"value": 24576, "unit": "MB"}, "used_vram": used}}]
     amd_smi(tmp_path / "bin", {"list": parts, "metric": of_part, "process": IDLE})
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
-    assert devices.usage("rocm", devices.visible("rocm")[1]) == Usage(3000 << 20)
+    assert accelerators.usage("rocm", accelerators.visible("rocm")[1]) == Usage(3000 << 20)
     of_all = [{"gpu": 0, "mem_usage": {"total_vram": {"value": 196592, "unit": "MB"}, "used_vram": used}}]
     amd_smi(tmp_path / "more", {"list": parts, "metric": of_all, "process": IDLE})
     monkeypatch.setenv("PATH", f"{tmp_path / 'more'}:/usr/bin:/bin")
-    found = devices.usage("rocm", devices.visible("rocm")[0])
+    found = accelerators.usage("rocm", accelerators.visible("rocm")[0])
     assert found is not None
     assert (found.memory_bytes, found.tenants) == (None, ())

@@ -18,11 +18,12 @@ from typing import Any
 import psutil
 import pytest
 
-from harness.ground.clock import Deadline
-from harness.mechanism import host, reach
-from harness.mechanism.later import Later
-from harness.policy.cases.load import load
-from harness.policy.plan import everything
+from harness.base.clock import Deadline
+from harness.cases.load import load
+from harness.host import internet
+from harness.host import machine as host
+from harness.host.background import Later
+from harness.plan.points import everything
 from tests.fake.engine_api import EngineApi, serving
 from tests.fake.hosts import Nvidia
 from tests.helpers import BASELINES, REPOSITORY, command, environment, harness, in_hub_cache, listening, wait_for
@@ -110,21 +111,21 @@ def home(tmp_path: Path) -> dict[str, str]:
 )
 def test_a_server_answers(server: Scripted, status: int, token: str, login: bool, problem: str) -> None:
     server.status = status
-    assert reach.problem(f"{server.url}/x", 0.5, token, login=login) == problem
+    assert internet.problem(f"{server.url}/x", 0.5, token, login=login) == problem
     assert server.asked == [("/x", f"Bearer {token}" if token else "")]
 
 
 def test_nobody_is_there() -> None:
     with socket.socket() as bound:  # and does not listen
         bound.bind(("127.0.0.1", 0))
-        assert reach.problem(f"http://127.0.0.1:{bound.getsockname()[1]}", 2) == "no connection"
-    assert reach.problem("http://[broken", 2) == "not an address that can be asked"
-    assert reach.problem("nonsense", 2) == "not an address that can be asked"
+        assert internet.problem(f"http://127.0.0.1:{bound.getsockname()[1]}", 2) == "no connection"
+    assert internet.problem("http://[broken", 2) == "not an address that can be asked"
+    assert internet.problem("nonsense", 2) == "not an address that can be asked"
 
 
 def test_a_host_is_named_without_its_password() -> None:
-    assert reach.host(f"https://user:{PASSWORD}@index.example:8443/simple") == "index.example:8443"
-    assert reach.host("http://[broken") == "an address that cannot be read"
+    assert internet.host(f"https://user:{PASSWORD}@index.example:8443/simple") == "index.example:8443"
+    assert internet.host("http://[broken") == "an address that cannot be read"
 
 
 def test_an_answer_that_drips_does_not_hold_up_the_rest() -> None:
@@ -140,7 +141,7 @@ def test_an_answer_that_drips_does_not_hold_up_the_rest() -> None:
         threading.Thread(target=drip, daemon=True).start()
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         deadline = Deadline(0.6)
-        assert Later(lambda: reach.problem(url, 0.5)).within(deadline, "late") == "late"
+        assert Later(lambda: internet.problem(url, 0.5)).within(deadline, "late") == "late"
         assert deadline.elapsed < 2
         over.set()
 

@@ -16,7 +16,7 @@ CALLS = {
     "module": ["-m", "harness"],
     "script": [str(Path(sys.executable).with_name("harness"))],
 }
-MOMENTS = ["traceback", "typer", "harness.cli", "harness.policy.cases.model"]
+MOMENTS = ["traceback", "typer", "harness.cli.main", "harness.cases.model"]
 """Modules that are imported one after the other, the first right after the handlers are there."""
 
 
@@ -45,7 +45,7 @@ def test_a_signal_while_the_harness_is_imported(number: signal.Signals, moment: 
 
 IN_A_DESTRUCTOR = """
 import os, signal, sys
-from harness.policy.cases import load
+from harness.cases import load
 class Fragile:
     def __del__(self):
         os.kill(os.getpid(), signal.SIGTERM)

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from harness.ground.domain import Outcome
-from harness.mechanism import fabric
+from harness.base.domain import Outcome
+from harness.host import machine
 from tests.fake.conftest import DISAGG, QUICK, SINGLE, SMALL, Judge
 from tests.fake_engine.install import SITE, install
 from tests.fake_engine.site.fake_engine import Build
@@ -107,7 +107,7 @@ def test_an_older_engine_goes_without_what_the_host_asks_for_but_not_without_wha
     judge: Judge, monkeypatch: pytest.MonkeyPatch, of_case: bool
 ) -> None:
     variable = "VLLM_FLASHINFER_ALLREDUCE_BACKEND"
-    monkeypatch.setenv(fabric.SYMMETRIC_MEMORY, "1")
+    monkeypatch.setenv(machine.SYMMETRIC_MEMORY, "1")
     older = {"variables": [name for name in Build().variables if name != variable]}
     run = judge(SINGLE, {"build": older}, {f"serve/env/{variable}": "trtllm"} if of_case else {})
     if of_case:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.ground.domain import Outcome
-from harness.policy.report.result import Result
+from harness.base.domain import Outcome
+from harness.reports.result import Result
 from tests.fake.conftest import QUICK, SINGLE, SMALL
 from tests.fake_engine.install import install
 from tests.helpers import Run, edited, harness, left_in, run, validated

@@ -10,11 +10,11 @@ from typing import Any
 import psutil
 import pytest
 
-from harness.ground.domain import Stage
-from harness.mechanism import containers
-from harness.policy.cases.load import load
-from harness.policy.engines.base import shell_line
-from harness.policy.show import servers
+from harness.base.domain import Stage
+from harness.cases.load import load
+from harness.containers import lifecycle
+from harness.engines.engine import shell_line
+from harness.plan.show import servers
 from harness.run import canary
 from tests.fake.conftest import DISAGG, QUICK, SINGLE, SMALL
 from tests.fake.engine_api import CONTAINER, EngineApi, serving
@@ -168,8 +168,7 @@ def test_a_container_is_not_told_and_its_programs_are(tmp_path: Path, monkeypatc
     with serving(api, tmp_path / "engine.sock") as address:
         monkeypatch.setenv("DOCKER_HOST", address)
         assert (
-            containers.execute(CONTAINER, ["harness", str(Stage.SERVE)], lambda: None, env={"PLANTED_TOKEN": TOKEN})
-            == 0
+            lifecycle.execute(CONTAINER, ["harness", str(Stage.SERVE)], lambda: None, env={"PLANTED_TOKEN": TOKEN}) == 0
         )
     (asked,) = api.executed
     assert asked["Env"] == [f"PLANTED_TOKEN={TOKEN}"]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.run import source
+from harness.images import source_tree
 from tests.helpers import REPOSITORY, environment, harness
 
 DOCKER = REPOSITORY / "docker"
@@ -216,19 +216,19 @@ def git(folder: Path, *arguments: str) -> str:
 
 def test_the_revision_is_the_commit_and_says_what_is_not_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
-    monkeypatch.setattr(source, "root", lambda: tmp_path)
-    assert source.revision() == source.Revision("unknown", source.FIRST_DATE)
+    monkeypatch.setattr(source_tree, "root", lambda: tmp_path)
+    assert source_tree.revision() == source_tree.Revision("unknown", source_tree.FIRST_DATE)
     git(tmp_path, "init", "--quiet")
     (tmp_path / "file").write_text("")
     git(tmp_path, "add", "file")
     git(tmp_path, "commit", "--quiet", "--message", "first")
     git(tmp_path, "remote", "add", "origin", "https://me:token@example.org/a.git")
     commit = git(tmp_path, "rev-parse", "HEAD").strip()
-    assert source.revision() == source.Revision(commit, 1234567890, "https://example.org/a.git")
+    assert source_tree.revision() == source_tree.Revision(commit, 1234567890, "https://example.org/a.git")
     (tmp_path / "file").write_text("changed")
-    assert source.revision().name == f"{commit}-dirty"
+    assert source_tree.revision().name == f"{commit}-dirty"
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "7")
-    assert source.revision().date == 7
+    assert source_tree.revision().date == 7
 
 
 @pytest.mark.parametrize(

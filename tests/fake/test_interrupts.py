@@ -237,7 +237,7 @@ def test_a_program_started_meanwhile_ends_with_the_harness(tmp_path: Path) -> No
 def test_a_signal_that_hits_a_destructor_is_not_lost() -> None:
     program = (
         "import os, signal\n"
-        "from harness.ground.errors import Interrupted\n"
+        "from harness.base.errors import Interrupted\n"
         "from harness.mechanism import signals\n"
         "class Fragile:\n"
         "    def __del__(self):\n"
@@ -257,7 +257,7 @@ def test_a_signal_that_hits_a_destructor_is_not_lost() -> None:
 _TOGETHER = """
 import sys, time
 from pathlib import Path
-from harness.ground.errors import UsageError
+from harness.base.errors import UsageError
 from harness.run.folders import claimed
 from harness.run.rundir import RunDir
 below, given = Path(sys.argv[1]), [Path(each) for each in sys.argv[2:]]

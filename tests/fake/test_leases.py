@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from harness.ground.domain import Device
-from harness.mechanism import leases
+from harness.base.domain import Device
+from harness.devices import leases
 from harness.run.rundir import Servers
 from tests.fake.conftest import ONE_POINT, QUICK, SMALL
 from tests.fake.hosts import Nvidia

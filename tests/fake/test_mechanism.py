@@ -12,10 +12,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from harness.ground.domain import Probe
-from harness.ground.errors import CannotJudge
-from harness.mechanism import environments, http, images, load, ports, processes, stopping
-from harness.mechanism.labels import Label
+from harness.base.domain import Probe
+from harness.base.errors import CannotJudge
+from harness.host import concurrent_requests, environments, http_client, ports, processes, stopping
+from harness.host.ownership import Label
+from harness.images import docker_build
 from harness.run import runtimes
 from tests.helpers import wait_for
 
@@ -39,16 +40,16 @@ def test_the_first_client_that_drives_buildkit_is_taken(tmp_path: Path) -> None:
     old = client(tmp_path / "old", version="20.10.24", buildx=False)
     plugin = client(tmp_path / "plugin", version="28.2.2", buildx=True)
 
-    def taken(*clients: Path) -> images.Builder:
-        return images.builder(":".join(str(each.parent) for each in clients))
+    def taken(*clients: Path) -> docker_build.Builder:
+        return docker_build.builder(":".join(str(each.parent) for each in clients))
 
     # The newest first on the path falls back to a builder that knows no `RUN --mount`: passed over.
-    assert taken(new, old) == images.Builder(str(old), False, f"{old} build with its own BuildKit")
-    assert taken(new, plugin, old) == images.Builder(str(plugin), True, f"{plugin} buildx bake", allow=True)
-    with pytest.raises(images.BuildFailed, match=f"no docker client here drives BuildKit .tried: {new}.*install"):
+    assert taken(new, old) == docker_build.Builder(str(old), False, f"{old} build with its own BuildKit")
+    assert taken(new, plugin, old) == docker_build.Builder(str(plugin), True, f"{plugin} buildx bake", allow=True)
+    with pytest.raises(docker_build.BuildFailed, match=f"no docker client here drives BuildKit .tried: {new}.*install"):
         taken(new)
-    with pytest.raises(images.BuildFailed, match="tried: none"):
-        images.builder(str(tmp_path / "empty"))
+    with pytest.raises(docker_build.BuildFailed, match="tried: none"):
+        docker_build.builder(str(tmp_path / "empty"))
 
 
 @pytest.fixture
@@ -68,16 +69,16 @@ def serve_once(listener: socket.socket, greeting: bytes) -> Probe:
 
 
 def test_a_zeromq_greeting_is_an_answer_and_nothing_else_is(listener: socket.socket) -> None:
-    assert http.ask([serve_once(listener, b"\xff\x00\x00\x00\x00\x00\x00\x00\x01\x7f")], 2) == [""]
-    assert http.ask([serve_once(listener, b"HTTP/1.1")], 2) == ["KV side channel does not speak ZeroMQ"]
-    assert http.ask([serve_once(listener, b"")], 2) == ["KV side channel does not speak ZeroMQ"]
-    assert http.ask([Probe("zmtp", ports.Ports().take(), "KV side channel")], 2) == ["KV side channel is not up"]
+    assert http_client.ask([serve_once(listener, b"\xff\x00\x00\x00\x00\x00\x00\x00\x01\x7f")], 2) == [""]
+    assert http_client.ask([serve_once(listener, b"HTTP/1.1")], 2) == ["KV side channel does not speak ZeroMQ"]
+    assert http_client.ask([serve_once(listener, b"")], 2) == ["KV side channel does not speak ZeroMQ"]
+    assert http_client.ask([Probe("zmtp", ports.Ports().take(), "KV side channel")], 2) == ["KV side channel is not up"]
 
 
 def test_a_port_that_accepts_and_stays_silent_is_not_up(listener: socket.socket) -> None:
     port = listener.getsockname()[1]
-    assert http.ask([Probe("zmtp", port, "KV side channel")], 0.2) == ["KV side channel is not up"]
-    assert http.ask([Probe("http", port, "/health", "/health")], 0.2) == ["/health: no answer within 0.2 s"]
+    assert http_client.ask([Probe("zmtp", port, "KV side channel")], 0.2) == ["KV side channel is not up"]
+    assert http_client.ask([Probe("http", port, "/health", "/health")], 0.2) == ["/health: no answer within 0.2 s"]
 
 
 def test_ports_are_different_free_and_never_handed_out_by_the_system() -> None:
@@ -189,11 +190,11 @@ def test_output_of_a_program_and_its_last_line() -> None:
 
 
 def test_load_stops_at_once_when_the_watch_says_so(listener: socket.socket) -> None:
-    replies: list[load.Reply] = []
+    replies: list[concurrent_requests.Reply] = []
     url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1/completions"
-    calls = [load.Call(str(number), url, {}) for number in range(10)]
-    with pytest.raises(load.Aborted, match="the server died"):
-        load.send(
+    calls = [concurrent_requests.Call(str(number), url, {}) for number in range(10)]
+    with pytest.raises(concurrent_requests.Aborted, match="the server died"):
+        concurrent_requests.send(
             calls,
             concurrency=2,
             timeout=600,
@@ -204,10 +205,10 @@ def test_load_stops_at_once_when_the_watch_says_so(listener: socket.socket) -> N
 
 
 def test_a_request_without_an_answer_ends_at_its_deadline(listener: socket.socket) -> None:
-    replies: list[load.Reply] = []
+    replies: list[concurrent_requests.Reply] = []
     url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
-    calls = [load.Call(str(number), url, {}) for number in range(3)]
-    load.send(calls, concurrency=3, timeout=0.3, watch=lambda: "", on_reply=replies.append)
+    calls = [concurrent_requests.Call(str(number), url, {}) for number in range(3)]
+    concurrent_requests.send(calls, concurrency=3, timeout=0.3, watch=lambda: "", on_reply=replies.append)
     assert {reply.error for reply in replies} == {"no answer within 0.3 s"}
     assert {reply.status for reply in replies} == {0}
 

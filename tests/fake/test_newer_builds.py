@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness.policy.engines import ENGINES
+from harness.engines import ENGINES
 
 # What vLLM 0.33 does to its switches: --no-enable-x is taken, and its action does not show it.
 PARSER = """

@@ -15,11 +15,10 @@ from typing import Any
 import psutil
 import pytest
 
-from harness.mechanism import processes
-from harness.mechanism.identity import Identity
-from harness.mechanism.labels import PROCESS, Label
-from harness.mechanism.ours import Ours
-from harness.mechanism.stopping import stop
+from harness.host import processes
+from harness.host.identity import Identity
+from harness.host.ownership import PROCESS, Label, Ours
+from harness.host.stopping import stop
 from tests.fake.conftest import DISAGG, Prepared
 from tests.helpers import all_live, begin, end, harness, left_in, living_in, patched, started_in, wait_for
 

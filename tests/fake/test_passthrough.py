@@ -11,13 +11,13 @@ from typing import Any
 import psutil
 import pytest
 
-from harness.ground.domain import Device
-from harness.ground.errors import CannotJudge
-from harness.mechanism import cdi, container_engine, containers, passthrough
-from harness.mechanism.labels import Label
-from harness.mechanism.passthrough import Engine, Impossible
-from harness.policy.cases.load import load
-from harness.policy.plan import everything
+from harness.base.domain import Device
+from harness.base.errors import CannotJudge
+from harness.cases.load import load
+from harness.containers import cdi, client, lifecycle, passthrough
+from harness.containers.passthrough import Engine, Impossible
+from harness.host.ownership import Label
+from harness.plan.points import everything
 from harness.run import prepare, runtimes
 from tests.fake.engine_api import EngineApi, serving
 from tests.helpers import BASELINES
@@ -84,8 +84,8 @@ def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[EngineApi]:
 
 
 def start(host: Host, platform: str, devices: list[Device], **options: Any) -> str:
-    planned = passthrough.plan(platform, devices, container_engine.engine())
-    return containers.start(
+    planned = passthrough.plan(platform, devices, client.engine())
+    return lifecycle.start(
         "image",
         name="name",
         label=Label("run", str(host.folder), ""),
@@ -211,7 +211,7 @@ def test_podman_says_nothing_of_cdi_and_has_it_since_5_4(
     api: EngineApi, version: str, component: str, has_cdi: bool
 ) -> None:
     api.version, api.component = version, component
-    assert container_engine.engine().cdi == (cdi.FOLDERS if has_cdi else ())
+    assert client.engine().cdi == (cdi.FOLDERS if has_cdi else ())
 
 
 def test_podman_without_cdi_would_start_without_the_device_so_it_is_not_asked(host: Host) -> None:
@@ -253,13 +253,13 @@ def test_inside_devices_are_numbered_and_only_several_slices_keep_their_ids(host
 
 def test_a_refused_device_is_one_line_with_the_next_step_and_leaves_no_container(host: Host, api: EngineApi) -> None:
     api.refuses = 'could not select device driver "" with capabilities: [[gpu compute utility]]'
-    with pytest.raises(containers.ContainerFailed) as caught:
+    with pytest.raises(lifecycle.ContainerFailed) as caught:
         start(host, "cuda", host.devices("cuda", 1))
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith(f"{api.refuses}; install nvidia-container-toolkit and restart the engine, ")
     assert api.removed == 1
     api.refuses = "no space left on device"
-    with pytest.raises(containers.ContainerFailed, match=r"^no space left on device$"):
+    with pytest.raises(lifecycle.ContainerFailed, match=r"^no space left on device$"):
         start(host, "cuda", host.devices("cuda", 1))
 
 
@@ -310,7 +310,7 @@ def test_a_refusal_keeps_its_cause(host: Host, api: EngineApi) -> None:
         "creation failed: /var/lib/docker/overlay2/0a/merged/usr/lib/firmware/nvidia/580.159.04: "
         "read-only file system: unknown"
     )
-    with pytest.raises(containers.ContainerFailed) as refused:
+    with pytest.raises(lifecycle.ContainerFailed) as refused:
         start(host, "cuda", [Device("0", "GPU-0")])
     message = str(refused.value)
     assert "nvidia-container-cli: mount error: file creation failed" in message

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.policy.cases.load import load
+from harness.cases.load import load
 from tests.fake.conftest import SINGLE
 from tests.helpers import edited, harness, listening
 

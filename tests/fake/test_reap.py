@@ -15,10 +15,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from harness.mechanism.identity import Identity
-from harness.mechanism.owners import Owner
-from harness.policy.cases.load import load
-from harness.policy.plan import Planned, everything
+from harness.cases.load import load
+from harness.host.identity import Identity
+from harness.host.ownership import Owner
+from harness.plan.points import Planned, everything
 from harness.run import prepare
 from harness.run import reap as reaping
 from tests.fake.conftest import DISAGG, Prepared

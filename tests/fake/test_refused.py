@@ -80,7 +80,7 @@ def test_below_nohup_a_terminal_may_go(prepared: Prepared) -> None:
 
 _FAULT_AT_THE_FIRST_CALL = """
 import sys
-from harness.ground.domain import Stage
+from harness.base.domain import Stage
 from harness.run import reap, stages
 where = sys.argv.pop(1)
 def broken(*_, **__):

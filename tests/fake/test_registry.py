@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from harness.mechanism import registry
+from harness.images import registry
 from tests.helpers import command, environment, listening, wait_for
 
 BODY = b'{"schemaVersion": 2}'

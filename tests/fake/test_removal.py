@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from harness.mechanism import containers
-from harness.mechanism.labels import CONTAINER, Label
+from harness.containers import lifecycle
+from harness.host.ownership import CONTAINER, Label
 from tests.fake.engine_api import EngineApi, serving
 
 LABEL = Label("run", "/runs/case", "")
@@ -67,20 +67,20 @@ def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Busy]:
 
 def test_one_that_vanishes_from_the_list_is_not_ours_any_more(api: Busy) -> None:
     api.gone.add("a")
-    assert [(each.id, each.label) for each in containers.ours()] == [("b", LABEL)]
+    assert [(each.id, each.label) for each in lifecycle.ours()] == [("b", LABEL)]
 
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_one_that_another_is_removing_is_gone_in_the_end(api: Busy, fails: bool) -> None:
     api.taken, api.fails = 2, fails
-    containers.remove("a")
+    lifecycle.remove("a")
     assert api.gone == {"a"}
     assert api.taken == 0
     assert api.removed == int(fails), "removed here only if the other did not"
 
 
 def test_one_that_another_never_has_done_with_is_an_error(api: Busy, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(containers, "TIMEOUT", 0.5)
+    monkeypatch.setattr(lifecycle, "TIMEOUT", 0.5)
     api.taken = 1000
-    with pytest.raises(containers.ContainerFailed, match="already in progress"):
-        containers.remove("a")
+    with pytest.raises(lifecycle.ContainerFailed, match="already in progress"):
+        lifecycle.remove("a")

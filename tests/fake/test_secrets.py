@@ -9,8 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from harness.ground.secrets import mask
-from harness.mechanism import processes
+from harness.base.secrets import mask
+from harness.host import processes
 from tests.fake.conftest import QUICK, SINGLE, SMALL
 from tests.fake_engine.install import install
 from tests.helpers import begin, edited, end, left_in, listening, living_in, run, wait_for

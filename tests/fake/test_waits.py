@@ -18,11 +18,11 @@ from typing import Any
 import psutil
 import pytest
 
-from harness.ground.domain import Stage
-from harness.ground.errors import CannotJudge
-from harness.policy import limits
-from harness.policy.cases.load import load
-from harness.policy.plan import everything
+from harness.base.domain import Stage
+from harness.base.errors import CannotJudge
+from harness.cases.load import load
+from harness.plan import limits
+from harness.plan.points import everything
 from harness.run import prepare, runtimes
 from harness.run.console import Console
 from harness.run.context import Context
@@ -36,7 +36,7 @@ from tests.helpers import BASELINES, REPOSITORY, Run, begin, command, edited, en
 
 _ASKING = """
 import json, resource, sys
-from harness.ground.domain import Probe
+from harness.base.domain import Probe
 from harness.mechanism import http, load
 resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
 ports = json.loads(sys.argv[1])

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.ground.domain import Item, Sample
-from harness.mechanism import exchange, load
-from harness.policy import protocols
-from harness.policy.cases.load import load as load_cases
-from harness.policy.measure import count
-from harness.policy.plan import everything
+from harness import protocols
+from harness.base.domain import Item, Sample
+from harness.cases.load import load as load_cases
+from harness.host import concurrent_requests, http_client
+from harness.plan.points import everything
+from harness.run.measure import count
 from harness.run.rundir import RunDir
 from harness.run.stages import evaluate
 from tests.fuzz import damage, ends, examples
@@ -33,10 +33,10 @@ EVALUATIONS = sorted(
 def sample(content: bytes) -> Sample:
     """As of a response with this body."""
     try:
-        body, error = exchange.Answer(200, content).document(), ""
+        body, error = http_client.Answer(200, content).document(), ""
     except ValueError as wrong:
         body, error = None, f"status 200 without JSON ({wrong})"
-    return evaluate._sample("main", ITEM, load.Reply(ITEM.id, 200, body, error, False, 0.0, 1.0))
+    return evaluate._sample("main", ITEM, concurrent_requests.Reply(ITEM.id, 200, body, error, False, 0.0, 1.0))
 
 
 @pytest.fixture(scope="module")

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.mechanism.bundle import reader, writer
-from harness.mechanism.bundle.manifest import HARNESS_REQUIREMENTS, Manifest
-from harness.mechanism.bundle.writer import Content
+from harness.bundle import reader, writer
+from harness.bundle.manifest import HARNESS_REQUIREMENTS, Manifest
+from harness.bundle.writer import Content
 from tests.fuzz import damage, ends, examples
 from tests.fuzz.program import harness
 from tests.unit.test_bundle import MANIFEST

@@ -13,7 +13,7 @@ import typer.main
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.cli import app
+from harness.cli.main import app
 from tests.fuzz import examples
 from tests.fuzz.program import Answer, harness
 from tests.helpers import NO_ENGINE

@@ -8,12 +8,12 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.ground.domain import Outcome
-from harness.ground.measurement import Unmeasured
-from harness.policy import metrics
-from harness.policy.checks import judge_all
-from harness.policy.engines.vllm import METRICS
-from harness.policy.measure import measure
+from harness.base.domain import Outcome
+from harness.checks import judge_all
+from harness.checks.evidence import Unmeasured
+from harness.engines import metrics
+from harness.engines.vllm import METRICS
+from harness.run.measure import measure
 from tests.fuzz import ends, examples
 from tests.unit.test_measure import CASE, COUNTED, ROLES
 

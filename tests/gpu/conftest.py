@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.mechanism import devices
+from harness.devices import accelerators
 from harness.run.occupancy import IDLE_BYTES
 from tests.helpers import busy_ports, left_in, wait_for
 
@@ -33,7 +33,7 @@ class EngineHere:
         """Bytes in use on each device of this machine, in their order; none where the platform has no devices."""
         if self.platform == "cpu":
             return []
-        usages = [devices.usage(self.platform, device) for device in devices.visible(self.platform)]
+        usages = [accelerators.usage(self.platform, device) for device in accelerators.visible(self.platform)]
         return [(usage.memory_bytes if usage else 0) or 0 for usage in usages]
 
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from harness.ground.domain import VISIBLE_DEVICES, Outcome
-from harness.mechanism import devices
-from harness.policy.cases.load import load
-from harness.policy.report.result import Result
+from harness.base.domain import VISIBLE_DEVICES, Outcome
+from harness.cases.load import load
+from harness.devices import accelerators
+from harness.reports.result import Result
 from tests.gpu.conftest import EngineHere
 from tests.helpers import BASELINES, begin, edited, end, run, wait_for
 
@@ -161,7 +161,7 @@ def stranger(engine: EngineHere) -> Iterator[subprocess.Popen[str]]:
 
 def test_an_occupied_device_is_not_taken(folder: Path, engine: EngineHere, stranger: subprocess.Popen[str]) -> None:
     case = SINGLE[engine.name]
-    first = devices.visible(engine.platform)[0].name
+    first = accelerators.visible(engine.platform)[0].name
     cases = edited(folder / "cases", case, {}, generate=False, platform=engine.platform)
     only = {VISIBLE_DEVICES[engine.platform][0]: first}
     result = run(folder, point(case, engine.platform), "--cases", cases, *engine.arguments, env=only)

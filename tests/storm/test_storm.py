@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.mechanism import containers
+from harness.containers import lifecycle
 from tests.fake.conftest import DISAGG, ONE_POINT, QUICK, SMALL
 from tests.fake.hosts import Nvidia
 from tests.fake_engine.install import install
@@ -110,7 +110,7 @@ def test_in_docker(tmp_path: Path, finished: Path, request: pytest.FixtureReques
     count = int(request.config.getoption("--kills-of-engines"))
     if not count:
         pytest.skip("no kills of real engines asked for (--kills-of-engines)")
-    if reason := containers.unavailable():
+    if reason := lifecycle.unavailable():
         pytest.skip(f"no container engine answers: {reason}")
     base = request.config.getoption("--base-image")
     options = ["--runtime", "docker", *(["--base-image", str(base)] if base else [])]

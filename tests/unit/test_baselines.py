@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from harness.policy.cases.load import load
-from harness.policy.cases.model import Platform
-from harness.policy.plan import Planned, everything
-from harness.policy.show import show
+from harness.cases.load import load
+from harness.cases.model import Platform
+from harness.plan.points import Planned, everything
+from harness.plan.show import show
 from tests.helpers import BASELINES
 
 EVERYTHING = everything(load(BASELINES))

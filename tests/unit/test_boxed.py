@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from harness.policy import boxed, gsm8k, protocols
-from harness.policy.datasets import GSM8K_TEST
-from harness.policy.protocols import gsm8k_sgl_eval
+from harness import protocols
+from harness.datasets import gsm8k
+from harness.datasets.pinned_files import GSM8K_TEST
+from harness.protocols import gsm8k_sgl_eval, latex_numbers
 
 EVALUATION = gsm8k_sgl_eval.Config(
     protocol="gsm8k_sgl_eval", items=1319, max_tokens=2048, concurrency=128, send_to="entry"
@@ -69,9 +70,9 @@ def test_without_a_box_there_is_no_answer(text: str) -> None:
 
 
 def test_nothing_is_carried_out() -> None:
-    assert boxed.number("9**9**9") is None
-    assert boxed.number("__import__('os')") is None
-    assert boxed.number("1/0") is None
+    assert latex_numbers.number("9**9**9") is None
+    assert latex_numbers.number("__import__('os')") is None
+    assert latex_numbers.number("1/0") is None
 
 
 HEAD = "Solve the following math problem. Make sure to put the answer (and only answer) inside \\boxed{}.\n\n"
@@ -96,7 +97,7 @@ def test_the_first_and_the_last_question(real_data: dict[str, str]) -> None:
     ["(" * 400 + "1" + ")" * 400, "-" * 990 + "1", "9" * 5000, "1" + "*9" * 490, "{" * 5000, "1/" * 400 + "0", "1e999"],
 )
 def test_what_is_too_deep_or_too_long_for_python_is_no_number_or_one(formula: str) -> None:
-    found = boxed.number(formula)
+    found = latex_numbers.number(formula)
     assert found is None or found > 0
 
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from harness.ground.errors import CannotJudge, UsageError
-from harness.mechanism.bundle import loader
-from harness.mechanism.bundle.manifest import Entry, Manifest, parse, safe
-from harness.policy.requirements import download_options, environment, of_wheels, reduced
-from harness.run.bundle import _models, size
+from harness.base.errors import CannotJudge, UsageError
+from harness.bundle import loader
+from harness.bundle.contents import _models, size
+from harness.bundle.manifest import Entry, Manifest, parse, safe
+from harness.images.requirements import download_options, environment, of_wheels, reduced
 from tests.helpers import REPOSITORY, in_hub_cache
 
 MANIFEST = Manifest(

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from harness.policy import canary
-from harness.policy.canary import Imports, Live, Needs
-from harness.policy.cases.load import load
-from harness.policy.engines import ENGINES
-from harness.policy.plan import everything
+from harness.cases.load import load
+from harness.engines import ENGINES
+from harness.plan.points import everything
+from harness.run import canary_checks
+from harness.run.canary_checks import Imports, Live, Needs
 from tests.helpers import BASELINES
 
 SERVER = "vllm.entrypoints.openai.api_server"
@@ -36,11 +36,13 @@ VERSIONS = {"python": "3.11.2", "vllm": "0.32.0", "torch": "2.13.0+cu130"}
 def wrong(
     needs: Needs = NEEDS, imports: Imports = IMPORTS, live: Live = LIVE, driver: str | None = "13.0"
 ) -> list[tuple[str, str]]:
-    return [(each.check, each.text) for each in canary.judge(needs, VERSIONS, imports, live, driver) if not each.ok]
+    return [
+        (each.check, each.text) for each in canary_checks.judge(needs, VERSIONS, imports, live, driver) if not each.ok
+    ]
 
 
 def test_what_is_in_place_passes_and_says_what_it_is() -> None:
-    found = canary.judge(NEEDS, VERSIONS, IMPORTS, LIVE, "13.0")
+    found = canary_checks.judge(NEEDS, VERSIONS, IMPORTS, LIVE, "13.0")
     assert all(each.ok for each in found)
     assert {each.check: each.text for each in found}[f"import {SERVER}"] == "vllm 0.32.0"
     assert [each.check for each in found][-2:] == ["user", "driver"]
@@ -48,9 +50,9 @@ def test_what_is_in_place_passes_and_says_what_it_is() -> None:
 
 def test_without_a_driver_that_is_the_only_line_and_the_last() -> None:
     assert wrong(driver=None) == [("driver", "there is no NVIDIA driver here")]
-    assert canary.judge(NEEDS, VERSIONS, IMPORTS, LIVE, None)[-1].check == "driver"
+    assert canary_checks.judge(NEEDS, VERSIONS, IMPORTS, LIVE, None)[-1].check == "driver"
     why = "Driver/library version mismatch; reboot"
-    found = canary.judge(NEEDS, VERSIONS, IMPORTS, LIVE, None, why)[-1]
+    found = canary_checks.judge(NEEDS, VERSIONS, IMPORTS, LIVE, None, why)[-1]
     assert (found.ok, found.text) == (False, "NVIDIA's driver does not answer: Driver/library version mismatch; reboot")
     amd = wrong(replace(NEEDS, platform="rocm"), replace(IMPORTS, torch=ROCM), driver=None)
     assert amd == [("driver", "there is no AMD driver here")]
@@ -90,7 +92,7 @@ def test_a_build_for_something_else(platform: str, torch: dict[str, str], text: 
 
 def test_a_cpu_case_asks_for_neither_torch_nor_driver() -> None:
     imports = replace(IMPORTS, modules={SERVER: ""}, torch={})
-    found = canary.judge(replace(NEEDS, platform="cpu"), VERSIONS, imports, LIVE, None)
+    found = canary_checks.judge(replace(NEEDS, platform="cpu"), VERSIONS, imports, LIVE, None)
     assert all(each.ok for each in found)
     assert {"torch", "driver"}.isdisjoint(each.check for each in found)
 
@@ -120,7 +122,7 @@ def test_root_is_wrong_in_an_image_only() -> None:
 
 def test_no_case_is_asked_for_what_it_does_not_need() -> None:
     cases = {each.id: each.case for each in everything(load(BASELINES)) if each.platform == "cpu"}
-    assert canary.transports(cases["eagle3/known_answer"]) == ()
-    assert canary.transports(cases["disagg/known_answer_eagle3"]) == (("nixl", "UCX"),)
-    assert canary.modules(ENGINES["vllm"], router=False) == (SERVER,)
-    assert canary.modules(ENGINES["vllm"], router=True) == (SERVER, "vllm_router.launch_router")
+    assert canary_checks.transports(cases["eagle3/known_answer"]) == ()
+    assert canary_checks.transports(cases["disagg/known_answer_eagle3"]) == (("nixl", "UCX"),)
+    assert canary_checks.modules(ENGINES["vllm"], router=False) == (SERVER,)
+    assert canary_checks.modules(ENGINES["vllm"], router=True) == (SERVER, "vllm_router.launch_router")

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from harness.ground.domain import Server
-from harness.policy.cases.load import load
-from harness.policy.cases.model import Case
-from harness.policy.engines import ENGINES
-from harness.policy.engines.capabilities import Capabilities, Rename, adapt, unknown
-from harness.policy.show import servers
+from harness.base.domain import Server
+from harness.cases.load import load
+from harness.cases.model import Case
+from harness.engines import ENGINES
+from harness.engines.capabilities import Capabilities, Rename, adapt, unknown
+from harness.plan.show import servers
 from tests.helpers import edited
 
 VLLM = ENGINES["vllm"]

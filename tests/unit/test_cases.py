@@ -13,14 +13,14 @@ import jsonschema
 import pytest
 import tomlkit
 
-from harness.ground.domain import Device
-from harness.ground.errors import NothingSelected, UsageError
-from harness.mechanism import devices
-from harness.policy.cases.expected import expected_values
-from harness.policy.cases.load import load
-from harness.policy.plan import everything
-from harness.run.generate import outdated
-from harness.run.select import select
+from harness.base.domain import Device
+from harness.base.errors import NothingSelected, UsageError
+from harness.cases.load import load
+from harness.devices import accelerators
+from harness.plan.expected_values import expected_values
+from harness.plan.points import everything
+from harness.run.selection import select
+from harness.upkeep.generate import outdated
 from tests.helpers import BASELINES, REPOSITORY, edited
 
 DISAGG, SINGLE = "disagg/known_answer_eagle3", "eagle3/known_answer"
@@ -221,14 +221,14 @@ def test_of_several_platforms_it_is_the_one_that_this_machine_is(
             edited(cases, SINGLE, {"platforms": platforms})
         return {each.platform for each in select(cases, wanted=[], suite=None, platform=None)}
 
-    shown: dict[str, devices.Seen] = {}
-    monkeypatch.setattr(devices, "look", lambda platform: shown.get(platform, devices.Seen()))
+    shown: dict[str, accelerators.Seen] = {}
+    monkeypatch.setattr(accelerators, "look", lambda platform: shown.get(platform, accelerators.Seen()))
     assert chosen("all", ["cpu", "cuda", "rocm"]) == {"cpu"}
     with pytest.raises(UsageError, match="the cases run on cuda, rocm; choose one with --platform"):
         chosen("two", ["cuda", "rocm"])
-    shown["rocm"] = devices.Seen((Device("0", "0000:03:00.0"),))
+    shown["rocm"] = accelerators.Seen((Device("0", "0000:03:00.0"),))
     assert chosen("all", []) == chosen("two", []) == {"rocm"}
-    shown["cuda"] = devices.Seen((Device("0", "GPU-1"),))
+    shown["cuda"] = accelerators.Seen((Device("0", "GPU-1"),))
     assert chosen("all", []) == {"cuda"}
 
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from harness.ground.errors import UsageError
-from harness.policy.cases.expected import expected_values
-from harness.policy.cases.load import load
-from harness.policy.overlays import idle
-from harness.policy.plan import Planned, everything
-from harness.run.select import matching
+from harness.base.errors import UsageError
+from harness.cases.load import load
+from harness.cases.overlays import idle
+from harness.plan.expected_values import expected_values
+from harness.plan.points import Planned, everything
+from harness.run.selection import matching
 from tests.helpers import BASELINES, edited
 
 POINTS = [each for each in everything(load(BASELINES), "tiny") if each.checkpoints and not each.skip]

@@ -6,22 +6,11 @@ from typing import Any
 
 import pytest
 
-from harness.ground.domain import CheckResult, Outcome
-from harness.ground.measurement import (
-    NO_ANSWERS,
-    Acceptance,
-    Agreement,
-    Answers,
-    Difference,
-    KvLedger,
-    Measurement,
-    Miss,
-    Primed,
-    Unmeasured,
-)
-from harness.policy.cases.load import load
-from harness.policy.cases.model import Case
-from harness.policy.checks import (
+from harness.base.domain import CheckResult, Outcome
+from harness.base.settings import Tolerance
+from harness.cases.load import load
+from harness.cases.model import Case
+from harness.checks import (
     acceptance,
     accuracy,
     compare,
@@ -34,9 +23,20 @@ from harness.policy.checks import (
     unjudged,
     validity,
 )
-from harness.policy.engines import ENGINES
-from harness.policy.plan import everything
-from harness.policy.schema import Tolerance
+from harness.checks.evidence import (
+    NO_ANSWERS,
+    Acceptance,
+    Agreement,
+    Answers,
+    Difference,
+    KvLedger,
+    Measurement,
+    Miss,
+    Primed,
+    Unmeasured,
+)
+from harness.engines import ENGINES
+from harness.plan.points import everything
 from tests.helpers import BASELINES
 
 ANSWERS = Answers(

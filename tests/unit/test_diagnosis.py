@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from harness.policy.diagnosis import build_cause, last_words, root_cause, tail
-from harness.policy.engines.vllm import SPEC
+from harness.engines.diagnosis import build_cause, last_words, root_cause, tail
+from harness.engines.vllm import SPEC
 
 WORKER_FAILED = """\
 (EngineCore pid=48) INFO 11-20 20:22:52 [core.py:100] Initializing

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import tomlkit
 
-from harness.policy.cases.load import load
-from harness.policy.plan import everything
-from harness.run.generate import outdated
+from harness.cases.load import load
+from harness.plan.points import everything
+from harness.upkeep.generate import outdated
 from tests.helpers import BASELINES, REPOSITORY
 
 README = (REPOSITORY / "README.md").read_text()

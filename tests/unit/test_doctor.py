@@ -11,23 +11,14 @@ from typing import Any
 import pytest
 import rich.console
 
-from harness.ground.domain import Device
-from harness.policy.cases.load import load
-from harness.policy.cases.model import UNRESOLVED
-from harness.policy.datasets import GSM8K_TEST, GSM8K_TRAIN, MT_BENCH
-from harness.policy.doctor import Verdict, judge
-from harness.policy.machine import (
-    Accelerators,
-    ContainerEngine,
-    DataFile,
-    Facts,
-    Folder,
-    Folders,
-    Reach,
-    Source,
-)
-from harness.policy.plan import Planned, everything
-from harness.run import doctor_report
+from harness.base.domain import Device
+from harness.cases.load import load
+from harness.cases.model import UNRESOLVED
+from harness.datasets.pinned_files import GSM8K_TEST, GSM8K_TRAIN, MT_BENCH
+from harness.doctor import report
+from harness.doctor.facts import Accelerators, ContainerEngine, DataFile, Facts, Folder, Folders, Reach, Source
+from harness.doctor.verdict import Verdict, judge
+from harness.plan.points import Planned, everything
 from tests.helpers import BASELINES
 
 GIB = 1 << 30
@@ -292,7 +283,7 @@ def test_arguments_of_the_caller_are_in_the_command() -> None:
 def shown(facts: Facts, *, terminal: bool, planned: list[Planned] = ALL) -> list[str]:
     out = io.StringIO()
     console = rich.console.Console(file=out, force_terminal=terminal, color_system=None, width=100, highlight=False)
-    doctor_report.show(facts, judge(planned, facts), console)
+    report.show(facts, judge(planned, facts), console)
     return out.getvalue().splitlines()
 
 
@@ -313,7 +304,7 @@ def test_elsewhere_each_session_is_one_line() -> None:
 
 
 def test_a_program_reads_all_of_it() -> None:
-    found = json.loads(doctor_report.document(H200_HOST, judge(ALL, H200_HOST)))
+    found = json.loads(report.document(H200_HOST, judge(ALL, H200_HOST)))
     assert found["schema_version"] == 1
     assert found["machine"]["accelerators"]["cuda"]["devices"][7]["product"] == "NVIDIA H200"
     by_name = {each["session"]: each for each in found["sessions"]}

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from harness.ground.domain import Server
-from harness.policy import show
-from harness.policy.cases.load import load
-from harness.policy.cases.model import Platform
-from harness.policy.engines.base import flag_arguments, numbered
+from harness.base.domain import Server
+from harness.cases.load import load
+from harness.cases.model import Platform
+from harness.engines.engine import flag_arguments, numbered
+from harness.plan import show
 from tests.helpers import BASELINES, edited
 
 KV_TRANSFER = (

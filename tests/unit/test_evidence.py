@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.ground.errors import UsageError
-from harness.policy.cases.load import load
-from harness.run import evidence
+from harness.base.errors import UsageError
+from harness.cases.load import load
+from harness.upkeep import records
 from tests.helpers import BASELINES
 
 CASES = load(BASELINES)
@@ -39,7 +39,7 @@ def test_the_last_run_of_a_point_counts(tmp_path: Path) -> None:
     record(tmp_path / "b", "mtp/known_answer_k1", "pass", "2026-11-20T10:00:00")
     record(tmp_path / "a", "mtp/known_answer_k1", "fail", "2026-11-21T10:00:00")
     record(tmp_path / "a", "mtp/known_answer_k3", "pass", "2026-11-21T11:00:00")
-    cpu, cuda, rocm = row(evidence.systems(CASES, evidence.read(tmp_path)), "mtp")
+    cpu, cuda, rocm = row(records.systems(CASES, records.read(tmp_path)), "mtp")
     assert cuda == "verified: 1 of 2 on NVIDIA H200 (vllm 0.26.0); 1 red"
     assert (cpu, rocm) == ("built only: 2 points", "built only: 2 points")
 
@@ -47,7 +47,7 @@ def test_the_last_run_of_a_point_counts(tmp_path: Path) -> None:
 def test_a_checkpoint_set_counts_for_its_case_and_red_runs_verify_nothing(tmp_path: Path) -> None:
     record(tmp_path / "a", "disagg/multi_connector@tiny", "pass", "2026-11-21T10:00:00")
     record(tmp_path / "a", "eplb/qwen3_30b_dp4_async@tiny", "error", "2026-11-21T10:00:00")
-    systems = evidence.systems(CASES, evidence.read(tmp_path))
+    systems = records.systems(CASES, records.read(tmp_path))
     assert row(systems, "disagg")[1].startswith("verified: 1 of ")
     assert row(systems, "eplb")[1].startswith("built only: ")
     assert row(systems, "eplb")[1].endswith(", 1 run and red")
@@ -56,7 +56,7 @@ def test_a_checkpoint_set_counts_for_its_case_and_red_runs_verify_nothing(tmp_pa
 def test_device_seconds_are_those_of_all_devices_of_the_case(tmp_path: Path) -> None:
     record(tmp_path / "a", "disagg/multi_connector@tiny", "pass", "2026-11-21T10:00:00")  # two devices
     record(tmp_path / "a", "mtp/known_answer_k1", "error", "2026-11-21T10:00:00")  # spent, and no verdict
-    assert evidence.runs(CASES, evidence.read(tmp_path)).endswith("Device seconds of all runs: 150, 150 a verdict.")
+    assert records.runs(CASES, records.read(tmp_path)).endswith("Device seconds of all runs: 150, 150 a verdict.")
 
 
 def test_a_round_says_what_its_results_did_not_record(tmp_path: Path) -> None:
@@ -68,14 +68,14 @@ def test_a_round_says_what_its_results_did_not_record(tmp_path: Path) -> None:
         {"engine": "sglang", "version.sglang": "1"},
     )
     (tmp_path / "a" / "host.json").write_text('{"host.devices": "1 x MI300X"}')
-    assert row(evidence.systems(CASES, evidence.read(tmp_path)), "mtp")[1].endswith("on MI300X (sglang 1)")
+    assert row(records.systems(CASES, records.read(tmp_path)), "mtp")[1].endswith("on MI300X (sglang 1)")
 
 
 def test_a_record_is_whole(tmp_path: Path) -> None:
     path = record(tmp_path / "a", "mtp/known_answer_k1", "pass", "2026-11-20T10:00:00")
     (path / "junit.xml").unlink()
     with pytest.raises(UsageError, match=r"junit\.xml: missing; copy it"):
-        evidence.read(tmp_path)
+        records.read(tmp_path)
     (path / "result.json").write_text("{}")
     with pytest.raises(UsageError, match=r"result\.json: suite: Field required; .* copy it from"):
-        evidence.read(tmp_path)
+        records.read(tmp_path)

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from harness.ground.domain import Outcome, Stage, StageRecord
-from harness.ground.errors import CannotJudge, UsageError
-from harness.policy.report.result import Result
+from harness.base.domain import Outcome, Stage, StageRecord
+from harness.base.errors import CannotJudge, UsageError
+from harness.reports.result import Result
 from harness.run import finished as over
 from harness.run.judge import judge, judge_again, unjudged
 from harness.run.rundir import RunDir

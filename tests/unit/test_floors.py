@@ -9,14 +9,13 @@ from typing import Any
 
 import pytest
 
-from harness.ground.errors import UsageError
-from harness.policy.cases.load import load
-from harness.policy.floors import floors
-from harness.policy.leftovers import Tree, leftovers, unused_pins
-from harness.policy.plan import everything
-from harness.policy.rules import of_point, problems
-from harness.run.select import matching, select
-from harness.run.source import tree
+from harness.base.errors import UsageError
+from harness.cases.load import load
+from harness.plan.points import everything
+from harness.plan.soundness import floors, of_point
+from harness.run.selection import matching, select
+from harness.upkeep.rules import problems
+from harness.upkeep.unused import Tree, around, leftovers, unused_pins
 from tests.helpers import BASELINES, edited
 from tests.unit.test_plan import DISAGG, MATRIX, NO_FLASHINFER, SINGLE, WORKFLOWS, excluded
 
@@ -98,8 +97,8 @@ def test_what_nobody_uses_is_found(tmp_path: Path) -> None:
 
 
 def test_what_lies_around_the_cases_of_this_tree_is_all_in_use() -> None:
-    around = tree(BASELINES)
-    assert around is not None
-    assert {"scripts/serve", "docker/compile.sh"} <= set(around.scripts)
-    assert list(leftovers(everything(load(BASELINES)), around)) == []
-    assert tree(BASELINES / "eagle3") is None, "cases of somebody else's"
+    found = around(BASELINES)
+    assert found is not None
+    assert {"scripts/serve", "docker/compile.sh"} <= set(found.scripts)
+    assert list(leftovers(everything(load(BASELINES)), found)) == []
+    assert around(BASELINES / "eagle3") is None, "cases of somebody else's"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.ground.errors import UsageError
+from harness.base.errors import UsageError
 from harness.run import folders
 from harness.run.folders import claimed, make_new
 from harness.run.rundir import RunDir

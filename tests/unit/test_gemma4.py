@@ -9,12 +9,12 @@ from functools import cache
 import numpy as np
 import pytest
 
-from harness.policy.known_answer import gemma4_assistant, gemma4_models, tree
-from harness.policy.known_answer import vocabulary as v
-from harness.policy.known_answer.checkpoints import CHECKPOINTS
-from harness.policy.known_answer.simulate import Counts, Request, simulate, total
-from harness.policy.known_answer.table import TABLE
-from harness.policy.protocols.known_answer_qa import question
+from harness.protocols.known_answer_qa import question
+from known_answer import gemma4_assistant, gemma4_models, tree
+from known_answer import vocabulary as v
+from known_answer.checkpoints import CHECKPOINTS
+from known_answer.simulate import Counts, Request, simulate, total
+from known_answer.table import TABLE
 from tests.unit.gemma4_reference import Assistant, Cache, Target
 
 KEY = 85

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.policy.known_answer import experts, gpt_oss, weights
-from harness.policy.known_answer import vocabulary as v
-from harness.policy.known_answer.table import TABLE
+from known_answer import experts, gpt_oss, weights
+from known_answer import vocabulary as v
+from known_answer.table import TABLE
 
 
 def through_experts(tensors: weights.Tensors, x: weights.Array) -> weights.Array:

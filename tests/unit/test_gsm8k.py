@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from harness.ground.domain import Item
-from harness.policy.cases.load import load
-from harness.policy.datasets import GSM8K_TEST, GSM8K_TRAIN
-from harness.policy.protocols import PROTOCOLS
-from harness.policy.protocols.base import EvaluationBase
-from harness.policy.requests import chat_prompt, completion
-from harness.run.data import texts
+from harness.base.domain import Item
+from harness.cases.load import load
+from harness.datasets.pinned_files import GSM8K_TEST, GSM8K_TRAIN
+from harness.host.data_files import texts
+from harness.plan.request_bodies import chat_prompt, completion
+from harness.protocols import PROTOCOLS
+from harness.protocols.protocol import EvaluationBase
 from tests.helpers import BASELINES
 
 CASE = next(case for case in load(BASELINES) if case.id == "eagle3/known_answer").resolve("cpu")

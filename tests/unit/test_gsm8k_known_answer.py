@@ -9,16 +9,17 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from harness.policy.datasets import GSM8K_TEST
-from harness.policy.known_answer import memory, weights
-from harness.policy.known_answer import vocabulary as v
-from harness.policy.known_answer.checkpoints import CHECKPOINTS
-from harness.policy.known_answer.gsm8k import Question, questions
-from harness.policy.known_answer.simulate import Counts, total
-from harness.policy.known_answer.table import NUMBERS
-from harness.policy.protocols import gsm8k_known_answer, items, requests
-from harness.run import checkpoints, generate
-from harness.run.data import DATA_FOLDER, texts
+from harness.datasets.pinned_files import GSM8K_TEST
+from harness.host.data_files import DATA_FOLDER, texts
+from harness.protocols import gsm8k_known_answer, items, requests
+from harness.run import checkpoint_files
+from harness.upkeep import generate
+from known_answer import memory, weights
+from known_answer import vocabulary as v
+from known_answer.checkpoints import CHECKPOINTS
+from known_answer.known_questions import Question, questions
+from known_answer.simulate import Counts, total
+from known_answer.table import NUMBERS
 from tests.helpers import BASELINES, edited
 
 CONFIG = gsm8k_known_answer.Config(
@@ -119,8 +120,8 @@ def test_a_sum_that_would_be_rounded_is_refused() -> None:
 
 def test_without_the_data_everything_else_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(DATA_FOLDER, str(tmp_path / "nothing"))
-    monkeypatch.setattr(checkpoints, "CHECKPOINTS", {name: CHECKPOINTS[name] for name in ("eagle3", "gsm8k")})
-    made, left_out = checkpoints.make(tmp_path / "made")
+    monkeypatch.setattr(checkpoint_files, "CHECKPOINTS", {name: CHECKPOINTS[name] for name in ("eagle3", "gsm8k")})
+    made, left_out = checkpoint_files.make(tmp_path / "made")
     assert (list(made), [path.name for path in (tmp_path / "made").iterdir()]) == (["eagle3"], ["eagle3"])
     assert list(left_out) == ["gsm8k"]
     assert left_out["gsm8k"].startswith("no gsm8k-test.jsonl: ")

@@ -8,17 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from harness.ground.errors import UsageError
-from harness.mechanism import images
-from harness.policy import debian
-from harness.run import build_context, image, source
+from harness.base.errors import UsageError
+from harness.images import build_context, distribution_packages, docker_build, engine_image, source_tree
 from tests.helpers import REPOSITORY
 
 REQUIREMENTS = REPOSITORY / "docker" / "requirements"
 
 
-def target(folder: Path) -> images.Target:
-    return images.Target(
+def target(folder: Path) -> docker_build.Target:
+    return docker_build.Target(
         folder / "context",
         "name:tag",
         arguments={"BASE_IMAGE": "base", "ENGINE": "vllm"},
@@ -31,7 +29,7 @@ def target(folder: Path) -> images.Target:
 
 def test_the_bake_file_says_what_the_options_of_a_build_say(tmp_path: Path) -> None:
     wanted = target(tmp_path)
-    described = json.loads(images.bake_file(wanted))["target"]["image"]
+    described = json.loads(docker_build.bake_file(wanted))["target"]["image"]
     assert described == {
         "context": str(tmp_path / "context"),
         "dockerfile": "Dockerfile",
@@ -49,14 +47,14 @@ def test_the_bake_file_says_what_the_options_of_a_build_say(tmp_path: Path) -> N
 def test_bake_is_told_which_entitlements_it_has_where_it_asks(tmp_path: Path) -> None:
     wanted = target(tmp_path)
     bake = ["/d", "buildx", "bake", "--progress", "plain", "--file", "docker-bake.json"]
-    assert images.command(images.Builder("/d", True, ""), wanted) == [*bake, "image"]
+    assert docker_build.command(docker_build.Builder("/d", True, ""), wanted) == [*bake, "image"]
     allowed = [f"fs.read={tmp_path / 'context'}", f"fs.read={tmp_path / 'ca.pem'}", "network.host"]
     options = [part for each in allowed for part in ("--allow", each)]
-    assert images.command(images.Builder("/d", True, "", allow=True), wanted) == [*bake, *options, "image"]
+    assert docker_build.command(docker_build.Builder("/d", True, "", allow=True), wanted) == [*bake, *options, "image"]
 
 
 def test_a_client_without_buildx_gets_the_same_as_options(tmp_path: Path) -> None:
-    line = " ".join(images.command(images.Builder("/d", False, ""), target(tmp_path)))
+    line = " ".join(docker_build.command(docker_build.Builder("/d", False, ""), target(tmp_path)))
     assert line.startswith(
         f"/d build --progress plain --file {tmp_path}/context/Dockerfile --tag name:tag --network host"
     )
@@ -64,8 +62,8 @@ def test_a_client_without_buildx_gets_the_same_as_options(tmp_path: Path) -> Non
     assert f"--secret id=ca,src={tmp_path}/ca.pem --no-cache {tmp_path}/context" in line
 
 
-def recipe(engine: str, platform: str, **options: object) -> image.Recipe:
-    return image.recipe(engine, platform, image.Build(**options))  # type: ignore[arg-type]
+def recipe(engine: str, platform: str, **options: object) -> engine_image.Recipe:
+    return engine_image.recipe(engine, platform, engine_image.Build(**options))  # type: ignore[arg-type]
 
 
 def test_where_the_engine_comes_from() -> None:
@@ -136,7 +134,7 @@ def test_the_context_is_the_same_every_time(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         build_context.make(tmp_path / name, parts)
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
-    assert "source/tree/harness/run/image.py" in contents(tmp_path / "a")
+    assert "source/tree/harness/images/engine_image.py" in contents(tmp_path / "a")
 
 
 @pytest.mark.parametrize(
@@ -149,7 +147,7 @@ def test_the_context_is_the_same_every_time(tmp_path: Path) -> None:
     ],
 )
 def test_a_label_never_holds_credentials(address: str, shown: str) -> None:
-    assert source.without_credentials(address) == shown
+    assert source_tree.without_credentials(address) == shown
 
 
 INDEX = """Package: libnuma1
@@ -170,20 +168,24 @@ SHA256: ff
 def test_locked_packages_are_resolved_anew_for_each_release() -> None:
     lock = "# about it\ndebian-12 amd64 libnuma1 1 00\n"
     indices = {"debian-12": INDEX.format(version="2", sha="ab"), "ubuntu-24.04": INDEX.format(version="3", sha="cd")}
-    found = debian.locked(lock, indices)
+    found = distribution_packages.locked(lock, indices)
     assert found == "# about it\ndebian-12 amd64 libnuma1 2 ab\nubuntu-24.04 amd64 libnuma1 3 cd\n"
-    assert debian.locked(found, indices) == found
-    assert debian.locked(found, {"debian-12": INDEX.format(version="9", sha="ef")}) == (
+    assert distribution_packages.locked(found, indices) == found
+    assert distribution_packages.locked(found, {"debian-12": INDEX.format(version="9", sha="ef")}) == (
         "# about it\ndebian-12 amd64 libnuma1 9 ef\nubuntu-24.04 amd64 libnuma1 3 cd\n"
     )
     with pytest.raises(KeyError, match="debian-13 has no package libnuma1"):
-        debian.locked(lock, {"debian-13": INDEX.replace("libnuma1", "other")})
+        distribution_packages.locked(lock, {"debian-13": INDEX.replace("libnuma1", "other")})
 
 
 @pytest.mark.parametrize("path", sorted(REQUIREMENTS.glob("*/packages.txt")), ids=lambda path: path.parent.name)
 def test_every_release_has_every_locked_package(path: Path) -> None:
     lines = [line.split() for line in path.read_text().splitlines() if not line.startswith("#")]
-    wanted = {(each.name, name) for each in debian.RELEASES for name in debian.names(path.read_text())}
+    wanted = {
+        (each.name, name)
+        for each in distribution_packages.RELEASES
+        for name in distribution_packages.names(path.read_text())
+    }
     assert {(release, name) for release, _, name, _, _ in lines} == wanted
     assert all(re.fullmatch("[0-9a-f]{64}", sha256) for *_, sha256 in lines)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.mechanism.jobs import marks
+from harness.host.ownership import marks
 
 JENKINS = {
     "JENKINS_SERVER_COOKIE": "a", "HUDSON_SERVER_COOKIE": "a", "JENKINS_NODE_COOKIE": "b", "HUDSON_COOKIE": "c",

@@ -12,18 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from harness.policy.known_answer import (
-    checkpoints,
-    deepseek,
-    experts,
-    safetensors,
-    tree,
-    vocabulary,
-    weights,
-)
-from harness.policy.known_answer import vocabulary as v
-from harness.policy.known_answer.architectures import ARCHITECTURES
-from harness.policy.known_answer.simulate import (
+from harness.datasets.pinned_files import named
+from harness.host import data_files
+from known_answer import checkpoints, deepseek, experts, safetensors, tree, vocabulary, weights
+from known_answer import vocabulary as v
+from known_answer.architectures import ARCHITECTURES
+from known_answer.simulate import (
     Counts,
     Request,
     closed_form_acceptance_length,
@@ -33,8 +27,7 @@ from harness.policy.known_answer.simulate import (
     simulate_lookup,
     total,
 )
-from harness.policy.known_answer.table import CYCLE, SEGMENTS, TABLE, Table
-from harness.run import data
+from known_answer.table import CYCLE, SEGMENTS, TABLE, Table
 
 SHA256 = {
     "target": "8fcc02054131aaa2",
@@ -94,9 +87,10 @@ SHA256 = {
 
 def files_of(name: str) -> checkpoints.Files:
     checkpoint = checkpoints.CHECKPOINTS[name]
-    if missing := data.missing(checkpoint.datasets):
+    needed = named(checkpoint.data_files)
+    if missing := data_files.missing(needed):
         pytest.skip(f"no {missing[0]} at hand")
-    return checkpoint.files(data.texts(checkpoint.datasets))
+    return checkpoint.files(data_files.texts(needed))
 
 
 def cycle_requests(count: int, tokens: int, growth: int = 0) -> list[Request]:

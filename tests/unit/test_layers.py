@@ -10,9 +10,9 @@ from dataclasses import replace
 
 import pytest
 
-from harness.ground.layers import Entry, Image
-from harness.mechanism import store
-from harness.policy import layers
+from harness.containers import image_store
+from harness.containers.image_store import Entry, Image
+from harness.images import rebuild
 
 FILE = Entry("file", 0o644, (0, 0), 315532800, "", "ab" * 32)
 FOLDER = Entry("folder", 0o755, (0, 0), 315532800)
@@ -32,29 +32,29 @@ FOLDER = Entry("folder", 0o755, (0, 0), 315532800)
 )
 def test_each_kind_of_difference_is_named(changed: Entry, line: str) -> None:
     same = {"opt": FOLDER}
-    assert list(layers.differences({**same, "opt/a": FILE}, {**same, "opt/a": changed})) == [f"opt/a: {line}"]
+    assert list(rebuild.differences({**same, "opt/a": FILE}, {**same, "opt/a": changed})) == [f"opt/a: {line}"]
 
 
 def test_a_file_of_one_build_alone_is_a_difference() -> None:
-    assert list(layers.differences({"a": FILE}, {"b": FILE})) == [
+    assert list(rebuild.differences({"a": FILE}, {"b": FILE})) == [
         "a: only in the first build",
         "b: only in the second build",
     ]
-    assert list(layers.differences({"a": FILE}, {"a": FILE})) == []
+    assert list(rebuild.differences({"a": FILE}, {"a": FILE})) == []
 
 
 def test_layers_that_differ_are_found_by_their_digests() -> None:
     first = Image("1", ("base", "a", "b"), {"User": "2000:2000", "Env": ["A=1"]})
-    assert layers.different(first, replace(first, id="2")) == []
-    assert layers.different(first, replace(first, layers=("base", "a", "c"))) == [2]
-    assert layers.different(first, replace(first, layers=("base", "a"))) == [2]
-    assert layers.different(replace(first, layers=()), first) == [0, 1, 2]
+    assert rebuild.different(first, replace(first, id="2")) == []
+    assert rebuild.different(first, replace(first, layers=("base", "a", "c"))) == [2]
+    assert rebuild.different(first, replace(first, layers=("base", "a"))) == [2]
+    assert rebuild.different(replace(first, layers=()), first) == [0, 1, 2]
 
 
 def test_settings_that_differ_are_named() -> None:
     first = Image("1", (), {"User": "2000:2000", "Env": ["A=1"]})
-    assert list(layers.settings(first, first)) == []
-    assert list(layers.settings(first, replace(first, settings={"Env": ["A=1"]}))) == [
+    assert list(rebuild.settings(first, first)) == []
+    assert list(rebuild.settings(first, replace(first, settings={"Env": ["A=1"]}))) == [
         "configuration: User: '2000:2000', then None"
     ]
 
@@ -126,7 +126,7 @@ def upper(mode: str = "w") -> bytes:
     ids=["docker", "twice", "oci"],
 )
 def test_a_saved_image_is_read_layer_by_layer(saved: dict[str, bytes | tarfile.TarInfo]) -> None:
-    found = store.read(io.BytesIO(archive(saved)), [1])
+    found = image_store.read(io.BytesIO(archive(saved)), [1])
     assert list(found) == [1]
     layer = found[1]
     assert layer["opt/a"] == Entry("file", 0o644, (0, 0), 0, "", sha256(b"upper"))
@@ -135,7 +135,7 @@ def test_a_saved_image_is_read_layer_by_layer(saved: dict[str, bytes | tarfile.T
     assert layer["opt/hard"] == Entry("hard link", 0o644, (0, 0), 0, "opt/a")
     assert layer["opt/null"] == Entry("device", 0o644, (5, 6), 0, "1:3")
     assert layer["opt/pipe"].kind == "pipe"
-    assert list(layers.differences(layer, store.read(io.BytesIO(archive(saved)), [0])[0])) == [
+    assert list(rebuild.differences(layer, image_store.read(io.BytesIO(archive(saved)), [0])[0])) == [
         "opt: only in the first build",
         f"opt/a: content {sha256(b'upper')[:12]}, then {sha256(b'lower')[:12]}",
         *(f"opt/{name}: only in the first build" for name in ("hard", "link", "null", "pipe")),

@@ -8,14 +8,13 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from harness.ground.domain import Sample
-from harness.ground.measurement import Agreement, Difference, KvLedger, Miss, Primed, Unmeasured
-from harness.policy import metrics
-from harness.policy.cases.load import load
-from harness.policy.engines import ENGINES
-from harness.policy.engines.vllm import METRICS
-from harness.policy.measure import agree, count, measure
-from harness.policy.requests import Completion, read_completion
+from harness.base.domain import Sample
+from harness.cases.load import load
+from harness.checks.evidence import Agreement, Difference, KvLedger, Miss, Primed, Unmeasured
+from harness.engines import ENGINES, metrics
+from harness.engines.vllm import METRICS
+from harness.plan.request_bodies import Completion, read_completion
+from harness.run.measure import agree, count, measure
 from tests.helpers import BASELINES
 
 CASE = next(case for case in load(BASELINES) if case.id == "disagg/known_answer_eagle3").resolve("cpu")

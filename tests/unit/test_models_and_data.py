@@ -13,11 +13,10 @@ import pytest
 import requests
 from pydantic import TypeAdapter
 
-from harness.ground.errors import CannotJudge
-from harness.mechanism import downloads, hub
-from harness.policy.datasets import MT_BENCH, Dataset
-from harness.policy.protocols import items, mt_bench_first_turn
-from harness.run import data, kept
+from harness.base.errors import CannotJudge
+from harness.datasets.pinned_files import MT_BENCH, Dataset
+from harness.host import answer_cache, data_files, hub, internet
+from harness.protocols import items, mt_bench_first_turn
 from tests.helpers import in_hub_cache
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -96,10 +95,10 @@ def test_what_the_hub_listed_decides(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_kept_answers_stay_while_they_are_used(tmp_path: Path) -> None:
     kind = TypeAdapter(str)
     for number in range(100):
-        kept.keep(tmp_path / f"{number}.json", kind, "answer")
+        answer_cache.keep(tmp_path / f"{number}.json", kind, "answer")
         os.utime(tmp_path / f"{number}.json", (number, number))
-    assert kept.read(tmp_path / "0.json", kind) == "answer"
-    kept.keep(tmp_path / "new.json", kind, "answer")
+    assert answer_cache.read(tmp_path / "0.json", kind) == "answer"
+    answer_cache.keep(tmp_path / "new.json", kind, "answer")
     left = {path.stem for path in tmp_path.glob("*.json")}
     assert len(left) == 100
     assert {"0", "new"} <= left
@@ -109,8 +108,8 @@ def test_kept_answers_stay_while_they_are_used(tmp_path: Path) -> None:
 def test_a_page_of_a_proxy_is_said_to_be_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = SimpleNamespace(content=b"\n<!DOCTYPE html><p>Log in", raise_for_status=lambda: None)
     monkeypatch.setattr(requests, "get", lambda *_, **__: page)
-    with pytest.raises(downloads.Refused, match="the answer is a page and not the file, as of a proxy"):
-        downloads.fetch(DATASET.url, tmp_path / DATASET.file, DATASET.sha256)
+    with pytest.raises(internet.Refused, match="the answer is a page and not the file, as of a proxy"):
+        internet.fetch(DATASET.url, tmp_path / DATASET.file, DATASET.sha256)
     assert not list(tmp_path.iterdir())
 
 
@@ -124,14 +123,14 @@ def test_a_model_that_is_nowhere_is_one_line(tmp_path: Path, monkeypatch: pytest
 
 
 def test_data_of_another_content_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(data.DATA_FOLDER, str(tmp_path))
+    monkeypatch.setenv(data_files.DATA_FOLDER, str(tmp_path))
     with pytest.raises(CannotJudge, match=r"no questions\.jsonl"):
-        data.fetch(DATASET)
+        data_files.fetch(DATASET)
     (tmp_path / DATASET.file).write_bytes(CONTENT)
-    assert data.fetch(DATASET) == tmp_path / DATASET.file
+    assert data_files.fetch(DATASET) == tmp_path / DATASET.file
     (tmp_path / DATASET.file).write_bytes(CONTENT[:-1])
     with pytest.raises(CannotJudge) as caught:
-        data.fetch(DATASET)
+        data_files.fetch(DATASET)
     assert f"expected {DATASET.sha256}; remove the file" in str(caught.value)
 
 
@@ -143,13 +142,13 @@ def test_a_download_is_kept_only_if_it_is_the_right_one(tmp_path: Path, monkeypa
 
     monkeypatch.setattr(requests, "get", get)
     target = tmp_path / "data" / DATASET.file
-    with pytest.raises(downloads.Refused, match="its project may have changed it"):
-        downloads.fetch(DATASET.url, target, DATASET.sha256)
+    with pytest.raises(internet.Refused, match="its project may have changed it"):
+        internet.fetch(DATASET.url, target, DATASET.sha256)
     assert not target.exists()
     served["content"] = CONTENT
-    assert downloads.fetch(DATASET.url, target, DATASET.sha256).read_bytes() == CONTENT
+    assert internet.fetch(DATASET.url, target, DATASET.sha256).read_bytes() == CONTENT
     monkeypatch.setattr(requests, "get", None)  # the second time, nobody is asked
-    assert downloads.fetch(DATASET.url, target, DATASET.sha256) == target
+    assert internet.fetch(DATASET.url, target, DATASET.sha256) == target
 
 
 def test_mt_bench_asks_the_first_turns_as_chat() -> None:
@@ -163,7 +162,7 @@ def test_mt_bench_asks_the_first_turns_as_chat() -> None:
 
 @pytest.mark.usefixtures("real_data")
 def test_the_real_mt_bench() -> None:
-    text = data.fetch(MT_BENCH).read_text(encoding="utf-8")
+    text = data_files.fetch(MT_BENCH).read_text(encoding="utf-8")
     config = mt_bench_first_turn.Config(
         protocol="mt_bench_first_turn", items=80, max_tokens=256, concurrency=80, send_to="entry"
     )

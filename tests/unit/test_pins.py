@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.ground.errors import UsageError
-from harness.policy.cases.load import load
-from harness.policy.pins import Pin, Place, mirror, parse
-from harness.policy.plan import everything
-from harness.policy.rules import problems
-from harness.run import pins
+from harness.base.errors import UsageError
+from harness.cases.load import load
+from harness.images import base_images
+from harness.images.base_images import Pin, Place, mirror, parse
+from harness.plan.points import everything
+from harness.upkeep.rules import problems
 from tests.helpers import BASELINES, REPOSITORY, edited
 
 FILE = Path("pins.toml")
@@ -36,8 +36,8 @@ def pin(**changes: str) -> Pin:
 
 def test_every_engine_and_platform_of_a_case_has_a_base_image() -> None:
     needed = {(each.case.engine.name, each.platform) for each in everything(load(BASELINES))}
-    assert set(pins.load()) == needed
-    assert pins.FILE == REPOSITORY / "docker" / "pins.toml"
+    assert set(base_images.load()) == needed
+    assert base_images.FILE == REPOSITORY / "docker" / "pins.toml"
 
 
 def test_the_dockerfile_has_no_base_of_its_own() -> None:
@@ -96,22 +96,22 @@ def test_a_wrong_file_is_one_line_with_file_and_key(old: str, new: str, message:
 
 
 def test_what_is_built_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pins, "FILE", tmp_path / "pins.toml")
-    pins.FILE.write_text(TEXT)
-    expected = pins.Base(f"docker.io/vllm/vllm-openai:v1.2.3@{DIGEST}", holds_engine=True)
-    assert pins.base("vllm", "cuda", allow_unpinned=False) == expected
+    monkeypatch.setattr(base_images, "FILE", tmp_path / "pins.toml")
+    base_images.FILE.write_text(TEXT)
+    expected = base_images.Base(f"docker.io/vllm/vllm-openai:v1.2.3@{DIGEST}", holds_engine=True)
+    assert base_images.base("vllm", "cuda", allow_unpinned=False) == expected
     with pytest.raises(UsageError, match="no base image for sglang on rocm; add one, or name yours with --base-image"):
-        pins.base("sglang", "rocm", allow_unpinned=True)
+        base_images.base("sglang", "rocm", allow_unpinned=True)
 
-    pins.FILE.write_text(TEXT.replace(DIGEST, "unresolved"))
+    base_images.FILE.write_text(TEXT.replace(DIGEST, "unresolved"))
     with pytest.raises(UsageError, match=r"vllm\.cuda: the digest of docker.io/vllm/vllm-openai:v1.2.3 is unresolved"):
-        pins.base("vllm", "cuda", allow_unpinned=False)
-    allowed = pins.base("vllm", "cuda", allow_unpinned=True, mirror="mirror.test")
-    assert allowed == pins.Base("mirror.test/vllm/vllm-openai:v1.2.3", holds_engine=True)
+        base_images.base("vllm", "cuda", allow_unpinned=False)
+    allowed = base_images.base("vllm", "cuda", allow_unpinned=True, mirror="mirror.test")
+    assert allowed == base_images.Base("mirror.test/vllm/vllm-openai:v1.2.3", holds_engine=True)
 
-    pins.FILE.unlink()
+    base_images.FILE.unlink()
     with pytest.raises(UsageError, match="cannot be read: No such file or directory; run from a checkout"):
-        pins.base("vllm", "cuda", allow_unpinned=False)
+        base_images.base("vllm", "cuda", allow_unpinned=False)
 
 
 def test_a_case_without_a_base_image_is_a_problem(tmp_path: Path) -> None:

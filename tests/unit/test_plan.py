@@ -12,15 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.ground.domain import Stage
-from harness.ground.errors import NothingSelected, UsageError
-from harness.policy import limits
-from harness.policy.cases.load import load
-from harness.policy.plan import Planned, everything, shard, touched, within
-from harness.policy.rules import Checkout, problems
-from harness.policy.show import show
-from harness.run.listing import MATRIX_LIMIT, render
-from harness.run.select import matching, select
+from harness.base.domain import Stage
+from harness.base.errors import NothingSelected, UsageError
+from harness.cases.load import load
+from harness.plan import limits
+from harness.plan.listing import MATRIX_LIMIT, render
+from harness.plan.points import Planned, everything, shard, touched, within
+from harness.plan.show import show
+from harness.run.selection import matching, select
+from harness.upkeep.rules import Checkout, problems
 from tests.helpers import BASELINES, REPOSITORY, edited
 
 DISAGG, SINGLE = "disagg/known_answer_eagle3", "draft_model/known_answer"

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.policy import protocols
-from harness.policy.known_answer import vocabulary as v
-from harness.policy.known_answer.prefix_cache import Ask, Sources, sources
-from harness.policy.protocols import known_answer_edges, prefix_edge_cases
-from harness.policy.protocols.base import EDGE_CASES
+from harness import protocols
+from harness.protocols import known_answer_edges, prefix_edge_cases
+from harness.protocols.protocol import EDGE_CASES
+from known_answer import vocabulary as v
+from known_answer.prefix_cache import Ask, Sources, sources
 
 BLOCK = 32
 SETTINGS: dict[str, Any] = {"concurrency": 1, "send_to": "entry", "max_tokens": 64}

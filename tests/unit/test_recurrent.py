@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from harness.policy.known_answer import gated_delta, mamba, mamba2, qwen3_next, weights
-from harness.policy.known_answer import vocabulary as v
-from harness.policy.known_answer.table import TABLE
-from harness.policy.known_answer.weights import HIDDEN, Blind, Tensors
+from known_answer import gated_delta, mamba, mamba2, qwen3_next, weights
+from known_answer import vocabulary as v
+from known_answer.table import TABLE
+from known_answer.weights import HIDDEN, Blind, Tensors
 
 Array = npt.NDArray[np.float64]
 

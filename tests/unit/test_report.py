@@ -12,10 +12,10 @@ from junit2htmlreport.parser import Junit
 from lxml import etree
 from rich.console import Console as RichConsole
 
-from harness.ground.domain import CheckResult, Outcome, Stage, StageRecord
-from harness.ground.errors import CannotJudge, HarnessError, Interrupted, NothingSelected, UsageError
-from harness.policy.report import junit
-from harness.policy.report.result import Result, Timing, conclude, exit_code
+from harness.base.domain import CheckResult, Outcome, Stage, StageRecord
+from harness.base.errors import CannotJudge, HarnessError, Interrupted, NothingSelected, UsageError
+from harness.reports import junit
+from harness.reports.result import Result, Timing, conclude, exit_code
 from harness.run.console import Console
 from tests.helpers import XSD
 

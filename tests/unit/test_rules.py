@@ -11,11 +11,11 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel
 
-from harness.policy.cases.load import load
-from harness.policy.cases.matrix import Matrix
-from harness.policy.cases.model import Case, SuiteTable
-from harness.policy.plan import everything
-from harness.policy.rules import Checkout, problems
+from harness.cases.load import load
+from harness.cases.matrix import Matrix
+from harness.cases.model import Case, SuiteTable
+from harness.plan.points import everything
+from harness.upkeep.rules import Checkout, problems
 from tests.helpers import REPOSITORY, edited
 
 SINGLE, DISAGG = "draft_model/known_answer", "disagg/known_answer_eagle3"

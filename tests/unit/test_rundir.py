@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.ground.clock import utc_now
-from harness.ground.domain import Outcome, Stage
-from harness.ground.errors import CannotJudge, Interrupted, UsageError
-from harness.mechanism import files
-from harness.run.checkpoints import cached, make
+from harness.base.clock import utc_now
+from harness.base.domain import Outcome, Stage
+from harness.base.errors import CannotJudge, Interrupted, UsageError
+from harness.host import files
+from harness.run.checkpoint_files import cached, make
 from harness.run.progress import Progress
 from harness.run.rundir import Event, RunDir, Servers
 from tests.unit.test_waiting import FakeClock

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.ground import secrets
-from harness.ground.secrets import mask
-from harness.policy.cases.secrecy import secret_in
+from harness.base import secrets
+from harness.base.secrets import mask
+from harness.cases.document import secret_in
 
 SECRET_NAMES = (
     "HF_TOKEN HUGGING_FACE_HUB_TOKEN GITHUB_TOKEN GITHUB_TOKEN_PROD TOKEN hfToken HF_TOKEN_2 "

@@ -7,16 +7,17 @@ from typing import Any
 
 import pytest
 
-from harness.ground.domain import Outcome, Server
-from harness.ground.errors import UsageError
-from harness.ground.measurement import KvTransfers, Measurement, Unmeasured, Verifications
-from harness.policy import metrics, show
-from harness.policy.cases.load import load
-from harness.policy.cases.matrix import Variant
-from harness.policy.cases.model import Case, Platform
-from harness.policy.checks import acceptance, kv_transfer
-from harness.policy.engines.sglang import METRICS
-from harness.policy.measure import measure
+from harness.base.domain import Outcome, Server
+from harness.base.errors import UsageError
+from harness.cases.load import load
+from harness.cases.matrix import Variant
+from harness.cases.model import Case, Platform
+from harness.checks import acceptance, kv_transfer
+from harness.checks.evidence import KvTransfers, Measurement, Unmeasured, Verifications
+from harness.engines import metrics
+from harness.engines.sglang import METRICS
+from harness.plan import show
+from harness.run.measure import measure
 from tests.helpers import BASELINES, edited
 
 KNOWN, PD = "sglang_eagle3/known_answer", "sglang_pd/known_answer_eagle3"

@@ -11,9 +11,9 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 
-from harness.policy.cases.load import load
-from harness.policy.plan import Planned, everything
-from harness.policy.show import show
+from harness.cases.load import load
+from harness.plan.points import Planned, everything
+from harness.plan.show import show
 from tests.helpers import BASELINES
 
 

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from harness.ground.domain import CheckResult, Outcome, Stage, StageRecord
-from harness.ground.errors import NothingSelected
-from harness.policy.report import junit
-from harness.policy.report.markdown import escape, render
-from harness.policy.report.result import Result, Timing, conclude, skipped
+from harness.base.domain import CheckResult, Outcome, Stage, StageRecord
+from harness.base.errors import NothingSelected
+from harness.reports import junit
+from harness.reports.markdown import escape, render
+from harness.reports.result import Result, Timing, conclude, skipped
 from harness.run.summary import summary
 
 MARKDOWN = MarkdownIt("gfm-like", {"html": True, "linkify": False})

@@ -10,11 +10,11 @@ import rich.console
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.ground.domain import CheckResult, Outcome, Stage
-from harness.ground.texts import cause, one_line, plain, say, shortened
-from harness.policy.report import junit
-from harness.policy.report.markdown import escape
-from harness.policy.report.result import Result, Timing
+from harness.base.domain import CheckResult, Outcome, Stage
+from harness.base.texts import cause, one_line, plain, say, shortened
+from harness.reports import junit
+from harness.reports.markdown import escape
+from harness.reports.result import Result, Timing
 from harness.run.console import Console
 from harness.run.rundir import Event
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from harness.ground.clock import Deadline
-from harness.mechanism import wait
+from harness.base.clock import Deadline
+from harness.host import waiting
 
 
 class FakeClock:
@@ -26,7 +26,7 @@ def nobody_died() -> None:
 def test_waits_until_nothing_is_missing() -> None:
     clock = FakeClock()
     ticks: list[str] = []
-    seconds = wait.until(
+    seconds = waiting.until(
         lambda: "" if clock.now >= 2 else "the port", 10, check_alive=nobody_died, on_tick=ticks.append, clock=clock
     )
     assert seconds == 2.0
@@ -34,8 +34,8 @@ def test_waits_until_nothing_is_missing() -> None:
 
 
 def test_the_deadline_says_what_was_missing() -> None:
-    with pytest.raises(wait.TimedOut) as caught:
-        wait.until(lambda: "the port", 1.0, check_alive=nobody_died, clock=FakeClock())
+    with pytest.raises(waiting.TimedOut) as caught:
+        waiting.until(lambda: "the port", 1.0, check_alive=nobody_died, clock=FakeClock())
     assert (caught.value.seconds, caught.value.missing) == (1.0, "the port")
 
 
@@ -51,13 +51,13 @@ def test_a_death_is_noticed_within_a_tick_and_before_anything_is_asked() -> None
         return "the port"
 
     with pytest.raises(RuntimeError, match="dead"):
-        wait.until(missing, 600, check_alive=check_alive, clock=clock)
+        waiting.until(missing, 600, check_alive=check_alive, clock=clock)
     assert clock.now <= 1.25
     assert max(asked) < 1.0
 
 
 def test_what_is_ready_at_once_needs_no_tick() -> None:
-    assert wait.until(lambda: "", 0.0, check_alive=nobody_died, clock=FakeClock()) == 0.0
+    assert waiting.until(lambda: "", 0.0, check_alive=nobody_died, clock=FakeClock()) == 0.0
 
 
 def test_deadline() -> None:

@@ -12,9 +12,9 @@ from check_jsonschema.cli import main as check_jsonschema
 from click.testing import CliRunner
 from ruamel.yaml import YAML
 
-from harness.policy.cases.load import load
-from harness.policy.plan import everything
-from harness.run.listing import render
+from harness.cases.load import load
+from harness.plan.listing import render
+from harness.plan.points import everything
 from tests.helpers import BASELINES, REPOSITORY
 from tests.workflows import ACTION, WORKFLOWS, parsed, steps
 

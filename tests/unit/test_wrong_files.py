@@ -10,14 +10,15 @@ from typing import Any
 
 import pytest
 
-from harness.ground.errors import NothingSelected, UsageError
-from harness.policy.cases.document import read
-from harness.policy.cases.load import load
-from harness.run import editing, supervise
+from harness.base.errors import NothingSelected, UsageError
+from harness.cases import document
+from harness.cases.document import read
+from harness.cases.load import load
+from harness.run import supervise
 from harness.run.console import Console
 from harness.run.prepare import Options
 from harness.run.rundir import directly_below
-from harness.run.select import matching, select
+from harness.run.selection import matching, select
 from tests.fake.conftest import ONE_POINT, SINGLE
 from tests.fuzz import toml
 from tests.helpers import BASELINES, edited, validated
@@ -197,7 +198,7 @@ def test_line_ends_of_another_system_are_fine(cases: Path) -> None:
     path = cases / f"{SINGLE}.toml"
     path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
     assert load(cases)
-    assert editing.document(path)
+    assert document.editable(path)
 
 
 def test_a_wrong_value_is_said_of_the_file_that_it_stands_in(cases: Path) -> None:
@@ -221,10 +222,10 @@ def test_a_matrix_too_large_to_plan_is_refused_before_it_is_made(cases: Path) ->
 def test_a_text_that_parses_and_cannot_be_edited_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.toml"
     path.write_text("a = 5\n")
-    assert editing.document(path)["a"] == 5
+    assert document.editable(path)["a"] == 5
     path.write_text("a = [")
     with pytest.raises(UsageError, match=r"x\.toml: not valid TOML"):
-        editing.document(path)
+        document.editable(path)
     with pytest.raises(UsageError, match="cannot be read: No such file"):
         read(tmp_path / "nowhere.toml")
 

@@ -6,11 +6,11 @@ import signal
 from collections.abc import Callable
 from contextlib import suppress
 
-from harness.ground.clock import Deadline
-from harness.ground.domain import Stage
-from harness.ground.errors import UsageError
-from harness.mechanism import files, identity
-from harness.mechanism.owners import Owner
+from harness.base.clock import Deadline
+from harness.base.domain import Stage
+from harness.base.errors import UsageError
+from harness.host import files, identity
+from harness.host.ownership import Owner
 from harness.run.context import Context
 from harness.run.rundir import RunDir
 from harness.run.stages import evaluate, health_wait, serve, stop

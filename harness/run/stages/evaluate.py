@@ -8,19 +8,19 @@ from typing import Any, Literal
 
 from pydantic_core import from_json
 
-from harness.ground import secrets, texts
-from harness.ground.clock import Deadline
-from harness.ground.domain import Item, Sample
-from harness.ground.errors import CannotJudge
-from harness.ground.measurement import Measurement
-from harness.mechanism import files, http, load
-from harness.mechanism.exchange import NoAnswer
-from harness.policy import metrics
-from harness.policy.protocols.base import Destination
-from harness.policy.requests import Completion, completion, not_an_answer, priming, read_completion
-from harness.run import hung, questions
+from harness.base import secrets, texts
+from harness.base.clock import Deadline
+from harness.base.domain import Item, Sample
+from harness.base.errors import CannotJudge
+from harness.checks.evidence import Measurement
+from harness.engines import metrics
+from harness.host import concurrent_requests, files, http_client
+from harness.host.http_client import NoAnswer
+from harness.plan.request_bodies import Completion, completion, not_an_answer, priming, read_completion
+from harness.protocols.protocol import Destination
+from harness.run import watching
 from harness.run.context import Context
-from harness.run.destinations import destination
+from harness.run.items import destination, evaluation_items, rendered
 from harness.run.measurements import take
 from harness.run.rundir import RunningServer
 from harness.run.watching import Watch
@@ -56,7 +56,7 @@ def run(context: Context) -> None:
     asking = _Asking(context, servers, Deadline(case.timeouts.evaluation, context.clock), [])
     samples = asking.samples
     try:
-        items = {item.id: questions.rendered(case, servers, item, asking.deadline) for item in questions.items(context)}
+        items = {item.id: rendered(case, servers, item, asking.deadline) for item in evaluation_items(context)}
         _reset(asking)
         _scrape(asking, "before")
         stands = [_send(asking, items, "main", case.evaluation.send_to)]
@@ -87,14 +87,14 @@ def _send(asking: _Asking, items: dict[str, Item], run: str, send_to: Destinatio
     case = context.case
     done = failed = late = 0
     asked: dict[str, tuple[str, Item]] = {}
-    calls: list[load.Call] = []
+    calls: list[concurrent_requests.Call] = []
 
     def call(name: str, item: Item, to: Destination, body: dict[str, Any]) -> None:
         key = item.id if name == run else f"{name} {item.id}"
         asked[key] = name, item
-        calls.append(load.Call(key, f"{destination(servers, to).url}/v1/completions", body))
+        calls.append(concurrent_requests.Call(key, f"{destination(servers, to).url}/v1/completions", body))
 
-    def collect(reply: load.Reply) -> None:
+    def collect(reply: concurrent_requests.Reply) -> None:
         nonlocal done, failed, late
         if not reply.late:
             watch.answered()
@@ -113,7 +113,7 @@ def _send(asking: _Asking, items: dict[str, Item], run: str, send_to: Destinatio
 
     watch = Watch(context, servers, asking.deadline)
     try:
-        load.send(
+        concurrent_requests.send(
             calls,
             concurrency=case.evaluation.concurrency,
             timeout=case.timeouts.request,
@@ -125,14 +125,14 @@ def _send(asking: _Asking, items: dict[str, Item], run: str, send_to: Destinatio
         )
         if failed > late:
             watch.soon()
-    except load.Aborted:
+    except concurrent_requests.Aborted:
         pass  # the watch knows why
     if watch.trouble:
         raise watch.error(f"{done - failed} of {len(calls)} answers" + (f" of {run}" if run != "main" else ""))
-    return hung.keep(context, servers) if late and watch.stalled() else ""
+    return watching.keep(context, servers) if late and watch.stalled() else ""
 
 
-def _sample(run: str, item: Item, reply: load.Reply) -> Sample:
+def _sample(run: str, item: Item, reply: concurrent_requests.Reply) -> Sample:
     said, error = Completion("", "", 0, 0), reply.error
     if not error:
         try:
@@ -164,7 +164,7 @@ def _reset(asking: _Asking) -> None:
         if not path or not running.server.has_metrics:
             continue
         try:
-            status, reply = http.post(f"{running.server.url}{path}", {}, asking.deadline.cut(_RESET_TIMEOUT))
+            status, reply = http_client.post(f"{running.server.url}{path}", {}, asking.deadline.cut(_RESET_TIMEOUT))
             cause = f"{path} answers {status}: {texts.cause(reply)}"
         except NoAnswer as error:
             status, cause = 0, f"{path}: {error}"
@@ -181,7 +181,7 @@ def _keep_info(asking: _Asking) -> None:
             continue
         name = running.server.name
         try:
-            document = from_json(http.text(f"{running.server.url}{path}", asking.deadline.cut(_SCRAPE_TIMEOUT)))
+            document = from_json(http_client.text(f"{running.server.url}{path}", asking.deadline.cut(_SCRAPE_TIMEOUT)))
         except (NoAnswer, ValueError) as error:
             raise CannotJudge(f"{path} of {name} cannot be read", cause=str(error)) from error
         files.write(context.rundir.info_file(name), json.dumps(secrets.masked(document), indent=1, sort_keys=True))
@@ -196,7 +196,7 @@ def _scrape(asking: _Asking, when: Literal["before", "after"]) -> dict[str, Any]
             continue
         name = running.server.name
         try:
-            text = http.text(f"{running.server.url}/metrics", asking.deadline.cut(_SCRAPE_TIMEOUT))
+            text = http_client.text(f"{running.server.url}/metrics", asking.deadline.cut(_SCRAPE_TIMEOUT))
             counters[name] = metrics.read(text, context.engine.metrics)
         except (NoAnswer, ValueError) as error:
             raise CannotJudge(f"/metrics of {name} cannot be read", cause=str(error)) from error

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.ground.clock import Deadline
-from harness.ground.domain import Probe
-from harness.ground.errors import CannotJudge
-from harness.mechanism import http, processes, wait
-from harness.mechanism.exchange import NoAnswer
-from harness.policy.diagnosis import last_words, root_cause, tail
-from harness.policy.requests import completion, not_an_answer, read_completion
-from harness.run import hung, questions
+from harness.base.clock import Deadline
+from harness.base.domain import Probe
+from harness.base.errors import CannotJudge
+from harness.engines.diagnosis import last_words, root_cause, tail
+from harness.host import http_client, processes, waiting
+from harness.host.http_client import NoAnswer
+from harness.plan.request_bodies import completion, not_an_answer, read_completion
+from harness.run import watching
 from harness.run.context import Context
-from harness.run.destinations import destination
+from harness.run.items import destination, evaluation_items, rendered
 from harness.run.rundir import Ready, RunningServer
 
 _PROBE_TIMEOUT = 2.0
@@ -38,7 +38,7 @@ class _Readiness:
         """What is still missing; empty once a first token has come back end to end."""
         waiting: dict[str, str] = {}
         asked = list(self._pending)
-        problems = http.ask([probe for _, probe in asked], self._deadline.cut(_PROBE_TIMEOUT)) if asked else []
+        problems = http_client.ask([probe for _, probe in asked], self._deadline.cut(_PROBE_TIMEOUT)) if asked else []
         for (name, probe), problem in zip(asked, problems, strict=True):
             if problem:
                 waiting.setdefault(name, problem)
@@ -51,12 +51,12 @@ class _Readiness:
         """One short request along the whole way: only an answer proves that a connector shook hands."""
         case = self._context.case
         self.attempts += 1
-        first = questions.rendered(case, self._servers, questions.items(self._context)[0], self._deadline)
+        first = rendered(case, self._servers, evaluation_items(self._context)[0], self._deadline)
         body = completion(case, first) | {"max_tokens": 1}
         url = destination(self._servers, "entry").url
         try:
             limit = self._deadline.cut(_FIRST_TOKEN_TIMEOUT)
-            status, reply = http.post(f"{url}/v1/completions", body, limit)
+            status, reply = http_client.post(f"{url}/v1/completions", body, limit)
         except NoAnswer as error:
             return f"first token: {error} (attempt {self.attempts})"
         self.first_token = _answer(reply) if status == 200 else ""
@@ -81,14 +81,14 @@ def run(context: Context) -> None:
     readiness = _Readiness(context, servers)
     limit = context.case.timeouts.start
     try:
-        seconds = wait.until(
+        seconds = waiting.until(
             readiness.missing,
             limit,
             check_alive=lambda: context.check_alive(servers),
             on_tick=lambda missing: context.progress.tick(f"waiting for {missing}"),
             clock=context.clock,
         )
-    except wait.TimedOut as late:
+    except waiting.TimedOut as late:
         raise _too_late(context, servers, late) from None
     ready = Ready(
         seconds=round(seconds, 3),
@@ -100,12 +100,12 @@ def run(context: Context) -> None:
     context.rundir.write("ready", Ready, ready)
 
 
-def _too_late(context: Context, servers: list[RunningServer], late: wait.TimedOut) -> CannotJudge:
+def _too_late(context: Context, servers: list[RunningServer], late: waiting.TimedOut) -> CannotJudge:
     """With what the logs of those that are missing say: a thread that died may leave its server up and waiting."""
     missing = [running for running in servers if f"{running.server.name}: " in late.missing] or servers
     logs = {running.server.name: context.rundir.log_text(running.server.name) for running in missing}
     said = [_said(context, name, log) for name, log in logs.items() if log]
-    stands = hung.keep(context, missing)
+    stands = watching.keep(context, missing)
     return CannotJudge(
         f"not ready after {late.seconds:.0f} s (timeouts.start)",
         cause="; ".join(filter(None, [late.missing, *said[:1], stands])),

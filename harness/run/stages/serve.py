@@ -6,11 +6,13 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.ground.domain import Server
-from harness.ground.errors import CannotJudge
-from harness.mechanism import devices, files, passthrough, ports, processes, signals
-from harness.policy.engines.base import Place, shell_line
-from harness.run import engine, handed
+from harness.base.domain import Server
+from harness.base.errors import CannotJudge
+from harness.containers import passthrough
+from harness.devices import accelerators
+from harness.engines.engine import Place, shell_line
+from harness.host import files, ports, processes, signals
+from harness.run import ask_engine, server_environment
 from harness.run.context import Context
 from harness.run.rundir import RunningServer, Runtime, Servers
 
@@ -28,7 +30,7 @@ def run(context: Context) -> None:
     checkpoints = {name: checkpoint.path for name, checkpoint in prepared.checkpoints.items()}
     apart = _Apart(prepared.platform, _names(context.runtime))
     servers = context.engine.servers(prepared.case, Place(python, checkpoints, ports.Ports().take, apart))
-    servers = engine.fitted(context, servers)
+    servers = ask_engine.fitted(context, servers)
     files.write(rundir.path / "commands.sh", _commands(servers, rundir.cwd))
     started: list[RunningServer] = []
     rundir.write("servers", Servers, Servers(servers=started))
@@ -40,7 +42,7 @@ def run(context: Context) -> None:
                 process = processes.start(
                     server.name,
                     server.argv,
-                    env={**server.env, **handed.values(server.pass_env)},
+                    env={**server.env, **server_environment.values(server.pass_env)},
                     folder=folder,
                     log=rundir.log(server.name),
                     label=prepared.label(rundir.path),
@@ -66,7 +68,7 @@ class _Apart:
         if not self._left:
             return {}  # of a platform without devices
         mine, self._left = self._left[:count], self._left[count:]
-        return devices.environment(self._platform, mine)
+        return accelerators.environment(self._platform, mine)
 
 
 def _working_folder(cwd: Path, server: Server) -> Path:

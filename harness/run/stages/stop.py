@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 
-from harness.ground.domain import CheckResult, Outcome
-from harness.ground.errors import CannotJudge, UsageError
-from harness.mechanism import signals, stopping
-from harness.mechanism.stopping import Stopped
-from harness.run import handed
+from harness.base.domain import CheckResult, Outcome
+from harness.base.errors import CannotJudge, UsageError
+from harness.host import signals, stopping
+from harness.host.stopping import Stopped
+from harness.run import server_environment
 from harness.run.context import Context
 from harness.run.rundir import Occupancy, Ready, RunDir, Servers
 
@@ -33,7 +33,7 @@ def run(context: Context) -> None:
     if document is None:
         return  # nothing was started
     context.progress.tick(f"stopping {len(document.servers)} servers")
-    handed.remember(context.rundir, (running.process for running in document.servers))
+    server_environment.remember(context.rundir, (running.process for running in document.servers))
     with signals.deferred():
         stopped = stopping.stop(
             [running.process for running in document.servers],
@@ -44,7 +44,7 @@ def run(context: Context) -> None:
         )
         if document.stopped is None or stopped != Stopped():
             context.rundir.write("servers", Servers, document.model_copy(update={"stopped": stopped}))
-        handed.conceal(context.rundir)
+        server_environment.conceal(context.rundir)
 
 
 def _grace(context: Context) -> float:

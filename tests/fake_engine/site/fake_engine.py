@@ -22,9 +22,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
-from harness.policy.known_answer import vocabulary as v
-from harness.policy.known_answer.simulate import Request, simulate
-from harness.policy.known_answer.table import TABLE
+from known_answer import vocabulary as v
+from known_answer.simulate import Request, simulate
+from known_answer.table import TABLE
 
 GREETING = b"\xff\x00\x00\x00\x00\x00\x00\x00\x01\x7f"
 GARBAGE = "garbage \x00\x08\x1b[31m \ufffe ]]> <tag> & \udce4"

@@ -1,0 +1,283 @@
+"""From TOML files to cases: defaults, then the case, each with its table for the platform laid over it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from harness.base.errors import UsageError
+from harness.base.settings import cut
+from harness.cases import layer as shape
+from harness.cases.document import read
+from harness.cases.matrix import Matrix, Variant, When, label
+from harness.cases.model import PLATFORMS, Case, Platform, Serve, SuiteTable, merge
+from harness.cases.validation_errors import NOT_THE_CASE, first_of, key_of, usage_error
+from harness.engines import ENGINES
+
+DEFAULTS = "_defaults.toml"
+SUITE = "_suite.toml"
+_ASKED = ("evaluation", "controls", "comparisons")
+_KNOWN_OF_THE_MODEL = ("accuracy", "parity", "acceptance_length", "acceptance_per_position", "draft_counts")
+"""Checks that a checkpoint set replaces: what is known of one model says nothing about another. Others stay."""
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_LONGEST_POINT = 200  # it is the name of a folder
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A folder of cases.
+
+    Attributes:
+        name: Of the folder.
+        about: Its ``_suite.toml``.
+        defaults: What all its cases have in common: a layer between the defaults file and the case.
+    """
+
+    name: str
+    about: SuiteTable
+    defaults: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class CaseFile:
+    """A parsed case file, not yet resolved for a platform.
+
+    Attributes:
+        suite: Its folder.
+        name: Its file name without ending.
+        path: As it is named in errors.
+        content: The file.
+        defaults: The defaults file.
+    """
+
+    suite: Suite
+    name: str
+    path: Path
+    content: Mapping[str, Any]
+    defaults: Mapping[str, Any]
+
+    @property
+    def id(self) -> str:
+        return f"{self.suite.name}/{self.name}"
+
+    @property
+    def platforms(self) -> list[Platform]:
+        return [platform for platform in PLATFORMS if platform in self.content.get("platforms", [])]
+
+    def matrix(self, platform: Platform) -> Matrix:
+        """The matrix of the case on ``platform``.
+
+        Raises:
+            UsageError: It is wrong: with file, key and the nearest valid name.
+        """
+        layers = [layer for _, layer in self.layers(platform)]
+        tables: dict[str, Any] = {"matrix": {}}
+        for layer in layers:
+            tables = merge(tables, {key: layer[key] for key in ("matrix",) if key in layer})
+        for key in ("when", "exclude"):
+            tables[key] = [rule for layer in layers for rule in layer.get(key, [])]
+        try:
+            matrix = Matrix.model_validate(tables)
+        except ValidationError as error:
+            raise self._usage_error(error, Matrix) from None
+        if problem := matrix.problem():
+            raise UsageError(f"{self.path}: {problem}")
+        return matrix
+
+    @property
+    def checkpoint_sets(self) -> list[str]:
+        """Names of the checkpoint sets that the case can run with instead of its own models."""
+        return list(self.content.get("checkpoints", {}))
+
+    def merged(self, platform: Platform, variant: Variant = (), checkpoints: str = "") -> dict[str, Any]:
+        """The tables of the case as they are on ``platform``, with a checkpoint set if one is named; not validated."""
+        result: dict[str, Any] = {}
+        for _, layer in self.layers(platform):
+            result = merge(result, {key: value for key, value in layer.items() if key not in NOT_THE_CASE})
+        for overlay in self.matrix(platform).overlays(variant):
+            result = merge(result, dict(overlay))
+        if checkpoints:  # last of all: the flags are those of the case
+            result = self.less_its_models(result)
+            for _, table in self.set_layers(platform, checkpoints, variant):
+                result = merge(result, dict(table))
+        return result
+
+    def less_its_models(self, tables: dict[str, Any]) -> dict[str, Any]:
+        """``tables`` without what is asked and what is known of the models."""
+        checks = {key: value for key, value in tables.get("checks", {}).items() if key not in _KNOWN_OF_THE_MODEL}
+        return tables | {key: self.defaults.get(key, {}) for key in _ASKED} | {"checks": checks}
+
+    def set_layers(self, platform: Platform, name: str, variant: Variant) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Tables of a checkpoint set at a point, from the most general to the most special, each with where it stands.
+
+        Raises:
+            UsageError: A rule of the set is wrong: with file, key and the nearest valid name.
+        """
+        for where, layer in self.layers(platform):
+            if name in layer.get("checkpoints", {}):
+                inside = "." if ": " in where else ": defaults." if where.endswith(SUITE) else ": "
+                stands, table = f"{where}{inside}checkpoints.{name}", layer["checkpoints"][name]
+                yield stands, {key: value for key, value in table.items() if key != "when"}
+                for index, rule in enumerate(self._rules_of_a_set(platform, name, table)):
+                    if rule.matches(variant):
+                        yield f"{stands}.when[{index}].set", rule.set
+
+    def _rules_of_a_set(self, platform: Platform, name: str, table: Mapping[str, Any]) -> list[When]:
+        axes = self.matrix(platform).matrix
+        try:
+            rules = Matrix.model_validate({"matrix": axes, "when": table.get("when", [])})
+        except ValidationError as error:
+            raise self._usage_error(error, Matrix, ("checkpoints", name)) from None
+        if problem := rules.problem():
+            raise UsageError(f"{self.path}: checkpoints.{name}.{problem}")
+        return rules.when
+
+    def resolve(self, platform: Platform, variant: Variant = (), checkpoints: str = "") -> Case:
+        """The case as it runs on ``platform``.
+
+        Raises:
+            UsageError: Unknown key, wrong type, missing baseline: with file, key and the nearest valid name.
+        """
+        merged = self.merged(platform, variant, checkpoints)
+        self._validate_roles(merged)
+        try:
+            case = Case.model_validate(merged)
+        except ValidationError as error:
+            raise self._usage_error(error, checkpoints=checkpoints) from None
+        if problem := ENGINES[case.engine.name].problem(case):
+            raise UsageError(f"{self.path}: {problem}")
+        return case
+
+    def layers(self, platform: Platform) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Tables from the most general to the most special one, each with where it stands."""
+        files = ((DEFAULTS, self.defaults), (f"{self.suite.name}/{SUITE}", self.suite.defaults))
+        for where, layer in (*files, (str(self.path), self.content)):
+            yield where, layer
+            inside = "defaults.platform" if where.endswith(SUITE) else "platform"
+            yield f"{where}: {inside}.{platform}", layer.get("platform", {}).get(platform, {})
+
+    def _validate_roles(self, merged: dict[str, Any]) -> None:
+        serve, roles = merged.get("serve"), merged.get("roles")
+        if not isinstance(serve, dict) or not isinstance(roles, dict):
+            return  # the model says so
+        for prefix, table in (("serve", {}), *((f"roles.{role}", roles[role]) for role in roles)):
+            if not isinstance(table, dict):
+                raise UsageError(f"{self.path}: {prefix}: must be a table")
+            try:
+                Serve.model_validate(merge(serve, table))
+            except ValidationError as error:
+                raise self._usage_error(error, Serve, tuple(prefix.split("."))) from None
+
+    def _usage_error(
+        self,
+        error: ValidationError,
+        model: type[BaseModel] = Case,
+        prefix: tuple[str, ...] = (),
+        checkpoints: str = "",
+    ) -> UsageError:
+        """Of the file that says it: the most special one that has the key; what is missing, the case may add."""
+        first = first_of(error)
+        key = (*prefix, *key_of(first["loc"]))
+        folder = self.path.parent
+        below = (
+            (self.path, self.content, ()),
+            (folder / SUITE, self.suite.defaults, ("defaults",)),
+            (folder.parent / DEFAULTS, self.defaults, ()),
+        )
+        asked = below if key and first["type"] != "missing" else ()
+        for value in (first["input"], shape.ANY):
+            for path, layer, inside in asked:
+                if shape.mentions(layer, key, checkpoints, value):
+                    return usage_error(path, error, model, (*inside, *prefix))
+        return usage_error(self.path, error, model, prefix)
+
+
+def load(folder: Path) -> list[CaseFile]:
+    """All case files below ``folder``, each checked for every platform it declares.
+
+    Raises:
+        UsageError: No such folder, or a file in it is wrong.
+    """
+    found = list(files(folder))
+    for case_file in found:
+        for platform in case_file.platforms:
+            for variant in case_file.matrix(platform).variants():
+                for checkpoints in ("", *case_file.checkpoint_sets):
+                    _check_point(case_file, variant, checkpoints)
+                    case_file.resolve(platform, variant, checkpoints)
+    return found
+
+
+def files(folder: Path) -> Iterator[CaseFile]:
+    """All case files below ``folder``: each is read, and has its shape, but nothing is known of what it says.
+
+    Raises:
+        UsageError: No such folder, or a file in it is wrong.
+    """
+    defaults_file = folder / DEFAULTS
+    try:
+        there = defaults_file.is_file()
+        suites = (
+            sorted(path for path in folder.iterdir() if path.is_dir() and any(path.glob("*.toml"))) if there else []
+        )
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--cases {cut(str(folder))}: cannot be read: {getattr(error, 'strerror', error)}") from None
+    if not there:
+        raise UsageError(f"{folder}: no case folder ({DEFAULTS} is not there); run from the repository or give --cases")
+    defaults = read(defaults_file)
+    shape.require(defaults_file, defaults)
+    for suite_folder in suites:
+        suite = read_suite(suite_folder)
+        for path in sorted(suite_folder.glob("[!_]*.toml")):
+            _check_name(path, path.stem)
+            content = read(path)
+            shape.require(path, content)
+            case_file = CaseFile(suite, path.stem, path, content, defaults)
+            _check_platforms(case_file)
+            yield case_file
+
+
+def read_suite(folder: Path) -> Suite:
+    """A suite from its ``_suite.toml``; without one it has no title, no paths and no defaults."""
+    path = folder / SUITE
+    _check_name(folder, folder.name)
+    content = read(path) if path.exists() else {}
+    defaults = content.pop("defaults", {})
+    shape.require(path, defaults, ("defaults",))
+    try:
+        return Suite(folder.name, SuiteTable.model_validate(content), defaults)
+    except ValidationError as error:
+        raise usage_error(path, error, SuiteTable) from None
+
+
+def _check_name(path: Path, name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"{path}: {cut(repr(name))} must be lower-case letters, digits and underscores, at most 64")
+
+
+def _check_point(case_file: CaseFile, variant: Variant, checkpoints: str) -> None:
+    name = f"{case_file.id}{label(variant)}@{checkpoints}"
+    if len(name) > _LONGEST_POINT:
+        where = f"{case_file.path}: matrix"
+        raise UsageError(
+            f"{where}: {cut(name)}: a name of {len(name)} characters; shorten labels: {_LONGEST_POINT} at most"
+        )
+
+
+def _check_platforms(case_file: CaseFile) -> None:
+    declared = case_file.content.get("platforms")
+    if not isinstance(declared, list) or not declared:
+        raise UsageError(f'{case_file.path}: platforms: missing; list where the case runs, as in ["cpu"]')
+    for key, names in (("platforms", declared), ("platform", case_file.content.get("platform", {}))):
+        for name in names:
+            if name not in PLATFORMS:
+                raise UsageError(f"{case_file.path}: {key}: {cut(repr(name))} is none of {', '.join(PLATFORMS)}")
+            if name not in declared:
+                raise UsageError(
+                    f"{case_file.path}: platform.{name}: the case does not run on {name}; add it to platforms"
+                )

@@ -1,0 +1,77 @@
+"""Is there anything to judge? Counts that must agree and features that must have been active."""
+
+from __future__ import annotations
+
+from harness.base.domain import CheckResult, Outcome
+from harness.checks import compare
+from harness.checks.evidence import Answers, Measurement, Unmeasured
+
+
+def judge(measured: Measurement) -> list[CheckResult]:
+    """One result, ``validity``.
+
+    An error when the evidence is incomplete (requests failed, a server restarted, counts disagree): no conclusion is
+    possible. A failure when it is complete and shows an engine that did not do what was configured.
+    """
+    broken, false = [], []
+    main = measured.answers["main"]
+    if not main.planned:
+        return [compare.unmeasured("validity", "nothing to judge: no item was planned")]
+    for run, answers in measured.answers.items():
+        prefix = "" if run == "main" else f"{run}: "
+        if answers.failed:
+            broken.append(f"{prefix}{answers.failed} of {answers.planned} requests failed")
+        if answers.answered + answers.failed != answers.planned:
+            sent = answers.answered + answers.failed
+            broken.append(f"{prefix}{answers.planned} items planned, {sent} accounted for")
+        if answers.empty:
+            false.append(f"{prefix}{answers.empty} of {answers.answered} answers have no token")
+        if answers.unexpected_prompt_tokens:
+            false.append(
+                f"{prefix}{answers.unexpected_prompt_tokens} prompts arrived with another number of tokens than was "
+                "sent (a second BOS?)"
+            )
+    broken += _miscounted(measured)
+    broken += [f"{name} began anew during the evaluation: {seen}" for name, seen in measured.restarted.items()]
+    broken += [f"{name} gave up {number} requests (aborted, or an error)" for name, number in measured.given_up.items()]
+    speculation = measured.acceptance
+    if speculation and not isinstance(speculation, Unmeasured) and speculation.drafts == 0:
+        false.append("speculation is configured and the engine drafted nothing")
+    outcome = Outcome.ERROR if broken else Outcome.FAIL if false else Outcome.PASS
+    return [
+        CheckResult(
+            name="validity",
+            outcome=outcome,
+            measured=_observed(main),
+            expected=f"{main.planned} answered",
+            bound="all, with tokens",
+            n=main.planned,
+            message="; ".join(broken + false),
+        )
+    ]
+
+
+def _observed(main: Answers) -> str:
+    """What was answered, and what was wrong with it, in numbers."""
+    found = {
+        "answered": main.answered,
+        "failed": main.failed,
+        "without a token": main.empty,
+        "with another prompt": main.unexpected_prompt_tokens,
+    }
+    return ", ".join(f"{number} {what}" for what, number in found.items() if number or what == "answered")
+
+
+def _miscounted(measured: Measurement) -> list[str]:
+    """Requests that were sent and those that the engine says it finished, where they differ."""
+    answered, primed, wrong = measured.answers["main"].answered, measured.primed, []
+    if primed.answered != primed.planned:
+        wrong.append(f"{primed.answered} of {primed.planned} priming requests answered")
+    if measured.restarted:
+        return wrong  # that says it
+    if isinstance(measured.finished, Unmeasured):
+        wrong.append(measured.finished.reason)
+    elif measured.finished != answered + primed.answered:
+        ahead = f" and {primed.answered} priming requests" if primed.answered else ""
+        wrong.append(f"the engine counted {measured.finished} finished requests for {answered} answers{ahead}")
+    return wrong

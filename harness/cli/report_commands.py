@@ -1,0 +1,30 @@
+"""The part of the command line that shows what runs found."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.base.errors import EXIT_PASSED, UsageError
+from harness.base.texts import one_line, say
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    app.command()(summary)
+
+
+def summary(
+    runs: Annotated[Path, typer.Argument(metavar="RUNS", help="Folder with run directories, at any depth.")],
+) -> None:
+    """Print Markdown for the summary of a CI job: every verdict, and of what is not green the numbers."""
+    from harness.run.summary import summary as summarised
+
+    text, broken = summarised(runs)
+    say(text, end="")
+    for line in broken:
+        say(f"harness: {one_line(line)}", file=sys.stderr)
+    sys.exit(UsageError.exit_code if broken else EXIT_PASSED)

@@ -1,0 +1,178 @@
+"""How a container gets exactly the accelerators of a run: by name, never all of them, and nothing privileged."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from harness.base.domain import Device
+from harness.containers import cdi
+from harness.host import machine
+
+_KFD = Path("/dev/kfd")
+_INFINIBAND = Path("/dev/infiniband")
+_OTHERS_MAY = stat.S_IROTH | stat.S_IWOTH
+_KINDS = {"cuda": "nvidia.com/gpu", "rocm": "amd.com/gpu"}
+_SPEC = {
+    "cuda": "write a CDI spec with `nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml`",
+    "rocm": "write a CDI spec with `amd-ctk cdi generate --output=/etc/cdi/amd.json`",
+}
+
+# An engine whose default runtime is a vendor's hands out what these name, and base images of CUDA name all.
+_NONE = {"NVIDIA_VISIBLE_DEVICES": "void", "AMD_VISIBLE_DEVICES": "void"}
+
+
+class Impossible(Exception):
+    """The devices cannot be passed through here; the message is one line with the next step."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A container engine, as far as devices go.
+
+    Attributes:
+        name: What it is.
+        version: As it says.
+        cdi: Folders of the CDI specs it reads; empty for an engine without CDI.
+    """
+
+    name: Literal["Docker", "Podman"]
+    version: str
+    cdi: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Passthrough:
+    """What of the host's devices a container is given.
+
+    Attributes:
+        how: The way, in words; empty where there is nothing to pass.
+        cdi: Full names of CDI devices.
+        gpus: Ids for a device request of NVIDIA's.
+        nodes: Device nodes, each at the same path inside.
+        groups: Ids of the groups that may open them.
+        env: What an image's own variables must not say differently, and how the host's fabric is to be used.
+        next_step: What to do when the engine refuses the devices.
+    """
+
+    how: str = ""
+    cdi: tuple[str, ...] = ()
+    gpus: tuple[str, ...] = ()
+    nodes: tuple[str, ...] = ()
+    groups: tuple[int, ...] = ()
+    env: Mapping[str, str] = field(default_factory=lambda: dict(_NONE))
+    next_step: str = ""
+
+
+def plan(platform: str, devices: Sequence[Device], engine: Engine, *, infiniband: bool = False) -> Passthrough:
+    """The way to pass ``devices`` through: CDI where the engine has it and a spec has them all, else the older one.
+
+    Args:
+        platform: Of the case.
+        devices: Accelerators of the run; empty on a platform without.
+        engine: Which is to do it.
+        infiniband: Whether the case asks for the host's InfiniBand devices.
+
+    Raises:
+        Impossible: There is no way here.
+    """
+    found = _accelerators(platform, devices, engine) if devices else Passthrough()
+    found = replace(found, env={**found.env, **machine.no_multicast()})
+    if not infiniband:
+        return found
+    nodes = [str(path) for path in sorted(_INFINIBAND.glob("*")) if path.is_char_device()]
+    words = f"InfiniBand: {', '.join(nodes)}" if nodes else f"InfiniBand: asked for, nothing in {_INFINIBAND}"
+    return replace(
+        found,
+        how=f"{found.how}; {words}" if found.how else words,
+        nodes=(*found.nodes, *nodes),
+        groups=tuple(sorted({*found.groups, *_groups(nodes)})),
+    )
+
+
+def names_inside(devices: Sequence[Device]) -> list[str]:
+    """What the devices are called in a container that has these and no others.
+
+    Indices, because that is what every engine can parse. But CUDA shows a process no more than one slice, the first
+    one that it may see, so of several slices an index finds only one: they keep their ids.
+    """
+    slices = len(devices) > 1
+    return [each.uuid if slices and each.whole else str(index) for index, each in enumerate(devices)]
+
+
+def _accelerators(platform: str, devices: Sequence[Device], engine: Engine) -> Passthrough:
+    specs = cdi.devices(engine.cdi) if engine.cdi else {}
+    named = [_in_spec(platform, device, specs) for device in devices]
+    by_cdi = [name for name in named if name]
+    next_step = f"{_SPEC[platform]}, or run with --runtime local"
+    if len(by_cdi) == len(devices):
+        return Passthrough(
+            how=f"CDI: {', '.join(by_cdi)}",
+            cdi=tuple(by_cdi),
+            groups=_groups(node for name in by_cdi for node in specs[name]),
+            next_step=next_step,
+        )
+    missing = ", ".join(device.uuid for device, name in zip(devices, named, strict=True) if not name)
+    why = f"{engine.name} {engine.version} has no CDI"
+    if engine.cdi:
+        why = f"no CDI spec in {', '.join(map(str, engine.cdi))} has {missing}"
+    if platform == "rocm":
+        nodes = _amd_nodes(devices)
+        return Passthrough(
+            how=f"device nodes: {', '.join(nodes)}; {why}", nodes=nodes, groups=_groups(nodes), next_step=next_step
+        )
+    if engine.name == "Podman":
+        # It takes a device request and starts the container without the device.
+        raise Impossible(f"Podman passes NVIDIA devices through by CDI alone, and {why}; {next_step}")
+    ids = [device.uuid for device in devices]
+    return Passthrough(
+        how=f"device request: {', '.join(ids)}; {why}",
+        gpus=tuple(ids),
+        env=_NONE | {"NVIDIA_VISIBLE_DEVICES": ",".join(ids)},
+        next_step=f"install nvidia-container-toolkit and restart the engine, {next_step}",
+    )
+
+
+def _in_spec(platform: str, device: Device, specs: Mapping[str, tuple[str, ...]]) -> str:
+    """Full name of the CDI device that is this device and nothing else; empty if there is none."""
+    kind = _KINDS[platform]
+    if platform == "cuda":
+        # The index of a slice would name something else, or the whole it is cut from.
+        wanted = [device.uuid] if device.whole else [device.uuid, device.name]
+        return next((f"{kind}={name}" for name in wanted if f"{kind}={name}" in specs), "")
+    # AMD's names are indices into an order of its own; the render node says which device is meant.
+    for name, nodes in specs.items():
+        render = {node for node in nodes if Path(node).name.startswith("renderD")}
+        if name.startswith(f"{kind}=") and name != f"{kind}=all" and render and render == set(device.nodes):
+            return name
+    return ""
+
+
+def _amd_nodes(devices: Sequence[Device]) -> tuple[str, ...]:
+    """The driver's node, which all devices share, and the render node of each."""
+    for device in devices:
+        if not device.nodes:
+            raise Impossible(f"device {device.name} has no render node here; is the amdgpu driver loaded?")
+    nodes = (str(_KFD), *(node for device in devices for node in device.nodes))
+    absent = [node for node in nodes if not Path(node).exists()]
+    if absent:
+        raise Impossible(f"{absent[0]} is not there; is the amdgpu driver loaded?")
+    return nodes
+
+
+def _groups(nodes: Iterable[str]) -> tuple[int, ...]:
+    """Groups that a process without privileges needs to open the nodes; root's is never given.
+
+    A node that is not there has none: it is of a CDI spec, and the engine says itself what is wrong with that.
+    """
+    found = set()
+    for node in nodes:
+        with suppress(OSError):
+            status = Path(node).stat()
+            if status.st_gid and status.st_mode & _OTHERS_MAY != _OTHERS_MAY:
+                found.add(status.st_gid)
+    return tuple(sorted(found))

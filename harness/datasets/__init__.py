@@ -1,0 +1,1 @@
+"""Public data sets: which files, with which content, and how their rows are read."""

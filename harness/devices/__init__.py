@@ -1,0 +1,1 @@
+"""Accelerators: which there are, which a run may see, and which it holds."""

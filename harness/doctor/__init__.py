@@ -1,0 +1,1 @@
+"""What this machine can run: facts gathered, rules over them, and a report."""

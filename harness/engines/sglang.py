@@ -1,0 +1,174 @@
+"""SGLang: servers, router, metrics. Checked against the sources of SGLang 0.5.17 and 0.5.23 and sglang-router 0.3.2."""
+
+from __future__ import annotations
+
+from harness.base.domain import Probe, Server
+from harness.base.settings import FlagValue
+from harness.cases.model import Case, Role, Serve
+from harness.engines import sglang_probe
+from harness.engines.capabilities import Rename
+from harness.engines.engine import EngineSpec, Keys, Place, flag_arguments
+from harness.engines.metrics import Metric
+
+_ALGORITHMS = {"eagle3": "EAGLE3", "mtp": "NEXTN"}
+_DRAFTER = "drafter"
+_MODULE = "sglang.launch_server"
+_ROUTER_MODULE = "sglang_router.launch_router"
+_ENVIRONMENT = {
+    # /health would ask for a token each time, and be late under load; readiness asks for one end to end anyway.
+    "SGLANG_ENABLE_HEALTH_ENDPOINT_GENERATION": "0",
+    "SGLANG_HOST_IP": "127.0.0.1",  # where the KV side channels listen
+}
+
+# A counter with labels is not there before its first event, so a failure that never happened has no series. Tokens and
+# requests are counted when a request finishes. Health probes, which generate a token, are counted by neither.
+METRICS = (
+    Metric("verifications", "sglang:spec_verify_calls_total"),
+    Metric("generated_tokens", "sglang:generation_tokens_total"),
+    Metric("finished_requests", "sglang:num_requests_total"),
+    Metric("aborted_requests", "sglang:num_aborted_requests_total"),
+    Metric("transfers", "sglang:kv_transfer_total_mb_count"),
+    Metric("transfer_bytes", "sglang:kv_transfer_total_mb_sum", scale=1024 * 1024),
+    Metric("failed_transfers", "sglang:num_transfer_failed_reqs_total"),
+    Metric("failed_bootstraps", "sglang:num_bootstrap_failed_reqs_total"),
+)
+
+# Tokens and requests are counted when a request ends; the others move meanwhile: at every interval of the scheduler's
+# log, and with every fifty tokens of a request (managers/tokenizer_manager.py).
+MOVING = (
+    "sglang:generation_tokens_total",
+    "sglang:prompt_tokens_total",
+    "sglang:num_requests_total",
+    "sglang:realtime_tokens_total",
+    "sglang:forward_execution_seconds_total",
+    "sglang:time_to_first_token_seconds_count",
+    "sglang:inter_token_latency_seconds_count",
+    "sglang:spec_verify_calls_total",
+    "sglang:kv_transfer_total_mb_count",
+)
+
+
+def devices(serve: Serve) -> int:
+    """Accelerators of one server: with data parallel attention, its ranks are inside the tensor parallel group."""
+    inside = serve.flags.get("enable-dp-attention") is True
+    return serve.tensor_parallel_size * (1 if inside else serve.data_parallel_size)
+
+
+def _server(case: Case, place: Place, role: Role, name: str) -> Server:
+    serve = case.serve_of(role)
+    # Without a port of its own for torch.distributed, a server takes one that its neighbour may take too.
+    ports = {"http": place.port(1), "nccl": place.port(1)}
+    probes = [Probe("http", ports["http"], "/health", path="/health")]
+    links = {serve.served_as: place.checkpoints[serve.model.name]}
+    flags: dict[str, FlagValue] = {
+        "model-path": serve.served_as,
+        "served-model-name": serve.served_as,
+        "host": "127.0.0.1",
+        "port": ports["http"],
+        "nccl-port": ports["nccl"],
+        "tp-size": serve.tensor_parallel_size,
+        "dp-size": serve.data_parallel_size,
+        "enable-metrics": True,
+    }
+    if serve.speculation:
+        flags |= _speculation(serve)
+        if serve.speculation.model:
+            links[_DRAFTER] = place.checkpoints[serve.speculation.model.name]
+    if role != "server":
+        flags["disaggregation-mode"] = role
+    if serve.kv_transfer:
+        flags["disaggregation-transfer-backend"] = serve.kv_transfer.connector
+    if role == "prefill":
+        ports["bootstrap"] = place.port(1)
+        probes.append(Probe("http", ports["bootstrap"], "KV bootstrap", path="/health"))
+        flags["disaggregation-bootstrap-port"] = ports["bootstrap"]
+    return Server(
+        name=name,
+        role=role,
+        argv=(place.python, "-m", _MODULE, *flag_arguments(flags | serve.flags)),
+        ports=ports,
+        probes=tuple(probes),
+        env={**_ENVIRONMENT, **serve.env, **place.devices(devices(serve))},
+        pass_env=tuple(serve.pass_env),
+        links=links,
+        has_metrics=True,
+    )
+
+
+def _speculation(serve: Serve) -> dict[str, FlagValue]:
+    assert serve.speculation is not None
+    chosen = serve.speculation
+    flags: dict[str, FlagValue | None] = {
+        "speculative-algorithm": _ALGORITHMS[chosen.method],
+        "speculative-draft-model-path": _DRAFTER if chosen.model else None,
+        "speculative-num-steps": chosen.num_steps,
+        "speculative-eagle-topk": chosen.topk,
+        "speculative-num-draft-tokens": chosen.num_draft_tokens,
+    }
+    return {name: value for name, value in flags.items() if value is not None}
+
+
+def _router(place: Place, behind: list[Server]) -> Server:
+    """sglang-router as the small balancer of SGLang's own tests: it picks at random and does not retry."""
+    ports = {"http": place.port(1)}
+    flags: dict[str, FlagValue] = {
+        "pd-disaggregation": True,
+        "mini-lb": True,
+        "host": "127.0.0.1",
+        "port": ports["http"],
+    }
+    arguments = flag_arguments(flags)
+    for server in behind:
+        bootstrap = [str(server.ports["bootstrap"])] if "bootstrap" in server.ports else []
+        arguments += [f"--{server.role}", server.url, *bootstrap]
+    return Server(
+        name="router",
+        role="router",
+        argv=(place.python, "-m", _ROUTER_MODULE, *arguments),
+        ports=ports,
+        probes=(Probe("http", ports["http"], "/health", path="/health"),),
+    )
+
+
+_TREE = ("num_steps", "topk", "num_draft_tokens")
+
+SPEC = EngineSpec(
+    name="sglang",
+    sources="python/sglang/",
+    module=_MODULE,
+    router_module=_ROUTER_MODULE,
+    distributions=(
+        "sglang",
+        "sglang-kernel",
+        "sgl-kernel",
+        "torch",
+        "transformers",
+        "flashinfer-python",
+        "mooncake-transfer-engine",
+        "mooncake-transfer-engine-cuda13",
+        "nixl",
+        "sglang-router",
+    ),
+    server=_server,
+    router=_router,
+    devices=devices,
+    speculation={"eagle3": Keys(("model", *_TREE)), "mtp": Keys(_TREE, ("model",))},
+    kv_transfer={"mooncake": Keys(()), "nixl": Keys(())},
+    metrics=METRICS,
+    moving=MOVING,
+    block_flag="page-size",
+    no_prefix_cache=("disable-radix-cache", True),
+    prefixes=("SGLANG_",),
+    probe=sglang_probe.PROBE,
+    renames=(
+        # Chose between two implementations of speculation, of which the newer one is left.
+        Rename("", "SGLANG_ENABLE_SPEC_V2"),
+        Rename("SGLANG_TEST_DISAGG_FAILURE_PROB", "DISAGGREGATION_TEST_FAILURE_PROB"),
+    ),
+    # sglang/srt/eplb/eplb_manager.py.
+    rearranged=r"\[EPLBManager\] rebalance end",
+    echoes=("Received sigquit from a child process", "scheduler died during initialization"),
+    # Refused while a request runs or waits; with a timeout it waits for that. Resets the prefix cache too.
+    reset="/flush_cache?timeout=10",
+    info="/server_info",
+)

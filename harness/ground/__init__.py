@@ -1,1 +1,0 @@
-"""Ground layer: domain types, errors and the clock. Standard library only, no I/O."""

@@ -1,0 +1,133 @@
+"""What this machine has: processors, memory, folders. Reads, and writes nothing.
+
+How the host says that its fabric is to be used: a fact of the host, not of a case.
+"""
+
+from __future__ import annotations
+
+import configparser
+import importlib
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+_SHM = Path("/dev/shm")  # noqa: S108 # looked at, not written to
+_MEMORY_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+
+
+def cpus() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def memory() -> tuple[int, int]:
+    """Bytes that there are, or that the control group allows if that is less; and how many of them are available."""
+    found = psutil.virtual_memory()
+    limits = [found.total]
+    for path in _MEMORY_LIMITS:
+        with suppress(OSError, ValueError):  # "max" is no number
+            limits.append(int(path.read_text()))
+    total = min(limits)
+    return total, min(total, found.available)
+
+
+def shared_memory() -> int | None:
+    """Free bytes of /dev/shm, None without one."""
+    try:
+        return shutil.disk_usage(_SHM).free
+    except OSError:
+        return None
+
+
+def folder(path: Path) -> tuple[int | None, str]:
+    """Free bytes where ``path`` is or would be made, and why nothing can be written there; empty if it can."""
+    there = path.absolute()
+    try:
+        while not there.exists():
+            there = there.parent
+        free = shutil.disk_usage(there).free
+        read_only = os.statvfs(there).f_flag & os.ST_RDONLY
+    except OSError as error:
+        return None, error.strerror or type(error).__name__
+    if read_only:
+        return free, "the file system is read-only"
+    if not there.is_dir():
+        return free, f"{there} is no folder"
+    return free, "" if os.access(there, os.W_OK | os.X_OK) else f"{there} may not be written to"
+
+
+def free(path: str) -> int | None:
+    """Free bytes of a folder; None if it is not on this machine."""
+    try:
+        return shutil.disk_usage(path).free
+    except OSError:
+        return None
+
+
+def system() -> tuple[str, str, str]:
+    """Operating system, kernel and processor: ``Linux``, its version, ``x86_64``."""
+    return platform.system(), platform.release(), platform.machine()
+
+
+def python() -> str:
+    """Version of the interpreter that runs this."""
+    return platform.python_version()
+
+
+def package_index() -> str:
+    """Address of the index that pip asks here, by its own rules: environment, files, then what it has built in.
+
+    It may hold a password. Empty where there is no pip to ask.
+    """
+    return os.environ.get("PIP_INDEX_URL") or next(_configured(), "") or _built_in()
+
+
+def _built_in() -> str:
+    try:
+        return str(importlib.import_module("pip._internal.models.index").PyPI.simple_url)
+    except (ImportError, AttributeError):
+        return ""
+
+
+def _configured() -> Iterator[str]:
+    """Addresses in pip's configuration files; of several the one for the environment wins, then the user's."""
+    home = Path.home()
+    named = [Path(os.environ["PIP_CONFIG_FILE"])] if os.environ.get("PIP_CONFIG_FILE") else []
+    user = [home / ".config" / "pip" / "pip.conf", home / ".pip" / "pip.conf"]
+    for path in [*named, Path(sys.prefix) / "pip.conf", *user, Path("/etc/pip.conf")]:
+        parser = configparser.RawConfigParser()
+        try:
+            parser.read(path)
+        except (configparser.Error, OSError, UnicodeDecodeError):
+            continue
+        for section in ("install", "global"):
+            if parser.has_option(section, "index-url"):
+                yield parser.get(section, "index-url")
+
+
+_PREFIXES = ("NCCL_", "NVSHMEM_", "RCCL_", "UCX_")
+
+SYMMETRIC_MEMORY = "TORCH_SYMM_MEM_DISABLE_MULTICAST"
+"""Says that symmetric memory is to make no multicast objects."""
+
+# On NVLink, each of a library that would use it unasked.
+_NO_MULTICAST = {SYMMETRIC_MEMORY: "1", "NCCL_NVLS_ENABLE": "0", "NVSHMEM_DISABLE_NVLS": "1"}
+
+
+def says(variable: str) -> bool:
+    """Whether an environment variable is about the fabric."""
+    return variable in _NO_MULTICAST or variable.startswith(_PREFIXES)
+
+
+def no_multicast() -> dict[str, str]:
+    """The variables with which our environment turns NVLink multicast off.
+
+    Inside a container they mean what they mean outside; names of network interfaces, for one, do not.
+    """
+    return {name: off for name, off in _NO_MULTICAST.items() if os.environ.get(name) == off}

@@ -1,0 +1,103 @@
+"""Signals that ask the harness to end become one exception, raised once, never between a start and its record.
+
+SIGQUIT is one of them: a harness that drops a core leaves its servers to themselves.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+
+from harness.base.errors import Interrupted
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
+
+@dataclass
+class _State:
+    received: str = ""
+    delivered: bool = False
+    handled: bool = False
+    deferrals: int = 0
+    callback: Callable[[], None] | None = None
+
+
+_state = _State()
+
+
+def _handle(number: int, _frame: FrameType | None) -> None:
+    # Only the first counts: a second signal must not cut the clean-up short.
+    if not _state.received:
+        _state.received = signal.Signals(number).name
+        _deliver()
+
+
+def _deliver() -> None:
+    if not _state.received or _state.delivered or _state.deferrals:
+        return
+    _state.delivered = True
+    if _state.callback:
+        _state.callback()
+    else:
+        raise Interrupted(_state.received)
+
+
+@contextmanager
+def handled() -> Iterator[None]:
+    """Turn the first of the signals in this block into :class:`Interrupted`.
+
+    At the end of the block, if what was raised earlier got lost. Those that follow are ignored, also after the block:
+    what remains is to exit with the right code. A block inside of another only asks whether something got lost.
+    """
+    if _state.handled:
+        _raise_lost()
+        yield
+        _raise_lost()
+        return
+    _state.received, _state.delivered, _state.handled = "", False, True
+    # Below nohup a terminal may go away, and is ignored.
+    wanted = [each for each in _SIGNALS if each != signal.SIGHUP or signal.getsignal(each) != signal.SIG_IGN]
+    previous = {number: signal.signal(number, _handle) for number in wanted}
+    try:
+        yield
+        _raise_lost()
+    except (SystemExit, Exception):
+        # A library may have made an error of its own of what was raised in it.
+        _raise_lost()
+        raise
+    finally:
+        _state.handled = False
+        for number, handler in previous.items():
+            signal.signal(number, signal.SIG_IGN if _state.received else handler)
+
+
+def _raise_lost() -> None:
+    # Python drops what is raised in a destructor or a weak reference's callback, wherever a signal may hit.
+    if _state.received:
+        raise Interrupted(_state.received)
+
+
+@contextmanager
+def deferred() -> Iterator[None]:
+    """Hold a signal back until the end of this block: for starting and recording, and for clean-up."""
+    _state.deferrals += 1
+    try:
+        yield
+    finally:
+        _state.deferrals -= 1
+    _deliver()
+
+
+@contextmanager
+def redirected(callback: Callable[[], None]) -> Iterator[None]:
+    """Call ``callback`` instead of raising, and raise at the end: an event loop swallows what a callback raises."""
+    _state.callback = callback
+    try:
+        yield
+    finally:
+        _state.callback = None
+    if _state.delivered:
+        raise Interrupted(_state.received)

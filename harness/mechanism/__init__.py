@@ -1,1 +1,0 @@
-"""Mechanism: processes, containers, waiting, HTTP, files. Knows no engine's name and no case's meaning."""

@@ -1,0 +1,1 @@
+"""What would run: points of the matrix, servers, requests, limits, and what is expected of them."""

@@ -1,0 +1,138 @@
+"""A case as a person would type it: every server, the first question, and every check with where it comes from."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+from harness import protocols
+from harness.base.domain import VISIBLE_DEVICES, Server
+from harness.cases.model import Case, Platform
+from harness.engines import ENGINES
+from harness.engines.engine import Place, shell_line
+from harness.plan.points import Planned
+from harness.plan.request_bodies import chat_prompt, completion
+
+_FIRST_PORT = 8000
+_FOLDER = "$CHECKPOINTS"
+_NOT_VALUES = ("origin", "send_to", "history")
+_EXAMPLES = 10  # rows that make a data file: a question and the most shots before it
+
+
+def servers(case: Case, platform: Platform) -> list[Server]:
+    """The servers of a case somewhere: ports from 8000 on, devices from 0 on, checkpoints below ``$CHECKPOINTS``."""
+    checkpoints = {model.name: f"{_FOLDER}/{model.name}" for model in case.models()}
+    place = Place("python", checkpoints, _counter(_FIRST_PORT), _named_devices(platform))
+    return ENGINES[case.engine.name].servers(case, place)
+
+
+def _counter(first: int) -> Callable[[int], int]:
+    """Hands out blocks of consecutive numbers: the first of each."""
+    blocks = count(first)
+
+    def take(width: int) -> int:
+        return [next(blocks) for _ in range(width)][0]  # noqa: RUF015 # all of the block are taken
+
+    return take
+
+
+def _named_devices(platform: Platform) -> Callable[[int], dict[str, str]]:
+    take, names = _counter(0), VISIBLE_DEVICES.get(platform, ())
+
+    def apart(number: int) -> dict[str, str]:
+        first = take(number)
+        return {name: ",".join(map(str, range(first, first + number))) for name in names[:1]}
+
+    return apart
+
+
+def show(planned: Planned) -> str:
+    """Shell lines and comments; nothing in it depends on the machine."""
+    case = planned.case
+    started = servers(case, planned.platform)
+    checkpoints = f" --checkpoints {planned.checkpoints}" if planned.checkpoints else ""
+    lines = [
+        f"# {planned.id} on {planned.platform}: {_folded(case.title)}",
+        f"# ./nox -s {planned.session} -- --case {shlex.quote(planned.point)}{checkpoints}",
+        f"# {_devices(planned)}, about {case.expected_seconds} s",
+    ]
+    if planned.skip:
+        lines.append(f"# does not run: {_folded(planned.skip)}")
+    lines += ["", "CHECKPOINTS=$PWD/checkpoints", *_models(case)]
+    for server in started:
+        lines += ["", f"# {server.name}", *_server(server)]
+    lines += ["", *_evaluation(case, started), "", *_checks(case)]
+    return "\n".join(lines) + "\n"
+
+
+def _folded(text: str) -> str:
+    """In one line: what follows another one would be a command."""
+    return " ".join(text.split())
+
+
+def _models(case: Case) -> list[str]:
+    """How the models get below ``$CHECKPOINTS``."""
+    repositories = [model for model in case.models() if model.repo]
+    made = ['harness checkpoints make "$CHECKPOINTS"'] if len(repositories) < len(case.models()) else []
+    fetched = [
+        f'hf download {model.repo} --revision {model.revision} --local-dir "{_FOLDER}/{model.repo}"'
+        for model in repositories
+    ]
+    return made + fetched
+
+
+def _server(server: Server) -> list[str]:
+    """One with links starts in a folder of its own: two may give one name to different models."""
+    links = [f'ln -sfn "{target}" {name}' for name, target in server.links.items()]
+    probes = ", ".join(f"{probe.what} on port {probe.port}" for probe in server.probes)
+    lines = [f"{shell_line(server)} &", f"# ready: {probes}"]
+    return [f"mkdir -p {server.name} && cd {server.name}", *links, *lines, "cd .."] if links else lines
+
+
+def _devices(planned: Planned) -> str:
+    number, memory = planned.devices, planned.case.device_memory_gib
+    counted = {0: "no device", 1: "1 device"}.get(number, f"{number} devices")
+    return f"{counted} of at least {memory} GiB" if number and memory else counted
+
+
+def _evaluation(case: Case, started: list[Server]) -> list[str]:
+    """What is asked, and its first item as a request."""
+    settings = case.evaluation.model_dump()
+    lines = [f"# evaluation: {', '.join(f'{name} {value}' for name, value in settings.items())}"]
+    lines += [f"# control {name}: the same, sent to {control.send_to}" for name, control in case.controls.items()]
+    lines += [f"# comparison {name}: the same, sent to {other.send_to}" for name, other in case.comparisons.items()]
+    entry = started[-1] if case.evaluation.send_to == "entry" else _first(started, case.evaluation.send_to)
+    needed = protocols.datasets(case.evaluation)
+    lines += [f"# data {each.file}, {each.licence}, SHA-256 {each.sha256}: {each.url}" for each in needed]
+    # The real questions are not ours to print, and may not be at hand.
+    data = {each.file: "\n".join([each.example] * _EXAMPLES) for each in needed}
+    item = protocols.items(case.evaluation.model_copy(update={"items": 1}), data)[0]
+    body = completion(case, item)
+    if item.chat:
+        lines.append(_curl(f"{started[0].url}/tokenize", chat_prompt(case, item)))
+        body["prompt"] = ["the tokens that this answers"]
+    return [*lines, _curl(f"{entry.url}/v1/completions", body)]
+
+
+def _curl(url: str, body: dict[str, Any]) -> str:
+    return f"curl {url} --json {shlex.quote(json.dumps(body, ensure_ascii=False))}"
+
+
+def _first(started: list[Server], role: str) -> Server:
+    return next(server for server in started if server.role == role)
+
+
+def _checks(case: Case) -> list[str]:
+    """Every check: its values, then its origin."""
+    tables: dict[str, dict[str, Any]] = case.checks.model_dump(exclude_none=True)
+    tables |= {f"control[{name}]": control.model_dump(exclude_none=True) for name, control in case.controls.items()}
+    tables |= {f"parity[{name}]": other.model_dump(exclude_none=True) for name, other in case.comparisons.items()}
+    lines = []
+    for name, table in tables.items():
+        values = ", ".join(f"{key} {value}" for key, value in table.items() if key not in _NOT_VALUES)
+        lines += [f"# check {name}: {values}", f"#   {_folded(table['origin'])}"]
+        lines += [f"#   not used: {past['expected']:g}, {_folded(past['origin'])}" for past in table.get("history", [])]
+    return lines

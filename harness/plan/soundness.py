@@ -1,0 +1,134 @@
+"""What one point asks and expects must mean something: a baseline that a broken engine reaches too catches nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from harness.base.settings import Baseline
+from harness.cases.model import Case
+from harness.checks.acceptance import LengthConfig, PositionsConfig
+from harness.checks.compare import bounds
+from harness.engines import ENGINES
+from harness.plan.points import Planned
+from harness.protocols.protocol import PrefixCacheBase
+
+_AGREEMENT = 0.03  # acceptance length against 1 + the sum over positions
+_NO_DRAFTS = 1.05  # an acceptance length of 1 means that no draft was ever accepted
+_MOST = 0.5  # the share of what an expected value says that a tolerance may take away
+
+
+def of_point(each: Planned) -> list[str]:
+    """Every broken rule about what one point asks and expects: with one of them its verdict would mean nothing.
+
+    ``harness run`` refuses such a point, so that nobody has to ask ``harness check`` first.
+    """
+    case, where = each.case, each.case_file.path
+    found = [f"{where}: {key}: {what} on {each.platform}" for key, what in (*inconsistent(case), *floors(case))]
+    found += _made_for_another_block(each)
+    found += _answered_from_a_transfer(each)
+    found += _balanced_unseen(each)
+    return list(dict.fromkeys(found))
+
+
+def floors(case: Case) -> Iterator[tuple[str, str]]:
+    """Every such baseline of a case: its key and what is wrong with it."""
+    checks, guessed = case.checks, case.evaluation.GUESSED
+    scored = "passes with no right answer at all" if not guessed else f"passes with what guessing scores, {guessed:g}"
+    if checks.accuracy:
+        yield from _above("checks.accuracy", checks.accuracy, guessed, scored)
+    if checks.parity:
+        yield from _above("checks.parity", checks.parity, 0.0, "passes with no equal text at all")
+    for name, comparison in case.comparisons.items():
+        yield from _above(f"comparisons.{name}", comparison, 0.0, "passes with no equal text at all")
+    if checks.acceptance_length:
+        yield from _of_length("checks.acceptance_length", checks.acceptance_length)
+    if checks.acceptance_per_position:
+        yield from _of_positions("checks.acceptance_per_position", checks.acceptance_per_position)
+    if checks.draft_counts and not checks.draft_counts.accepted:
+        yield "checks.draft_counts", "passes with no draft accepted at all"
+    yield from _of_controls(case)
+
+
+def inconsistent(case: Case) -> Iterator[tuple[str, str]]:
+    """Numbers of the acceptance baselines that cannot be those of one run of the case."""
+    length, positions = case.checks.acceptance_length, case.checks.acceptance_per_position
+    items, most = case.evaluation.items, case.evaluation.items * case.evaluation.max_tokens
+    for name, baseline in (("length", length), ("per_position", positions)):
+        if baseline and baseline.n < items:
+            yield (
+                f"checks.acceptance_{name}",
+                f"n: {baseline.n} drafts, fewer than the {items} answers that need one each",
+            )
+        elif baseline and baseline.n > most:
+            yield f"checks.acceptance_{name}", f"n: {baseline.n} drafts, more than the {most} tokens that are asked for"
+    if not length or not positions:
+        return
+    if length.n != positions.n:
+        yield "checks.acceptance_per_position", f"n: {positions.n} drafts, in checks.acceptance_length {length.n}"
+    summed = 1 + sum(positions.expected)
+    if abs(length.expected - summed) > _AGREEMENT * length.expected:
+        yield "checks.acceptance_length", f"expected {length.expected:g}, but 1 + the sum over positions is {summed:g}"
+
+
+def _above(key: str, baseline: Baseline, least: float, passes: str) -> Iterator[tuple[str, str]]:
+    low, _ = bounds(baseline.expected, baseline.direction, baseline)
+    if low <= least:
+        yield key, passes
+    elif low < least + (1 - _MOST) * (baseline.expected - least):
+        yield key, f"its tolerance of {baseline.width(baseline.expected):g} takes more than half of what is expected"
+
+
+def _of_length(key: str, baseline: LengthConfig) -> Iterator[tuple[str, str]]:
+    if bounds(baseline.expected, baseline.direction, baseline)[0] < _NO_DRAFTS:
+        yield key, f"passes at {_NO_DRAFTS}, where drafts are hardly ever accepted"
+    else:
+        yield from _above(key, baseline, 1.0, "")
+
+
+def _of_positions(key: str, baseline: PositionsConfig) -> Iterator[tuple[str, str]]:
+    """A position of which nothing may be accepted is one that says so exactly."""
+    for position, share in enumerate(baseline.expected):
+        low, _ = bounds(share, baseline.direction, baseline)
+        exactly_none = baseline.direction == "two-sided" and share == baseline.width(share) == 0
+        if low <= 0 and not exactly_none:
+            yield key, f"position {position} passes with no draft accepted at all"
+
+
+def _of_controls(case: Case) -> Iterator[tuple[str, str]]:
+    """Controls must score something else than the main run, so what the main run scores must not pass."""
+    main = case.checks.accuracy
+    for name, control in case.controls.items():
+        low, high = bounds(control.expected, control.direction, control)
+        if main and low <= main.expected <= high:
+            yield f"controls.{name}", f"passes with the accuracy of the main run, {main.expected:g}: it shows nothing"
+        elif low <= 0 and high >= 1:
+            yield f"controls.{name}", "passes with any accuracy: it shows nothing"
+
+
+def _made_for_another_block(each: Planned) -> Iterator[str]:
+    """Prompts that are made for blocks of a size which the engine does not have."""
+    evaluation, flag = each.case.evaluation, ENGINES[each.case.engine.name].block_flag
+    size = each.case.serve.flags.get(flag)
+    if isinstance(evaluation, PrefixCacheBase) and evaluation.block_size != size:
+        yield (
+            f"{each.case_file.path}: evaluation.block_size: is {evaluation.block_size} on {each.platform}, "
+            f"serve.flags.{flag} is {'missing' if size is None else size}; they must be the same"
+        )
+
+
+def _answered_from_a_transfer(each: Planned) -> Iterator[str]:
+    """Comparisons with a decode side that may say what it received, and not what it computed."""
+    flag, off = ENGINES[each.case.engine.name].no_prefix_cache
+    for name, comparison in each.case.comparisons.items():
+        if comparison.send_to == "decode" and each.case.serve_of("decode").flags.get(flag) != off:
+            yield (
+                f"{each.case_file.path}: comparisons.{name}: the prefix cache of the decode side answers it with what "
+                f"was transferred; set serve.flags.{flag} to {str(off).lower()} or send_to to 'prefill'"
+            )
+
+
+def _balanced_unseen(each: Planned) -> Iterator[str]:
+    """Expert load balancing that is on, and nothing asks whether it ever did anything."""
+    on = any(each.case.serve_of(role).flags.get("enable-eplb") for role in each.case.topology.roles)
+    if on and each.case.checks.rearrangements is None:
+        yield f"{each.case_file.path}: checks.rearrangements: missing though enable-eplb is set; add it with its origin"

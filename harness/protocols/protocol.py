@@ -1,0 +1,73 @@
+"""What every protocol is: the settings of ``[evaluation]`` that all have, and what a protocol says about itself."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from harness.base.domain import Item
+from harness.base.settings import Strict
+from harness.datasets.pinned_files import Dataset
+from known_answer.simulate import Request
+from known_answer.table import Table
+
+Destination = Literal["entry", "prefill", "decode"]
+"""``entry``: where users send requests: the router, or the only server."""
+
+
+class EvaluationBase(Strict, ABC):
+    """``[evaluation]``: keys of every protocol, and what a protocol does.
+
+    Attributes:
+        DATASETS: The data files that it asks from.
+        GUESSED: Share of right answers that guessing scores: 0 where the question is open.
+        ANSWERS: Table of the known-answer checkpoints whose texts it knows beforehand; None for other protocols.
+    """
+
+    DATASETS: ClassVar[tuple[Dataset, ...]] = ()
+    GUESSED: ClassVar[float] = 0.0
+    ANSWERS: ClassVar[Table | None] = None
+
+    items: int = Field(ge=1, le=100_000, description="How many items are asked; a baseline's n must agree.")
+    max_tokens: int = Field(ge=1, le=2**20, description="Limit on the tokens of one answer.")
+    concurrency: int = Field(ge=1, le=10_000, description="Requests in flight at once.")
+    send_to: Destination = Field(description="Where requests go: the entry point, or past it straight to one role.")
+
+    @abstractmethod
+    def questions(self, data: Mapping[str, str]) -> list[Item]:
+        """Everything that is asked, in order.
+
+        Args:
+            data: Text of each of ``DATASETS`` by file name.
+        """
+
+    @abstractmethod
+    def answer(self, text: str) -> str | None:
+        """The answer that the protocol reads from a response, None if there is none."""
+
+    def requests(self, data: Mapping[str, str]) -> list[Request]:  # noqa: ARG002 # for those that ask from data
+        """The items as the simulator of the known-answer checkpoints takes them; empty for other protocols."""
+        return []
+
+
+class PrefixCacheBase(EvaluationBase):
+    """Settings of a protocol that fills the decode side's prefix cache ahead of its items, so the order counts."""
+
+    block_size: int = Field(
+        ge=16, le=65536, description="Tokens of a KV block: that of the engine, which prompts are made for."
+    )
+
+    @model_validator(mode="after")
+    def _one_at_a_time(self) -> Self:
+        if self.concurrency != 1:
+            raise ValueError("concurrency: must be 1, or one item finds what another left in the cache")
+        return self
+
+
+EdgeCase = Literal["short", "full", "partial"]
+EDGE_CASES: tuple[EdgeCase, ...] = ("short", "full", "partial")
+"""Items take turns: a prompt shorter than a block; one whose every full block the decode side has cached, and the
+prefill side has not; one of which it has cached the first two blocks."""

@@ -1,0 +1,119 @@
+"""JUnit XML, inside the subset that every consumer reads the same way.
+
+One suite a case and platform; unique names; at most one failure or error a testcase; messages of one line; measured
+values as suite properties and as ``key=value`` lines in ``system-out``; no character that XML forbids.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import junitparser
+
+from harness.base.domain import CheckResult, Outcome, StageRecord
+from harness.base.texts import plain, shortened, without_sequences
+from harness.reports.result import REPORTED_STAGES, Result, skipped
+
+# XML 1.0, section 2.2: everything else must not appear, not even escaped.
+_FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_MAX_MESSAGE = 500
+_MAX_DETAILS = 20_000
+
+
+def clean(text: str) -> str:
+    """``text`` without the characters that XML forbids and without what a terminal or a CI system obeys."""
+    return plain(_FORBIDDEN.sub("", without_sequences(text)))
+
+
+def _one_line(text: str) -> str:
+    return shortened(clean(text), _MAX_MESSAGE)
+
+
+def render(results: Iterable[Result]) -> bytes:
+    """The XML file for one or more results."""
+    document = junitparser.JUnitXml()
+    for result in results:
+        document.add_testsuite(_suite(result))
+    return bytes(document.tostring())  # type: ignore[no-untyped-call] # junitparser has no types
+
+
+def skipped_in(document: bytes) -> list[Result]:
+    """The skipped cases of a file of ours: they have no run directory, and are on record only here.
+
+    Raises:
+        ValueError: It is no such file.
+    """
+    try:
+        suites = list(junitparser.JUnitXml.fromstring(document))
+        return [found for suite in suites for found in _skipped(suite)]
+    except (junitparser.JUnitXmlError, SyntaxError, ValueError, TypeError, AttributeError, LookupError) as error:
+        raise ValueError(f"not a JUnit file of ours: {' '.join(str(error).split())[:200]}") from None
+
+
+def _skipped(suite: junitparser.TestSuite) -> list[Result]:
+    reasons = [result.message for case in suite for result in case.result if isinstance(result, junitparser.Skipped)]
+    folder, platform, name = suite.name.split(".", 2)
+    if len(reasons) != 1 or len(list(suite)) != 1:
+        return []
+    return [skipped(suite=folder, name=name, platform=platform, started=suite.timestamp, reason=reasons[0])]
+
+
+def _suite(result: Result) -> junitparser.TestSuite:
+    suite = junitparser.TestSuite(result.classname)
+    suite.timestamp = result.started[:19]  # the XSD wants no zone; it is UTC
+    for name, value in _properties(result).items():
+        suite.add_property(name, clean(value))
+    reported = [each for each in result.stages if each.stage in REPORTED_STAGES or each.outcome is not Outcome.PASS]
+    cases = [_stage_case(result, record) for record in reported]
+    cases += [_check_case(result, check) for check in result.checks]
+    suite.add_testcases(cases)
+    # add_testcases recounts; the suite's time is the run's, not the sum of its testcases.
+    suite.time = round(result.timing.total, 3)
+    return suite
+
+
+def _properties(result: Result) -> dict[str, str]:
+    values = {f"provenance.{name}": value for name, value in result.provenance.items()}
+    for check in result.checks:
+        values |= {f"{check.name}.{key}": value for key, value in _numbers(check).items()}
+    times = result.timing.model_dump() | {"own": result.timing.own}
+    return values | {f"seconds.{name}": f"{seconds:.3f}" for name, seconds in times.items()}
+
+
+def _numbers(check: CheckResult) -> dict[str, str]:
+    values = {"measured": check.measured, "expected": check.expected, "bound": check.bound}
+    values |= {"n": str(check.n)} if check.n else {}
+    return {key: value for key, value in values.items() if value}
+
+
+def _case(result: Result, name: str, outcome: Outcome, message: str, details: str, kind: str) -> junitparser.TestCase:
+    case = junitparser.TestCase(name, result.classname, time=0.0)
+    body = clean(details)[-_MAX_DETAILS:]
+    if outcome is Outcome.FAIL:
+        case.result = [_filled(junitparser.Failure(_one_line(message), kind), body)]
+    elif outcome is Outcome.ERROR:
+        case.result = [_filled(junitparser.Error(_one_line(message), kind), body)]
+    elif outcome is Outcome.SKIPPED:
+        case.result = [junitparser.Skipped(_one_line(message))]
+    return case
+
+
+def _filled(element: junitparser.junitparser.FinalResult, body: str) -> junitparser.junitparser.FinalResult:
+    element.text = body
+    return element
+
+
+def _stage_case(result: Result, record: StageRecord) -> junitparser.TestCase:
+    case = _case(result, record.stage, record.outcome, record.message, record.details, "CannotJudge")
+    case.time = round(record.seconds, 3)
+    return case
+
+
+def _check_case(result: Result, check: CheckResult) -> junitparser.TestCase:
+    numbers = "\n".join(f"{key}={value}" for key, value in _numbers(check).items())
+    kind = "CheckFailed" if check.outcome is Outcome.FAIL else "CannotJudge"
+    details = "\n".join(part for part in (numbers, check.details) if part)
+    case = _case(result, check.name, check.outcome, check.message, details, kind)
+    case.system_out = clean(numbers)
+    return case

@@ -1,0 +1,69 @@
+"""Markdown, as the summary of a job in a CI system shows it: verdicts in a table, then what is not green."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from harness.base.domain import CheckResult, Outcome, StageRecord
+from harness.base.texts import shortened
+from harness.reports.junit import clean
+from harness.reports.result import Result
+
+_MAX_CELL = 500
+# CommonMark 2.4 lets any ASCII punctuation follow a backslash. The rest means nothing inside a cell.
+_ACTIVE = re.compile(r"([\\`*_{}\[\]<>()#!|~&@:$^+-])")
+
+
+def escape(text: str) -> str:
+    """``text`` as one line that Markdown shows as it is: no markup, no link, no mention, no new cell of a table."""
+    return _ACTIVE.sub(r"\\\1", shortened(clean(text), _MAX_CELL))
+
+
+def render(results: Sequence[Result], unjudged: Mapping[str, str] | None = None) -> str:
+    """A summary of several cases.
+
+    Args:
+        results: Of the cases that were judged or skipped.
+        unjudged: Run directories without a verdict, and why there is none. They count as errors.
+    """
+    unjudged = unjudged or {}
+    counts = Counter(result.outcome for result in results) + Counter({Outcome.ERROR: len(unjudged)})
+    counted = ", ".join(f"{counts[outcome]} {outcome}" for outcome in Outcome if counts[outcome])
+    lines = [f"### {counted or 'no case'}", ""]
+    lines += _table(("verdict", "case", "platform", "seconds"), [
+        *((str(each.outcome), each.case_id, each.platform, f"{each.timing.total:.0f}") for each in results),
+        *((str(Outcome.ERROR), name, "", "") for name in unjudged),
+    ])  # fmt: skip
+    for result in results:
+        if result.outcome is not Outcome.PASS:
+            lines += ["", f"#### {result.outcome} {escape(result.case_id)}", "", *_not_green(result)]
+    for name, reason in unjudged.items():
+        lines += ["", f"#### {Outcome.ERROR} {escape(name)}", "", escape(reason)]
+    return "\n".join(lines) + "\n"
+
+
+def _not_green(result: Result) -> Iterable[str]:
+    """What kept the case from passing; of a skipped one why."""
+    wanted = (Outcome.SKIPPED,) if result.outcome is Outcome.SKIPPED else (Outcome.FAIL, Outcome.ERROR)
+    stages = [each for each in result.stages if each.outcome in wanted]
+    checks = [each for each in result.checks if each.outcome in wanted]
+    if not stages and not checks:
+        return ["Interrupted, or nothing was checked."]
+    header = ("check", "outcome", "measured", "expected", "bound", "n", "message")
+    return _table(header, [*map(_stage, stages), *map(_check, checks)])
+
+
+def _stage(record: StageRecord) -> tuple[str, ...]:
+    return (str(record.stage), str(record.outcome), "", "", "", "", record.message)
+
+
+def _check(check: CheckResult) -> tuple[str, ...]:
+    numbers = (check.measured, check.expected, check.bound, str(check.n) if check.n else "")
+    return (check.name, str(check.outcome), *numbers, check.message)
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    lines = [header, ["---"] * len(header), *([escape(cell) for cell in row] for row in rows)]
+    return [f"| {' | '.join(line)} |" for line in lines]

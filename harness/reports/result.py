@@ -1,0 +1,135 @@
+"""``result.json``: everything a report or another machine needs to know about one judged case."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from harness.base.domain import CheckResult, Outcome, Stage, StageRecord
+from harness.base.errors import EXIT_FAILED, EXIT_PASSED, CannotJudge, Interrupted
+
+EXIT_CODES = {
+    Outcome.PASS: EXIT_PASSED,
+    Outcome.SKIPPED: EXIT_PASSED,
+    Outcome.FAIL: EXIT_FAILED,
+    Outcome.ERROR: CannotJudge.exit_code,
+}
+
+
+class Timing(BaseModel):
+    """Where the time went, in seconds. ``own`` is what is left for the harness itself."""
+
+    model_config = ConfigDict(frozen=True)
+
+    total: float = 0.0
+    prepare: float = 0.0
+    start_up: float = 0.0
+    in_flight: float = 0.0
+    stop: float = 0.0
+
+    @property
+    def own(self) -> float:
+        return max(0.0, self.total - self.prepare - self.start_up - self.in_flight - self.stop)
+
+
+class Result(BaseModel):
+    """The verdict on one case on one platform."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal[1] = 1
+    suite: str
+    name: str
+    platform: str
+    outcome: Outcome
+    exit_code: int
+    started: str
+    stages: tuple[StageRecord, ...]
+    checks: tuple[CheckResult, ...]
+    provenance: dict[str, str]
+    timing: Timing
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        """A verdict that its own lines do not bear out is damage, and must not be counted."""
+        outcome = judged(self.stages, self.checks, interrupted=self.exit_code == Interrupted.exit_code)
+        if self.outcome is not outcome:
+            raise ValueError(f"outcome is {self.outcome}, its stages and checks say {outcome}")
+        return self
+
+    @property
+    def case_id(self) -> str:
+        return f"{self.suite}/{self.name}"
+
+    @property
+    def classname(self) -> str:
+        """Unique per case and platform, as JUnit consumers group by it."""
+        return f"{self.suite}.{self.platform}.{self.name}"
+
+
+def judged(stages: Iterable[StageRecord], checks: Iterable[CheckResult], *, interrupted: bool) -> Outcome:
+    """The verdict of many: an error outranks a failure, and nothing checked is an error, never a pass."""
+    found = [check.outcome for check in checks]
+    outcomes = {*found, *(record.outcome for record in stages)}
+    if Outcome.ERROR in outcomes or not found or interrupted:
+        return Outcome.ERROR
+    if outcomes == {Outcome.SKIPPED}:
+        return Outcome.SKIPPED
+    return Outcome.FAIL if Outcome.FAIL in outcomes else Outcome.PASS
+
+
+def conclude(
+    *,
+    suite: str,
+    name: str,
+    platform: str,
+    started: str,
+    stages: Iterable[StageRecord],
+    checks: Iterable[CheckResult],
+    provenance: Mapping[str, str],
+    timing: Timing,
+    interrupted: bool,
+) -> Result:
+    """Put the verdict together."""
+    stages, checks = tuple(stages), tuple(checks)
+    outcome = judged(stages, checks, interrupted=interrupted)
+    return Result(
+        suite=suite,
+        name=name,
+        platform=platform,
+        outcome=outcome,
+        exit_code=Interrupted.exit_code if interrupted else EXIT_CODES[outcome],
+        started=started,
+        stages=stages,
+        checks=checks,
+        provenance=dict(sorted(provenance.items())),
+        timing=timing,
+    )
+
+
+def skipped(*, suite: str, name: str, platform: str, started: str, reason: str) -> Result:
+    """What is reported of a point that was chosen not to run: a report without it would look complete."""
+    check = CheckResult("case", Outcome.SKIPPED, message=reason)
+    return Result(
+        suite=suite,
+        name=name,
+        platform=platform,
+        outcome=Outcome.SKIPPED,
+        exit_code=EXIT_CODES[Outcome.SKIPPED],
+        started=started,
+        stages=(),
+        checks=(check,),
+        provenance={},
+        timing=Timing(),
+    )
+
+
+def exit_code(results: Iterable[Result]) -> int:
+    """One exit code for many cases: an interrupt, then an error, then a failure decides."""
+    return max((result.exit_code for result in results), default=CannotJudge.exit_code)
+
+
+REPORTED_STAGES = (Stage.PREPARE, Stage.SERVE, Stage.HEALTH_WAIT, Stage.EVAL)
+"""Stages that are testcases of their own; stopping is judged by the ``teardown`` check."""

@@ -1,0 +1,243 @@
+"""The canary: what must be in place before a device is spent on a case, and how the answers are judged."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from harness.cases.model import Case
+from harness.engines.engine import EngineSpec
+
+IMPORTS = """
+import importlib, json, sys
+asked, found = json.loads(sys.argv[1]), {"modules": {}, "transports": {}, "torch": {}}
+def tried(into, name, do):
+    try:
+        do()
+        into[name] = ""
+    except (Exception, SystemExit) as error:
+        into[name] = " ".join(f"{type(error).__name__}: {error}".split())
+def nixl(backend):
+    api = importlib.import_module("nixl._api")
+    api.nixl_agent("canary", api.nixl_agent_config(backends=[])).create_backend(backend)
+def transport(module, backend):
+    nixl(backend) if module == "nixl" else importlib.import_module(module)
+for name in asked["modules"]:
+    tried(found["modules"], name, lambda: importlib.import_module(name))
+for module, backend in asked["transports"]:
+    tried(found["transports"], f"{module} {backend}".strip(), lambda: transport(module, backend))
+def torch():
+    module = importlib.import_module("torch")
+    versions = {"version": module.__version__, "cuda": module.version.cuda, "hip": module.version.hip}
+    found["torch"] = {name: str(value or "") for name, value in versions.items()}
+if asked["torch"]:
+    tried(found["modules"], "torch", torch)
+print()
+print(json.dumps(found))
+"""
+"""Run by the engine's interpreter; takes as long as importing the engine."""
+
+LIVE = """
+import hashlib, json, os, pathlib, subprocess, sys, tempfile
+asked = json.loads(sys.argv[1])
+env = {**os.environ, **asked["env"]}
+def first(name, *parts):
+    return env.get(name) or os.path.join(*parts)
+home = env.get("HOME") or os.path.expanduser("~")
+cache = first("XDG_CACHE_HOME", home, ".cache")
+folders = {"HOME": home, "XDG_CACHE_HOME": cache, "run directory": asked["folder"]}
+folders["TRITON_CACHE_DIR"] = first("TRITON_CACHE_DIR", home, ".triton", "cache")
+if asked["engine"] == "vllm":
+    folders["VLLM_CACHE_ROOT"] = first("VLLM_CACHE_ROOT", cache, "vllm")
+def writable(path):
+    there = pathlib.Path(path).absolute()
+    while not there.exists():
+        there = there.parent
+    try:
+        with tempfile.NamedTemporaryFile(dir=there, prefix=".harness-canary-"):
+            return ""
+    except OSError as error:
+        return f"{there}: {error.strerror}"
+def digest(path):
+    try:
+        return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
+    except OSError as error:
+        return str(error.strerror)
+def harness(python):
+    program = "import harness; print(harness.__version__)"
+    try:
+        return subprocess.run([python, "-I", "-c", program], capture_output=True, text=True).stdout.strip()
+    except OSError:
+        return ""
+print()
+print(json.dumps({
+    "uid": os.getuid(),
+    "harness": harness(asked["harness"]) if asked["harness"] else asked["version"],
+    "folders": {f"{name} ({path})": writable(path) for name, path in folders.items()},
+    "data": {path: digest(path) for path in asked["data"]},
+}))
+"""
+"""Run by the engine's interpreter where servers will run, with what their environment is: asked every time."""
+
+LOOKED_AT = ("HOME", "XDG_CACHE_HOME", "TRITON_CACHE_DIR", "VLLM_CACHE_ROOT")
+"""The variables of a server's environment that :data:`LIVE` looks at."""
+
+_TRANSPORTS = {"NixlConnector": ("nixl", "UCX"), "nixl": ("nixl", "UCX"), "mooncake": ("mooncake.engine", "")}
+"""Module and plugin that a connector moves the KV cache with, by its name."""
+
+ALL_TRANSPORTS: dict[str, tuple[tuple[str, str], ...]] = {"vllm": (("nixl", "UCX"),), "sglang": (("nixl", "UCX"),)}
+"""What an image of each engine should hold, whatever the case."""
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a case needs.
+
+    Attributes:
+        engine: Its name.
+        platform: Of the case.
+        modules: What is imported: the module the servers are run as, and the router's.
+        transports: Module and plugin of each transport of the KV cache; the plugin is empty where there is none.
+        env: Environment of the servers, as the case sets it.
+        data: SHA-256 of each data file, by path.
+        harness: Version of the harness that asks.
+        image: Whether it runs in an image of ours, where nothing is root.
+    """
+
+    engine: str
+    platform: str
+    modules: tuple[str, ...]
+    transports: tuple[tuple[str, str], ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    data: Mapping[str, str] = field(default_factory=dict)
+    harness: str = ""
+    image: bool = False
+
+
+@dataclass(frozen=True)
+class Imports:
+    """What :data:`IMPORTS` prints: an empty string for what could be imported, else the error; torch's versions."""
+
+    modules: dict[str, str]
+    transports: dict[str, str]
+    torch: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Live:
+    """What :data:`LIVE` prints.
+
+    Attributes:
+        uid: Of the user.
+        harness: Version of the harness there; empty if it does not answer.
+        folders: An empty string for a writable folder, else the error.
+        data: SHA-256 of each file, or the error.
+    """
+
+    uid: int
+    harness: str
+    folders: dict[str, str]
+    data: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check of the canary: what it is about, whether it is fine, and what was found, in one line."""
+
+    check: str
+    ok: bool
+    text: str
+
+
+def modules(engine: EngineSpec, *, router: bool) -> tuple[str, ...]:
+    """What is imported."""
+    return (engine.module, *((engine.router_module,) if router else ()))
+
+
+def transports(case: Case) -> tuple[tuple[str, str], ...]:
+    """The transports that a case needs; none without a KV connector that has one."""
+    tables = [case.serve_of(role).kv_transfer for role in case.topology.roles]
+    names = [name for table in tables if table for name in table.parts]
+    return tuple(dict.fromkeys(_TRANSPORTS[name] for name in names if name in _TRANSPORTS))
+
+
+def judge(
+    needs: Needs,
+    versions: Mapping[str, str],
+    imports: Imports,
+    live: Live,
+    driver: str | None,
+    no_driver: str = "",
+) -> list[Finding]:
+    """Every check in order, the driver's last: without a driver it is the only one to fail.
+
+    Args:
+        needs: Of the case.
+        versions: Of the distributions in the engine's environment.
+        imports: What the engine's interpreter could import.
+        live: What is found where servers will run.
+        driver: Newest CUDA version that the driver supports, or a word for an AMD driver; None where it does not say.
+        no_driver: Why it does not.
+    """
+    found = [_module(name, error, versions) for name, error in imports.modules.items()]
+    found += [Finding(name, not error, error or "loads") for name, error in imports.transports.items()]
+    same = live.harness == needs.harness
+    text = (
+        live.harness if same else f"{live.harness or 'does not answer'}, and {needs.harness} asks: build the image anew"
+    )
+    found.append(Finding("harness", same, text))
+    if needs.platform != "cpu" and not imports.modules.get("torch"):
+        found.append(_build(needs.platform, imports.torch))
+    found += [Finding(f"writable: {name}", not error, error or "yes") for name, error in live.folders.items()]
+    for path, digest in live.data.items():
+        wanted = needs.data[path]
+        text = "SHA-256 is right" if digest == wanted else f"SHA-256 is {digest}, expected {wanted}"
+        found.append(Finding(f"data: {path}", digest == wanted, text))
+    if needs.image:
+        text = f"uid {live.uid}" + ("" if live.uid else ": nothing in an image runs as root; leave --user out")
+        found.append(Finding("user", live.uid != 0, text))
+    if needs.platform != "cpu":
+        found.append(_driver(needs.platform, imports.torch, driver, no_driver))
+    return found
+
+
+def _module(name: str, error: str, versions: Mapping[str, str]) -> Finding:
+    package = name.partition(".")[0].replace("_", "-")
+    known = [f"{each} {version}" for each, version in versions.items() if each in (package, f"{package}-cpu")]
+    return Finding(f"import {name}", not error, error or ", ".join(known) or "yes")
+
+
+def _build(platform: str, torch: Mapping[str, str]) -> Finding:
+    """Whether the engine's torch is built for the platform at all."""
+    own, other = ("cuda", "hip") if platform == "cuda" else ("hip", "cuda")
+    names = {"cuda": "CUDA", "hip": "HIP"}
+    if torch.get(own):
+        return Finding("torch", True, f"{torch['version']} for {names[own]} {torch[own]}")
+    built = f"for {names[other]} {torch[other]}" if torch.get(other) else "for the CPU alone"
+    return Finding("torch", False, f"{torch.get('version', '')} is built {built}, and the case is for {platform}")
+
+
+def _driver(platform: str, torch: Mapping[str, str], driver: str | None, no_driver: str) -> Finding:
+    """CUDA runs on a driver of its major version, whatever the minor one, and on every newer driver.
+
+    Source: CUDA compatibility guide of NVIDIA, minor-version and backward compatibility. AMD supports two releases of
+    ROCm to either side, and the version that its driver shows does not say which release it is of: both are said, and a
+    person compares them with AMD's user and kernel-space support matrix.
+    """
+    if driver is None:
+        maker = "NVIDIA" if platform == "cuda" else "AMD"
+        text = f"{maker}'s driver does not answer: {no_driver}" if no_driver else f"there is no {maker} driver here"
+        return Finding("driver", False, text)
+    if platform != "cuda" or not torch.get("cuda"):
+        built = f", torch is built for HIP {torch['hip']}" if torch.get("hip") else ""
+        return Finding("driver", True, f"{driver}{built}")
+    if _major(torch["cuda"]) > _major(driver):
+        older = f"torch is built for CUDA {torch['cuda']}, the driver supports up to {driver}"
+        return Finding("driver", False, f"{older}: update the driver, or take a build for CUDA {_major(driver)}")
+    return Finding("driver", True, f"supports CUDA {driver}, torch is built for {torch['cuda']}")
+
+
+def _major(version: str) -> int:
+    found = re.match(r"\d+", version)
+    return int(found.group()) if found else 0

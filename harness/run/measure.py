@@ -1,0 +1,263 @@
+"""Samples and metrics to a measurement. Pure, so that a verdict can be recomputed from the files of a run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from harness import protocols
+from harness.base.domain import Sample
+from harness.cases.model import Case, Role
+from harness.checks import server_config
+from harness.checks.evidence import (
+    Acceptance,
+    Agreement,
+    Answers,
+    Difference,
+    KvLedger,
+    KvTransfers,
+    Measurement,
+    Miss,
+    Primed,
+    Unmeasured,
+    Verifications,
+)
+from harness.engines import ENGINES, metrics
+from harness.plan.request_bodies import ENDS, not_an_answer
+from harness.protocols import Evaluation
+
+_SOURCES = ("prompt_tokens.external_kv_transfer", "prompt_tokens.local_compute", "prompt_tokens.local_cache_hit")
+_TRANSFERS = ("transfers", "transfer_bytes")
+_FAILED = ("failed_transfers", "failed_notifications", "expired_requests")  # where there is a connector
+_FAILURES = (*_FAILED, "failed_bootstraps", "notifications_after_expiry")
+_REQUESTS = "finished_requests"
+_SHOWN = 5  # differing items of a comparison that are kept, and characters of each: enough to look into it
+_EXCERPT = 60
+_POSITION = re.compile(r"0|[1-9][0-9]{0,5}")
+
+
+def measure(
+    case: Case,
+    samples: Iterable[Sample],
+    before: Mapping[str, metrics.Counters],
+    after: Mapping[str, metrics.Counters],
+    roles: Mapping[str, str],
+    info: Mapping[str, Any],
+    rearrangements: int | None = None,
+    graphs: Mapping[str, bool] | None = None,
+    restarted: Mapping[str, str] | None = None,
+) -> Measurement:
+    """Put together what was observed.
+
+    Args:
+        case: The case that was run.
+        samples: Of the main run, the controls and the comparisons, and of what went ahead of items.
+        before: Counters of each server before the main run.
+        after: The same after it, once they had settled.
+        roles: Role of each server.
+        info: What each server says about its configuration, where the engine says it.
+        rearrangements: How often the logs say that experts were moved; None if nobody looked.
+        graphs: Of each server, whether its log says that CUDA graphs were captured; None if nobody looked.
+        restarted: Servers that began anew between the two readings, and how that is seen: their counters say nothing.
+    """
+    by_run: dict[str, list[Sample]] = {name: [] for name in ("main", *case.controls, *case.comparisons)}
+    priming: dict[str, list[Sample]] = {}
+    for sample in samples:
+        (by_run if sample.run in by_run else priming).setdefault(sample.run, []).append(sample)
+    answering: Role = "decode" if case.topology.kind == "disagg" else "server"
+    uncountable = _uncountable(before, after)
+    if uncountable:
+        before, after = ({name: _countable(each) for name, each in when.items()} for when in (before, after))
+    deltas = {name: metrics.delta(before[name], after[name]) for name in roles}
+    counted = metrics.add([deltas[name] for name, role in roles.items() if role == answering])
+    sent_to = answering if case.evaluation.send_to == "entry" else case.evaluation.send_to
+    asked = metrics.add([deltas[name] for name, role in roles.items() if role == sent_to])
+    engine, wanted = ENGINES[case.engine.name], case.checks.server_config
+    acceptance = _acceptance if engine.counts("drafts") else _verifications
+    kv = _ledger(counted, deltas) if engine.counts("prompt_tokens") else _transfers(deltas)
+    begun_anew = "; ".join(f"of {name}, {seen}" for name, seen in (restarted or {}).items())
+    lost = Unmeasured(f"counters began anew: {begun_anew}") if begun_anew else uncountable
+    return Measurement(
+        answers={run: count(case.evaluation, found) for run, found in by_run.items()},
+        acceptance=(lost or acceptance(counted)) if case.serve_of(answering).speculation else None,
+        kv=(lost or kv) if case.topology.kind == "disagg" else None,
+        finished=lost or _finished(asked),
+        given_up={name: number for name, delta in deltas.items() if (number := _given_up(delta))},
+        rearrangements=rearrangements,
+        graphs=graphs,
+        restarted=restarted or {},
+        agreement={name: agree(by_run["main"], by_run[name]) for name in case.comparisons},
+        primed=_primed(case.evaluation, f"prime_{answering}", priming),
+        config={name: server_config.chosen(wanted, info.get(name)) for name in roles} if wanted else {},
+    )
+
+
+def agree(main: list[Sample], other: list[Sample]) -> Agreement:
+    """Compare two runs item by item."""
+    said = {sample.item: sample.text for sample in _answered(main)}
+    both = sorted((each.item, said[each.item], each.text) for each in _answered(other) if each.item in said)
+    differing = [_difference(*each) for each in both if each[1] != each[2]]
+    return Agreement(len(both), len(both) - len(differing), tuple(differing[:_SHOWN]))
+
+
+def _difference(item: str, main: str, other: str) -> Difference:
+    at = next((index for index, pair in enumerate(zip(main, other, strict=False)) if len(set(pair)) > 1), None)
+    at = min(len(main), len(other)) if at is None else at
+    return Difference(item, at, main[at : at + _EXCERPT], other[at : at + _EXCERPT])
+
+
+def _primed(evaluation: Evaluation, run: str, priming: Mapping[str, list[Sample]]) -> Primed:
+    """What went ahead of items to the servers whose counters are read."""
+    answered = _answered(priming.get(run, []))
+    # No protocol that asks from a data file primes.
+    items = [] if protocols.datasets(evaluation) else protocols.items(evaluation)
+    return Primed(
+        planned=sum(item.primed_run == run for item in items),
+        answered=len(answered),
+        prompt_tokens=sum(sample.prompt_tokens for sample in answered),
+    )
+
+
+def count(evaluation: Evaluation, samples: list[Sample]) -> Answers:
+    """Score one run. A failed request is counted as failed and never scored."""
+    answered = _answered(samples)
+    scored = [sample for sample in answered if sample.expected is not None]
+    read = [protocols.answer(evaluation, sample.text) for sample in scored]
+    pairs = list(zip(scored, read, strict=True))
+    missed = sorted((pair for pair in pairs if pair[1] != pair[0].expected), key=lambda pair: _as_known(pair[0]))
+    compared = [sample for sample in answered if sample.expected_text is not None]
+    differing = [sample for sample in compared if not _as_known(sample)]
+    return Answers(
+        planned=evaluation.items,
+        answered=len(answered),
+        failed=len(samples) - len(answered),
+        empty=sum(sample.completion_tokens == 0 for sample in answered),
+        scored=len(scored),
+        correct=len(scored) - len(missed),
+        invalid=sum(found is None for found in read),
+        compared=len(compared),
+        equal=len(compared) - len(differing),
+        prompt_tokens=sum(sample.prompt_tokens for sample in answered),
+        unexpected_prompt_tokens=sum(
+            sample.expected_prompt_tokens not in (None, sample.prompt_tokens) for sample in answered
+        ),
+        missed=tuple(
+            Miss(sample.item, sample.expected or "", found, sample.text[-_EXCERPT:])
+            for sample, found in missed[:_SHOWN]
+        ),
+        differing=tuple(_difference(each.item, each.text, each.expected_text or "") for each in differing[:_SHOWN]),
+    )
+
+
+def _as_known(sample: Sample) -> bool:
+    """Whether the text is the one known beforehand: of some questions it is known that their answer is wrong."""
+    return sample.text == sample.expected_text
+
+
+def _answered(samples: list[Sample]) -> list[Sample]:
+    """Those that came to their end. What a record does not say of its end is not taken for granted."""
+    return [sample for sample in samples if not sample.error and not not_an_answer(sample.finish_reason)]
+
+
+def _finished(counted: metrics.Counters) -> int | Unmeasured:
+    """Requests that came to their end, where the engine keeps them apart by the reason."""
+    found = [value for name, value in counted.items() if _reason(name) in ENDS or name == _REQUESTS]
+    return int(sum(found)) if found else Unmeasured(f"the engine exports no counter for {_REQUESTS}")
+
+
+def _given_up(counted: metrics.Counters) -> int:
+    """Requests that did not."""
+    reasons = sum(value for name, value in counted.items() if _reason(name) not in (*ENDS, ""))
+    return int(reasons + counted.get("aborted_requests", 0))
+
+
+def _reason(name: str) -> str:
+    """The finish reason that a counter is about; empty if it is not one of finished requests by reason."""
+    counter, _, reason = name.partition(".")
+    return reason if counter == _REQUESTS else ""
+
+
+def _uncountable(*readings: Mapping[str, metrics.Counters]) -> Unmeasured | None:
+    """Why nothing can be said of what was counted: what else an engine exports that counts like this, nobody knows."""
+    for reading in readings:
+        for server, counters in reading.items():
+            if names := metrics.uncountable(counters):
+                return Unmeasured(f"{names[0]} of {server} is {counters[names[0]]:g}, which nothing can have counted")
+    return None
+
+
+def _countable(counters: metrics.Counters) -> metrics.Counters:
+    junk = metrics.uncountable(counters)
+    return {name: value for name, value in counters.items() if name not in junk}
+
+
+def _missing(counted: metrics.Counters, names: Iterable[str]) -> Unmeasured | None:
+    absent = [name for name in names if name not in counted]
+    return Unmeasured(f"the engine exports no counter for {', '.join(absent)}") if absent else None
+
+
+def _acceptance(counted: metrics.Counters) -> Acceptance | Unmeasured:
+    labels = {name.removeprefix("accepted_at.") for name in counted if name.startswith("accepted_at.")}
+    if junk := sorted(label for label in labels if not _POSITION.fullmatch(label)):
+        return Unmeasured(f"the engine counts accepted tokens at position {junk[0][:40]!r}, which is none")
+    positions = sorted((int(label), counted[f"accepted_at.{label}"]) for label in labels)
+    missing = _missing(counted, ("drafts", "draft_tokens", "accepted"))
+    if missing or not positions:
+        return missing or Unmeasured("the engine exports no counter for accepted_at")
+    return Acceptance(
+        drafts=int(counted["drafts"]),
+        draft_tokens=int(counted["draft_tokens"]),
+        accepted=int(counted["accepted"]),
+        accepted_per_position=tuple(int(value) for _, value in positions),
+    )
+
+
+def _verifications(counted: metrics.Counters) -> Verifications | Unmeasured:
+    """The first token of every answer is the prefill's."""
+    missing = _missing(counted, ("verifications", "generated_tokens", "finished_requests"))
+    return missing or Verifications(
+        drafts=int(counted["verifications"]),
+        emitted=int(counted["generated_tokens"] - counted["finished_requests"]),
+    )
+
+
+def _transfers(deltas: Mapping[str, metrics.Counters]) -> KvTransfers:
+    """Counted by the side that sends. Without a series nothing was sent, or nothing failed."""
+    counted = metrics.add(deltas.values())
+    return KvTransfers(
+        transfers=int(counted.get("transfers", 0)),
+        bytes=round(counted.get("transfer_bytes", 0)),
+        failures=_failures(deltas),
+    )
+
+
+def _failures(deltas: Mapping[str, metrics.Counters]) -> dict[str, int]:
+    """What each server counted as failed: of a request that both sides give up, only one may say so."""
+    found = {f"{name}: {each}": int(delta.get(each, 0)) for name, delta in deltas.items() for each in _FAILURES}
+    return {what: number for what, number in found.items() if number}
+
+
+def _ledger(counted: metrics.Counters, deltas: Mapping[str, metrics.Counters]) -> KvLedger | Unmeasured:
+    """The decode side's tokens, and the failures of both sides."""
+    missing = _missing(counted, _SOURCES)
+    external, computed, cached = (int(counted.get(name, 0)) for name in _SOURCES)
+    # An engine without a connector has no transfer counters; that nothing arrived is then a finding, not a gap.
+    if not missing and external > 0:
+        missing = _missing(counted, _TRANSFERS) or next(filter(None, (_silent(*each) for each in deltas.items())), None)
+    if missing:
+        return missing
+    return KvLedger(
+        external=external,
+        local_compute=computed,
+        local_cache_hit=cached,
+        transfers=int(counted.get("transfers", 0)),
+        bytes=int(counted.get("transfer_bytes", 0)),
+        failures=_failures(deltas),
+    )
+
+
+def _silent(server: str, counted: metrics.Counters) -> Unmeasured | None:
+    """A server of which nobody can say that nothing failed."""
+    missing = _missing(counted, _FAILED)
+    return Unmeasured(f"{missing.reason} on {server}") if missing else None

@@ -1,0 +1,162 @@
+"""Everything that is generated from something else, and whether it is current."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+
+from harness.base.errors import UsageError
+from harness.cases.document import editable
+from harness.cases.load import CaseFile, load
+from harness.cases.load import files as case_files
+from harness.cases.matrix import Matrix, label
+from harness.cases.model import PLATFORMS, Case, Platform
+from harness.host import data_files, files
+from harness.plan import expected_values
+from harness.reports.result import Result
+from harness.upkeep import records, tables
+from harness.upkeep.records import Record
+
+_OUTPUT = Path("docs/evidence/disagg_cpu.txt")
+_OVERVIEW = Path("docs/cases.md")
+_VERIFIED = Path("docs/evidence/verified.md")
+
+
+def outdated(cases: Path, *, write: bool) -> list[Path]:
+    """Generated files that are not current; written if ``write``."""
+    stale = []
+    for path, content in _generated(cases):
+        if not path.exists() or path.read_text() != content:
+            stale.append(path)
+            if write:
+                files.write(path, content)
+    return stale
+
+
+def unchecked(cases: Path) -> Iterator[str]:
+    """Case files whose expected values are left alone because data files are not at hand, each with their names."""
+    for case_file in case_files(cases):
+        points = [(each, variant) for each in case_file.platforms for variant in case_file.matrix(each).variants()]
+        absent = {name for point in points for name in data_files.missing(expected_values.datasets(case_file, *point))}
+        if absent:
+            names = ", ".join(sorted(absent))
+            yield f"{case_file.path}: no {names} at hand; {data_files.DATA_FOLDER} names the folder that has it"
+
+
+def _generated(cases: Path) -> Iterator[tuple[Path, str]]:
+    for case_file in case_files(cases):
+        yield case_file.path, _with_expected_values(case_file)
+    readme, overview = cases.parent / "README.md", cases.parent / _OVERVIEW
+    if readme.is_file():
+        found = load(cases)
+        recorded = records.read(cases.parent / _VERIFIED.parent / records.RECORDS)
+        yield readme, _readme(readme, found, recorded)
+        text = overview.read_text()
+        yield overview, _replace(overview, text, "cases: generated from the cases", "cases", tables.cases(found))
+        yield cases.parent / _VERIFIED, _verified(cases.parent / _VERIFIED, found, recorded)
+    yield cases / "case.schema.json", _schema(_case_file_schema(), "A case file")
+    yield cases / "result.schema.json", _schema(Result.model_json_schema(), "result.json")
+
+
+def _with_expected_values(case_file: CaseFile) -> str:
+    """The case file with the numbers of its known-answer checks filled in; comments and layout stay."""
+    document = editable(case_file.path)
+    checks = document.get("checks", {})
+    for platform in case_file.platforms:
+        for name, values in _expected(case_file, platform).items():
+            if name in checks:
+                for key, value in values.items():
+                    checks[name][key] = value
+    return tomlkit.dumps(document)
+
+
+def _expected(case_file: CaseFile, platform: Platform) -> dict[str, dict[str, Any]]:
+    """Expected values of all variants, which must agree: one file holds one number a check.
+
+    Empty if a data file that they need is not at hand: see :func:`unchecked`.
+    """
+    found: list[dict[str, dict[str, Any]]] = []
+    for variant in case_file.matrix(platform).variants():
+        needed = expected_values.datasets(case_file, platform, variant)
+        if data_files.missing(needed):
+            return {}
+        try:
+            found.append(expected_values.expected_values(case_file, platform, variant, data_files.texts(needed)))
+        except UsageError:
+            raise
+        except Exception:  # whatever a case that is not valid yet lacks
+            case_file.resolve(platform, variant)  # says it with file and key
+            raise
+        if found[-1] != found[0]:
+            raise UsageError(f"{case_file.path}: matrix: {label(variant)} has other expected values: make it a file")
+    return found[0]
+
+
+def _readme(path: Path, found: list[CaseFile], recorded: list[Record]) -> str:
+    """The README with its tables of sessions and of what was run on what, and the output of a recorded run."""
+    text = _replace(path, path.read_text(), "sessions: generated from the cases", "sessions", tables.sessions(found))
+    systems = records.systems(found, recorded)
+    text = _replace(path, text, "systems: generated from the recorded runs", "systems", systems)
+    output = (path.parent / _OUTPUT).read_text().rstrip()
+    return _replace(path, text, f"output: generated from {_OUTPUT}", "output", f"```text\n{output}\n```")
+
+
+def _verified(path: Path, found: list[CaseFile], recorded: list[Record]) -> str:
+    """Every recorded run."""
+    return _replace(
+        path, path.read_text(), "runs: generated from the recorded runs", "runs", records.runs(found, recorded)
+    )
+
+
+def _replace(path: Path, text: str, begin: str, name: str, content: str) -> str:
+    """What stands between two HTML comments, replaced."""
+    head, _, rest = text.partition(f"<!-- {begin} -->\n")
+    _, end, tail = rest.partition(f"<!-- end of {name} -->")
+    if not end:
+        raise UsageError(f"{path}: the comments around the {name} are gone: <!-- {begin} --> <!-- end of {name} -->")
+    return f"{head}<!-- {begin} -->\n{content}\n{end}{tail}"
+
+
+def _case_file_schema() -> dict[str, Any]:
+    """The schema of a file: of a resolved case, less what other layers may give, with what a file has on top."""
+    schema, matrix = Case.model_json_schema(), Matrix.model_json_schema()
+    schema["$defs"] |= matrix["$defs"]
+    layered = {"additionalProperties": {"$ref": "#/$defs/Layer"}, "propertyNames": {"enum": list(PLATFORMS)}}
+    schema["properties"] |= matrix["properties"]
+    schema["properties"]["checkpoints"] = {
+        "type": "object",
+        "description": "Checkpoint sets by name: `--checkpoints NAME` lays one over the case. It replaces what is "
+        "asked and what is known of the model, and keeps the flags.",
+        "additionalProperties": {"$ref": "#/$defs/Layer"},
+    }
+    schema["$defs"]["Layer"] = {
+        "type": "object",
+        "properties": dict(schema["properties"]),
+        "additionalProperties": False,
+    }
+    schema["properties"]["platform"] = {
+        "type": "object",
+        "description": "What differs on one platform.",
+        **layered,
+    }
+    _loosen(schema)
+    return {**schema, "required": ["title", "platforms"]}
+
+
+def _loosen(schema: Any) -> None:
+    """Require nothing, since another layer may give it; one of several tables may then be any of them."""
+    for value in schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ():
+        _loosen(value)
+    if isinstance(schema, dict) and isinstance(schema.get("required"), list):
+        del schema["required"]
+    if isinstance(schema, dict) and isinstance(schema.get("oneOf"), list):
+        schema["anyOf"] = schema.pop("oneOf")
+        schema.pop("discriminator", None)
+
+
+def _schema(schema: dict[str, object], title: str) -> str:
+    return json.dumps({**schema, "title": title}, indent=2) + "\n"
