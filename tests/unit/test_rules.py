@@ -136,8 +136,9 @@ def read_somewhere() -> set[str]:
     return names
 
 
-# Speculation goes to the engine as one table, these fields included; checks are shown as one.
-WHOLE = {"prompt_lookup_min", "prompt_lookup_max", "history"}
+# Speculation goes to the engine as one table, these fields included; checks are shown as one. Which protocol a table is
+# of, pydantic reads.
+WHOLE = {"prompt_lookup_min", "prompt_lookup_max", "history", "protocol"}
 
 
 def test_every_key_of_a_case_is_read_by_the_code() -> None:
