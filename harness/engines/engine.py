@@ -59,7 +59,7 @@ class EngineSpec:
     Attributes:
         name: As cases name it.
         distributions: Python distributions whose versions are recorded; of alternatives the installed one counts. The
-            first of them that is installed is the build.
+            engine's own begin with its name.
         server: One server of a role, by that name. Its command is its own; most are ``place.python -m MODULE``.
         devices: Accelerators that one server takes.
         router: What stands before the servers of a disaggregated topology.
@@ -128,8 +128,12 @@ class EngineSpec:
         return [*started, self.router(place, started)] if case.topology.kind == "disagg" else started
 
     def build(self, versions: Mapping[str, str]) -> str:
-        """Name and version of the build, as people know it, from the versions by distribution; empty without any."""
-        return next((f"{name} {versions[name]}" for name in self.distributions if name in versions), "")
+        """Name and version of the build as people know it, from the versions by distribution; empty if it is not there.
+
+        Its own distribution goes by its name; what it runs on, its router too, is there without it.
+        """
+        own = [name for name in self.distributions if name.startswith(self.name) and not name.endswith("router")]
+        return next((f"{name} {versions[name]}" for name in own if name in versions), "")
 
     def problem(self, case: Case) -> str:
         """What this engine does not understand of a case, as ``key: what``; empty if nothing is."""

@@ -56,6 +56,8 @@ def ask(context: Context) -> None:
     asked = asker(context)
     versions, state = environment(engine, runtime.engine_python, asked)
     context.rundir.save(context.prepared.model_copy(update={"versions": versions}))
+    if not engine.probe:
+        return
     where = runtime.environment if runtime.container else runtime.engine_python
     answer = cache_folder("capabilities") / f"{files.digest_text(engine.probe, where, state)}.json"
     found = answer_cache.read(answer, _CAPABILITIES)
@@ -82,6 +84,8 @@ def fitted(context: Context, servers: Sequence[Server]) -> list[Server]:
             newer build, and who runs it on several finds in the JUnit file of which build it is not.
     """
     prepared, engine = context.prepared, context.engine
+    if not engine.probe:
+        return list(servers)
     known = context.rundir.read("capabilities", Capabilities)
     if known is None:
         raise UsageError(f"{context.rundir.path}: nothing is prepared; start again with `harness serve`")
@@ -120,7 +124,7 @@ def environment(engine: EngineSpec, python: str, asked: Ask) -> tuple[dict[str, 
         versions = _VERSIONS.validate_python(said.get("versions"))
     except ValueError:
         raise CannotJudge(f"{python} does not run Python", cause=tail(output, 1)) from None
-    if not any(name.startswith(engine.name) and not name.endswith("router") for name in versions):
+    if not engine.build(versions):
         raise CannotJudge(f"{python} has no {engine.name}; give another with --engine-python")
     return versions, state
 

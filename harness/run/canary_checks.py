@@ -151,8 +151,8 @@ class Finding:
 
 
 def modules(engine: EngineSpec, *, router: bool) -> tuple[str, ...]:
-    """What is imported."""
-    return (engine.module, *((engine.router_module,) if router else ()))
+    """What is imported; of an engine with a command of its own nothing."""
+    return tuple(filter(None, (engine.module, engine.router_module if router else "")))
 
 
 def transports(case: Case) -> tuple[tuple[str, str], ...]:
