@@ -25,7 +25,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     programs, wheels = folder / "env" / "bin", folder / "wheels"
     for source in (REPOSITORY, *(EXTENSIONS / name for name in PACKAGES)):
         _run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", wheels], source)
-    uv = [sys.executable, "-m", "uv"]
+    uv: list[str | Path] = [sys.executable, "-m", "uv"]
     install = [*uv, "pip", "install", "--quiet", "--python", programs / "python"]
     _run([*uv, "venv", "--quiet", "--python", sys.executable, folder / "env"], folder)
     _run([*install, "--require-hashes", "--requirement", REPOSITORY / "requirements" / "harness.txt"], folder)
