@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -21,9 +22,12 @@ CASE = "sums/small"
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Programs of a new environment with the harness and the three packages, as users install them."""
-    folder = tmp_path_factory.mktemp("extended")
+    return _installed(tmp_path_factory.mktemp("extended"), [REPOSITORY, *(EXTENSIONS / name for name in PACKAGES)])
+
+
+def _installed(folder: Path, sources: Sequence[Path]) -> Path:
     programs, wheels = folder / "env" / "bin", folder / "wheels"
-    for source in (REPOSITORY, *(EXTENSIONS / name for name in PACKAGES)):
+    for source in sources:
         _run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", wheels], source)
     uv: list[str | Path] = [sys.executable, "-m", "uv"]
     install = [*uv, "pip", "install", "--quiet", "--python", programs / "python"]
@@ -110,3 +114,38 @@ def test_what_is_behind_an_entry_point_is_what_it_should_be(installed: Path, tmp
         assert (done.returncode, done.stdout) == (2, "")
         assert len(done.stderr.splitlines()) == 1
         assert f"of harness.checks, from broken: {words}" in done.stderr
+
+
+OURS = {
+    "an engine": ("engines", "sums_engine/sums_engine/engine.py", 'sums = "harness.engines.sums:ENGINE"'),
+    "an evaluation protocol": ("protocols", "sums_protocol/sums_protocol.py", 'sums = "harness.protocols.sums:Sums"'),
+    "a check": (
+        "checks",
+        "answer_time_check/answer_time_check.py",
+        'answer_time = "harness.checks.answer_time:CHECK"',
+    ),
+}
+
+
+def test_adding_one_to_the_harness_touches_what_contributing_says(tmp_path: Path) -> None:
+    copy = tmp_path / "checkout"
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    for name in filter(None, listed.stdout.split("\0")):
+        if not name.startswith("tests/") and (REPOSITORY / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(REPOSITORY / name, copy / name)
+    promised = (copy / "CONTRIBUTING.md").read_text()
+    project = copy / "pyproject.toml"
+    for what, (room, source, line) in OURS.items():
+        # One file more, and one line more: that is all this test does to the copy.
+        assert f"| {what} | one module in `harness/{room}/`, a line in `pyproject.toml` |" in promised
+        module = copy / "harness" / room / f"{line.split()[0]}.py"
+        module.write_text((EXTENSIONS / source).read_text())
+        group = f'[project.entry-points."harness.{room}"]\n'
+        project.write_text(project.read_text().replace(group, f"{group}{line}\n"))
+    programs = _installed(tmp_path, [copy])
+    shown = harness(programs, tmp_path, "show", CASE, "--cases", str(EXTENSIONS / "baselines"))
+    assert shown.returncode == 0, shown.stderr
+    assert "sums-engine --port" in shown.stdout
+    assert "answer_time" in shown.stdout
+    assert "protocol sums" in shown.stdout

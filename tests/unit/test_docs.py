@@ -44,3 +44,11 @@ def test_every_session_it_names_is_on_the_menu(page: Path) -> None:
     accept = {each.session for each in everything(load(BASELINES))}
     for named in re.findall(r"nox -s ((?:\w+ ?)+)", page.read_text()):
         assert set(named.split()) - {"tests", "lint"} <= functions | accept
+
+
+def test_the_examples_of_extending_are_those_that_run() -> None:
+    page = (REPOSITORY / "docs" / "extending.md").read_text()
+    sources = [path.read_text() for path in (REPOSITORY / "tests" / "extensions").rglob("*") if path.is_file()]
+    blocks = re.findall(r"```(?:python|toml)\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) == 6
+    assert [block for block in blocks if not any(block in text for text in sources)] == []
