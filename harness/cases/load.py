@@ -10,12 +10,13 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from harness.base.domain import PLATFORMS, Platform
 from harness.base.errors import UsageError
 from harness.base.settings import cut
 from harness.cases import layer as shape
 from harness.cases.document import read
 from harness.cases.matrix import Matrix, Variant, When, label
-from harness.cases.model import PLATFORMS, Case, Platform, Serve, SuiteTable, merge
+from harness.cases.model import Case, Serve, SuiteTable, merge
 from harness.cases.validation_errors import NOT_THE_CASE, first_of, key_of, usage_error
 from harness.engines import ENGINES
 

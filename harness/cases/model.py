@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from harness.base.domain import Platform
 from harness.base.settings import Flag, FlagValue, Like, Name, Seconds, Strict, Variable
 from harness.cases.container_settings import Container
 from harness.checks import Checks, accuracy, parity
@@ -13,8 +14,6 @@ from harness.protocols import Evaluation
 from harness.protocols.protocol import Destination
 from known_answer.checkpoints import CHECKPOINTS
 
-Platform = Literal["cpu", "cuda", "rocm"]
-PLATFORMS: tuple[Platform, ...] = ("cpu", "cuda", "rocm")
 Role = Literal["server", "prefill", "decode"]
 UNRESOLVED = "unresolved"
 _REPOSITORY = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}"

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from harness.base.domain import Platform
 from harness.cases.load import CaseFile
 from harness.cases.matrix import Variant, label
-from harness.cases.model import UNRESOLVED, Case, Platform
+from harness.cases.model import UNRESOLVED, Case
 from harness.engines import ENGINES
 
 NO_SET = "has no checkpoint set"
