@@ -42,7 +42,7 @@ class Result(BaseModel):
     schema_version: Literal[1] = 1
     suite: str
     name: str
-    platform: Platform
+    platform: str
     outcome: Outcome
     exit_code: int
     started: str
