@@ -241,7 +241,11 @@ def lint(session: nox.Session) -> None:
     session.run("hadolint", "docker/Dockerfile")
     session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *listed(".github/workflows"))
     session.run("check-jsonschema", "--builtin-schema", "vendor.github-actions", "action.yml")
-    session.run("zizmor", "--offline", "--quiet", "--persona", "auditor", ".github/workflows", "action.yml")
+    session.run("check-jsonschema", "--builtin-schema", "vendor.dependabot", ".github/dependabot.yml")
+    forms = [f".github/ISSUE_TEMPLATE/{name}.yml" for name in ("bug", "case")]
+    session.run("check-jsonschema", "--builtin-schema", "vendor.github-issue-forms", *forms)
+    audited = [".github/workflows", ".github/dependabot.yml", "action.yml"]
+    session.run("zizmor", "--offline", "--quiet", "--persona", "auditor", *audited)
     session.run("python", "-m", "harness", "generate", "--check")
     session.run("python", "-m", "harness", "check")
 

@@ -12,8 +12,8 @@ from types import FrameType
 import pytest
 from hypothesis import settings
 
+from harness.base.domain import PLATFORMS
 from harness.base.errors import CannotJudge
-from harness.cases.model import PLATFORMS
 from harness.datasets.pinned_files import GSM8K_TEST, GSM8K_TRAIN, MT_BENCH
 from harness.devices import leases
 from harness.host.data_files import cache_folder, texts

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, get_args
 
-VISIBLE_DEVICES = {
-    "cuda": ("CUDA_VISIBLE_DEVICES",),
-    "rocm": ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES"),
-}
-"""Environment variables that a server is given its accelerators with, by platform; the preferred one first."""
+Platform = Literal["cpu", "cuda", "rocm"]
+"""What a case runs on; what each of them is, ``harness.devices`` knows."""
+
+PLATFORMS: tuple[Platform, ...] = get_args(Platform)
 
 
 class Outcome(StrEnum):

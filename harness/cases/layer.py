@@ -12,10 +12,11 @@ from typing import Any, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
+from harness.base.domain import Platform
 from harness.base.errors import UsageError
 from harness.base.settings import Name
 from harness.cases.document import shown
-from harness.cases.model import Case, Platform
+from harness.cases.model import Case
 from harness.cases.validation_errors import models_in, usage_error
 
 Layer = Mapping[str, Any]

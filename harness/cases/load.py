@@ -10,13 +10,15 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from harness.base.domain import PLATFORMS, Platform
 from harness.base.errors import UsageError
 from harness.base.settings import cut
 from harness.cases import engine_support
 from harness.cases import layer as shape
 from harness.cases.document import read
 from harness.cases.matrix import Matrix, Variant, When, label
-from harness.cases.model import PLATFORMS, Case, Platform, Serve, SuiteTable, merge
+from harness.cases.model import Case, SuiteTable, merge
+from harness.cases.serve_settings import Serve
 from harness.cases.validation_errors import NOT_THE_CASE, first_of, key_of, usage_error
 from harness.checks import CHECKS
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from harness.base.domain import Platform
 from harness.cases.load import CaseFile
 from harness.cases.matrix import Matrix
-from harness.cases.model import Platform, merge
+from harness.cases.model import merge
 from harness.cases.validation_errors import NOT_THE_CASE
 
 Key = tuple[str, ...]

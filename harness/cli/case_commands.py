@@ -75,6 +75,7 @@ def plan(
     cases: CasesOption = CASES,
 ) -> None:
     """Say what would run, and of everything else why not; starts nothing."""
+    from harness.devices.accelerators import on_paper
     from harness.plan import points as planning
     from harness.plan.listing import render
     from harness.run.selection import matching
@@ -86,7 +87,7 @@ def plan(
         planned = planning.touched(planned, _lines(changed_files))
     if shard is not None:
         planned = planning.shard(planned, *_shard(shard))
-    say(render(planned, form.value))
+    say(render(planned, form.value, on_paper))
     if all(each.skip for each in planned) and form is not FormatChoice.TABLE:
         raise NothingSelected("nothing of this runs here; harness plan --format table says why")
 
@@ -98,11 +99,12 @@ def show(
     cases: CasesOption = CASES,
 ) -> None:
     """Print a case as shell lines, with every check and its origin; needs no engine, no device and no network."""
+    from harness.devices.accelerators import on_paper
     from harness.plan.show import show as shown
     from harness.run.selection import matching
 
     found = matching(cases, wanted=[case], suite=None, platform=platform, checkpoints=checkpoints)
-    say("\n".join(shown(each) for each in found), end="")
+    say("\n".join(shown(each, on_paper(each.platform)) for each in found), end="")
 
 
 def check(

@@ -90,6 +90,7 @@ def build(
 ) -> None:
     """Build the image of an engine; nothing happens if it is there already."""
     from harness.datasets.pinned_files import DATASETS
+    from harness.devices import accelerators
     from harness.host import data_files, signals
     from harness.images import engine_image
     from harness.run.console import Ticker
@@ -98,7 +99,7 @@ def build(
         base_image, engine_from, engine_wheel, allow_unpinned, registry, ca_bundle, build_network, rebuild
     )
     with signals.handled():
-        name, identity = engine_image.ensure(engine, platform, options, Ticker().tick)
+        name, identity = engine_image.ensure(engine, accelerators.named(platform), options, Ticker().tick)
     if left_out := data_files.missing(DATASETS):
         say(f"left out, not at hand ({data_files.DATA_FOLDER} names a folder that holds them): {', '.join(left_out)}")
     say(f"{name} {identity}")
@@ -116,6 +117,7 @@ def rebuild_check(
     build_network: NetworkOption = "default",
 ) -> None:
     """Build an image twice without cache and compare the two layer by layer; neither is kept."""
+    from harness.devices import accelerators
     from harness.host import signals
     from harness.images import rebuild
     from harness.run.console import Ticker
@@ -124,7 +126,7 @@ def rebuild_check(
         base_image, engine_from, engine_wheel, allow_unpinned, registry, ca_bundle, build_network
     )
     with signals.handled():
-        found = rebuild.check(engine, platform, options, Ticker().tick)
+        found = rebuild.check(engine, accelerators.named(platform), options, Ticker().tick)
     for line in found[:_MOST_LINES]:
         say(line)
     if len(found) > _MOST_LINES:

@@ -9,21 +9,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from harness.base.domain import Device
+from harness.base.domain import Device, Platform
 from harness.containers import cdi
+from harness.devices import accelerators
 from harness.host import machine
 
-_KFD = Path("/dev/kfd")
 _INFINIBAND = Path("/dev/infiniband")
 _OTHERS_MAY = stat.S_IROTH | stat.S_IWOTH
-_KINDS = {"cuda": "nvidia.com/gpu", "rocm": "amd.com/gpu"}
-_SPEC = {
-    "cuda": "write a CDI spec with `nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml`",
-    "rocm": "write a CDI spec with `amd-ctk cdi generate --output=/etc/cdi/amd.json`",
-}
-
-# An engine whose default runtime is a vendor's hands out what these name, and base images of CUDA name all.
-_NONE = {"NVIDIA_VISIBLE_DEVICES": "void", "AMD_VISIBLE_DEVICES": "void"}
 
 
 class Impossible(Exception):
@@ -45,6 +37,15 @@ class Engine:
     cdi: tuple[Path, ...] = ()
 
 
+def _hides() -> dict[str, str]:
+    """No devices but those that are named.
+
+    An engine whose default runtime is a vendor's hands out what its variable names, and base images of CUDA name all.
+    """
+    names = [each.container_variable for each in accelerators.ACCELERATORS.values()]
+    return {name: "void" for name in names if name}
+
+
 @dataclass(frozen=True)
 class Passthrough:
     """What of the host's devices a container is given.
@@ -64,11 +65,11 @@ class Passthrough:
     gpus: tuple[str, ...] = ()
     nodes: tuple[str, ...] = ()
     groups: tuple[int, ...] = ()
-    env: Mapping[str, str] = field(default_factory=lambda: dict(_NONE))
+    env: Mapping[str, str] = field(default_factory=_hides)
     next_step: str = ""
 
 
-def plan(platform: str, devices: Sequence[Device], engine: Engine, *, infiniband: bool = False) -> Passthrough:
+def plan(platform: Platform, devices: Sequence[Device], engine: Engine, *, infiniband: bool = False) -> Passthrough:
     """The way to pass ``devices`` through: CDI where the engine has it and a spec has them all, else the older one.
 
     Args:
@@ -104,11 +105,12 @@ def names_inside(devices: Sequence[Device]) -> list[str]:
     return [each.uuid if slices and each.whole else str(index) for index, each in enumerate(devices)]
 
 
-def _accelerators(platform: str, devices: Sequence[Device], engine: Engine) -> Passthrough:
+def _accelerators(platform: Platform, devices: Sequence[Device], engine: Engine) -> Passthrough:
+    accelerator = accelerators.of(platform)
     specs = cdi.devices(engine.cdi) if engine.cdi else {}
-    named = [_in_spec(platform, device, specs) for device in devices]
+    named = [accelerator.in_cdi(device, specs) for device in devices]
     by_cdi = [name for name in named if name]
-    next_step = f"{_SPEC[platform]}, or run with --runtime local"
+    next_step = f"{accelerator.cdi.next_step}, or run with --runtime local"
     if len(by_cdi) == len(devices):
         return Passthrough(
             how=f"CDI: {', '.join(by_cdi)}",
@@ -120,48 +122,22 @@ def _accelerators(platform: str, devices: Sequence[Device], engine: Engine) -> P
     why = f"{engine.name} {engine.version} has no CDI"
     if engine.cdi:
         why = f"no CDI spec in {', '.join(map(str, engine.cdi))} has {missing}"
-    if platform == "rocm":
-        nodes = _amd_nodes(devices)
-        return Passthrough(
-            how=f"device nodes: {', '.join(nodes)}; {why}", nodes=nodes, groups=_groups(nodes), next_step=next_step
-        )
-    if engine.name == "Podman":
+    found = accelerator.without_cdi(devices)
+    if found.problem:
+        raise Impossible(found.problem)
+    if found.gpus and engine.name == "Podman":
         # It takes a device request and starts the container without the device.
-        raise Impossible(f"Podman passes NVIDIA devices through by CDI alone, and {why}; {next_step}")
-    ids = [device.uuid for device in devices]
+        raise Impossible(f"Podman passes {accelerator.vendor} devices through by CDI alone, and {why}; {next_step}")
+    ways = {"device request": found.gpus, "device nodes": found.nodes}
+    how = "; ".join(f"{way}: {', '.join(names)}" for way, names in ways.items() if names)
     return Passthrough(
-        how=f"device request: {', '.join(ids)}; {why}",
-        gpus=tuple(ids),
-        env=_NONE | {"NVIDIA_VISIBLE_DEVICES": ",".join(ids)},
-        next_step=f"install nvidia-container-toolkit and restart the engine, {next_step}",
+        how=f"{how}; {why}",
+        gpus=found.gpus,
+        nodes=found.nodes,
+        groups=_groups(found.nodes),
+        env=_hides() | dict(found.env),
+        next_step=", ".join(filter(None, (found.next_step, next_step))),
     )
-
-
-def _in_spec(platform: str, device: Device, specs: Mapping[str, tuple[str, ...]]) -> str:
-    """Full name of the CDI device that is this device and nothing else; empty if there is none."""
-    kind = _KINDS[platform]
-    if platform == "cuda":
-        # The index of a slice would name something else, or the whole it is cut from.
-        wanted = [device.uuid] if device.whole else [device.uuid, device.name]
-        return next((f"{kind}={name}" for name in wanted if f"{kind}={name}" in specs), "")
-    # AMD's names are indices into an order of its own; the render node says which device is meant.
-    for name, nodes in specs.items():
-        render = {node for node in nodes if Path(node).name.startswith("renderD")}
-        if name.startswith(f"{kind}=") and name != f"{kind}=all" and render and render == set(device.nodes):
-            return name
-    return ""
-
-
-def _amd_nodes(devices: Sequence[Device]) -> tuple[str, ...]:
-    """The driver's node, which all devices share, and the render node of each."""
-    for device in devices:
-        if not device.nodes:
-            raise Impossible(f"device {device.name} has no render node here; is the amdgpu driver loaded?")
-    nodes = (str(_KFD), *(node for device in devices for node in device.nodes))
-    absent = [node for node in nodes if not Path(node).exists()]
-    if absent:
-        raise Impossible(f"{absent[0]} is not there; is the amdgpu driver loaded?")
-    return nodes
 
 
 def _groups(nodes: Iterable[str]) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""Accelerators of this machine, and how a process is told which of them are its own."""
+"""Accelerators of this machine, by platform: which a process may use, and how it is told which are its own."""
 
 from __future__ import annotations
 
@@ -7,12 +7,20 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.base.domain import VISIBLE_DEVICES, Device, Usage
-from harness.devices import amd, nvidia, visibility
-from harness.devices.inventory import Inventory
+from harness.base.domain import Device, Platform, Usage
+from harness.base.errors import UsageError
+from harness.base.settings import cut
+from harness.devices.amd import Rocm
+from harness.devices.cpu import Cpu
+from harness.devices.nvidia import Cuda
+from harness.devices.platform import Accelerator
 
-_NONE = {"cuda": "NVIDIA's driver shows none", "rocm": "the amdgpu driver shows none"}
-_CONTAINER = "NVIDIA_VISIBLE_DEVICES"
+ACCELERATORS: dict[str, Accelerator] = {each.name: each for each in (Cpu(), Cuda(), Rocm())}
+"""Every platform by its name."""
+
+
+class UnknownPlatform(LookupError):
+    """There is no platform of that name: it is never taken for another one."""
 
 
 class NoSuchDevice(Exception):
@@ -40,33 +48,48 @@ class Seen:
     is_misnamed: bool = False
 
 
-def look(platform: str) -> Seen:
+def of(platform: Platform) -> Accelerator:
+    """What the platform is.
+
+    Raises:
+        UnknownPlatform: There is none of that name.
+    """
+    if platform not in ACCELERATORS:
+        raise UnknownPlatform(f"{platform} is none of {', '.join(ACCELERATORS)}")
+    return ACCELERATORS[platform]
+
+
+def named(given: str) -> Platform:
+    """The platform that a caller names.
+
+    Raises:
+        UsageError: There is none of that name.
+    """
+    if given not in ACCELERATORS:
+        raise UsageError(f"--platform {cut(given)}: must be one of {', '.join(ACCELERATORS)}")
+    return ACCELERATORS[given].name
+
+
+def look(platform: Platform) -> Seen:
     """The accelerators that this process may use: as its environment says, else all that the driver shows.
 
     Where the driver does not say, the names that the environment gives are all that is known of them.
-
-    Args:
-        platform: ``cpu`` has none.
     """
-    if platform not in VISIBLE_DEVICES:
+    accelerator = of(platform)
+    if not accelerator.has_devices:
         return Seen()
-    there = _inventory(platform)
-    if there.problem or (platform == "rocm" and not there.accelerators):
-        chosen, asked = visibility.named(os.environ, platform), False
-    elif platform == "cuda":
-        chosen, asked = visibility.cuda(os.environ, there.accelerators), True
-    else:
-        chosen, asked = visibility.rocm(os.environ, there.devices), True
+    there = accelerator.inventory()
+    chosen = accelerator.chosen(os.environ, there)
     lost = [line for line in there.problems if not any(line in said for said in chosen.said)]
     said = (*chosen.said, *lost, *([there.problem] if there.problem else []))
     if chosen.devices:
         return Seen(chosen.devices, said=said, next_step=there.next_step, is_broken=there.is_broken)
-    problem = "; ".join(said) or (_left_nothing(platform) if asked and there.devices else "") or _none(platform)
-    broken = there.is_broken or bool(there.accelerators and not there.devices)
+    problem = "; ".join(said) or (_left_nothing(accelerator) if there.devices else _none(accelerator))
+    broken = there.is_broken or bool(there.slots and not there.devices)
     return Seen((), problem, there.next_step, said, broken, bool(chosen.said) and not there.problem)
 
 
-def visible(platform: str) -> list[Device]:
+def visible(platform: Platform) -> list[Device]:
     """The devices of :func:`look`.
 
     Raises:
@@ -78,64 +101,45 @@ def visible(platform: str) -> list[Device]:
     return list(seen.devices)
 
 
-def _inventory(platform: str) -> Inventory:
-    return nvidia.inventory() if platform == "cuda" else amd.inventory()
-
-
-def _left_nothing(platform: str) -> str:
+def _left_nothing(accelerator: Accelerator) -> str:
     """Which variable leaves none of the devices that are there."""
-    names = (visibility.CUDA,) if platform == "cuda" else (visibility.ROCR, *visibility.HIP)
-    given = [f"{name}={os.environ[name]}" for name in names if name in os.environ]
+    given = [f"{name}={os.environ[name]}" for name in accelerator.read if name in os.environ]
     return f"{' and '.join(given)} leaves none"
 
 
-def _none(platform: str) -> str:
-    given = os.environ.get(_CONTAINER)
-    if platform == "cuda" and given in ("", "none", "void"):
-        return f"{_NONE[platform]}: {_CONTAINER}={given} gives this container none"
-    return _NONE[platform]
+def _none(accelerator: Accelerator) -> str:
+    """That the driver shows none, and which variable may be why."""
+    variable = accelerator.container_variable
+    given = os.environ.get(variable)
+    why = f": {variable}={given} gives this container none" if given in ("", "none", "void") else ""
+    return f"{accelerator.absent}{why}"
 
 
-def variable(platform: str) -> str:
-    """The environment variable that a server is given its devices with: the first that is set, else the preferred."""
-    names = VISIBLE_DEVICES[platform]
-    return next((name for name in names if name in os.environ), names[0])
+def on_paper(platform: Platform) -> str:
+    """The visible-devices variable of a command line that is only shown; empty for a platform without devices."""
+    return next(iter(of(platform).variables), "")
 
 
-def environment(platform: str, names: Sequence[str]) -> dict[str, str]:
-    """Variables that make ``names`` the only devices of a process, whatever it inherits.
-
-    Indices are the driver's, by PCI address. CUDA would sort the fastest to the front, if the devices differ.
-    """
-    name = variable(platform)
-    if platform == "cuda":
-        return {name: ",".join(names), visibility.ORDER: os.environ.get(visibility.ORDER, "PCI_BUS_ID")}
-    if name != visibility.ROCR and visibility.ROCR in os.environ:
-        # It is applied first, and the other one counts what it leaves.
-        return {visibility.ROCR: ",".join(names), name: ",".join(str(index) for index in range(len(names)))}
-    return {name: ",".join(names)}
+def environment(platform: Platform, names: Sequence[str]) -> dict[str, str]:
+    """Variables that make ``names`` the only devices of a process, whatever it inherits."""
+    return of(platform).environment(names, os.environ)
 
 
-def usage(platform: str, device: Device) -> Usage | None:
+def usage(platform: Platform, device: Device) -> Usage | None:
     """What a device is used for now; None where nobody can be asked."""
-    return nvidia.usage(device) if platform == "cuda" else amd.usage(device)
+    return of(platform).usage(device)
 
 
-def why_unknown(platform: str) -> str:
+def why_unknown(platform: Platform) -> str:
     """Why :func:`usage` knows nothing of a device."""
-    found = _inventory(platform)
+    found = of(platform).inventory()
     return "; ".join(filter(None, (found.problem, found.next_step))) or "the driver says nothing of it"
 
 
-def driver(platform: str) -> str:
-    """Version of the platform's driver; empty where nobody says."""
-    found = {"cuda": nvidia.driver, "rocm": amd.driver}.get(platform)
-    return found() if found else ""
-
-
-def hardware(platform: str) -> dict[str, str]:
+def hardware(platform: Platform) -> dict[str, str]:
     """Names of all accelerators here and the version of their driver, as far as the driver says."""
-    there = _inventory(platform).devices if platform in VISIBLE_DEVICES else []
-    counted = Counter(device.product for device in there if device.product)
-    found = {"devices": ", ".join(f"{count} x {name}" for name, count in counted.items()), "driver": driver(platform)}
+    accelerator = of(platform)
+    counted = Counter(device.product for device in accelerator.inventory().devices if device.product)
+    devices = ", ".join(f"{count} x {name}" for name, count in counted.items())
+    found = {"devices": devices, "driver": accelerator.driver()}
     return {name: value for name, value in found.items() if value}

@@ -1,248 +1,126 @@
-"""AMD's devices: enumerated by the kernel driver's topology; used as ``amd-smi`` says, or sysfs where it does not.
+"""AMD's accelerators: ROCm's rules for visible devices, and the device nodes that a container needs.
 
-A node of the topology that has compute units is a device. An accelerator that is partitioned (DPX, QPX, CPX) has
-several nodes with one PCI address, each a device with a part of the memory. What the PCI device's own files say is of
-all of them together, so of a partition they say nothing.
+The rules are those of ROCm's guide on GPU isolation: ``ROCR_VISIBLE_DEVICES`` first, with indices or ids, and an entry
+that comes twice ends the list; then ``HIP_VISIBLE_DEVICES``, or ``CUDA_VISIBLE_DEVICES`` in its place, or
+``GPU_DEVICE_ORDINAL``, whose indices count what the first one left.
 """
 
 from __future__ import annotations
 
-import json
-import shutil
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from harness.base.domain import Device, Tenant, Usage
-from harness.devices.inventory import Accelerator, Inventory
-from harness.host import processes
+from harness.base.domain import Device, Usage
+from harness.devices import amdgpu, visibility
+from harness.devices.inventory import Inventory
+from harness.devices.platform import Accelerator, Cdi, Fit, Without
+from harness.devices.visibility import Chosen, NotThere
 
-SYSFS = Path("/sys")
+_ROCR = "ROCR_VISIBLE_DEVICES"
+_HIP = ("HIP_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL")
+"""Variables that count what is left by ``ROCR_VISIBLE_DEVICES``; the first that is set counts."""
 
-_KFD = "class/kfd/kfd"
-_UNITS = {"B": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30}
-_ROUNDED = 1.25
-"""What the driver keeps for itself, and how it rounds, makes less of a difference between two sizes of one memory."""
-_SYSTEM_HEAP = 0
-"""Type of a memory bank that is the host's memory."""
+_GIB = 1 << 30
 
 
-@dataclass(frozen=True)
-class _Node:
-    """A device in the topology.
+class Rocm(Accelerator):
+    """ROCm."""
 
-    Attributes:
-        path: Its folder.
-        properties: As the driver has them.
-        is_part: Whether it is one of several parts of an accelerator.
-        uuid: The PCI address; of a part, with its number.
-    """
+    name = "rocm"
+    title = "ROCm"
+    vendor = "AMD"
+    host = "an AMD GPU and the amdgpu driver"
+    variables = ("HIP_VISIBLE_DEVICES", _ROCR, "CUDA_VISIBLE_DEVICES")
+    read = (_ROCR, *_HIP)
+    absent = "the amdgpu driver shows none"
+    container_variable = "AMD_VISIBLE_DEVICES"
+    cdi = Cdi("amd.com/gpu", "write a CDI spec with `amd-ctk cdi generate --output=/etc/cdi/amd.json`")
+    torch = "hip"
+    has_nixl_wheel = False  # that of the package index is for CUDA; a build for ROCm has to be in the base
+    environment_bytes = 30 * _GIB  # an estimate
+    image_bytes = 60 * _GIB  # an estimate
 
-    path: Path
-    properties: Mapping[str, int]
-    is_part: bool = False
-    uuid: str = ""
+    def inventory(self) -> Inventory:
+        return amdgpu.inventory()
 
-    @property
-    def gpu_id(self) -> str:
-        return _text(self.path / "gpu_id")
+    def chosen(self, environment: Mapping[str, str], there: Inventory) -> Chosen:
+        """A container may hide the topology; then the names that the environment gives are all that is known."""
+        name = next((each for each in _HIP if each in environment), None)
+        seen = bool(there.slots)
+        left, said = Chosen(tuple(there.devices)), tuple[str, ...]()
+        whose = "the driver shows" if seen else ""
+        if _ROCR in environment:
+            left = visibility.listed(environment[_ROCR], _ROCR, _finder(_ROCR, left.devices, whose), "ends")
+            whose, said = f"{_ROCR} leaves", left.said
+        if name:
+            left = visibility.listed(environment[name], name, _finder(name, left.devices, whose), "is left out")
+            said = (*said, *left.said)
+        return Chosen(left.devices, said)
 
-    @property
-    def slot(self) -> str:
-        """PCI address without the function."""
-        location = self.properties.get("location_id", 0)
-        return f"{self.properties.get('domain', 0):04x}:{location >> 8 & 0xFF:02x}:{location >> 3 & 0x1F:02x}"
+    def environment(self, names: Sequence[str], inherited: Mapping[str, str]) -> dict[str, str]:
+        name = self.variable(inherited)
+        if name != _ROCR and _ROCR in inherited:
+            # It is applied first, and the other one counts what it leaves.
+            return {_ROCR: ",".join(names), name: ",".join(str(index) for index in range(len(names)))}
+        return {name: ",".join(names)}
 
-    @property
-    def function(self) -> int:
-        return self.properties.get("location_id", 0) & 7
+    def usage(self, device: Device) -> Usage | None:
+        return amdgpu.usage(device)
 
-    @property
-    def part(self) -> int:
-        """Number of a part: newer drivers put it into the highest bits of the location, older ones into the lowest."""
-        return self.properties.get("location_id", 0) >> 28 or self.function
+    def driver(self) -> str:
+        return amdgpu.driver()
 
-    @property
-    def render(self) -> str:
-        minor = self.properties.get("drm_render_minor", 0)
-        return f"renderD{minor}" if minor else ""
+    def supported(self) -> str:
+        return amdgpu.loaded()
 
-    @property
-    def card(self) -> Path:
-        return SYSFS / "class" / "drm" / (self.render or "none") / "device"
+    def fit(self, supported: str, built: str) -> Fit:
+        """A person compares the two with AMD's user and kernel-space support matrix.
 
-    @property
-    def banks(self) -> int:
-        """Bytes in its memory banks."""
-        banks = (_properties(path) for path in self.path.glob("mem_banks/*"))
-        return sum(each.get("size_in_bytes", 0) for each in banks if each.get("heap_type") != _SYSTEM_HEAP)
+        AMD supports two releases of ROCm to either side, and the version of its driver does not say which release it
+        is of.
+        """
+        return Fit(True, f"{supported}, torch is built for HIP {built}" if built else supported)
 
-
-def inventory() -> Inventory:
-    """Nodes of the topology that have compute units, in its order, which is that of HIP's indices; others are CPUs."""
-    nodes = _nodes()
-    products = {each.slot: product for each in nodes if (product := _product(each.card))}
-    return Inventory(
-        tuple(
-            Accelerator((_device(index, node, products.get(node.slot, "")),), node.uuid)
-            for index, node in enumerate(nodes)
-        )
-    )
-
-
-def usage(device: Device) -> Usage | None:
-    """What a device is used for now; None where neither ``amd-smi`` nor sysfs says anything."""
-    node = next((each for each in _nodes() if each.uuid == device.uuid), None)
-    if node is None:
-        return None
-    asked_memory, asked = _asked(device, node)
-    memory = asked_memory if asked_memory is not None else _memory_in_use(node)
-    read = _kfd_tenants(node)
-    if asked is None and read is None:
-        # Memory alone decides then; without it, nobody can say.
-        return None if memory is None else Usage(memory)
-    tenants = {each.pid: each for each in (*(read or ()), *(asked or ()))}
-    why = "" if memory is not None else "memory: neither amd-smi nor sysfs says how much is in use"
-    return Usage(memory, tuple(tenants[pid] for pid in sorted(tenants)), why)
-
-
-def driver() -> str:
-    """Version of the driver; empty if it is not loaded, or is the kernel's own, which has none."""
-    return _text(SYSFS / "module" / "amdgpu" / "version")
-
-
-def _nodes() -> list[_Node]:
-    paths = sorted(SYSFS.glob(f"{_KFD}/topology/nodes/*"), key=lambda path: int(path.name))
-    found = [_Node(path, _properties(path)) for path in paths]
-    found = [each for each in found if each.properties.get("simd_count", 0) > 0]
-    parts = Counter(each.slot for each in found)
-    named = [_named(each, parts[each.slot] > 1 or _is_less_than_its_card(each)) for each in found]
-    seen = Counter(each.uuid for each in named)
-    # A driver that numbers no parts: the render node is of one alone.
-    return [
-        replace(each, uuid=f"{each.uuid}/{each.render or each.path.name}") if seen[each.uuid] > 1 else each
-        for each in named
-    ]
-
-
-def _named(node: _Node, is_part: bool) -> _Node:
-    uuid = f"{node.slot}.0/{node.part}" if is_part else f"{node.slot}.{node.function}"
-    return replace(node, is_part=is_part, uuid=uuid)
-
-
-def _is_less_than_its_card(node: _Node) -> bool:
-    """Whether a device has a part of the card's memory, though no other part is to be seen: in a container."""
-    return 0 < node.banks * _ROUNDED < (_number(node.card / "mem_info_vram_total") or 0)
-
-
-def _properties(node: Path) -> dict[str, int]:
-    try:
-        pairs = [line.split() for line in (node / "properties").read_text().splitlines()]
-        return {name: int(value) for name, value in pairs}
-    except (OSError, ValueError):
-        return {}  # a container may see the node and not be allowed to read it
-
-
-def _device(index: int, node: _Node, product: str) -> Device:
-    unique = node.properties.get("unique_id", 0)
-    whole = 0 if node.is_part else _number(node.card / "mem_info_vram_total")
-    return Device(
-        name=str(index),
-        uuid=node.uuid,
-        product=product,
-        memory_bytes=whole or node.banks,
-        nodes=(f"/dev/dri/{node.render}",) if node.render else (),
-        aliases=(f"GPU-{unique:016x}",) if unique else (),
-    )
-
-
-def _product(card: Path) -> str:
-    return _text(card / "product_name") or _text(card / "product_number")
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text().strip()
-    except OSError:
+    def in_cdi(self, device: Device, specs: Mapping[str, tuple[str, ...]]) -> str:
+        """AMD's names are indices into an order of its own; the render node says which device is meant."""
+        for name, nodes in specs.items():
+            render = {node for node in nodes if Path(node).name.startswith("renderD")}
+            kind, _, number = name.partition("=")
+            if kind == self.cdi.kind and number != "all" and render and render == set(device.nodes):
+                return name
         return ""
 
-
-def _number(path: Path) -> int | None:
-    text = _text(path)
-    return int(text) if text.isdigit() else None
-
-
-def _memory_in_use(node: _Node) -> int | None:
-    return None if node.is_part else _number(node.card / "mem_info_vram_used")
+    def without_cdi(self, devices: Sequence[Device]) -> Without:
+        """The driver's node, which all devices share, and the render node of each."""
+        nodes = (str(amdgpu.KFD), *(node for device in devices for node in device.nodes))
+        bare = [f"device {device.name} has no render node here" for device in devices if not device.nodes]
+        absent = [*bare, *(f"{node} is not there" for node in nodes if not Path(node).exists())]
+        return Without(nodes, problem=f"{absent[0]}; is the amdgpu driver loaded?" if absent else "")
 
 
-def _kfd_tenants(node: _Node) -> list[Tenant] | None:
-    """Processes with memory of the device: the driver keeps a file for each, named after its own id of the device."""
-    folder = SYSFS / _KFD / "proc"
-    if not folder.is_dir():
-        return None
-    found = {file.parent.name: _number(file) or 0 for file in folder.glob(f"*/vram_{node.gpu_id}")}
-    return [Tenant(int(pid), memory) for pid, memory in found.items() if memory and pid.isdigit()]
+def _finder(source: str, there: Sequence[Device], whose: str) -> Callable[[str], Device]:
+    """Devices by index or by the beginning of their id, in any case of letters.
 
+    Args:
+        source: The variable.
+        there: What it names.
+        whose: Who says so, for people; empty where nobody does, and every name has to be believed.
+    """
 
-def _asked(device: Device, node: _Node) -> tuple[int | None, list[Tenant] | None]:
-    """Memory and processes as ``amd-smi`` says; each None where it is not, or says something else than expected."""
-    program = shutil.which("amd-smi")
-    if program is None:
-        return None, None
-    try:
-        (number,) = [each["gpu"] for each in _answer(program, "list") if _is(each, node)]
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return None, None
-    only = ("--gpu", str(number), "--json")
-    memory: int | None = None
-    tenants: list[Tenant] | None = None
-    try:
-        (said,) = _answer(program, "metric", "--mem-usage", *only)
-        # Of some parts it says what the whole accelerator has in use.
-        if not node.is_part or _bytes(said["mem_usage"]["total_vram"]) <= device.memory_bytes * _ROUNDED:
-            memory = _bytes(said["mem_usage"]["used_vram"])
-    except (ValueError, KeyError, TypeError, AttributeError):
-        pass
-    try:
-        (running,) = _answer(program, "process", *only)
-        tenants = list(_smi_tenants(running["process_list"]))
-    except (ValueError, KeyError, TypeError, AttributeError):
-        pass
-    return memory, tenants
+    def find(entry: str) -> Device:
+        if not whose:
+            return visibility.unseen(entry)
+        if entry.isdecimal():
+            if int(entry) < len(there):
+                return there[int(entry)]
+            raise NotThere(f"{source} names device {entry}, and {whose} {len(there)}")
+        called = [
+            device
+            for device in there
+            if any(alias.upper().startswith(entry.upper()) for alias in device.aliases) and len(entry) > len("GPU-")
+        ]
+        if len(called) == 1:
+            return called[0]
+        raise visibility.not_one(source, entry, len(called))
 
-
-def _is(entry: Mapping[str, Any], node: _Node) -> bool:
-    """Whether an entry of ``amd-smi list`` is the device: by the driver's id where it says it, else by address."""
-    if isinstance(entry.get("kfd_id"), int):
-        return str(entry["kfd_id"]) == node.gpu_id
-    address = str(entry["bdf"]).lower()
-    if node.is_part:
-        return address.startswith(f"{node.slot}.") and entry["partition_id"] == node.part
-    return address == node.uuid
-
-
-def _answer(program: str, *arguments: str) -> list[dict[str, Any]]:
-    """The entries of an answer, one an accelerator; from ROCm 7 on they may stand in a table of their own."""
-    more = () if "--json" in arguments else ("--json",)
-    status, output = processes.run([program, *arguments, *more])
-    if status != 0:
-        raise ValueError(output)
-    found = json.loads(output[min(output.index(bracket) for bracket in "[{" if bracket in output) :])
-    entries: list[dict[str, Any]] = found["gpu_data"] if isinstance(found, dict) else found
-    return entries
-
-
-def _smi_tenants(listed: list[dict[str, Any]]) -> Iterator[Tenant]:
-    for each in listed:
-        info = each["process_info"]
-        if isinstance(info, str):
-            continue  # "No running processes detected"
-        memory = info.get("memory_usage", {}).get("vram_mem") or info.get("vram_mem") or info.get("mem_usage")
-        yield Tenant(int(info["pid"]), _bytes(memory) if isinstance(memory, dict) else 0)
-
-
-def _bytes(amount: Mapping[str, Any]) -> int:
-    return int(amount["value"] * _UNITS[amount["unit"]])
+    return find

@@ -8,7 +8,7 @@ from harness.base.domain import Device
 
 
 @dataclass(frozen=True)
-class Accelerator:
+class Slot:
     """What stands at one index.
 
     Attributes:
@@ -32,7 +32,7 @@ class Inventory:
         is_broken: Whether there is a driver that should say and does not, not merely none.
     """
 
-    accelerators: tuple[Accelerator, ...] = ()
+    slots: tuple[Slot, ...] = ()
     problem: str = ""
     next_step: str = ""
     is_broken: bool = False
@@ -40,9 +40,9 @@ class Inventory:
     @property
     def devices(self) -> list[Device]:
         """Everything that can be used."""
-        return [device for each in self.accelerators for device in each.devices]
+        return [device for each in self.slots for device in each.devices]
 
     @property
     def problems(self) -> list[str]:
         """What of it cannot be used, one line each."""
-        return [each.problem for each in self.accelerators if each.problem]
+        return [each.problem for each in self.slots if each.problem]

@@ -1,187 +1,154 @@
-"""NVIDIA's devices, as the driver's library counts them. The slices of a divided one (MIG) are devices, it is not.
+"""NVIDIA's accelerators: CUDA's rules for visible devices, device requests of containers, compatibility of drivers.
 
-Each question may fail on its own: a GPU that is lost does not hide the others, and memory that is not told does not
-hide the processes.
+The rules are those of CUDA's programming guide (environment variables): indices or UUIDs, which may be cut short where
+they stay unique; an entry that is none ends the list there, and one that comes twice empties it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import Any
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-import pynvml
+from harness.base.domain import Device, Usage
+from harness.devices import nvml, visibility
+from harness.devices.inventory import Inventory, Slot
+from harness.devices.platform import Accelerator, Cdi, Fit, Without
+from harness.devices.visibility import Chosen, NotThere, Unusable
 
-from harness.base.domain import Device, Tenant, Usage
-from harness.devices.inventory import Accelerator, Inventory
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+ORDER = "CUDA_DEVICE_ORDER"
 
-_NAMESPACE = Path("/proc/self/ns/pid")
-_OF_THE_HOST = "pid:[4026531836]"
-"""The first PID namespace: its number is a constant of the kernel (``PROC_PID_INIT_INO``)."""
-
-_ABSENT = ("library not found", "not loaded")
-_LOST = ("is lost", "requires restart", "requires reset", "reset required")
-_REBOOT = "reset it (`nvidia-smi --gpu-reset`) or reboot; the kernel's log has its Xid"
-_NEXT_STEPS = {
-    "mismatch": "reboot, or load the driver's kernel modules anew, so that they and its libraries are of one version",
-    "library not found": "a host with an NVIDIA GPU and its driver; a container must be given the GPUs",
-    "not loaded": "load it (`modprobe nvidia`), or a host with an NVIDIA GPU",
-    "permission": "let this user open /dev/nvidia*, in a container too",
-    "blocked": "let this user open /dev/nvidia*, in a container too",
-    **dict.fromkeys(_LOST, _REBOOT),
-}
-"""What to do, by a part of NVML's reason in lower case: the same in its own words and in those of its binding."""
+_GIB = 1 << 30
 
 
-def inventory() -> Inventory:
-    """The accelerators by index, each as the devices that it consists of: itself, or its slices."""
-    try:
-        with _driver():
-            return Inventory(tuple(_accelerator(index) for index in range(int(pynvml.nvmlDeviceGetCount()))))
-    except pynvml.NVMLError as error:
-        absent = any(words in str(error).lower() for words in _ABSENT)
-        return Inventory(problem=f"NVIDIA's driver: {error}", next_step=next_step(error), is_broken=not absent)
+class Cuda(Accelerator):
+    """CUDA."""
+
+    name = "cuda"
+    title = "CUDA"
+    vendor = "NVIDIA"
+    host = "an NVIDIA GPU and its driver"
+    variables = (VISIBLE,)
+    read = (VISIBLE,)
+    absent = "NVIDIA's driver shows none"
+    container_variable = "NVIDIA_VISIBLE_DEVICES"
+    cdi = Cdi("nvidia.com/gpu", "write a CDI spec with `nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml`")
+    torch = "cuda"
+    has_nixl_wheel = True
+    environment_bytes = 15 * _GIB  # vLLM takes 9.5 GB
+    image_bytes = 40 * _GIB  # ours takes 9.5 GB; the official ones are several times larger: an estimate
+
+    def inventory(self) -> Inventory:
+        return nvml.inventory()
+
+    def chosen(self, environment: Mapping[str, str], there: Inventory) -> Chosen:
+        if there.problem:
+            return visibility.listed(environment.get(VISIBLE, ""), VISIBLE, visibility.unseen, "empties")
+        return _left(environment, there.slots)
+
+    def environment(self, names: Sequence[str], inherited: Mapping[str, str]) -> dict[str, str]:
+        """Indices are the driver's, by PCI address. CUDA would sort the fastest to the front, if the devices differ."""
+        return {VISIBLE: ",".join(names), ORDER: inherited.get(ORDER, "PCI_BUS_ID")}
+
+    def usage(self, device: Device) -> Usage | None:
+        return nvml.usage(device)
+
+    def driver(self) -> str:
+        return nvml.driver()
+
+    def supported(self) -> str:
+        return nvml.newest_cuda()
+
+    def fit(self, supported: str, built: str) -> Fit:
+        """CUDA runs on a driver of its major version, whatever the minor one, and on every newer driver.
+
+        Source: CUDA compatibility guide of NVIDIA, minor-version and backward compatibility.
+        """
+        if not built:
+            return Fit(True, f"supports CUDA {supported}")
+        if _major(built) > _major(supported):
+            older = f"torch is built for CUDA {built}, the driver supports up to {supported}"
+            return Fit(False, f"{older}: update the driver, or take a build for CUDA {_major(supported)}")
+        return Fit(True, f"supports CUDA {supported}, torch is built for {built}")
+
+    def in_cdi(self, device: Device, specs: Mapping[str, tuple[str, ...]]) -> str:
+        """By UUID or index. The index of a slice would name something else, or the whole that it is cut from."""
+        wanted = [device.uuid] if device.whole else [device.uuid, device.name]
+        return next((name for each in wanted if (name := f"{self.cdi.kind}={each}") in specs), "")
+
+    def without_cdi(self, devices: Sequence[Device]) -> Without:
+        """A device request, which NVIDIA's toolkit answers."""
+        ids = tuple(device.uuid for device in devices)
+        return Without(
+            gpus=ids,
+            env={self.container_variable: ",".join(ids)},
+            next_step="install nvidia-container-toolkit and restart the engine",
+        )
 
 
-def next_step(error: Exception) -> str:
-    """What to do about an error of NVML."""
-    reason = str(error).lower()
-    found = (step for words, step in _NEXT_STEPS.items() if words in reason)
-    return next(found, "`nvidia-smi` and the kernel's log (`dmesg`) say more")
+def _left(environment: Mapping[str, str], there: Sequence[Slot]) -> Chosen:
+    """What ``CUDA_VISIBLE_DEVICES`` leaves of ``there``. A divided accelerator stands for its first slice.
 
-
-def usage(device: Device) -> Usage | None:
-    """What a device is used for now; None where there is no driver to ask."""
-    try:
-        with _driver():
-            return _usage(device)
-    except pynvml.NVMLError:
-        return None
-
-
-def driver() -> str:
-    """Version of the driver; empty without one."""
-    try:
-        with _driver():
-            return str(pynvml.nvmlSystemGetDriverVersion())
-    except pynvml.NVMLError:
-        return ""
-
-
-@contextmanager
-def _driver() -> Iterator[None]:
-    pynvml.nvmlInit()
-    try:
-        yield
-    finally:
-        with suppress(pynvml.NVMLError):
-            pynvml.nvmlShutdown()
-
-
-def _usage(device: Device) -> Usage:
-    try:
-        handle = pynvml.nvmlDeviceGetHandleByUUID(device.uuid)
-    except pynvml.NVMLError as error:
-        return Usage(None, None, str(error))
-    memory: int | None = None
-    tenants: tuple[Tenant, ...] | None = None
-    unknown = []
-    try:
-        found = pynvml.nvmlDeviceGetMemoryInfo(handle)
-        # Where the host's memory is the device's, some drivers say 0 of 0 instead of an error.
-        memory = int(found.used) if int(found.total) else None
-        unknown += [] if found.total else ["memory: none of its own"]
-    except pynvml.NVMLError as error:
-        unknown.append(f"memory: {error}")
-    try:
-        tenants = _tenants(handle)
-    except pynvml.NVMLError as error:
-        unknown.append(f"processes: {error}")
-    if memory is None and tenants == () and not _sees_the_host():
-        # An empty list says nothing here: the driver leaves out processes of other namespaces.
-        tenants = None
-        unknown.append("processes: those outside this process namespace cannot be seen")
-    return Usage(memory, tenants, ", ".join(unknown))
-
-
-def _tenants(handle: Any) -> tuple[Tenant, ...]:
-    found = [
-        Tenant(int(each.pid or 0), int(each.usedGpuMemory or 0))
-        for each in pynvml.nvmlDeviceGetComputeRunningProcesses(handle)
-    ]
-    return tuple(sorted(found, key=lambda each: each.pid))
-
-
-def _sees_the_host() -> bool:
-    try:
-        return str(_NAMESPACE.readlink()) == _OF_THE_HOST
-    except OSError:
-        return False
-
-
-def _accelerator(index: int) -> Accelerator:
-    uuid = ""
-    try:
-        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-        uuid = str(pynvml.nvmlDeviceGetUUID(handle))
-        if not _is_divided(handle):
-            return Accelerator((_device(handle, uuid, str(index)),), uuid)
-        slices, problems = _slices(handle, uuid)
-    except pynvml.NVMLError as error:
-        return Accelerator((), uuid, f"device {index} cannot be used: {error}; {next_step(error)}")
-    if not slices and not problems:
-        problems = ["it is in MIG mode and has no instances; make some with `nvidia-smi mig -cgi`, or turn MIG off"]
-    return Accelerator(tuple(slices), uuid, f"device {index}: {'; '.join(problems)}" if problems else "")
-
-
-def _device(handle: Any, uuid: str, name: str, whole: str = "", aliases: tuple[str, ...] = ()) -> Device:
-    """A device with what the driver says of it.
-
-    Raises:
-        pynvml.NVMLError: It is lost.
+    Devices have the names that the variable gives them, if all are of one kind and mean the same to CUDA: it would
+    not count what is lost, and may sort by speed. Otherwise they have UUIDs.
     """
-    memory, product = 0, ""
-    try:
-        memory = int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)
-    except pynvml.NVMLError as error:
-        if any(words in str(error).lower() for words in _LOST):
-            raise
-    with suppress(pynvml.NVMLError):
-        product = str(pynvml.nvmlDeviceGetName(handle))
-    return Device(name=name, uuid=uuid, product=product, memory_bytes=memory, whole=whole, aliases=aliases)
+    products = {device.product for each in there for device in each.devices}
+    by_speed = environment.get(ORDER) == "FASTEST_FIRST" and len(products) > 1
+    countable = not by_speed and all(each.devices or not each.problem for each in there)
+    indices = {device.uuid: device.name for each in there for device in each.devices if not device.whole}
+    if VISIBLE not in environment:
+        everything = [device for each in there for device in each.devices]
+        return Chosen(tuple(each if countable else replace(each, name=each.uuid) for each in everything))
+
+    def find(entry: str) -> Device:
+        if not entry.isdecimal():
+            return replace(_by_uuid(entry, there), name=entry)
+        if by_speed:
+            raise NotThere(
+                f"{VISIBLE} names device {entry}, and which one that is under {ORDER}=FASTEST_FIRST cannot be told of "
+                f"GPUs that differ; name UUIDs, or set {ORDER}=PCI_BUS_ID"
+            )
+        if int(entry) >= len(there):
+            raise NotThere(f"{VISIBLE} names device {entry}, and the driver shows {len(there)}")
+        found = there[int(entry)]
+        if not found.devices:
+            raise Unusable(f"{VISIBLE} names device {entry}: {found.problem}")
+        return found.devices[0] if found.devices[0].whole else replace(found.devices[0], name=entry)
+
+    chosen = visibility.listed(environment[VISIBLE], VISIBLE, find, "empties")
+    kinds = {each.name.isdecimal() for each in chosen.devices}
+    if countable and len(kinds) < 2:
+        return chosen
+    names = indices if countable and all(each.uuid in indices for each in chosen.devices) else {}
+    return replace(
+        chosen, devices=tuple(replace(each, name=names.get(each.uuid, each.uuid)) for each in chosen.devices)
+    )
 
 
-def _is_divided(handle: Any) -> bool:
-    try:
-        current, _ = pynvml.nvmlDeviceGetMigMode(handle)
-    except pynvml.NVMLError:
-        return False  # cannot be divided
-    return bool(current)
+def _by_uuid(entry: str, there: Sequence[Slot]) -> Device:
+    """The device whose UUID begins so; of a divided accelerator the first slice."""
+    whole = {each.uuid: each for each in there if each.uuid}
+    lost = [each for uuid, each in whole.items() if uuid.startswith(entry) and not each.devices]
+    by_device = [device for each in there for device in each.devices if _is_called(device, entry)]
+    divided = [each.devices[0] for uuid, each in whole.items() if uuid.startswith(entry) and each.devices[:1]]
+    found = {device.uuid: device for device in (*by_device, *(each for each in divided if each.whole))}
+    if len(lost) == 1 and not found:
+        raise Unusable(f"{VISIBLE} names {entry}: {lost[0].problem}")
+    if len(found) + len(lost) != 1:
+        raise visibility.not_one(VISIBLE, entry, len(found) + len(lost))
+    return next(iter(found.values()))
 
 
-def _slices(handle: Any, whole: str) -> tuple[list[Device], list[str]]:
-    """Slices of a divided accelerator, which CUDA knows by UUID alone, and what is wrong with others."""
-    slices, problems = [], []
-    for number in range(int(pynvml.nvmlDeviceGetMaxMigDeviceCount(handle))):
-        try:
-            found = pynvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, number)
-        except pynvml.NVMLError as error:
-            if "not found" not in str(error).lower():  # there may be fewer
-                problems.append(f"slice {number}: {error}")
-            continue
-        try:
-            uuid = str(pynvml.nvmlDeviceGetUUID(found))
-            slices.append(_device(found, uuid, uuid, whole, _older_name(found, whole)))
-        except pynvml.NVMLError as error:
-            problems.append(f"slice {number}: {error}")
-    return slices, problems
+def _is_called(device: Device, entry: str) -> bool:
+    """Whether an entry is a UUID or the beginning of one; of ``MIG-GPU-…/1/0`` the UUID alone may be cut short."""
+    if device.uuid.startswith(entry):
+        return True
+    beginning, slash, instances = entry.partition("/")
+    wholes = (alias.partition("/") for alias in device.aliases)
+    return any(whole.startswith(beginning) and slash and rest == instances for whole, _, rest in wholes)
 
 
-def _older_name(handle: Any, whole: str) -> tuple[str, ...]:
-    """How drivers before 470 call a slice: by the instances that it is."""
-    try:
-        instances = pynvml.nvmlDeviceGetGpuInstanceId(handle), pynvml.nvmlDeviceGetComputeInstanceId(handle)
-    except (pynvml.NVMLError, AttributeError):  # an older binding has no such question
-        return ()
-    return (f"MIG-{whole}/{instances[0]}/{instances[1]}",)
+def _major(version: str) -> int:
+    found = re.match(r"\d+", version)
+    return int(found.group()) if found else 0

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.cases.model import UNRESOLVED, Case, Model
+from harness.cases.model import Case
+from harness.cases.serve_settings import UNRESOLVED, Model
+from harness.devices import accelerators
 from harness.doctor.facts import Accelerators, DataFile, Facts, Folder, Source
 from harness.engines import ENGINES
 from harness.plan.data_needs import datasets
@@ -22,17 +24,8 @@ _SERVER_BYTES = 2 * _GIB
 """Memory of the host that a server takes at least, with PyTorch loaded and a tiny model; 1 GiB of KV cache on top
 where the host is the device, as `baselines/_defaults.toml` sets it."""
 
-_ENVIRONMENT_BYTES = {"cpu": 5 * _GIB, "cuda": 15 * _GIB, "rocm": 30 * _GIB}
-"""Free space for installing an engine. Installed: vLLM for CPU 3.5 GB, for CUDA 9.5 GB; for ROCm an estimate."""
-
-_IMAGE_BYTES = {"cpu": 8 * _GIB, "cuda": 40 * _GIB, "rocm": 60 * _GIB}
-"""Free space for an image and what its build keeps. Ours: for CPU 3.3 GB, for CUDA 9.5 GB; the official images of
-engines are several times larger: estimates."""
-
 _LOCKED_FOR = ("Linux", "x86_64")
 """What the requirements below docker/requirements are resolved for."""
-
-_DRIVERS = {"cuda": "an NVIDIA GPU and its driver", "rocm": "an AMD GPU and the amdgpu driver"}
 
 
 @dataclass(frozen=True)
@@ -71,7 +64,7 @@ def _devices(each: Planned, facts: Facts) -> Obstacle | None:
     found = facts.accelerators.get(platform, Accelerators())
     if not found.devices:
         here = f"; on this machine: {facts.command(twin, 'cpu')}" if (twin := _twin(each.case)) else ""
-        next_step = found.next_step or f"a host with {_DRIVERS[platform]}"
+        next_step = found.next_step or f"a host with {accelerators.of(platform).host}"
         return Obstacle("devices", f"no {platform} device: {found.problem}", f"{next_step}{here}")
     if len(found.devices) < needed:
         there = f"needs {needed} {platform} devices, there are {len(found.devices)}"
@@ -119,7 +112,7 @@ def _twin(case: Case) -> str:
 
 def _memory(each: Planned, facts: Facts) -> Obstacle | None:
     servers = sum(each.case.topology.roles.values())
-    needed = servers * (_SERVER_BYTES + (_GIB if each.platform == "cpu" else 0))
+    needed = servers * (_SERVER_BYTES + (0 if accelerators.of(each.platform).has_devices else _GIB))
     if facts.available_bytes >= needed:
         return None
     return Obstacle(
@@ -159,7 +152,10 @@ def _image(each: Planned, source: Source, facts: Facts) -> Obstacle | None:
             "docker load it from elsewhere, or name one that is here with --base-image",
         )
     return _packages("an image", facts) or _space(
-        facts.folders.images, _IMAGE_BYTES[each.platform], "an image", "docker system df shows what takes it"
+        facts.folders.images,
+        accelerators.of(each.platform).image_bytes,
+        "an image",
+        "docker system df shows what takes it",
     )
 
 
@@ -175,7 +171,7 @@ def _environment(each: Planned, facts: Facts) -> Obstacle | None:
             return _other_machine(each, facts)
         missing = _packages(each.case.engine.name, facts) or _space(
             facts.folders.environments,
-            _ENVIRONMENT_BYTES[each.platform],
+            accelerators.of(each.platform).environment_bytes,
             "an engine",
             "name another folder with --environments",
         )

@@ -6,8 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from harness.base.domain import Device
-from harness.cases.model import Platform
+from harness.base.domain import Device, Platform
 from harness.plan.points import session_of
 
 
@@ -184,7 +183,7 @@ class Facts:
     memory_bytes: int
     available_bytes: int
     shm_bytes: int | None
-    accelerators: Mapping[str, Accelerators]
+    accelerators: Mapping[Platform, Accelerators]
     container: ContainerEngine
     cdi: Mapping[str, int]
     folders: Folders

@@ -9,11 +9,11 @@ from functools import partial
 from pathlib import Path
 
 from harness.base.clock import Deadline
-from harness.base.domain import VISIBLE_DEVICES
-from harness.cases.model import UNRESOLVED, Model
+from harness.base.domain import Platform
+from harness.cases.serve_settings import UNRESOLVED, Model
 from harness.containers import cdi
 from harness.datasets.pinned_files import Dataset
-from harness.devices import accelerators
+from harness.devices import accelerators as devices
 from harness.doctor import gather_engines as engines
 from harness.doctor.facts import Accelerators, ContainerEngine, DataFile, Facts, Folder, Folders, Reach
 from harness.host import data_files, hub, internet, machine
@@ -57,12 +57,12 @@ def gather(planned: Sequence[Planned], looking: Looking) -> Facts:
     accelerators = {
         name: Later(partial(_accelerators, name, assume_free=assume_free))
         for name in platforms
-        if name in VISIBLE_DEVICES
+        if devices.of(name).has_devices
     }
     network = {} if looking.offline else _network(planned, looking, wanted_data)
     # The client that builds may ask the engine, which may not answer: only after it did.
     about = engine.within(deadline, f"no answer within {_ALL_TOGETHER:g} s")
-    there: dict[str, Accelerators] = {
+    there = {
         name: found.within(deadline, Accelerators(problem=f"the driver did not answer within {_ALL_TOGETHER:g} s"))
         for name, found in accelerators.items()
     }
@@ -103,12 +103,12 @@ def _models(planned: Iterable[Planned]) -> list[Model]:
     return [found[name] for name in sorted(found)]
 
 
-def _accelerators(platform: str, *, assume_free: bool) -> Accelerators:
-    seen = accelerators.look(platform)
+def _accelerators(platform: Platform, *, assume_free: bool) -> Accelerators:
+    seen = devices.look(platform)
     used = {device.name: occupancy.foreign(platform, device) for device in seen.devices}
     return Accelerators(
         devices=seen.devices,
-        driver=accelerators.driver(platform),
+        driver=devices.of(platform).driver(),
         problem=seen.problem,
         next_step=seen.next_step,
         said=seen.said if seen.devices else (),

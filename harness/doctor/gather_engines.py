@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 
 from harness.base.clock import Deadline
+from harness.base.domain import Platform
 from harness.base.errors import CannotJudge, UsageError
 from harness.containers import client, image_store, lifecycle, passthrough
 from harness.doctor.facts import Accelerators, ContainerEngine, Source
@@ -32,7 +33,7 @@ def about() -> client.About | str:
         return str(error)
 
 
-def container(about: client.About | str, accelerators: Mapping[str, Accelerators]) -> ContainerEngine:
+def container(about: client.About | str, accelerators: Mapping[Platform, Accelerators]) -> ContainerEngine:
     if isinstance(about, str):
         return ContainerEngine(problem=about)
     builder, builder_problem = "", ""
@@ -58,7 +59,7 @@ def container(about: client.About | str, accelerators: Mapping[str, Accelerators
     )
 
 
-def _refused(platform: str, found: Accelerators, about: client.About, nvidia: str) -> str:
+def _refused(platform: Platform, found: Accelerators, about: client.About, nvidia: str) -> str:
     """Why a container cannot be given the devices, with the next step; empty if it can."""
     try:
         way = passthrough.plan(platform, found.devices, about.engine)
@@ -74,18 +75,18 @@ def sources(
     planned: Iterable[Planned], options: Options, container: ContainerEngine, deadline: Deadline
 ) -> dict[str, Source]:
     pairs = sorted({(each.case.engine.name, each.platform) for each in planned})
-    found: dict[tuple[str, str], Source] = {pair: _source(*pair, options) for pair in pairs}
+    found: dict[tuple[str, Platform], Source] = {pair: _source(*pair, options) for pair in pairs}
     if not container.problem:
         found |= _in_engine({pair: one for pair, one in found.items() if one.base}, options.build, deadline)
     return {f"{engine}-{platform}": source for (engine, platform), source in found.items()}
 
 
 def _in_engine(
-    found: dict[tuple[str, str], Source], build: engine_image.Build, deadline: Deadline
-) -> dict[tuple[str, str], Source]:
+    found: dict[tuple[str, Platform], Source], build: engine_image.Build, deadline: Deadline
+) -> dict[tuple[str, Platform], Source]:
     """The same, with what the container engine has: the base, and the image as it would be built now."""
     bases = {pair: Later(partial(_image_id, source.base)) for pair, source in found.items()}
-    names: dict[tuple[str, str], str] = {}
+    names: dict[tuple[str, Platform], str] = {}
     for pair, source in found.items():
         here = bases[pair].within(deadline, None)
         found[pair] = replace(source, base_here=here is not None)
@@ -107,7 +108,7 @@ def _image_id(reference: str) -> str | None:
         return None
 
 
-def _source(engine: str, platform: str, options: Options) -> Source:
+def _source(engine: str, platform: Platform, options: Options) -> Source:
     given = options.engine_python
     if given is not None:
         usable = given.is_file() and shutil.which(given) is not None
@@ -133,7 +134,7 @@ def _source(engine: str, platform: str, options: Options) -> Source:
     )
 
 
-def base(engine: str, platform: str, build: engine_image.Build) -> tuple[str, bool, str]:
+def base(engine: str, platform: Platform, build: engine_image.Build) -> tuple[str, bool, str]:
     """Reference of the base image, whether the engine comes from it, and why there is none."""
     try:
         reference, usual = engine_image.base_of(engine, platform, build)

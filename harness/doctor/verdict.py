@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Literal
 
+from harness.base.domain import Platform
 from harness.doctor import blockers
 from harness.doctor.blockers import Obstacle, Way
 from harness.doctor.facts import Facts
@@ -29,7 +30,7 @@ class Verdict:
 
     session: str
     suite: str
-    platform: str
+    platform: Platform
     points: int
     cases: tuple[str, ...]
     way: Way | None

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from harness.base.domain import Server
 from harness.base.evidence import Acceptance, KvLedger, KvTransfers, Offer, Unmeasured, Verifications
 from harness.base.settings import FlagValue
-from harness.cases.model import Case, Role, Serve
+from harness.cases.model import Case, Role
+from harness.cases.serve_settings import Serve
 from harness.engines.capabilities import Rename
 from harness.engines.metrics import Counters, Metric
 

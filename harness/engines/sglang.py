@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from harness.base.domain import Probe, Server
 from harness.base.settings import FlagValue
-from harness.cases.model import Case, Role, Serve
+from harness.cases.model import Case, Role
+from harness.cases.serve_settings import Serve
 from harness.engines import counting, sglang_probe
 from harness.engines.capabilities import Rename
 from harness.engines.engine import EngineSpec, Keys, Place, flag_arguments

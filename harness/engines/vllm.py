@@ -7,7 +7,8 @@ from typing import Any
 
 from harness.base.domain import Probe, Server
 from harness.base.settings import FlagValue
-from harness.cases.model import Case, KvTransfer, Role, Serve
+from harness.cases.model import Case, Role
+from harness.cases.serve_settings import KvTransfer, Serve
 from harness.engines import counting
 from harness.engines.capabilities import Rename
 from harness.engines.engine import EngineSpec, Keys, Place, flag_arguments

@@ -16,12 +16,12 @@ import tomlkit
 from pydantic import Field, ValidationError, create_model
 
 from harness.base.clock import utc_now
-from harness.base.domain import Outcome
+from harness.base.domain import PLATFORMS, Outcome, Platform
 from harness.base.errors import CannotJudge, UsageError
 from harness.base.settings import Like, Strict
 from harness.cases.document import editable, text
 from harness.cases.document import parse as parse_toml
-from harness.cases.model import PLATFORMS, UNRESOLVED
+from harness.cases.serve_settings import UNRESOLVED
 from harness.cases.validation_errors import usage_error
 from harness.containers import image_store, lifecycle
 from harness.engines import ENGINES
@@ -178,7 +178,7 @@ def load(path: Path = FILE) -> Pins:
     return parse(text(path), path)
 
 
-def base(engine: str, platform: str, *, allow_unpinned: bool, mirror: str | None = None) -> Base:
+def base(engine: str, platform: Platform, *, allow_unpinned: bool, mirror: str | None = None) -> Base:
     """The base image of an engine on a platform.
 
     Args:

@@ -10,10 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from harness import __version__
+from harness.base.domain import Platform
 from harness.base.errors import CannotJudge, UsageError
 from harness.base.texts import shortened
 from harness.containers import image_store, lifecycle
 from harness.datasets.pinned_files import DATASETS
+from harness.devices import accelerators
 from harness.engines.diagnosis import build_cause, tail
 from harness.host import data_files, files
 from harness.images import base_images, build_context, docker_build, source_tree
@@ -65,7 +67,7 @@ class Recipe:
     """
 
     engine: str
-    platform: str
+    platform: Platform
     base: str
     parts: Ingredients
 
@@ -79,7 +81,7 @@ def source_root() -> Path:
     return source_tree.root()
 
 
-def requirements(engine: str, platform: str) -> Path:
+def requirements(engine: str, platform: Platform) -> Path:
     """Locked requirements of an engine on a platform.
 
     Raises:
@@ -94,7 +96,7 @@ def requirements(engine: str, platform: str) -> Path:
     return folder
 
 
-def recipe(engine: str, platform: str, build: Build) -> Recipe:
+def recipe(engine: str, platform: Platform, build: Build) -> Recipe:
     """What the image is to be made from.
 
     Raises:
@@ -110,17 +112,17 @@ def recipe(engine: str, platform: str, build: Build) -> Recipe:
         locks = [path for path in (folder / "engine.txt", folder / "torch.txt") if path.is_file()]
         packages = folder / "packages.txt" if (folder / "packages.txt").is_file() else None
     else:
-        # NIXL on the package index is built for CUDA; a ROCm build of it has to be in the base.
-        locks = [locked / f"{engine}-router.txt", *([locked / "nixl.txt"] if platform != "rocm" else [])]
+        nixl = [locked / "nixl.txt"] if accelerators.of(platform).has_nixl_wheel else []
+        locks = [locked / f"{engine}-router.txt", *nixl]
     wheel = _wheel(build.engine_wheel, engine) if build.engine_wheel else None
     there = tuple(data_files.fetch(each) for each in DATASETS if not data_files.missing([each]))
     return Recipe(engine, platform, base, Ingredients(engine_from, tuple(locks), packages, wheel, there))
 
 
-def base_of(engine: str, platform: str, build: Build) -> tuple[str, From]:
+def base_of(engine: str, platform: Platform, build: Build) -> tuple[str, From]:
     """The base image and how the engine usually gets in: there are wheels for the CPU, and images for all else."""
     if build.base_image:
-        return build.base_image, "wheels" if platform == "cpu" else "base"
+        return build.base_image, "base" if accelerators.of(platform).has_devices else "wheels"
     pinned = base_images.base(engine, platform, allow_unpinned=build.allow_unpinned, mirror=build.registry)
     return pinned.reference, "base" if pinned.holds_engine else "wheels"
 
@@ -133,7 +135,7 @@ def _wheel(path: Path, engine: str) -> Path:
     return path
 
 
-def ensure(engine: str, platform: str, build: Build, on_tick: Tick) -> tuple[str, str]:
+def ensure(engine: str, platform: Platform, build: Build, on_tick: Tick) -> tuple[str, str]:
     """Name and id of the image, built if it is not there.
 
     Raises:
@@ -157,7 +159,7 @@ def ensure(engine: str, platform: str, build: Build, on_tick: Tick) -> tuple[str
     return tag, found
 
 
-def name(engine: str, platform: str, build: Build, base_id: str) -> str:
+def name(engine: str, platform: Platform, build: Build, base_id: str) -> str:
     """What the image is called: that says everything it is made from, so that one of that name is current.
 
     Args:
@@ -175,7 +177,7 @@ def name(engine: str, platform: str, build: Build, base_id: str) -> str:
         return _tag(wanted, _identity(wanted, context, base_id))
 
 
-def lacks_base(engine: str, platform: str, build: Build, on_tick: Tick) -> str:
+def lacks_base(engine: str, platform: Platform, build: Build, on_tick: Tick) -> str:
     """Why an image cannot be built although the container engine answers: its base is not to be had. Empty if it is.
 
     Asked only where nobody named a base and the base does not hold the engine: elsewhere the engine on this machine
@@ -202,7 +204,7 @@ def _tag(wanted: Recipe, identity: str) -> str:
     return f"{repository(wanted.engine, wanted.platform)}:{identity[:12]}"
 
 
-def repository(engine: str, platform: str) -> str:
+def repository(engine: str, platform: Platform) -> str:
     """What all images of an engine on a platform are called, less their tags."""
     return f"{_REPOSITORY}/{engine}-{platform}"
 

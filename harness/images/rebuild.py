@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from harness.base.domain import Platform
 from harness.base.errors import CannotJudge
 from harness.containers import image_store, lifecycle
 from harness.containers.image_store import Entry, Image, Layer
@@ -18,7 +19,7 @@ from harness.images import engine_image
 from harness.images.build_context import Tick
 
 
-def check(engine: str, platform: str, build: engine_image.Build, on_tick: Tick) -> list[str]:
+def check(engine: str, platform: Platform, build: engine_image.Build, on_tick: Tick) -> list[str]:
     """Build twice without cache and return a line for everything that differs. Neither build is kept.
 
     Raises:

@@ -8,11 +8,12 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from harness import protocols
-from harness.base.domain import Item
+from harness.base.domain import Item, Platform
 from harness.base.errors import UsageError
 from harness.cases.load import CaseFile
 from harness.cases.matrix import Variant
-from harness.cases.model import Engine, Platform, Serve, Speculation, Topology, merge
+from harness.cases.model import Engine, Topology, merge
+from harness.cases.serve_settings import Serve, Speculation
 from harness.datasets.pinned_files import Dataset
 from harness.engines import ENGINES
 from harness.engines.engine import EngineSpec

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import rich.box
@@ -13,6 +13,7 @@ import rich.console
 import rich.markup
 import rich.table
 
+from harness.base.domain import Platform
 from harness.base.errors import UsageError
 from harness.plan import limits
 from harness.plan.points import Planned
@@ -27,8 +28,13 @@ WAIT_FOR_DEVICES = 1800
 """Seconds for which a point of a job waits for devices: as long another runner of the host may need them."""
 
 
-def render(planned: Sequence[Planned], form: Format) -> str:
+def render(planned: Sequence[Planned], form: Format, variable: Callable[[Platform], str]) -> str:
     """The plan in one of its forms; what does not run is in it with its reason (not in ``github``, which runs it).
+
+    Args:
+        planned: The points.
+        form: Which.
+        variable: A platform's visible-devices variable.
 
     Raises:
         UsageError: It does not fit the form.
@@ -36,7 +42,7 @@ def render(planned: Sequence[Planned], form: Format) -> str:
     if form == "table":
         return _table(planned)
     if form == "json":
-        return json.dumps([_entry(each) for each in planned], indent=2)
+        return json.dumps([_entry(each, variable(each.platform)) for each in planned], indent=2)
     return json.dumps({"include": _jobs(planned)}, separators=(",", ":"))
 
 
@@ -84,7 +90,7 @@ def _job(together: Sequence[Planned]) -> dict[str, object]:
     }
 
 
-def _entry(each: Planned) -> dict[str, object]:
+def _entry(each: Planned, variable: str) -> dict[str, object]:
     return {
         "case": each.id,
         "platform": each.platform,
@@ -101,7 +107,7 @@ def _entry(each: Planned) -> dict[str, object]:
                 "pass_env": list(server.pass_env),
                 "argv": list(server.argv),
             }
-            for server in servers(each.case, each.platform)
+            for server in servers(each.case, variable)
         ],
     }
 

@@ -7,9 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from harness.base.domain import Platform
 from harness.cases.load import CaseFile
 from harness.cases.matrix import Variant, label
-from harness.cases.model import UNRESOLVED, Case, Platform
+from harness.cases.model import Case
+from harness.cases.serve_settings import UNRESOLVED
 from harness.engines import ENGINES
 
 NO_SET = "has no checkpoint set"

@@ -9,8 +9,8 @@ from itertools import count
 from typing import Any
 
 from harness import protocols
-from harness.base.domain import VISIBLE_DEVICES, Server
-from harness.cases.model import Case, Platform
+from harness.base.domain import Server
+from harness.cases.model import Case
 from harness.engines import ENGINES
 from harness.engines.engine import Place, shell_line
 from harness.plan.points import Planned
@@ -22,10 +22,15 @@ _NOT_VALUES = ("origin", "send_to", "history")
 _EXAMPLES = 10  # rows that make a data file: a question and the most shots before it
 
 
-def servers(case: Case, platform: Platform) -> list[Server]:
-    """The servers of a case somewhere: ports from 8000 on, devices from 0 on, checkpoints below ``$CHECKPOINTS``."""
+def servers(case: Case, variable: str) -> list[Server]:
+    """The servers of a case somewhere: ports from 8000 on, devices from 0 on, checkpoints below ``$CHECKPOINTS``.
+
+    Args:
+        case: Of one platform.
+        variable: The platform's visible-devices variable; empty for a platform without devices.
+    """
     checkpoints = {model.name: f"{_FOLDER}/{model.name}" for model in case.models()}
-    place = Place("python", checkpoints, _counter(_FIRST_PORT), _named_devices(platform))
+    place = Place("python", checkpoints, _counter(_FIRST_PORT), _named_devices(variable))
     return ENGINES[case.engine.name].servers(case, place)
 
 
@@ -39,20 +44,20 @@ def _counter(first: int) -> Callable[[int], int]:
     return take
 
 
-def _named_devices(platform: Platform) -> Callable[[int], dict[str, str]]:
-    take, names = _counter(0), VISIBLE_DEVICES.get(platform, ())
+def _named_devices(variable: str) -> Callable[[int], dict[str, str]]:
+    take = _counter(0)
 
     def apart(number: int) -> dict[str, str]:
         first = take(number)
-        return {name: ",".join(map(str, range(first, first + number))) for name in names[:1]}
+        return {variable: ",".join(map(str, range(first, first + number)))} if variable else {}
 
     return apart
 
 
-def show(planned: Planned) -> str:
-    """Shell lines and comments; nothing in it depends on the machine."""
+def show(planned: Planned, variable: str) -> str:
+    """Shell lines and comments; nothing in it depends on the machine. Arguments as of :func:`servers`."""
     case = planned.case
-    started = servers(case, planned.platform)
+    started = servers(case, variable)
     checkpoints = f" --checkpoints {planned.checkpoints}" if planned.checkpoints else ""
     lines = [
         f"# {planned.id} on {planned.platform}: {_folded(case.title)}",

@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import Field
 
 from harness.base.domain import Item, Prime
-from harness.protocols import known_answer_qa
+from harness.protocols.key_questions import KeysBase, read
 from harness.protocols.protocol import EDGE_CASES, EdgeCase, PrefixCacheBase
 from known_answer import vocabulary as v
 from known_answer.simulate import simulate
@@ -24,7 +24,7 @@ _REFRAIN = "and then they all went round the house once more, "
 _OTHERWISE = "but not today."
 
 
-class KnownAnswerEdges(PrefixCacheBase, known_answer_qa.KeysBase):
+class KnownAnswerEdges(PrefixCacheBase, KeysBase):
     """``[evaluation]`` with ``protocol = "known_answer_edges"``."""
 
     protocol: Literal["known_answer_edges"]
@@ -51,7 +51,7 @@ class KnownAnswerEdges(PrefixCacheBase, known_answer_qa.KeysBase):
 
     def answer(self, text: str) -> str | None:
         """The number after ``####``."""
-        return known_answer_qa.read(text)
+        return read(text)
 
 
 def _story(key: int, tokens: int) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from harness.base.domain import CheckResult, Outcome, Stage, StageRecord
+from harness.base.domain import CheckResult, Outcome, Platform, Stage, StageRecord
 from harness.base.errors import EXIT_FAILED, EXIT_PASSED, CannotJudge, Interrupted
 
 EXIT_CODES = {
@@ -122,7 +122,7 @@ def conclude(
     *,
     suite: str,
     name: str,
-    platform: str,
+    platform: Platform,
     started: str,
     stages: Iterable[StageRecord],
     checks: Iterable[CheckResult],
@@ -147,7 +147,7 @@ def conclude(
     )
 
 
-def skipped(*, suite: str, name: str, platform: str, started: str, reason: str) -> Result:
+def skipped(*, suite: str, name: str, platform: Platform, started: str, reason: str) -> Result:
     """What is reported of a point that was chosen not to run: a report without it would look complete."""
     check = CheckResult("case", Outcome.SKIPPED, message=reason)
     return Result(

@@ -16,11 +16,13 @@ from pydantic import TypeAdapter, ValidationError
 from harness import __version__
 from harness.base import secrets
 from harness.base.clock import Deadline
+from harness.base.domain import Platform
 from harness.base.errors import CannotJudge, UsageError
-from harness.cases.model import PLATFORMS, Case
+from harness.cases.model import Case
 from harness.containers import image_store, lifecycle
 from harness.datasets.pinned_files import DATASETS
-from harness.devices import driver
+from harness.devices import accelerators
+from harness.devices.platform import DriverSilent
 from harness.engines import ENGINES
 from harness.engines.diagnosis import root_cause, tail
 from harness.host import answer_cache, files, processes
@@ -85,25 +87,24 @@ def by_hand(
         UsageError: There is no such engine, platform or interpreter.
         CannotJudge: The interpreter does not run, or has no engine.
     """
-    if platform not in PLATFORMS:
-        raise UsageError(f"--platform {platform}: must be one of {', '.join(PLATFORMS)}")
+    on = accelerators.named(platform)
     if wanted is not None:
         chosen = matching(cases, wanted=[wanted], suite=None, platform=platform)[0]
         data = {each.file: str(fetch(each)) for each in datasets(chosen.case.evaluation)}
-        needs = _of_case(chosen.case, platform, data, image=False)
+        needs = _of_case(chosen.case, on, data, image=False)
     elif name not in ENGINES:
         raise UsageError(f"--engine {name}: must be one of {', '.join(ENGINES)}")
     else:
         needs = Needs(
             engine=name,
-            platform=platform,
+            platform=on,
             modules=canary_checks.modules(ENGINES[name], router=True),
             transports=canary_checks.ALL_TRANSPORTS[name],
             data=_data_at_hand(),
             harness=__version__,
             image=IN_IMAGE in os.environ,
         )
-    called = str(python.absolute() if python else _interpreter(needs.engine, platform, environments))
+    called = str(python.absolute() if python else _interpreter(needs.engine, on, environments))
 
     deadline = Deadline(_BY_HAND)
 
@@ -121,7 +122,7 @@ def by_hand(
         return look(needs, called, asked, where=called, folder=Path(folder), note=lambda _: None)
 
 
-def _interpreter(engine: str, platform: str, environments: Path) -> Path:
+def _interpreter(engine: str, platform: Platform, environments: Path) -> Path:
     """That of the image that this runs in, or of the locked environment as a run installs it.
 
     Raises:
@@ -144,7 +145,7 @@ def _interpreter(engine: str, platform: str, environments: Path) -> Path:
     raise UsageError(f"no {engine} for {platform} is installed here ({locked.parent.parent} is not there); {step}")
 
 
-def _of_case(case: Case, platform: str, data: Mapping[str, str], *, image: bool) -> Needs:
+def _of_case(case: Case, platform: Platform, data: Mapping[str, str], *, image: bool) -> Needs:
     """What a case needs; ``data`` are the paths of its data files by name."""
     env: dict[str, str] = {}
     for role in case.topology.roles:
@@ -204,7 +205,9 @@ def look(
     """
     spec = ENGINES[needs.engine]
     versions, state = ask_engine.environment(spec, python, asked)
-    question = {"modules": needs.modules, "transports": needs.transports, "torch": needs.platform != "cpu"}
+    accelerator = accelerators.of(needs.platform)
+    torch = canary_checks.torch_versions() if accelerator.has_devices else []
+    question = {"modules": needs.modules, "transports": needs.transports, "torch": torch}
     answer = (
         cache_folder("canary") / f"{files.digest_text(canary_checks.IMPORTS, json.dumps(question), where, state)}.json"
     )
@@ -228,10 +231,10 @@ def look(
     live = _answer(asked, canary_checks.LIVE, live_question, Live, spec.echoes)
     # The driver is the host's; it is asked here, because a container without devices does not show it.
     found, why = None, ""
-    if needs.platform != "cpu":
+    if accelerator.has_devices:
         try:
-            found = driver.version(needs.platform)
-        except driver.Silent as error:
+            found = accelerator.supported()
+        except DriverSilent as error:
             why = str(error)
     findings = canary_checks.judge(needs, versions, imports, live, found, why)
     return [replace(each, check=secrets.mask(each.check), text=secrets.mask(each.text)) for each in findings]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from harness.base.domain import Platform
 from harness.cases.model import Case
+from harness.devices import accelerators
+from harness.devices.platform import Accelerator
 from harness.engines.engine import EngineSpec
 
 IMPORTS = """
@@ -29,8 +31,8 @@ for module, backend in asked["transports"]:
     tried(found["transports"], f"{module} {backend}".strip(), lambda: transport(module, backend))
 def torch():
     module = importlib.import_module("torch")
-    versions = {"version": module.__version__, "cuda": module.version.cuda, "hip": module.version.hip}
-    found["torch"] = {name: str(value or "") for name, value in versions.items()}
+    built = {name: getattr(module.version, name, None) for name in asked["torch"]}
+    found["torch"] = {"version": module.__version__, **{name: str(value or "") for name, value in built.items()}}
 if asked["torch"]:
     tried(found["modules"], "torch", torch)
 print()
@@ -106,7 +108,7 @@ class Needs:
     """
 
     engine: str
-    platform: str
+    platform: Platform
     modules: tuple[str, ...]
     transports: tuple[tuple[str, str], ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
@@ -162,6 +164,11 @@ def transports(case: Case) -> tuple[tuple[str, str], ...]:
     return tuple(dict.fromkeys(_TRANSPORTS[name] for name in names if name in _TRANSPORTS))
 
 
+def torch_versions() -> list[str]:
+    """The attributes of ``torch.version`` that say which platform torch is built for."""
+    return [each.torch for each in accelerators.ACCELERATORS.values() if each.has_devices]
+
+
 def judge(
     needs: Needs,
     versions: Mapping[str, str],
@@ -177,7 +184,7 @@ def judge(
         versions: Of the distributions in the engine's environment.
         imports: What the engine's interpreter could import.
         live: What is found where servers will run.
-        driver: Newest CUDA version that the driver supports, or a word for an AMD driver; None where it does not say.
+        driver: What the driver supports, in its platform's terms; None where it does not say.
         no_driver: Why it does not.
     """
     found = [_module(name, error, versions) for name, error in imports.modules.items()]
@@ -187,8 +194,9 @@ def judge(
         live.harness if same else f"{live.harness or 'does not answer'}, and {needs.harness} asks: build the image anew"
     )
     found.append(Finding("harness", same, text))
-    if needs.platform != "cpu" and not imports.modules.get("torch"):
-        found.append(_build(needs.platform, imports.torch))
+    accelerator = accelerators.of(needs.platform)
+    if accelerator.has_devices and not imports.modules.get("torch"):
+        found.append(_build(accelerator, imports.torch))
     found += [Finding(f"writable: {name}", not error, error or "yes") for name, error in live.folders.items()]
     for path, digest in live.data.items():
         wanted = needs.data[path]
@@ -197,8 +205,8 @@ def judge(
     if needs.image:
         text = f"uid {live.uid}" + ("" if live.uid else ": nothing in an image runs as root; leave --user out")
         found.append(Finding("user", live.uid != 0, text))
-    if needs.platform != "cpu":
-        found.append(_driver(needs.platform, imports.torch, driver, no_driver))
+    if accelerator.has_devices:
+        found.append(_driver(accelerator, imports.torch, driver, no_driver))
     return found
 
 
@@ -208,36 +216,20 @@ def _module(name: str, error: str, versions: Mapping[str, str]) -> Finding:
     return Finding(f"import {name}", not error, error or ", ".join(known) or "yes")
 
 
-def _build(platform: str, torch: Mapping[str, str]) -> Finding:
+def _build(accelerator: Accelerator, torch: Mapping[str, str]) -> Finding:
     """Whether the engine's torch is built for the platform at all."""
-    own, other = ("cuda", "hip") if platform == "cuda" else ("hip", "cuda")
-    names = {"cuda": "CUDA", "hip": "HIP"}
-    if torch.get(own):
-        return Finding("torch", True, f"{torch['version']} for {names[own]} {torch[own]}")
-    built = f"for {names[other]} {torch[other]}" if torch.get(other) else "for the CPU alone"
-    return Finding("torch", False, f"{torch.get('version', '')} is built {built}, and the case is for {platform}")
+    built = {name: f"{name.upper()} {torch[name]}" for name in torch_versions() if torch.get(name)}
+    if accelerator.torch in built:
+        return Finding("torch", True, f"{torch['version']} for {built[accelerator.torch]}")
+    others = f"for {' and '.join(built.values())}" if built else "for the CPU alone"
+    text = f"{torch.get('version', '')} is built {others}, and the case is for {accelerator.name}"
+    return Finding("torch", False, text)
 
 
-def _driver(platform: str, torch: Mapping[str, str], driver: str | None, no_driver: str) -> Finding:
-    """CUDA runs on a driver of its major version, whatever the minor one, and on every newer driver.
-
-    Source: CUDA compatibility guide of NVIDIA, minor-version and backward compatibility. AMD supports two releases of
-    ROCm to either side, and the version that its driver shows does not say which release it is of: both are said, and a
-    person compares them with AMD's user and kernel-space support matrix.
-    """
+def _driver(accelerator: Accelerator, torch: Mapping[str, str], driver: str | None, no_driver: str) -> Finding:
     if driver is None:
-        maker = "NVIDIA" if platform == "cuda" else "AMD"
-        text = f"{maker}'s driver does not answer: {no_driver}" if no_driver else f"there is no {maker} driver here"
+        vendor = accelerator.vendor
+        text = f"{vendor}'s driver does not answer: {no_driver}" if no_driver else f"there is no {vendor} driver here"
         return Finding("driver", False, text)
-    if platform != "cuda" or not torch.get("cuda"):
-        built = f", torch is built for HIP {torch['hip']}" if torch.get("hip") else ""
-        return Finding("driver", True, f"{driver}{built}")
-    if _major(torch["cuda"]) > _major(driver):
-        older = f"torch is built for CUDA {torch['cuda']}, the driver supports up to {driver}"
-        return Finding("driver", False, f"{older}: update the driver, or take a build for CUDA {_major(driver)}")
-    return Finding("driver", True, f"supports CUDA {driver}, torch is built for {torch['cuda']}")
-
-
-def _major(version: str) -> int:
-    found = re.match(r"\d+", version)
-    return int(found.group()) if found else 0
+    fit = accelerator.fit(driver, torch.get(accelerator.torch, ""))
+    return Finding("driver", fit.ok, fit.text)

@@ -19,9 +19,9 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic_core import from_json, to_json
 
-from harness.base.domain import Device, Outcome, Server, Stage, Usage
+from harness.base.domain import Device, Outcome, Platform, Server, Stage, Usage
 from harness.base.errors import UsageError
-from harness.cases.model import Case, Platform
+from harness.cases.model import Case
 from harness.host import files
 from harness.host.ownership import Label, Owner
 from harness.host.processes import Started

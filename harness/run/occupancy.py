@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import psutil
 
 from harness.base.clock import Deadline
-from harness.base.domain import Device, Tenant, Usage
+from harness.base.domain import Device, Platform, Tenant, Usage
 from harness.base.errors import CannotJudge
 from harness.containers import lifecycle
 from harness.devices import accelerators, leases
@@ -116,7 +116,7 @@ def after(context: Context) -> None:
     context.rundir.write("devices", Occupancy, found.model_copy(update={"after": now, "left": left}))
 
 
-def _usage(platform: str, chosen: list[Device]) -> dict[str, Usage | None]:
+def _usage(platform: Platform, chosen: list[Device]) -> dict[str, Usage | None]:
     return {device.uuid: accelerators.usage(platform, device) for device in chosen}
 
 
@@ -134,7 +134,7 @@ def _abandoned(folder: str) -> str:
     )
 
 
-def foreign(platform: str, device: Device) -> Foreign:
+def foreign(platform: Platform, device: Device) -> Foreign:
     """Whether somebody uses a device that nobody leased: a process, or memory of one that cannot be seen from here.
 
     What is known decides: memory where the driver lists no processes, which it does in containers, and processes where
@@ -152,7 +152,7 @@ def foreign(platform: str, device: Device) -> Foreign:
     return Foreign()
 
 
-def _refusal(platform: str, device: Device, *, assume_free: bool) -> str:
+def _refusal(platform: Platform, device: Device, *, assume_free: bool) -> str:
     """Why a device that nobody leased is not taken; empty if it is."""
     found = foreign(platform, device)
     hint = "; --assume-free takes it all the same, if you know that nobody uses it"

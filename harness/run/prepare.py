@@ -15,7 +15,7 @@ import psutil
 from harness.base.clock import utc_now
 from harness.base.domain import Stage
 from harness.base.errors import CannotJudge, UsageError
-from harness.cases.model import Model
+from harness.cases.serve_settings import Model
 from harness.containers import lifecycle
 from harness.devices import accelerators
 from harness.engines.diagnosis import tail

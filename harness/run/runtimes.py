@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from harness.base.clock import Deadline
-from harness.base.domain import Device, Outcome, Stage
+from harness.base.domain import Device, Outcome, Platform, Stage
 from harness.base.errors import CannotJudge
 from harness.cases.model import Case
 from harness.containers import client, lifecycle, passthrough
 from harness.containers.passthrough import Passthrough
+from harness.devices import accelerators
 from harness.host import files, signals
 from harness.host.data_files import cache_folder
 from harness.images import engine_image
@@ -139,7 +140,7 @@ def of(runtime: Runtime, console: Console) -> Place:
     return Docker(console) if runtime.kind == "docker" else Local()
 
 
-def plan_devices(case: Case, platform: str, devices: list[Device]) -> Passthrough:
+def plan_devices(case: Case, platform: Platform, devices: list[Device]) -> Passthrough:
     """How the container of a case gets the devices of its run.
 
     Raises:
@@ -163,7 +164,7 @@ def start_container(rundir: RunDir, image_name: str, read_only: list[Path], devi
     user = (os.getuid(), os.getgid()) if os.getuid() else engine_image.USER
     files.hand_over(rundir.path, user)
     prepared = rundir.prepared()
-    home = None if prepared.platform == "cpu" else _home(image_name, user)
+    home = _home(image_name, user) if accelerators.of(prepared.platform).has_devices else None
     extras = prepared.case.container
     try:
         return lifecycle.start(

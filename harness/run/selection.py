@@ -8,10 +8,10 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from harness.base.domain import PLATFORMS, Platform
 from harness.base.errors import CannotJudge, NothingSelected, UsageError
 from harness.base.settings import cut
 from harness.cases.load import load
-from harness.cases.model import PLATFORMS, Platform
 from harness.devices import accelerators
 from harness.plan.points import Planned, everything, within
 from harness.plan.soundness import of_point
@@ -37,8 +37,8 @@ def matching(
         UsageError: A case file, the platform or the checkpoint set is wrong.
         NothingSelected: Nothing matches.
     """
-    if platform is not None and platform not in PLATFORMS:
-        raise UsageError(f"--platform {cut(platform)}: must be one of {', '.join(PLATFORMS)}")
+    if platform is not None:
+        accelerators.named(platform)
     cases = load(folder)
     sets = {name for case in cases for name in case.checkpoint_sets}
     if checkpoints and checkpoints not in sets:

@@ -9,12 +9,13 @@ from typing import Any
 
 import tomlkit
 
+from harness.base.domain import PLATFORMS, Platform
 from harness.base.errors import UsageError
 from harness.cases.document import editable
 from harness.cases.load import CaseFile, load
 from harness.cases.load import files as case_files
 from harness.cases.matrix import Matrix, label
-from harness.cases.model import PLATFORMS, Case, Platform
+from harness.cases.model import Case
 from harness.host import data_files, files
 from harness.plan import expected_values
 from harness.reports.result import Result

@@ -12,7 +12,7 @@ import tomlkit
 from harness.base.errors import UsageError
 from harness.cases.document import editable
 from harness.cases.load import DEFAULTS
-from harness.cases.model import UNRESOLVED
+from harness.cases.serve_settings import UNRESOLVED
 from harness.host import files, hub
 
 

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.base.domain import Outcome
+from harness.base.domain import PLATFORMS, Outcome
 from harness.base.errors import UsageError
 from harness.cases.load import CaseFile
-from harness.cases.model import PLATFORMS, Platform
+from harness.devices import accelerators
 from harness.engines import ENGINES
 from harness.plan.points import Planned, everything
 from harness.reports.numbers import message, show
@@ -25,7 +25,6 @@ from harness.upkeep.tables import table
 RECORDS = "records"
 """Folder of the records, beside the page that has the tables."""
 _MEASURED = ("accuracy", "acceptance_length", "draft_counts", "kv_transfer", "rearrangements", "server_config")
-_PLATFORM_NAMES: dict[Platform, str] = {"cuda": "CUDA", "rocm": "ROCm", "cpu": "CPU"}
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ def _points(case_files: Sequence[CaseFile]) -> list[Planned]:
 def systems(case_files: Sequence[CaseFile], records: Iterable[Record]) -> str:
     """One row a suite: how many of its points passed on each platform when they were last run, and on what."""
     latest = {(record.point, record.result.platform): record for record in records}
-    rows = [["suite", "what it shows", *(_PLATFORM_NAMES[platform] for platform in PLATFORMS)]]
+    rows = [["suite", "what it shows", *(accelerators.of(platform).title for platform in PLATFORMS)]]
     points = _points(case_files)
     for suite in sorted({each.suite for each in points}):
         cells = []

@@ -25,7 +25,7 @@ from harness.cases.load import load
 from harness.containers import client as container_engine
 from harness.containers import lifecycle, passthrough
 from harness.containers.passthrough import Engine, Passthrough
-from harness.devices import driver
+from harness.devices import amdgpu
 from harness.host.ownership import Label, Owner
 from harness.images import base_images, engine_image
 from harness.plan.points import everything
@@ -65,7 +65,7 @@ def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         path.chmod(0o660)
         return str(path)
 
-    monkeypatch.setattr(passthrough, "_KFD", Path(make("kfd", KFD_GROUP)))
+    monkeypatch.setattr(amdgpu, "KFD", Path(make("kfd", KFD_GROUP)))
     yield [make(f"renderD{128 + index}", RENDER_GROUP) for index in range(4)]
     shutil.rmtree(folder)
 
@@ -317,7 +317,7 @@ def test_a_run_on_two_amd_devices_sees_these_two_and_no_secret(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(engine_image, "ensure", lambda *_: (name, "sha256:fake"))
     monkeypatch.setattr(engine_image, "ENGINE_PYTHON", python)
-    monkeypatch.setattr(driver, "_KFD", Path(nodes[0]))
+    monkeypatch.setattr(amdgpu, "KFD", Path(nodes[0]))
     monkeypatch.setattr(base_images, "content", lambda _: "a base")
     monkeypatch.setattr(occupancy, "visible", lambda _: amd(nodes)[2:])
     monkeypatch.setattr(occupancy, "lease", leased)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from harness.base.domain import Device, Tenant, Usage
-from harness.devices import accelerators, amd, nvidia
+from harness.devices import accelerators, amdgpu, nvml
 from harness.run.rundir import Servers
 from tests.fake.conftest import DISAGG, ONE_POINT, QUICK, SMALL
 from tests.fake.hosts import Nvidia, amd_partitions
@@ -101,10 +102,10 @@ def test_points_that_need_more_than_allowed_are_skipped_and_reported(tmp_path: P
 def test_the_first_variable_that_is_set_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES"):
         monkeypatch.delenv(name, raising=False)
-    assert accelerators.variable("rocm") == "HIP_VISIBLE_DEVICES"
+    assert accelerators.of("rocm").variable(os.environ) == "HIP_VISIBLE_DEVICES"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5")
     monkeypatch.setenv("ROCR_VISIBLE_DEVICES", "2, 4")
-    assert accelerators.variable("rocm") == "ROCR_VISIBLE_DEVICES"
+    assert accelerators.of("rocm").variable(os.environ) == "ROCR_VISIBLE_DEVICES"
     with pytest.raises(
         accelerators.NoSuchDevice, match="CUDA_VISIBLE_DEVICES names device 5, and ROCR_VISIBLE_DEVICES leaves 2"
     ):
@@ -124,7 +125,7 @@ def nvidia_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Nvidia:
         monkeypatch.delenv(name, raising=False)
     host = Nvidia(tmp_path / "host", 2)
     monkeypatch.setenv("FAKE_NVML", str(host.path))
-    monkeypatch.setattr(nvidia, "pynvml", imported())
+    monkeypatch.setattr(nvml, "pynvml", imported())
     return host
 
 
@@ -214,7 +215,7 @@ def amd_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES"):
         monkeypatch.delenv(name, raising=False)
     amd_files(tmp_path / "sys", 4)
-    monkeypatch.setattr(amd, "SYSFS", tmp_path / "sys")
+    monkeypatch.setattr(amdgpu, "SYSFS", tmp_path / "sys")
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     return tmp_path / "sys"
 
@@ -333,7 +334,7 @@ def test_an_empty_list_says_nothing_where_other_processes_cannot_be_seen(
     nvidia_host: Nvidia, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "pid").symlink_to("pid:[4026532500]")
-    monkeypatch.setattr(nvidia, "_NAMESPACE", tmp_path / "pid")
+    monkeypatch.setattr(nvml, "_NAMESPACE", tmp_path / "pid")
     assert accelerators.usage("cuda", Device("0", "GPU-0aaa")) == Usage(0)
     nvidia_host.gpus[0]["errors"] = {"memory": "Not Supported"}
     nvidia_host.write()
@@ -516,7 +517,7 @@ def amd_parts(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytes
     for name in ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES"):
         monkeypatch.delenv(name, raising=False)
     amd_partitions(tmp_path / "sys", 4, numbered=request.param)
-    monkeypatch.setattr(amd, "SYSFS", tmp_path / "sys")
+    monkeypatch.setattr(amdgpu, "SYSFS", tmp_path / "sys")
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     return tmp_path / "sys"
 

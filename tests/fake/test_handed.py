@@ -146,7 +146,7 @@ def test_a_case_with_a_secret_is_refused(tmp_path: Path, changes: dict[str, Any]
 
 def test_what_is_shown_of_a_case_is_a_reference(tmp_path: Path) -> None:
     cases = edited(tmp_path / "cases", SINGLE, SMALL[SINGLE] | {"serve/pass_env": ["PLANTED_TOKEN"]})
-    (server,) = servers(load(cases)[0].resolve("cpu"), "cpu")
+    (server,) = servers(load(cases)[0].resolve("cpu"), "")
     assert shell_line(server).startswith('PLANTED_TOKEN="$PLANTED_TOKEN" env ')
     done = harness("show", SINGLE, "--cases", cases, env=GIVEN)
     assert '\nPLANTED_TOKEN="$PLANTED_TOKEN" env ' in done.stdout

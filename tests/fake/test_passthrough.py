@@ -11,11 +11,12 @@ from typing import Any
 import psutil
 import pytest
 
-from harness.base.domain import Device
+from harness.base.domain import Device, Platform
 from harness.base.errors import CannotJudge
 from harness.cases.load import load
 from harness.containers import cdi, client, lifecycle, passthrough
 from harness.containers.passthrough import Engine, Impossible
+from harness.devices import amdgpu
 from harness.host.ownership import Label
 from harness.plan.points import everything
 from harness.run import prepare, runtimes
@@ -70,7 +71,7 @@ class Host:
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     made = Host(tmp_path)
-    monkeypatch.setattr(passthrough, "_KFD", Path(made.kfd))
+    monkeypatch.setattr(amdgpu, "KFD", Path(made.kfd))
     monkeypatch.setattr(passthrough, "_INFINIBAND", tmp_path / "infiniband")
     return made
 
@@ -83,7 +84,7 @@ def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[EngineApi]:
         yield made
 
 
-def start(host: Host, platform: str, devices: list[Device], **options: Any) -> str:
+def start(host: Host, platform: Platform, devices: list[Device], **options: Any) -> str:
     planned = passthrough.plan(platform, devices, client.engine())
     return lifecycle.start(
         "image",

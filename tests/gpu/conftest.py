@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.base.domain import Platform
 from harness.devices import accelerators
 from harness.run.occupancy import IDLE_BYTES
 from tests.helpers import busy_ports, left_in, wait_for
@@ -22,7 +23,7 @@ class EngineHere:
 
     name: str
     python: Path
-    platform: str
+    platform: Platform
 
     @property
     def arguments(self) -> tuple[str, ...]:

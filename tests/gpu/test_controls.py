@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from harness.base.domain import VISIBLE_DEVICES, Outcome
+from harness.base.domain import Outcome
 from harness.cases.load import load
 from harness.devices import accelerators
 from harness.reports.result import Result
@@ -163,7 +163,7 @@ def test_an_occupied_device_is_not_taken(folder: Path, engine: EngineHere, stran
     case = SINGLE[engine.name]
     first = accelerators.visible(engine.platform)[0].name
     cases = edited(folder / "cases", case, {}, generate=False, platform=engine.platform)
-    only = {VISIBLE_DEVICES[engine.platform][0]: first}
+    only = {accelerators.on_paper(engine.platform): first}
     result = run(folder, point(case, engine.platform), "--cases", cases, *engine.arguments, env=only)
     assert result.code == 4, result.output
     assert list(result.errors) == ["prepare"]

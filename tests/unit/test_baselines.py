@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from harness.base.domain import Platform
 from harness.cases.load import load
-from harness.cases.model import Platform
+from harness.devices.accelerators import on_paper
 from harness.plan.points import Planned, everything
 from harness.plan.show import show
 from tests.helpers import BASELINES
@@ -108,7 +109,7 @@ def test_asynchronous_eplb() -> None:
         assert (each.case.evaluation.protocol, each.case.evaluation.items) == ("gsm8k_vllm", 1319)
         assert checks(each)["rearrangements"]["at_least"] == 2
         assert ("VLLM_ROCM_MOE_PADDING" in serve.env) == (each.platform == "rocm")
-        assert "rearrangements: at_least 2" in show(each)
+        assert "rearrangements: at_least 2" in show(each, on_paper(each.platform))
 
 
 # The sweep of vllm-project/vllm 40623: model, prefill x decode sizes, exact match that is expected.

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from harness.base.domain import Platform
 from harness.cases.load import load
 from harness.engines import ENGINES
 from harness.plan.points import everything
@@ -86,7 +87,7 @@ def test_the_drivers_major_version_counts(torch: dict[str, str], driver: str, fi
         ("rocm", CUDA_13, "2.13.0+cu130 is built for CUDA 13.0, and the case is for rocm"),
     ],
 )
-def test_a_build_for_something_else(platform: str, torch: dict[str, str], text: str) -> None:
+def test_a_build_for_something_else(platform: Platform, torch: dict[str, str], text: str) -> None:
     assert wrong(replace(NEEDS, platform=platform), replace(IMPORTS, torch=torch)) == [("torch", text)]
 
 

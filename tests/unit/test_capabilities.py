@@ -43,7 +43,7 @@ def build(version: str) -> Capabilities:
 def server(folder: Path, changes: dict[str, Any]) -> tuple[Case, Server]:
     (found,) = load(edited(folder, CASE, changes, generate=False))
     case = found.resolve("cpu")
-    (started,) = servers(case, "cpu")
+    (started,) = servers(case, "")
     return case, started
 
 

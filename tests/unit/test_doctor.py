@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import rich.console
 
-from harness.base.domain import Device
+from harness.base.domain import Device, Platform
 from harness.cases.load import load
-from harness.cases.model import UNRESOLVED
+from harness.cases.serve_settings import UNRESOLVED
 from harness.datasets.pinned_files import GSM8K_TEST, GSM8K_TRAIN, MT_BENCH
 from harness.doctor import report
 from harness.doctor.facts import Accelerators, ContainerEngine, DataFile, Facts, Folder, Folders, Reach, Source
@@ -52,7 +52,7 @@ SLICES = tuple(Device(f"MIG-{n}", f"MIG-{n}", "NVIDIA H200 MIG 1g.18gb", 16 * GI
 ALL = everything(load(BASELINES))
 
 
-NO_DEVICES = {
+NO_DEVICES: dict[Platform, Accelerators] = {
     "cuda": Accelerators(problem="NVIDIA's driver does not answer"),
     "rocm": Accelerators(problem="the amdgpu driver shows none"),
 }

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from harness.base.domain import Server
+from harness.base.domain import Platform, Server
 from harness.cases.load import load
-from harness.cases.model import Platform
+from harness.devices.accelerators import on_paper
 from harness.engines.engine import flag_arguments, numbered
 from harness.plan import show
 from tests.helpers import BASELINES, edited
@@ -23,7 +23,7 @@ KV_TRANSFER = (
 def servers(folder: Path, case: str, platform: Platform = "cpu") -> list[Server]:
     """Ports from 8000 on, devices from 0 on."""
     found = next(each for each in load(folder) if each.id == case).resolve(platform)
-    return show.servers(found, platform)
+    return show.servers(found, on_paper(platform))
 
 
 def flags(server: Server) -> dict[str, str]:

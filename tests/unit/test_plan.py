@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from harness.base.domain import Stage
 from harness.base.errors import NothingSelected, UsageError
 from harness.cases.load import load
+from harness.devices.accelerators import on_paper
 from harness.plan import limits
 from harness.plan.listing import MATRIX_LIMIT, render
 from harness.plan.points import Planned, everything, shard, touched, within
@@ -155,21 +156,21 @@ def test_shards_are_disjoint_and_complete(count: int) -> None:
 
 def test_a_plan_in_all_its_forms(tmp_path: Path) -> None:
     found = within(points(tmp_path, MATRIX | excluded(NO_FLASHINFER)), 1)
-    entries = json.loads(render(found, "json"))
+    entries = json.loads(render(found, "json", on_paper))
     assert [entry["runs"] for entry in entries] == [not each.skip for each in found]
     assert {entry["reason"] for entry in entries if not entry["runs"]} >= {"needs 4 devices, there are 1"}
     for entry, each in zip(entries, found, strict=True):
         assert entry["devices"] == each.devices
         assert entry["servers"][0]["argv"][:2] == ["python", "-m"]
     running = sum(not each.skip for each in found)
-    table = render(found, "table")
+    table = render(found, "table", on_paper)
     assert "needs 4 devices, there are 1" in table
     assert f"{running} of {len(found)} run" in table
 
 
 def test_a_matrix_for_github_has_a_job_for_each_session_and_number_of_devices(tmp_path: Path) -> None:
     found = points(tmp_path, MATRIX | excluded(NO_FLASHINFER) | {"expected_seconds": 90})
-    jobs = json.loads(render(found, "github"))["include"]
+    jobs = json.loads(render(found, "github", on_paper))["include"]
     assert [(job["name"], job["runs_on"]) for job in jobs] == [
         ("draft_model_cpu", ["self-hosted", "cpu"]),
         ("draft_model_cuda-1", ["self-hosted", "cuda", "gpu-1"]),
@@ -182,7 +183,7 @@ def test_a_matrix_for_github_has_a_job_for_each_session_and_number_of_devices(tm
 def test_a_job_may_take_longer_than_all_that_may_happen_in_it() -> None:
     """Computed here from the cases' own limits, whatever the estimates are."""
     found = everything(load(BASELINES))
-    for job in json.loads(render(found, "github"))["include"]:
+    for job in json.loads(render(found, "github", on_paper))["include"]:
         ids = set(job["cases"].splitlines())
         inner = [each.case.timeouts for each in found if each.platform == job["platform"] and each.id in ids]
         assert len(inner) == len(ids)
@@ -210,12 +211,12 @@ def test_a_job_that_github_would_end_is_said_before(monkeypatch: pytest.MonkeyPa
     with pytest.raises(
         UsageError, match=r"disagg_cpu: a job of 9 points may take \d+ minutes, and GitHub gives one 100"
     ):
-        render(found, "github")
+        render(found, "github", on_paper)
 
 
 def test_every_point_that_runs_is_in_exactly_one_job_of_a_matrix_that_github_takes() -> None:
     found = everything(load(BASELINES))
-    jobs = json.loads(render(found, "github"))["include"]
+    jobs = json.loads(render(found, "github", on_paper))["include"]
     in_jobs = sorted((case, job["platform"]) for job in jobs for case in job["cases"].splitlines())
     assert in_jobs == sorted((each.id, each.platform) for each in found if not each.skip)
     assert len({job["name"] for job in jobs}) == len(jobs) <= MATRIX_LIMIT
@@ -236,13 +237,13 @@ class Numbered(Planned):
 def test_more_jobs_than_github_takes_is_said_before_github_does() -> None:
     one = next(each for each in everything(load(BASELINES)) if not each.skip)
     sessions = [Numbered(one.case_file, one.platform, number=number) for number in range(MATRIX_LIMIT + 1)]
-    assert len(json.loads(render(sessions[1:], "github"))["include"]) == MATRIX_LIMIT
+    assert len(json.loads(render(sessions[1:], "github", on_paper))["include"]) == MATRIX_LIMIT
     with pytest.raises(UsageError, match="257 jobs, and GitHub takes 256 a matrix"):
-        render(sessions, "github")
+        render(sessions, "github", on_paper)
 
 
 def test_a_case_is_shown_as_lines_for_a_shell() -> None:
-    shown = {(each.id, each.platform): show(each) for each in everything(load(BASELINES))}
+    shown = {(each.id, each.platform): show(each, on_paper(each.platform)) for each in everything(load(BASELINES))}
     lines = shown[DISAGG, "cpu"].splitlines()
     assert sum(line.endswith(" &") for line in lines) == 3
     assert 'ln -sfn "$CHECKPOINTS/twin_decode" model' in lines
@@ -442,4 +443,4 @@ def test_a_case_whose_model_nobody_has_pinned_is_planned_and_does_not_run(tmp_pa
     model = {"serve/speculation/model": pinned | {"revision": "unresolved"}}
     (stays,) = everything(load(edited(tmp_path / "unresolved", SINGLE, model)))
     assert stays.skip == "no revision is pinned yet of some/drafter: harness pin"
-    assert f"# does not run: {stays.skip}" in show(stays)
+    assert f"# does not run: {stays.skip}" in show(stays, on_paper(stays.platform))

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from harness.base.domain import Outcome, Server
+from harness.base.domain import Outcome, Platform, Server
 from harness.base.errors import UsageError
 from harness.base.evidence import Evidence, KvTransfers, Measurement, Unmeasured, Verifications
 from harness.cases.load import load
 from harness.cases.matrix import Variant
-from harness.cases.model import Case, Platform
+from harness.cases.model import Case
 from harness.checks import acceptance, kv_transfer
 from harness.engines import metrics
 from harness.engines.sglang import METRICS
@@ -33,7 +33,7 @@ def resolved(case: str, platform: Platform = "cuda", variant: Variant = (), fold
 
 def servers(case: Case) -> list[Server]:
     """Ports from 8000 on."""
-    return show.servers(case, "cuda")
+    return show.servers(case, "CUDA_VISIBLE_DEVICES")
 
 
 def test_prefill_decode_and_router() -> None:

@@ -12,6 +12,7 @@ from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 
 from harness.cases.load import load
+from harness.devices.accelerators import on_paper
 from harness.plan.points import Planned, everything
 from harness.plan.show import show
 from tests.helpers import BASELINES
@@ -31,7 +32,7 @@ for point in everything(load(BASELINES)):
 
 @pytest.mark.parametrize("name", GROUPS)
 def test_show(name: str, snapshot: SnapshotAssertion) -> None:
-    first, *others = (show(each) for each in GROUPS[name])
+    first, *others = (show(each, on_paper(each.platform)) for each in GROUPS[name])
     text = first
     for each, shown in zip(GROUPS[name][1:], others, strict=True):
         changes = difflib.unified_diff(first.splitlines(), shown.splitlines(), n=0, lineterm="")

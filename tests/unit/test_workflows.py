@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from ruamel.yaml import YAML
 
 from harness.cases.load import load
+from harness.devices.accelerators import on_paper
 from harness.plan.listing import render
 from harness.plan.points import everything
 from tests.helpers import BASELINES, REPOSITORY
@@ -97,7 +98,7 @@ def test_a_job_on_a_gpu_host_may_take_as_long_as_its_cases_may_wait() -> None:
     for workflow in ("gpu.yml", "ci.yml"):
         job = parsed(REPOSITORY / ".github" / "workflows" / workflow)["jobs"]["accept"]
         assert job["timeout-minutes"] == "${{ matrix.timeout_minutes }}"
-    for job in json.loads(render(everything(load(BASELINES)), "github"))["include"]:
+    for job in json.loads(render(everything(load(BASELINES)), "github", on_paper))["include"]:
         waiting = job["wait_for_devices"] * len(job["cases"].splitlines()) / 60
         assert bool(waiting) == bool(job["devices"])
         assert job["timeout_minutes"] >= 30 + waiting
@@ -122,7 +123,7 @@ def test_the_fragments_give_way_to_what_they_run() -> None:
 @pytest.mark.parametrize("path", [path for path in WORKFLOWS if path.name != "pins.yml"], ids=names)
 def test_a_job_for_cases_takes_what_the_plan_gives_and_keeps_everything(path: Path) -> None:
     job = parsed(path)["jobs"]["accept"]
-    given = set(json.loads(render(everything(load(BASELINES)), "github"))["include"][0])
+    given = set(json.loads(render(everything(load(BASELINES)), "github", on_paper))["include"][0])
     assert set(re.findall(r"matrix\.(\w+)", json.dumps(job))) <= given
     always = [step for step in job["steps"] if step.get("if") == "always()"]
     assert any("summary runs" in step.get("run", "") for step in always)

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.base.domain import Server
+from harness.base.domain import Platform, Server
 from harness.base.errors import CannotJudge
 from harness.containers import passthrough
 from harness.devices import accelerators
@@ -61,7 +61,7 @@ def _names(runtime: Runtime) -> list[str]:
 class _Apart:
     """Sets devices apart, in the order in which they are listed."""
 
-    def __init__(self, platform: str, names: Sequence[str]) -> None:
+    def __init__(self, platform: Platform, names: Sequence[str]) -> None:
         self._platform, self._left = platform, list(names)
 
     def __call__(self, count: int) -> dict[str, str]:

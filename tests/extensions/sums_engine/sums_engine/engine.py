@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.base.domain import Probe, Server
-from harness.cases.model import Case, Role, Serve
+from harness.cases.model import Case, Role
+from harness.cases.serve_settings import Serve
 from harness.engines.engine import EngineSpec, Place, flag_arguments
 from harness.engines.metrics import Metric
 
