@@ -69,7 +69,7 @@ def test_a_signal_that_got_lost_outranks_the_exit_code() -> None:
 
 IN_A_LIBRARY = """
 import os, signal
-from harness.policy import rules
+from harness.upkeep import rules
 from harness.__main__ import main
 
 def asked(*_, **__):
