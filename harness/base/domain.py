@@ -215,34 +215,56 @@ class Sample:
     expected_prompt_tokens: int | None = None
 
 
+Number = int | float  # a count stays whole where it is written down
+Value = bool | Number | str
+Direction = Literal["two-sided", "at-least", "at-most", "equal", "not-equal"]
+
+
 @dataclass(frozen=True)
 class CheckResult:
     """One line of the verdict; one testcase of the JUnit file.
 
     Attributes:
         name: Unique in the case.
-        measured, expected, bound: As people read them: numbers, or a few words.
+        measured: What was observed: a number, or numbers by name; of a server's configuration also a text or a switch.
+            None where nothing could be.
+        expected: The same of what was expected.
+        low: The least that passes, by name where ``measured`` is; None without a lower bound.
+        high: The most that passes.
         n: Number of observations behind ``measured``; 0 where counting makes no sense.
-        message: One line; why, unless it passed.
+        unit: Of the numbers: ``share``, ``tokens per draft``, ``requests``.
+        direction: Which side of ``expected`` is judged; empty where nothing is compared.
+        message: One line; why, unless the numbers say it or it passed.
         details: More lines for the body: the root cause, the items that flipped.
     """
 
     name: str
     outcome: Outcome
-    measured: str = ""
-    expected: str = ""
-    bound: str = ""
+    measured: Value | Mapping[str, Value] | None = None
+    expected: Value | Mapping[str, Value] | None = None
+    low: Number | Mapping[str, Number] | None = None
+    high: Number | Mapping[str, Number] | None = None
     n: int = 0
+    unit: str = ""
+    direction: Direction | Literal[""] = ""
     message: str = ""
     details: str = ""
 
 
 @dataclass(frozen=True)
 class StageRecord:
-    """How one stage of a run ended."""
+    """How one stage of a run ended.
+
+    Attributes:
+        seconds: That it took.
+        message: One line; why, unless it passed.
+        details: More lines.
+        interrupted: A signal ended it.
+    """
 
     stage: Stage
     outcome: Outcome
     seconds: float
     message: str = ""
     details: str = ""
+    interrupted: bool = False

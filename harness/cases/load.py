@@ -12,17 +12,18 @@ from pydantic import BaseModel, ValidationError
 
 from harness.base.errors import UsageError
 from harness.base.settings import cut
+from harness.cases import engine_support
 from harness.cases import layer as shape
 from harness.cases.document import read
 from harness.cases.matrix import Matrix, Variant, When, label
 from harness.cases.model import PLATFORMS, Case, Platform, Serve, SuiteTable, merge
 from harness.cases.validation_errors import NOT_THE_CASE, first_of, key_of, usage_error
-from harness.engines import ENGINES
+from harness.checks import CHECKS
 
 DEFAULTS = "_defaults.toml"
 SUITE = "_suite.toml"
 _ASKED = ("evaluation", "controls", "comparisons")
-_KNOWN_OF_THE_MODEL = ("accuracy", "parity", "acceptance_length", "acceptance_per_position", "draft_counts")
+_KNOWN_OF_THE_MODEL = tuple(name for name, check in CHECKS.items() if check.of_the_model)
 """Checks that a checkpoint set replaces: what is known of one model says nothing about another. Others stay."""
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _LONGEST_POINT = 200  # it is the name of a folder
@@ -149,7 +150,7 @@ class CaseFile:
             case = Case.model_validate(merged)
         except ValidationError as error:
             raise self._usage_error(error, checkpoints=checkpoints) from None
-        if problem := ENGINES[case.engine.name].problem(case):
+        if problem := engine_support.problem(case):
             raise UsageError(f"{self.path}: {problem}")
         return case
 

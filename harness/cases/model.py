@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from harness.base import plugins
 from harness.base.settings import Flag, FlagValue, Like, Name, Seconds, Strict, Variable
 from harness.cases.container_settings import Container
-from harness.checks import Checks, accuracy, parity
+from harness.checks import Checks
+from harness.checks.accuracy import AccuracySettings
+from harness.checks.parity import ComparisonSettings
 from harness.protocols import Evaluation
 from harness.protocols.protocol import Destination
 from known_answer.checkpoints import CHECKPOINTS
@@ -16,6 +19,10 @@ from known_answer.checkpoints import CHECKPOINTS
 Platform = Literal["cpu", "cuda", "rocm"]
 PLATFORMS: tuple[Platform, ...] = ("cpu", "cuda", "rocm")
 Role = Literal["server", "prefill", "decode"]
+if TYPE_CHECKING:
+    EngineName = str
+else:
+    EngineName = Literal[plugins.names("harness.engines")]
 UNRESOLVED = "unresolved"
 _REPOSITORY = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
 _SOURCES = frozenset({"known_answer", "repo"})
@@ -35,7 +42,7 @@ class SuiteTable(Strict):
 class Engine(Strict):
     """``[engine]``."""
 
-    name: Literal["vllm", "sglang"] = Field(description="The engine under test.")
+    name: EngineName = Field(description="The engine under test.")
 
 
 class Topology(Strict):
@@ -86,7 +93,7 @@ class Model(Strict):
 class Speculation(Strict):
     """``[serve.speculation]``. Which keys a method needs, its engine says: see ``EngineSpec.speculation``."""
 
-    method: Literal["eagle3", "draft_model", "mtp", "ngram"] = Field(description="Speculative-decoding method.")
+    method: Name = Field(description="eagle3, draft_model, mtp or ngram: what the engine has of them.")
     model: Model | None = Field(None, description="The drafter, where it is no part of the verifier.")
     num_speculative_tokens: int | None = Field(None, ge=1, le=1024, description="vLLM: drafted tokens per step (k).")
     num_steps: int | None = Field(None, ge=1, le=1024, description="SGLang: steps of the drafter per verification.")
@@ -111,9 +118,9 @@ class Speculation(Strict):
 
 
 class KvTransfer(Strict):
-    """``[serve.kv_transfer]``. Which keys a connector needs, its engine says: see ``EngineSpec.kv_transfer``."""
+    """``[serve.kv_transfer]``. Which keys a connector needs, its engine says: see ``EngineSpec.kv_connectors``."""
 
-    connector: Literal["none", "NixlConnector", "MultiConnector", "mooncake", "nixl"] = Field(
+    connector: Name = Field(
         description="vLLM: NixlConnector, or a MultiConnector, which joins those of `connectors` (it loads from the "
         "first that has something, and saves to all), or none, which starts the role without. SGLang: mooncake or nixl."
     )
@@ -182,13 +189,13 @@ class Timeouts(Strict):
     stop: Seconds = Field(description="From SIGTERM until SIGKILL.")
 
 
-class Control(accuracy.Config):
+class Control(AccuracySettings):
     """``[controls.NAME]``: the same questions sent elsewhere, where they must score something else."""
 
     send_to: Destination = Field(description="Where this control's requests go.")
 
 
-class Comparison(parity.ComparisonConfig):
+class Comparison(ComparisonSettings):
     """``[comparisons.NAME]``: the same questions sent elsewhere, where the texts must be those of the main run.
 
     Sent past the router, one server does prefill and decode itself: that is the stand-alone answer.

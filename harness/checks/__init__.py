@@ -1,59 +1,60 @@
-"""Checks: rules over a measurement with a baseline.
+"""Checks: rules over the evidence of a run, each with its baseline.
 
-One module a check: a ``Config`` (its table in the case file) and ``judge``, which returns one result or more. A new
-check is a new module, a field of :class:`Checks` and an entry in :func:`judge_all`; the schema, the judging and the
-reports follow.
+One module a check (:mod:`.check` says what one is), found through the entry points of the group ``harness.checks``. The
+table ``[checks]``, its schema, the judging and the reports follow from what is found.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
+from pydantic import Field, create_model
 
+from harness.base import plugins
 from harness.base.domain import CheckResult, Outcome
+from harness.base.evidence import NO_ANSWERS, Agreement, Evidence, Measurement, Unmeasured
 from harness.base.settings import Strict
-from harness.checks import acceptance, validity
-from harness.checks import accuracy as accuracy_check
-from harness.checks import cuda_graphs as cuda_graphs_check
-from harness.checks import kv_transfer as kv_transfer_check
-from harness.checks import parity as parity_check
-from harness.checks import rearrangements as rearrangements_check
-from harness.checks import server_config as server_config_check
-from harness.checks.evidence import NO_ANSWERS, Agreement, Measurement, Unmeasured
+from harness.checks import accuracy, parity, validity
+from harness.checks.accuracy import AccuracySettings
+from harness.checks.check import Check, unmeasured
+from harness.checks.parity import ComparisonSettings
 
 
-class Checks(Strict):
+def _check(name: str, found: object) -> Check | None:
+    return found if isinstance(found, Check) and found.name == name else None
+
+
+CHECKS = plugins.found("harness.checks", _check, "Check")
+"""Every check by the name of its table."""
+
+
+class _Checks(Strict):
     """The ``[checks]`` table. ``validity`` and ``teardown`` need no baseline and always run."""
 
-    accuracy: accuracy_check.Config | None = Field(None, description="Share of right answers.")
-    acceptance_length: acceptance.LengthConfig | None = Field(None, description="1 + accepted / drafts.")
-    acceptance_per_position: acceptance.PositionsConfig | None = Field(
-        None, description="Share of drafts accepted at each position."
-    )
-    draft_counts: acceptance.CountsConfig | None = Field(
-        None, description="The speculation counters themselves, where they are known to the unit."
-    )
-    kv_transfer: kv_transfer_check.Config | None = Field(
-        None, description="The ledger of prompt tokens on the decode side."
-    )
-    rearrangements: rearrangements_check.Config | None = Field(
-        None, description="Expert load balancing: how often experts were moved."
-    )
-    cuda_graphs: cuda_graphs_check.Config | None = Field(
-        None, description="CUDA graphs captured by every engine server, where only its log says so."
-    )
-    parity: parity_check.Config | None = Field(None, description="Texts equal to those known beforehand.")
-    server_config: server_config_check.Config | None = Field(
-        None, description="Values of the configuration that the servers say is in force."
-    )
+    def configured(self) -> dict[str, Any]:
+        """The settings of every check that the case has, by its name, in the order in which they are reported."""
+        return {name: settings for name in CHECKS if (settings := getattr(self, name)) is not None}
+
+
+if TYPE_CHECKING:
+
+    class Checks(_Checks):
+        """The ``[checks]`` table, whose fields are those that were found."""
+
+        def __getattr__(self, name: str) -> Any: ...
+
+else:
+    _tables: dict[str, Any] = {
+        name: (each.settings | None, Field(None, description=each.about)) for name, each in CHECKS.items()
+    }
+    Checks = create_model("Checks", __base__=_Checks, __doc__=_Checks.__doc__, **_tables)
 
 
 def unjudged(
     checks: Checks,
-    controls: Mapping[str, accuracy_check.Config],
-    comparisons: Mapping[str, parity_check.ComparisonConfig],
+    controls: Mapping[str, AccuracySettings],
+    comparisons: Mapping[str, ComparisonSettings],
     reason: str,
 ) -> list[CheckResult]:
     """The same results, in the same order, of a run on whose remains nothing is judged: all skipped, with why.
@@ -68,33 +69,32 @@ def unjudged(
         finished=missing,
         agreement=dict.fromkeys(comparisons, Agreement(0, 0)),
     )
-    results = judge_all(checks, controls, comparisons, empty)
+    results = judge_all(checks, controls, comparisons, Evidence(empty))
     return [CheckResult(each.name, Outcome.SKIPPED, message=f"not judged: {reason}") for each in results]
 
 
 def judge_all(
     checks: Checks,
-    controls: Mapping[str, accuracy_check.Config],
-    comparisons: Mapping[str, parity_check.ComparisonConfig],
-    measured: Measurement,
+    controls: Mapping[str, AccuracySettings],
+    comparisons: Mapping[str, ComparisonSettings],
+    evidence: Evidence,
 ) -> list[CheckResult]:
     """All results of a case, in the order in which they are reported."""
-    configured: list[tuple[Any, Callable[[Any, Measurement], list[CheckResult]]]] = [
-        (checks.accuracy, accuracy_check.judge),
-        (checks.parity, parity_check.judge),
-        (checks.acceptance_length, acceptance.judge_length),
-        (checks.acceptance_per_position, acceptance.judge_positions),
-        (checks.draft_counts, acceptance.judge_counts),
-        (checks.kv_transfer, kv_transfer_check.judge),
-        (checks.rearrangements, rearrangements_check.judge),
-        (checks.server_config, server_config_check.judge),
-        (checks.cuda_graphs, cuda_graphs_check.judge),
-    ]
-    results = validity.judge(measured)
-    for config, judge in configured:
-        if config is not None:
-            results += judge(config, measured)
+    results = validity.judge(evidence)
+    for name, settings in checks.configured().items():
+        results += _judged(name, CHECKS[name].judge, settings, evidence)
     for name, control in controls.items():
-        results += accuracy_check.judge(control, measured, run=name)
-    results += [parity_check.judge_comparison(name, config, measured) for name, config in comparisons.items()]
+        results += accuracy.judge(control, evidence, run=name)
+    results += [parity.judge_comparison(name, settings, evidence) for name, settings in comparisons.items()]
     return results
+
+
+def _judged(
+    name: str, judge: Callable[[Any, Evidence], list[CheckResult]], settings: Any, evidence: Evidence
+) -> list[CheckResult]:
+    """What a check says. One that breaks, or says nothing, is an error of its own: it may be somebody else's."""
+    try:
+        results = list(judge(settings, evidence))
+    except Exception as error:  # noqa: BLE001 # the others are judged all the same
+        return [unmeasured(name, f"the check broke: {type(error).__name__}: {error}")]
+    return results or [unmeasured(name, "the check returned no result")]

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterable
 from typing import Self
 
 from pydantic import Field, model_validator
 
 from harness.base.domain import CheckResult, Outcome
+from harness.base.evidence import Acceptance, Evidence, Unmeasured, Verifications
 from harness.base.settings import Baseline, Direction, Origin, Strict, Tolerance
-from harness.checks import compare
-from harness.checks.evidence import Acceptance, Measurement, Unmeasured, Verifications
+from harness.checks import check
+from harness.checks.check import Check
 
 
-class LengthConfig(Baseline):
+class AcceptanceLengthSettings(Baseline):
     """``[checks.acceptance_length]``: ``n`` is the number of drafts behind the expected value."""
 
 
-class PositionsConfig(Tolerance):
+class AcceptancePerPositionSettings(Tolerance):
     """``[checks.acceptance_per_position]``: one expected share a position, first position first."""
 
     expected: list[float] = Field(min_length=1)
@@ -33,7 +34,7 @@ class PositionsConfig(Tolerance):
         return self
 
 
-class CountsConfig(Strict):
+class DraftCountsSettings(Strict):
     """``[checks.draft_counts]``: exact counters, for checkpoints whose acceptance is computed beforehand."""
 
     drafts: int = Field(ge=1)
@@ -49,79 +50,149 @@ class CountsConfig(Strict):
     origin: Origin
 
 
-def judge_length(config: LengthConfig, measured: Measurement) -> list[CheckResult]:
+def judge_length(settings: AcceptanceLengthSettings, evidence: Evidence) -> list[CheckResult]:
     """One result, ``acceptance_length``."""
     name = "acceptance_length"
-    counters = _counters(measured)
+    counters = _counters(evidence)
     if isinstance(counters, str):
-        return [compare.unmeasured(name, counters)]
+        return [check.unmeasured(name, counters)]
     if not counters.drafts:
-        return [_nothing_drafted(name, compare.show(config.expected))]
-    return [compare.baseline(name, counters.length, counters.drafts, config)]
+        return [_nothing_drafted(name, settings.expected)]
+    return [check.baseline(name, counters.length, counters.drafts, settings, "tokens per draft")]
 
 
-def judge_positions(config: PositionsConfig, measured: Measurement) -> list[CheckResult]:
+def judge_positions(settings: AcceptancePerPositionSettings, evidence: Evidence) -> list[CheckResult]:
     """One result a position, ``acceptance_per_position[0]`` first."""
-    names = [f"acceptance_per_position[{position}]" for position in range(len(config.expected))]
-    counters = _accepted(measured)
+    names = [f"acceptance_per_position[{position}]" for position in range(len(settings.expected))]
+    counters = _accepted(evidence)
     if not isinstance(counters, str) and len(counters.accepted_per_position) != len(names):
         counters = f"the engine counted {len(counters.accepted_per_position)} positions, the baseline has {len(names)}"
     if isinstance(counters, str):
-        return [compare.unmeasured(name, counters) for name in names]
+        return [check.unmeasured(name, counters) for name in names]
     if not counters.drafts:
-        return [_nothing_drafted(*each) for each in zip(names, map(compare.show, config.expected), strict=True)]
+        return [_nothing_drafted(*each) for each in zip(names, settings.expected, strict=True)]
     return [
-        compare.against(name, share, counters.drafts, expected=expected, direction=config.direction, tolerance=config)
-        for name, share, expected in zip(names, counters.per_position, config.expected, strict=True)
+        check.against(
+            name,
+            share,
+            counters.drafts,
+            expected=expected,
+            direction=settings.direction,
+            tolerance=settings,
+            unit="share",
+        )
+        for name, share, expected in zip(names, counters.per_position, settings.expected, strict=True)
     ]
 
 
-def judge_counts(config: CountsConfig, measured: Measurement) -> list[CheckResult]:
+def judge_counts(settings: DraftCountsSettings, evidence: Evidence) -> list[CheckResult]:
     """One result, ``draft_counts``: drafts, drafted tokens, accepted tokens and each position, all equal.
 
     Placeholders add to drafts and drafted tokens, and are never accepted.
     """
-    name = "draft_counts"
-    counters = _accepted(measured)
+    counters = _accepted(evidence)
     if isinstance(counters, str):
-        return [compare.unmeasured(name, counters)]
-    expected = Acceptance(config.drafts, config.draft_tokens, config.accepted, tuple(config.accepted_per_position))
-    padded = min(max(counters.drafts - config.drafts, 0), config.placeholders)
-    drafted = config.draft_tokens + padded * len(config.accepted_per_position)
-    equal = counters == replace(expected, drafts=config.drafts + padded, draft_tokens=drafted)
+        return [check.unmeasured("draft_counts", counters)]
+    expected = _named(
+        Acceptance(settings.drafts, settings.draft_tokens, settings.accepted, tuple(settings.accepted_per_position))
+    )
+    found = _named(counters)
+    padded = min(max(counters.drafts - settings.drafts, 0), settings.placeholders)
+    padding = {"drafts": 1, "draft_tokens": len(settings.accepted_per_position)}
+    wanted = {name: number + padded * padding.get(name, 0) for name, number in expected.items()}
+    other = [
+        f"{name} {found.get(name, 'not counted')}, expected {wanted.get(name, 'none')}"
+        for name in wanted | found
+        if found.get(name) != wanted.get(name)
+    ]
     return [
         CheckResult(
-            name=name,
-            outcome=Outcome.PASS if equal else Outcome.FAIL,
-            measured=_counted(counters),
-            expected=_counted(expected),
-            bound="equal" if not config.placeholders else f"equal, up to {config.placeholders} drafts of placeholders",
+            name="draft_counts",
+            outcome=Outcome.FAIL if other else Outcome.PASS,
+            measured=found,
+            expected=expected,
+            low={**expected},
+            high={name: number + settings.placeholders * padding.get(name, 0) for name, number in expected.items()},
             n=counters.drafts,
-            message="" if equal else f"counted {_counted(counters)}, expected {_counted(expected)}",
+            direction="two-sided",
+            message=", ".join(other),
         )
     ]
 
 
-def _counters(measured: Measurement) -> Acceptance | Verifications | str:
+def _named(counters: Acceptance) -> dict[str, int]:
+    positions = {f"accepted[{index}]": accepted for index, accepted in enumerate(counters.accepted_per_position)}
+    totals = {"drafts": counters.drafts, "draft_tokens": counters.draft_tokens, "accepted": counters.accepted}
+    return totals | positions
+
+
+def _counters(evidence: Evidence) -> Acceptance | Verifications | str:
     """The counters, or why there are none."""
-    counters = measured.acceptance
+    counters = evidence.measured.acceptance
     if counters is None:
         return "the case configures no speculation"
     return counters.reason if isinstance(counters, Unmeasured) else counters
 
 
-def _accepted(measured: Measurement) -> Acceptance | str:
+def _accepted(evidence: Evidence) -> Acceptance | str:
     """The same, of an engine that counts accepted tokens by position."""
-    counters = _counters(measured)
+    counters = _counters(evidence)
     return "the engine counts no accepted tokens" if isinstance(counters, Verifications) else counters
 
 
-def _nothing_drafted(name: str, expected: str) -> CheckResult:
+def _nothing_drafted(name: str, expected: float) -> CheckResult:
     """Without a single draft every ratio is undefined, and that is a finding: speculation was configured."""
-    message = f"the engine drafted nothing, expected {name} {expected}"
-    return CheckResult(name, Outcome.FAIL, measured="no drafts", expected=expected, bound="drafts > 0", message=message)
+    return CheckResult(name, Outcome.FAIL, expected=expected, message=f"the engine drafted nothing, expected {name}")
 
 
-def _counted(counters: Acceptance) -> str:
-    positions = "/".join(map(str, counters.accepted_per_position))
-    return f"{counters.drafts} drafts, {counters.accepted}/{counters.draft_tokens} accepted ({positions})"
+_NO_DRAFTS = 1.05  # an acceptance length of 1 means that no draft was ever accepted
+
+
+def _weak_length(settings: AcceptanceLengthSettings, _guessed: float) -> Iterable[str]:
+    if check.bounds(settings.expected, settings.direction, settings)[0] < _NO_DRAFTS:
+        return [f"passes at {_NO_DRAFTS}, where drafts are hardly ever accepted"]
+    return check.too_low(settings, 1.0, "")
+
+
+def _weak_positions(settings: AcceptancePerPositionSettings, _guessed: float) -> Iterable[str]:
+    """A position of which nothing may be accepted is one that says so exactly."""
+    for position, share in enumerate(settings.expected):
+        low, _ = check.bounds(share, settings.direction, settings)
+        exactly_none = settings.direction == "two-sided" and share == settings.width(share) == 0
+        if low <= 0 and not exactly_none:
+            yield f"position {position} passes with no draft accepted at all"
+
+
+def _weak_counts(settings: DraftCountsSettings, _guessed: float) -> Iterable[str]:
+    return [] if settings.accepted else ["passes with no draft accepted at all"]
+
+
+_positions = check.lacking("accepted_per_position", "the engine does not count what was accepted at which position")
+
+LENGTH = Check(
+    name="acceptance_length",
+    about="1 + accepted / drafts.",
+    settings=AcceptanceLengthSettings,
+    judge=judge_length,
+    of_the_model=True,
+    problem=check.lacking("drafts", "the engine does not count drafts"),
+    weakness=_weak_length,
+)
+PER_POSITION = Check(
+    name="acceptance_per_position",
+    about="Share of drafts accepted at each position.",
+    settings=AcceptancePerPositionSettings,
+    judge=judge_positions,
+    of_the_model=True,
+    problem=_positions,
+    weakness=_weak_positions,
+)
+COUNTS = Check(
+    name="draft_counts",
+    about="The speculation counters themselves, where they are known to the unit.",
+    settings=DraftCountsSettings,
+    judge=judge_counts,
+    of_the_model=True,
+    problem=_positions,
+    weakness=_weak_counts,
+)

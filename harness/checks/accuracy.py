@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from pydantic import Field
 
 from harness.base.domain import CheckResult, Outcome
+from harness.base.evidence import Answers, Evidence
 from harness.base.settings import Baseline
-from harness.checks import compare
-from harness.checks.evidence import Answers, Measurement
+from harness.checks import check
+from harness.checks.check import Check
 
 
-class Config(Baseline):
+class AccuracySettings(Baseline):
     """``[checks.accuracy]``: ``n`` is the number of items."""
 
     max_invalid_share: float | None = Field(
@@ -23,16 +25,16 @@ class Config(Baseline):
     )
 
 
-def judge(config: Config, measured: Measurement, run: str = "main") -> list[CheckResult]:
+def judge(settings: AccuracySettings, evidence: Evidence, run: str = "main") -> list[CheckResult]:
     """``accuracy`` or ``control[NAME]``, and where invalid answers are bounded, the same with ``_invalid``."""
     name = "accuracy" if run == "main" else f"control[{run}]"
-    answers = measured.answers[run]
-    bounded = config.max_invalid_share
+    answers = evidence.measured.answers[run]
+    bounded = settings.max_invalid_share
     if answers.scored != answers.planned or not answers.planned:
         reason = f"{answers.scored} of {answers.planned} items were scored"
         names = [name, f"{name}_invalid"] if bounded is not None else [name]
-        return [compare.unmeasured(each, reason) for each in names]
-    result = compare.baseline(name, answers.accuracy, answers.scored, config)
+        return [check.unmeasured(each, reason) for each in names]
+    result = check.baseline(name, answers.accuracy, answers.scored, settings, "share")
     told = [f"{answers.invalid} of {answers.scored} answers hold no answer to read"] if answers.invalid else []
     if result.outcome is Outcome.FAIL:
         told += [
@@ -44,15 +46,29 @@ def judge(config: Config, measured: Measurement, run: str = "main") -> list[Chec
 
 def _invalid(name: str, answers: Answers, most: float) -> CheckResult:
     share = answers.invalid / answers.scored
-    holds = share <= most
-    bound = f"<= {compare.show(most)}"
-    message = f"no answer can be read from {answers.invalid} of {answers.scored} answers ({bound})"
     return CheckResult(
         name=name,
-        outcome=Outcome.PASS if holds else Outcome.FAIL,
-        measured=compare.show(share),
-        expected="0",
-        bound=bound,
+        outcome=Outcome.PASS if share <= most else Outcome.FAIL,
+        measured=share,
+        expected=0.0,
+        high=most,
         n=answers.scored,
-        message="" if holds else message,
+        unit="share",
+        direction="at-most",
+        message="" if share <= most else f"no answer can be read from {answers.invalid} of {answers.scored} answers",
     )
+
+
+def _weakness(settings: AccuracySettings, guessed: float) -> Iterable[str]:
+    scored = "passes with no right answer at all" if not guessed else f"passes with what guessing scores, {guessed:g}"
+    return check.too_low(settings, guessed, scored)
+
+
+CHECK = Check(
+    name="accuracy",
+    about="Share of right answers.",
+    settings=AccuracySettings,
+    judge=judge,
+    of_the_model=True,
+    weakness=_weakness,
+)

@@ -3,33 +3,44 @@
 from __future__ import annotations
 
 from harness.base.domain import CheckResult, Outcome
+from harness.base.evidence import Evidence
 from harness.base.settings import Origin, Strict
-from harness.checks import compare
-from harness.checks.evidence import Measurement
+from harness.checks import check
+from harness.checks.check import Check
 
 
-class Config(Strict):
+class CudaGraphsSettings(Strict):
     """``[checks.cuda_graphs]``: on every engine server, as its log says."""
 
     origin: Origin
 
 
-def judge(config: Config, measured: Measurement) -> list[CheckResult]:  # noqa: ARG001 # nothing is bounded
+def judge(_settings: CudaGraphsSettings, evidence: Evidence) -> list[CheckResult]:
     """One result, ``cuda_graphs``."""
-    name, found = "cuda_graphs", measured.graphs
-    if found is None:
-        return [compare.unmeasured(name, "nobody looked into the logs")]
+    found = {server: told.get("cuda_graphs", 0) for server, told in evidence.measured.events.items()}
     if not found:
-        return [compare.unmeasured(name, "nothing to judge: no engine server has a log")]
+        return [check.unmeasured("cuda_graphs", "nothing to judge: no engine server has a log")]
     without = [server for server, captured in found.items() if not captured]
     return [
         CheckResult(
-            name=name,
+            name="cuda_graphs",
             outcome=Outcome.FAIL if without else Outcome.PASS,
-            measured=f"{len(found) - len(without)} of {len(found)} servers",
-            expected=f"{len(found)} of {len(found)} servers",
-            bound="captured",
+            measured=len(found) - len(without),
+            expected=len(found),
+            low=len(found),
             n=len(found),
+            unit="servers",
+            direction="at-least",
             message=f"{', '.join(without)} captured no CUDA graphs" if without else "",
         )
     ]
+
+
+CHECK = Check(
+    name="cuda_graphs",
+    about="CUDA graphs captured by every engine server, where only its log says so.",
+    settings=CudaGraphsSettings,
+    judge=judge,
+    reads=frozenset({"logs"}),
+    problem=check.lacking("cuda_graphs", "the engine says it of its configuration: use checks.server_config"),
+)

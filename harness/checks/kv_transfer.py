@@ -6,10 +6,11 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from harness.base.domain import CheckResult, Outcome
+from harness.base.domain import CheckResult, Number, Outcome
+from harness.base.evidence import Evidence, KvLedger, KvTransfers, Measurement, Offer, Unmeasured
 from harness.base.settings import Origin, Strict
-from harness.checks import compare
-from harness.checks.evidence import KvLedger, Measurement, Unmeasured
+from harness.checks import check
+from harness.checks.check import Check
 
 _SOURCES = {
     "external": "came over the wire",
@@ -18,7 +19,7 @@ _SOURCES = {
 }
 
 
-class Config(Strict):
+class KvTransferSettings(Strict):
     """``[checks.kv_transfer]``."""
 
     local_tokens_per_request: int | None = Field(
@@ -58,69 +59,119 @@ class Config(Strict):
         return self
 
 
-def judge(config: Config, measured: Measurement) -> list[CheckResult]:
+def judge(settings: KvTransferSettings, evidence: Evidence) -> list[CheckResult]:
     """One result, ``kv_transfer``."""
-    name = "kv_transfer"
+    measured = evidence.measured
     main, ledger = measured.answers["main"], measured.kv
     if ledger is None or isinstance(ledger, Unmeasured):
-        return [compare.unmeasured(name, ledger.reason if ledger else "the case has no KV connector")]
+        return [check.unmeasured("kv_transfer", ledger.reason if ledger else "the case has no KV connector")]
     if not main.answered:
-        return [compare.unmeasured(name, "nothing to judge: no request was answered")]
-    expected, found = f"{main.answered} transfers", [f"{ledger.transfers} transfers", f"{ledger.bytes} B"]
-    wrong, bound = list[str](), ""
+        return [check.unmeasured("kv_transfer", "nothing to judge: no request was answered")]
+    found = {"transfers": ledger.transfers, "bytes": ledger.bytes, "failures": sum(ledger.failures.values())}
+    expected: dict[str, int] = {"transfers": main.answered, "failures": 0}
+    low: dict[str, Number] = {"transfers": main.answered, "bytes": 1}
+    high: dict[str, Number] = {"failures": 0}
+    if settings.bytes is not None:
+        expected["bytes"] = low["bytes"] = high["bytes"] = settings.bytes
+    wrong = []
     if isinstance(ledger, KvLedger):
+        tokens = {name: getattr(ledger, name) for name in _SOURCES}
         asked = main.prompt_tokens + measured.primed.prompt_tokens
-        wrong, bound = _by_source(config, measured, ledger)
-        found = [f"{ledger.external}/{asked} tokens", *found]
-        expected = f"{config.exact['external']}/{asked} tokens" if config.exact else f"{asked} tokens"
-    if ledger.transfers < main.answered:
-        wrong.append(f"{ledger.transfers} transfers for {main.answered} requests")
-    wrong += [f"{what} is {number}" for what, number in ledger.failures.items()]
-    if config.bytes is not None and ledger.bytes != config.bytes:
-        wrong.append(f"{ledger.bytes} bytes moved, {config.bytes} expected")
-    elif ledger.bytes <= 0:
-        wrong.append("no byte moved")
+        found = {**tokens, "prompt_tokens": sum(tokens.values()), **found}
+        expected["prompt_tokens"] = low["prompt_tokens"] = high["prompt_tokens"] = asked
+        if settings.exact:
+            expected |= settings.exact
+            low |= settings.exact
+            high |= settings.exact
+        wrong, (least, most) = _by_source(settings, measured, ledger), _bounds(settings, measured)
+        low, high = low | least, high | most
+    wrong += _of_transfers(settings, ledger, main.answered)
     return [
         CheckResult(
-            name=name,
+            name="kv_transfer",
             outcome=Outcome.FAIL if wrong else Outcome.PASS,
-            measured=", ".join(found),
-            expected=expected if config.bytes is None else f"{expected}, {config.bytes} B",
-            bound=", ".join(filter(None, [bound, "failed = 0"])),
+            measured=found,
+            expected=expected,
+            low=low,
+            high=high,
             n=main.answered,
+            direction="two-sided",
             message="; ".join(wrong),
         )
     ]
 
 
-def _by_source(config: Config, measured: Measurement, ledger: KvLedger) -> tuple[list[str], str]:
-    """What is wrong with where the tokens came from, and the bound as people read it."""
-    main, primed = measured.answers["main"], measured.primed
-    asked = main.prompt_tokens + primed.prompt_tokens
+def _of_transfers(settings: KvTransferSettings, ledger: KvLedger | KvTransfers, answered: int) -> list[str]:
+    """What is wrong with what moved."""
+    wrong = [f"{ledger.transfers} transfers for {answered} requests"] if ledger.transfers < answered else []
+    wrong += [f"{what} is {number}" for what, number in ledger.failures.items()]
+    if settings.bytes is not None and ledger.bytes != settings.bytes:
+        wrong.append(f"{ledger.bytes} bytes moved, {settings.bytes} expected")
+    elif ledger.bytes <= 0:
+        wrong.append("no byte moved")
+    return wrong
+
+
+def _bounds(settings: KvTransferSettings, measured: Measurement) -> tuple[dict[str, Number], dict[str, Number]]:
+    """The least and the most tokens by source, where no exact number is expected."""
+    if settings.exact:
+        return {}, {}
+    if settings.min_local_cache_hit is not None:
+        return {"local_cache_hit": settings.min_local_cache_hit}, {"local_compute": _allowed(settings, measured)}
+    return {}, {"local_compute + local_cache_hit": _allowed(settings, measured)}
+
+
+def _allowed(settings: KvTransferSettings, measured: Measurement) -> int:
+    """Prompt tokens that need not come over the wire. Priming requests are computed where they are sent."""
+    return (settings.local_tokens_per_request or 0) * measured.answers["main"].answered + measured.primed.prompt_tokens
+
+
+def _by_source(settings: KvTransferSettings, measured: Measurement, ledger: KvLedger) -> list[str]:
+    """What is wrong with where the tokens came from."""
+    asked = measured.answers["main"].prompt_tokens + measured.primed.prompt_tokens
     local = ledger.local_compute + ledger.local_cache_hit
     wrong = []
     if local + ledger.external != asked:
         wrong.append(
             f"{local} local + {ledger.external} transferred prompt tokens do not add up to the {asked} of the requests"
         )
-    if config.exact:
-        wrong += [
+    if settings.exact:
+        return wrong + [
             f"{getattr(ledger, name)} prompt tokens {_SOURCES[name]}, {tokens} expected"
-            for name, tokens in config.exact.items()
+            for name, tokens in settings.exact.items()
             if getattr(ledger, name) != tokens
         ]
-        return wrong, f"cached = {config.exact['local_cache_hit']}, computed = {config.exact['local_compute']}"
-    cached, bound = ledger.local_cache_hit, ""
-    if config.min_local_cache_hit is not None:
-        if cached < config.min_local_cache_hit:
+    cached = ledger.local_cache_hit
+    if settings.min_local_cache_hit is not None:
+        if cached < settings.min_local_cache_hit:
             wrong.append(
-                f"{cached} prompt tokens found in the own cache, at least {config.min_local_cache_hit} expected"
+                f"{cached} prompt tokens found in the own cache, at least {settings.min_local_cache_hit} expected"
             )
-        cached, bound = 0, f", cached >= {config.min_local_cache_hit}"
-    allowed = (config.local_tokens_per_request or 0) * main.answered + primed.prompt_tokens
+        cached = 0
+    allowed = _allowed(settings, measured)
     if ledger.local_compute + cached > allowed:
         wrong.append(
             f"{ledger.local_compute + cached} of {asked} prompt tokens did not come over the wire (computed "
             f"{ledger.local_compute}, own cache {ledger.local_cache_hit}; allowed {allowed})"
         )
-    return wrong, f"local <= {allowed}{bound}"
+    return wrong
+
+
+def _problem(settings: KvTransferSettings, offers: frozenset[Offer]) -> tuple[str, str] | None:
+    bounded = settings.local_tokens_per_request is not None or settings.exact
+    if "transfers" not in offers:
+        return "", "the engine does not count transfers of its KV cache"
+    if bounded and "prompt_tokens_by_source" not in offers:
+        return "", "the engine does not count prompt tokens by source; leave out what bounds them"
+    if not bounded and "prompt_tokens_by_source" in offers:
+        return "local_tokens_per_request", "the engine counts prompt tokens by source; add it"
+    return None
+
+
+CHECK = Check(
+    name="kv_transfer",
+    about="The ledger of prompt tokens on the decode side.",
+    settings=KvTransferSettings,
+    judge=judge,
+    problem=_problem,
+)

@@ -2,38 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from harness.base.domain import CheckResult, Outcome
+from harness.base.evidence import Difference, Evidence
 from harness.base.settings import Baseline
-from harness.checks import compare
-from harness.checks.evidence import Difference, Measurement
+from harness.checks import check
+from harness.checks.check import Check
 
 
-class Config(Baseline):
+class ParitySettings(Baseline):
     """``[checks.parity]``: ``expected`` is the share of equal texts, ``n`` the number of items."""
 
 
-class ComparisonConfig(Baseline):
+class ComparisonSettings(Baseline):
     """``[comparisons.NAME]``: ``expected`` is the share of items with the main run's text, ``n`` their number."""
 
 
-def judge(config: Config, measured: Measurement) -> list[CheckResult]:
+def judge(settings: ParitySettings, evidence: Evidence) -> list[CheckResult]:
     """One result, ``parity``."""
-    answers = measured.answers["main"]
+    answers = evidence.measured.answers["main"]
     if answers.compared != answers.planned or not answers.planned:
-        return [compare.unmeasured("parity", f"{answers.compared} of {answers.planned} texts could be compared")]
-    result = compare.baseline("parity", answers.equal / answers.compared, answers.compared, config)
+        return [check.unmeasured("parity", f"{answers.compared} of {answers.planned} texts could be compared")]
+    result = check.baseline("parity", answers.equal / answers.compared, answers.compared, settings, "share")
     return [_with(result, answers.differing, "known beforehand")]
 
 
-def judge_comparison(name: str, config: ComparisonConfig, measured: Measurement) -> CheckResult:
+def judge_comparison(name: str, settings: ComparisonSettings, evidence: Evidence) -> CheckResult:
     """``parity[NAME]``: the texts of a comparison against those of the main run, all of which must be there."""
+    measured = evidence.measured
     title, found, planned = f"parity[{name}]", measured.agreement[name], measured.answers["main"].planned
     if found.compared != planned or not planned:
-        return compare.unmeasured(title, f"{found.compared} of {planned} items were answered in both runs")
-    result = compare.baseline(title, found.equal / found.compared, found.compared, config)
+        return check.unmeasured(title, f"{found.compared} of {planned} items were answered in both runs")
+    result = check.baseline(title, found.equal / found.compared, found.compared, settings, "share")
     return _with(result, found.differing, "comparison")
 
 
@@ -46,3 +48,18 @@ def _with(result: CheckResult, differing: Sequence[Difference], other: str) -> C
         for each in differing
     ]
     return replace(result, details="\n".join(told))
+
+
+def weakness(settings: Baseline, _guessed: float) -> Iterable[str]:
+    """Of a comparison too: whether no equal text at all would pass."""
+    return check.too_low(settings, 0.0, "passes with no equal text at all")
+
+
+CHECK = Check(
+    name="parity",
+    about="Texts equal to those known beforehand.",
+    settings=ParitySettings,
+    judge=judge,
+    of_the_model=True,
+    weakness=weakness,
+)

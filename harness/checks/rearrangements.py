@@ -5,12 +5,13 @@ from __future__ import annotations
 from pydantic import Field
 
 from harness.base.domain import CheckResult, Outcome
+from harness.base.evidence import Evidence
 from harness.base.settings import Origin, Strict
-from harness.checks import compare
-from harness.checks.evidence import Measurement
+from harness.checks import check
+from harness.checks.check import Check
 
 
-class Config(Strict):
+class RearrangementsSettings(Strict):
     """``[checks.rearrangements]``."""
 
     at_least: int = Field(
@@ -21,20 +22,31 @@ class Config(Strict):
     origin: Origin
 
 
-def judge(config: Config, measured: Measurement) -> list[CheckResult]:
-    """One result, ``rearrangements``."""
-    name, found = "rearrangements", measured.rearrangements
-    if found is None:
-        return [compare.unmeasured(name, "nobody looked into the logs")]
-    enough = found >= config.at_least
+def judge(settings: RearrangementsSettings, evidence: Evidence) -> list[CheckResult]:
+    """One result, ``rearrangements``: of all servers together."""
+    events = evidence.measured.events
+    if not events:
+        return [check.unmeasured("rearrangements", "nothing to judge: no engine server has a log")]
+    moved = sum(told.get("rearrangements", 0) for told in events.values())
     return [
         CheckResult(
-            name=name,
-            outcome=Outcome.PASS if enough else Outcome.FAIL,
-            measured=str(found),
-            expected=str(config.at_least),
-            bound=f">= {config.at_least}",
-            n=found,
-            message="" if enough else f"experts were rearranged {found} times, expected at least {config.at_least}",
+            name="rearrangements",
+            outcome=Outcome.PASS if moved >= settings.at_least else Outcome.FAIL,
+            measured=moved,
+            expected=settings.at_least,
+            low=settings.at_least,
+            n=moved,
+            unit="rearrangements",
+            direction="at-least",
         )
     ]
+
+
+CHECK = Check(
+    name="rearrangements",
+    about="Expert load balancing: how often experts were moved.",
+    settings=RearrangementsSettings,
+    judge=judge,
+    reads=frozenset({"logs"}),
+    problem=check.lacking("rearrangements", "the engine's log does not tell when experts are moved"),
+)

@@ -9,16 +9,16 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from harness.base.domain import CheckResult, Outcome
+from harness.base.domain import CheckResult, Outcome, Value
+from harness.base.evidence import Evidence
 from harness.base.settings import Origin, Strict
-from harness.checks import compare
-from harness.checks.evidence import Measurement
+from harness.checks import check
+from harness.checks.check import Check
 
-Value = bool | int | float | str
 _ABSENT = object()
 
 
-class Config(Strict):
+class ServerConfigSettings(Strict):
     """``[checks.server_config]``: values by dotted path into the engine's own document, list indices as numbers."""
 
     equal: dict[str, Value] = Field({}, description="What must be so on every engine server.")
@@ -34,9 +34,9 @@ class Config(Strict):
         return self
 
 
-def chosen(config: Config, document: Any) -> dict[str, Any]:
+def chosen(settings: ServerConfigSettings, document: Any) -> dict[str, Any]:
     """The values that the check asks for, by path; a path that is not in the document is not in the result."""
-    found = {path: _at(document, path) for path in (*config.equal, *config.not_equal)}
+    found = {path: _at(document, path) for path in (*settings.equal, *settings.not_equal)}
     # NaN is unlike everything, itself included: of a server that says it nothing is known.
     return {path: value for path, value in found.items() if value is not _ABSENT and not _is_nan(value)}
 
@@ -53,29 +53,34 @@ def _at(document: Any, path: str) -> Any:
     return document
 
 
-def judge(config: Config, measured: Measurement) -> list[CheckResult]:
+def judge(settings: ServerConfigSettings, evidence: Evidence) -> list[CheckResult]:
     """One result a path, ``server_config[PATH]``; an error where a server does not say the value."""
-    results = [_judge(path, value, measured.config, equal=True) for path, value in config.equal.items()]
-    return results + [_judge(path, value, measured.config, equal=False) for path, value in config.not_equal.items()]
+    said = {server: chosen(settings, document) for server, document in evidence.configuration.items()}
+    results = [_judge(path, value, said, equal=True) for path, value in settings.equal.items()]
+    return results + [_judge(path, value, said, equal=False) for path, value in settings.not_equal.items()]
 
 
-def _judge(path: str, value: Value, config: Mapping[str, Mapping[str, Any]], *, equal: bool) -> CheckResult:
+def _judge(path: str, value: Value, said: Mapping[str, Mapping[str, Any]], *, equal: bool) -> CheckResult:
     name = f"server_config[{path}]"
-    silent = [server for server, said in config.items() if path not in said]
-    if silent or not config:
-        return compare.unmeasured(name, f"{', '.join(silent) or 'no server'} does not say {path}")
-    wrong = [server for server, said in config.items() if _same(said[path], value) != equal]
-    bound = f"{'' if equal else 'not '}{value}"
-    told = ", ".join(f"{path} of {server} is {config[server][path]}" for server in wrong)
+    silent = [server for server, found in said.items() if path not in found]
+    if silent or not said:
+        return check.unmeasured(name, f"{', '.join(silent) or 'no server'} does not say {path}")
+    wrong = [server for server, found in said.items() if _same(found[path], value) != equal]
+    told = ", ".join(f"{path} of {server} is {said[server][path]}" for server in wrong)
     return CheckResult(
         name=name,
         outcome=Outcome.FAIL if wrong else Outcome.PASS,
-        measured=", ".join(dict.fromkeys(str(said[path]) for said in config.values())),
-        expected=bound,
-        bound="on every engine server",
-        n=len(config),
-        message=f"{told}, expected {bound}" if wrong else "",
+        measured={server: _plain(found[path]) for server, found in said.items()},
+        expected=value,
+        n=len(said),
+        direction="equal" if equal else "not-equal",
+        message=f"{told}, expected {'' if equal else 'not '}{value}" if wrong else "",
     )
+
+
+def _plain(value: Any) -> Value:
+    """What a server says, as a report can hold it: lists and tables as text."""
+    return value if isinstance(value, bool | int | float | str) else str(value)
 
 
 def _is_nan(value: Any) -> bool:
@@ -85,3 +90,13 @@ def _is_nan(value: Any) -> bool:
 def _same(said: Any, value: Value) -> bool:
     """Equal, and of one kind: to Python, ``True`` is 1."""
     return isinstance(said, bool) == isinstance(value, bool) and bool(said == value)
+
+
+CHECK = Check(
+    name="server_config",
+    about="Values of the configuration that the servers say is in force.",
+    settings=ServerConfigSettings,
+    judge=judge,
+    reads=frozenset({"configuration"}),
+    problem=check.lacking("configuration", "the engine does not say what configuration is in force"),
+)

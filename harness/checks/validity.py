@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from harness.base.domain import CheckResult, Outcome
-from harness.checks import compare
-from harness.checks.evidence import Answers, Measurement, Unmeasured
+from harness.base.evidence import Answers, Evidence, Measurement, Unmeasured
+from harness.checks import check
 
 
-def judge(measured: Measurement) -> list[CheckResult]:
+def judge(evidence: Evidence) -> list[CheckResult]:
     """One result, ``validity``.
 
     An error when the evidence is incomplete (requests failed, a server restarted, counts disagree): no conclusion is
     possible. A failure when it is complete and shows an engine that did not do what was configured.
     """
     broken, false = [], []
+    measured = evidence.measured
     main = measured.answers["main"]
     if not main.planned:
-        return [compare.unmeasured("validity", "nothing to judge: no item was planned")]
+        return [check.unmeasured("validity", "nothing to judge: no item was planned")]
     for run, answers in measured.answers.items():
         prefix = "" if run == "main" else f"{run}: "
         if answers.failed:
@@ -43,23 +44,25 @@ def judge(measured: Measurement) -> list[CheckResult]:
             name="validity",
             outcome=outcome,
             measured=_observed(main),
-            expected=f"{main.planned} answered",
-            bound="all, with tokens",
+            expected={"answered": main.planned},
+            low={"answered": main.planned},
+            high={"failed": 0, "without_a_token": 0, "with_another_prompt": 0},
             n=main.planned,
+            unit="requests",
+            direction="at-least",
             message="; ".join(broken + false),
         )
     ]
 
 
-def _observed(main: Answers) -> str:
+def _observed(main: Answers) -> dict[str, int]:
     """What was answered, and what was wrong with it, in numbers."""
-    found = {
+    return {
         "answered": main.answered,
         "failed": main.failed,
-        "without a token": main.empty,
-        "with another prompt": main.unexpected_prompt_tokens,
+        "without_a_token": main.empty,
+        "with_another_prompt": main.unexpected_prompt_tokens,
     }
-    return ", ".join(f"{number} {what}" for what, number in found.items() if number or what == "answered")
 
 
 def _miscounted(measured: Measurement) -> list[str]:
@@ -71,7 +74,7 @@ def _miscounted(measured: Measurement) -> list[str]:
         return wrong  # that says it
     if isinstance(measured.finished, Unmeasured):
         wrong.append(measured.finished.reason)
-    elif measured.finished != answered + primed.answered:
+    elif measured.finished is not None and measured.finished != answered + primed.answered:
         ahead = f" and {primed.answered} priming requests" if primed.answered else ""
         wrong.append(f"the engine counted {measured.finished} finished requests for {answered} answers{ahead}")
     return wrong

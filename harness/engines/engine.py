@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from harness.base.domain import Server
+from harness.base.evidence import Acceptance, KvLedger, KvTransfers, Offer, Unmeasured, Verifications
 from harness.base.settings import FlagValue
 from harness.cases.model import Case, Role, Serve
 from harness.engines.capabilities import Rename
-from harness.engines.metrics import Metric
+from harness.engines.metrics import Counters, Metric
 
 
 @dataclass(frozen=True)
@@ -40,31 +40,45 @@ class Keys:
     optional: tuple[str, ...] = ()
 
 
+def _no_speculation(_counted: Counters) -> Unmeasured:
+    return Unmeasured("the engine's module does not say how drafts are counted")
+
+
+def _no_transfers(_counted: Counters, _deltas: Mapping[str, Counters]) -> Unmeasured:
+    return Unmeasured("the engine's module does not say how transfers are counted")
+
+
+def _no_router(_place: Place, _behind: list[Server]) -> Server:
+    raise NotImplementedError
+
+
 @dataclass(frozen=True)
 class EngineSpec:
-    """An engine as data and one function.
+    """An engine as data and a few functions. What has a default is only for engines that have it.
 
     Attributes:
         name: As cases name it.
-        sources: Folder that holds its sources in its repository.
-        module: What its server is run as.
-        router_module: What its router is run as.
-        distributions: Python distributions whose versions are recorded; of alternatives the installed one counts.
-        server: One server of a role, by that name.
-        router: What stands before the servers of a disaggregated topology.
+        distributions: Python distributions whose versions are recorded; of alternatives the installed one counts. The
+            first of them that is installed is the build.
+        server: One server of a role, by that name. Its command is its own; most are ``place.python -m MODULE``.
         devices: Accelerators that one server takes.
+        router: What stands before the servers of a disaggregated topology.
+        module: What its server is run as, for the canary to import; empty for a command of its own.
+        router_module: The same of its router.
+        sources: Folder that holds its sources in its repository.
         speculation: Keys of ``[serve.speculation]`` by method.
-        kv_transfer: Keys of ``[serve.kv_transfer]`` by connector.
-        metrics: The counters it exports.
+        kv_connectors: Keys of ``[serve.kv_transfer]`` by connector.
+        metrics: The counters it exports on ``/metrics``; without any, nobody asks its servers for them.
+        counts: What these counters say, in the terms of checks.
+        acceptance: From the counters of the servers that answer to how much was accepted.
+        kv_transfer: From the counters of the servers that answer, and those of every server, to what moved.
         moving: Samples of ``/metrics`` that change as long as it works on requests.
-        rearranged: Pattern of the log line that says that experts are moved, or were.
-        kept: Pattern of the line that follows where moving them was not worth it.
-        captured: What its log says once CUDA graphs were captured; empty if ``info`` says it.
+        events: How often a server's log tells of something, by the name that checks have for it.
+        block_flag: Flag with the tokens per block (page) of the KV cache: the unit in which it is transferred.
         no_prefix_cache: Flag and value that turn prefix caching off.
         echoes: Parts of error lines that only repeat that something above went wrong.
-        block_flag: Flag with the tokens per block (page) of the KV cache: the unit in which it is transferred.
         prefixes: What the names of its own environment variables begin with.
-        probe: Program that its interpreter runs to say what its server knows.
+        probe: Program that its interpreter runs to say what its server knows; empty: nobody asks.
         renames: What older builds spell in another way.
         reset: Path that must answer a POST with 200 before the main run; empty if there is none.
         info: Path of a JSON document with the configuration that is in force; empty if there is none.
@@ -73,29 +87,36 @@ class EngineSpec:
     """
 
     name: str
-    sources: str
-    module: str
-    router_module: str
     distributions: tuple[str, ...]
     server: Callable[[Case, Place, Role, str], Server]
-    router: Callable[[Place, list[Server]], Server]
     devices: Callable[[Serve], int]
-    speculation: Mapping[str, Keys]
-    kv_transfer: Mapping[str, Keys]
-    metrics: tuple[Metric, ...]
-    moving: tuple[str, ...]
-    block_flag: str
-    no_prefix_cache: tuple[str, FlagValue]
-    echoes: tuple[str, ...]
-    prefixes: tuple[str, ...]
-    probe: str
-    renames: tuple[Rename, ...]
-    rearranged: str
-    kept: str = ""
-    captured: str = ""
+    router: Callable[[Place, list[Server]], Server] = _no_router
+    module: str = ""
+    router_module: str = ""
+    sources: str = ""
+    speculation: Mapping[str, Keys] = field(default_factory=dict)
+    kv_connectors: Mapping[str, Keys] = field(default_factory=dict)
+    metrics: tuple[Metric, ...] = ()
+    counts: frozenset[Offer] = frozenset()
+    acceptance: Callable[[Counters], Acceptance | Verifications | Unmeasured] = _no_speculation
+    kv_transfer: Callable[[Counters, Mapping[str, Counters]], KvLedger | KvTransfers | Unmeasured] = _no_transfers
+    moving: tuple[str, ...] = ()
+    events: Mapping[Offer, Callable[[str], int]] = field(default_factory=dict)
+    block_flag: str = ""
+    no_prefix_cache: tuple[str, FlagValue] = ("", False)
+    echoes: tuple[str, ...] = ()
+    prefixes: tuple[str, ...] = ()
+    probe: str = ""
+    renames: tuple[Rename, ...] = ()
     reset: str = ""
     info: str = ""
     no_multicast: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def offers(self) -> frozenset[Offer]:
+        """Everything that it says of a run, in the terms of checks."""
+        configuration: frozenset[Offer] = frozenset({"configuration"} if self.info else ())
+        return self.counts | self.events.keys() | configuration
 
     def servers(self, case: Case, place: Place) -> list[Server]:
         """All servers of a case, in the order in which they are started, the router last."""
@@ -106,17 +127,9 @@ class EngineSpec:
         ]
         return [*started, self.router(place, started)] if case.topology.kind == "disagg" else started
 
-    def rearrangements(self, log: str) -> int:
-        """How often a server's log says that experts were moved."""
-        return len(re.findall(self.rearranged, log)) - (len(re.findall(self.kept, log)) if self.kept else 0)
-
     def build(self, versions: Mapping[str, str]) -> str:
         """Name and version of the build, as people know it, from the versions by distribution; empty without any."""
         return next((f"{name} {versions[name]}" for name in self.distributions if name in versions), "")
-
-    def counts(self, metric: str) -> bool:
-        """Whether it exports a counter under this name of ours."""
-        return any(each.name == metric for each in self.metrics)
 
     def problem(self, case: Case) -> str:
         """What this engine does not understand of a case, as ``key: what``; empty if nothing is."""
@@ -124,7 +137,7 @@ class EngineSpec:
             serve = case.serve_of(role)
             for table, chosen_by, forms in (
                 ("speculation", "method", self.speculation),
-                ("kv_transfer", "connector", self.kv_transfer),
+                ("kv_transfer", "connector", self.kv_connectors),
             ):
                 given = getattr(serve, table)
                 if given is None:
@@ -132,18 +145,6 @@ class EngineSpec:
                 keys = given.model_dump(exclude_defaults=True)
                 if found := _wrong_key(keys, keys.pop(chosen_by), forms, self.name):
                     return f"{_where(case, role, table)}.{found.format(key=chosen_by)}"
-        return self._problem_of_checks(case)
-
-    def _problem_of_checks(self, case: Case) -> str:
-        if case.checks.server_config and not self.info:
-            return f"checks.server_config: {self.name} does not say what configuration is in force"
-        if case.checks.cuda_graphs and not self.captured:
-            return f"checks.cuda_graphs: {self.name} says it of its configuration: use checks.server_config"
-        ledger, by_source = case.checks.kv_transfer, self.counts("prompt_tokens")
-        if ledger and not by_source and (ledger.local_tokens_per_request is not None or ledger.exact):
-            return f"checks.kv_transfer: {self.name} does not count prompt tokens by source; leave out what bounds them"
-        if ledger and by_source and ledger.local_tokens_per_request is None and not ledger.exact:
-            return f"checks.kv_transfer.local_tokens_per_request: {self.name} counts prompt tokens by source; add it"
         return ""
 
 

@@ -6,6 +6,7 @@ from harness.base import programs
 from harness.base.domain import Probe, Server
 from harness.base.settings import FlagValue
 from harness.cases.model import Case, Role, Serve
+from harness.engines import counting
 from harness.engines.capabilities import Rename
 from harness.engines.engine import EngineSpec, Keys, Place, flag_arguments
 from harness.engines.metrics import Metric
@@ -133,7 +134,7 @@ def _router(place: Place, behind: list[Server]) -> Server:
 
 _TREE = ("num_steps", "topk", "num_draft_tokens")
 
-SPEC = EngineSpec(
+ENGINE = EngineSpec(
     name="sglang",
     sources="python/sglang/",
     module=_MODULE,
@@ -154,8 +155,11 @@ SPEC = EngineSpec(
     router=_router,
     devices=devices,
     speculation={"eagle3": Keys(("model", *_TREE)), "mtp": Keys(_TREE, ("model",))},
-    kv_transfer={"mooncake": Keys(()), "nixl": Keys(())},
+    kv_connectors={"mooncake": Keys(()), "nixl": Keys(())},
     metrics=METRICS,
+    counts=frozenset({"drafts", "transfers", "finished_requests"}),
+    acceptance=counting.verifications,
+    kv_transfer=counting.transfers,
     moving=MOVING,
     block_flag="page-size",
     no_prefix_cache=("disable-radix-cache", True),
@@ -167,7 +171,7 @@ SPEC = EngineSpec(
         Rename("SGLANG_TEST_DISAGG_FAILURE_PROB", "DISAGGREGATION_TEST_FAILURE_PROB"),
     ),
     # sglang/srt/eplb/eplb_manager.py.
-    rearranged=r"\[EPLBManager\] rebalance end",
+    events={"rearrangements": lambda log: log.count("[EPLBManager] rebalance end")},
     echoes=("Received sigquit from a child process", "scheduler died during initialization"),
     # Refused while a request runs or waits; with a timeout it waits for that. Resets the prefix cache too.
     reset="/flush_cache?timeout=10",

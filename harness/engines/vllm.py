@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from harness.base import programs
 from harness.base.domain import Probe, Server
 from harness.base.settings import FlagValue
 from harness.cases.model import Case, KvTransfer, Role, Serve
+from harness.engines import counting
 from harness.engines.capabilities import Rename
 from harness.engines.engine import EngineSpec, Keys, Place, flag_arguments
 from harness.engines.metrics import Metric
@@ -160,10 +162,19 @@ def _router(place: Place, behind: list[Server]) -> Server:
     )
 
 
+def _rearrangements(log: str) -> int:
+    """How often experts were moved.
+
+    vllm/distributed/eplb/eplb_state.py: rank 0 says so, and "(profile)" where nothing is moved. On ROCm the engine may
+    then find the gain too small.
+    """
+    return len(re.findall(r"Rearranging experts(?![^\n]*\(profile\))", log)) - log.count("[EPLB] Skip rearrange")
+
+
 _DRAFTS = ("model", "num_speculative_tokens")
 _NIXL = ("buffer_device", "load_failure_policy")
 
-SPEC = EngineSpec(
+ENGINE = EngineSpec(
     name="vllm",
     sources="vllm/",
     module=_MODULE,
@@ -178,19 +189,30 @@ SPEC = EngineSpec(
         "mtp": Keys(("num_speculative_tokens",)),
         "ngram": Keys(("num_speculative_tokens", "prompt_lookup_min", "prompt_lookup_max")),
     },
-    kv_transfer={
+    kv_connectors={
         "NixlConnector": Keys(_NIXL, ("extra",)),
         "MultiConnector": Keys((*_NIXL, "connectors"), ("extra",)),
         "none": Keys((), (*_NIXL, "connectors", "extra")),
     },
     metrics=METRICS,
+    counts=frozenset(
+        {
+            "drafts",
+            "accepted_per_position",
+            "placeholder_drafts",
+            "prompt_tokens_by_source",
+            "transfers",
+            "finished_requests",
+        }
+    ),
+    acceptance=counting.accepted_by_position,
+    kv_transfer=counting.tokens_by_source,
     moving=MOVING,
-    # vllm/distributed/eplb/eplb_state.py: rank 0 says so, and "(profile)" where nothing is moved. On ROCm the engine
-    # may then find the gain too small.
-    rearranged=r"Rearranging experts(?![^\n]*\(profile\))",
-    kept=r"\[EPLB\] Skip rearrange",
-    # vllm/v1/worker/gpu_model_runner.py and vllm/v1/worker/gpu/model_runner.py; without graphs: "Skipping ...".
-    captured="Graph capturing finished",
+    events={
+        "rearrangements": _rearrangements,
+        # vllm/v1/worker/gpu_model_runner.py and vllm/v1/worker/gpu/model_runner.py; without graphs: "Skipping ...".
+        "cuda_graphs": lambda log: log.count("Graph capturing finished"),
+    },
     block_flag="block-size",
     no_prefix_cache=("enable-prefix-caching", False),
     echoes=(

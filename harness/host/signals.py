@@ -5,10 +5,14 @@ SIGQUIT is one of them: a harness that drops a core leaves its servers to themse
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from types import FrameType
 
 from harness.base.errors import Interrupted
@@ -32,7 +36,7 @@ def _handle(number: int, _frame: FrameType | None) -> None:
     # Only the first counts: a second signal must not cut the clean-up short.
     if not _state.received:
         _state.received = signal.Signals(number).name
-        _deliver()
+    _deliver()
 
 
 def _deliver() -> None:
@@ -61,6 +65,8 @@ def handled() -> Iterator[None]:
     # Below nohup a terminal may go away, and is ignored.
     wanted = [each for each in _SIGNALS if each != signal.SIGHUP or signal.getsignal(each) != signal.SIG_IGN]
     previous = {number: signal.signal(number, _handle) for number in wanted}
+    hook = sys.unraisablehook
+    sys.unraisablehook = partial(_dropped, otherwise=hook)
     try:
         yield
         _raise_lost()
@@ -70,14 +76,32 @@ def handled() -> Iterator[None]:
         raise
     finally:
         _state.handled = False
+        sys.unraisablehook = hook
         for number, handler in previous.items():
             signal.signal(number, signal.SIG_IGN if _state.received else handler)
 
 
 def _raise_lost() -> None:
-    # Python drops what is raised in a destructor or a weak reference's callback, wherever a signal may hit.
     if _state.received:
         raise Interrupted(_state.received)
+
+
+_AGAIN = 0.02
+"""Seconds after which a signal is delivered once more: by then what lost it is over."""
+
+
+def _dropped(lost: sys.UnraisableHookArgs, otherwise: Callable[[sys.UnraisableHookArgs], object]) -> None:
+    """Deliver once more what Python drops: an exception in a destructor or a weak reference's callback.
+
+    A signal may hit there too. Left alone, Python shows a traceback and goes on.
+    """
+    if not isinstance(lost.exc_value, Interrupted):
+        otherwise(lost)
+        return
+    _state.delivered = False
+    again = threading.Timer(_AGAIN, os.kill, (os.getpid(), signal.Signals[_state.received]))
+    again.daemon = True
+    again.start()
 
 
 @contextmanager

@@ -71,12 +71,11 @@ def expected_values(
         values["accuracy"] = {"expected": right / len(items), "n": len(items)}
     final = serve["decode" if topology.kind == "disagg" else "server"]
     if final.speculation:
-        # vLLM alone pads the first step of a request whose prompt arrived.
-        padded = through and engine.counts("drafts")
+        padded = through and "placeholder_drafts" in engine.offers
         counts = _counts(final.speculation, evaluation, table, data, disaggregated=padded)
         if counts and not counts.drafts:
             raise UsageError(f"{case_file.path}: serve.speculation: no answer gives anything to draft; ask others")
-        if counts and engine.counts("drafts"):
+        if counts and "accepted_per_position" in engine.offers:
             values |= _speculation(counts, placeholders=len(items) if padded else 0)
         elif counts:
             values |= _verifications(counts, evaluation, table, data)
@@ -92,7 +91,7 @@ def _ledger(engine: EngineSpec, serve: Serve, evaluation: Evaluation, items: lis
         return {}  # the engine chooses
     flag, off = engine.no_prefix_cache
     # An engine that does not count by source sends whole prompts, whatever is cached on either side.
-    caching = engine.counts("prompt_tokens") and serve.flags.get(flag, not off) != off
+    caching = "prompt_tokens_by_source" in engine.offers and serve.flags.get(flag, not off) != off
     if caching and evaluation.concurrency > 1:
         return {}  # what is found in the cache depends on who comes first
     # The first item is also asked while the servers start.

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
-from harness.base.settings import Baseline
 from harness.cases.model import Case
-from harness.checks.acceptance import LengthConfig, PositionsConfig
-from harness.checks.compare import bounds
+from harness.checks import CHECKS, parity
+from harness.checks.check import bounds
 from harness.engines import ENGINES
 from harness.plan.points import Planned
 from harness.protocols.protocol import PrefixCacheBase
 
 _AGREEMENT = 0.03  # acceptance length against 1 + the sum over positions
-_NO_DRAFTS = 1.05  # an acceptance length of 1 means that no draft was ever accepted
-_MOST = 0.5  # the share of what an expected value says that a tolerance may take away
 
 
 def of_point(each: Planned) -> list[str]:
@@ -32,20 +30,13 @@ def of_point(each: Planned) -> list[str]:
 
 def floors(case: Case) -> Iterator[tuple[str, str]]:
     """Every such baseline of a case: its key and what is wrong with it."""
-    checks, guessed = case.checks, case.evaluation.GUESSED
-    scored = "passes with no right answer at all" if not guessed else f"passes with what guessing scores, {guessed:g}"
-    if checks.accuracy:
-        yield from _above("checks.accuracy", checks.accuracy, guessed, scored)
-    if checks.parity:
-        yield from _above("checks.parity", checks.parity, 0.0, "passes with no equal text at all")
+    guessed = case.evaluation.GUESSED
+    for name, settings in case.checks.configured().items():
+        for what in CHECKS[name].weakness(settings, guessed):
+            yield f"checks.{name}", what
     for name, comparison in case.comparisons.items():
-        yield from _above(f"comparisons.{name}", comparison, 0.0, "passes with no equal text at all")
-    if checks.acceptance_length:
-        yield from _of_length("checks.acceptance_length", checks.acceptance_length)
-    if checks.acceptance_per_position:
-        yield from _of_positions("checks.acceptance_per_position", checks.acceptance_per_position)
-    if checks.draft_counts and not checks.draft_counts.accepted:
-        yield "checks.draft_counts", "passes with no draft accepted at all"
+        for what in parity.weakness(comparison, guessed):
+            yield f"comparisons.{name}", what
     yield from _of_controls(case)
 
 
@@ -70,35 +61,12 @@ def inconsistent(case: Case) -> Iterator[tuple[str, str]]:
         yield "checks.acceptance_length", f"expected {length.expected:g}, but 1 + the sum over positions is {summed:g}"
 
 
-def _above(key: str, baseline: Baseline, least: float, passes: str) -> Iterator[tuple[str, str]]:
-    low, _ = bounds(baseline.expected, baseline.direction, baseline)
-    if low <= least:
-        yield key, passes
-    elif low < least + (1 - _MOST) * (baseline.expected - least):
-        yield key, f"its tolerance of {baseline.width(baseline.expected):g} takes more than half of what is expected"
-
-
-def _of_length(key: str, baseline: LengthConfig) -> Iterator[tuple[str, str]]:
-    if bounds(baseline.expected, baseline.direction, baseline)[0] < _NO_DRAFTS:
-        yield key, f"passes at {_NO_DRAFTS}, where drafts are hardly ever accepted"
-    else:
-        yield from _above(key, baseline, 1.0, "")
-
-
-def _of_positions(key: str, baseline: PositionsConfig) -> Iterator[tuple[str, str]]:
-    """A position of which nothing may be accepted is one that says so exactly."""
-    for position, share in enumerate(baseline.expected):
-        low, _ = bounds(share, baseline.direction, baseline)
-        exactly_none = baseline.direction == "two-sided" and share == baseline.width(share) == 0
-        if low <= 0 and not exactly_none:
-            yield key, f"position {position} passes with no draft accepted at all"
-
-
 def _of_controls(case: Case) -> Iterator[tuple[str, str]]:
     """Controls must score something else than the main run, so what the main run scores must not pass."""
     main = case.checks.accuracy
     for name, control in case.controls.items():
         low, high = bounds(control.expected, control.direction, control)
+        high = math.inf if high is None else high
         if main and low <= main.expected <= high:
             yield f"controls.{name}", f"passes with the accuracy of the main run, {main.expected:g}: it shows nothing"
         elif low <= 0 and high >= 1:

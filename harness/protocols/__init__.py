@@ -1,53 +1,41 @@
 """Evaluation protocols by id: which items are asked, how an answer is read, what counts as right.
 
-One module a protocol: a ``Config``, which is the ``[evaluation]`` table with its ``protocol`` id and does what
-:class:`.base.EvaluationBase` asks of it. Two numbers are comparable only under the same id.
+One module a protocol: the ``[evaluation]`` table with its ``protocol`` id, which does what
+:class:`.protocol.EvaluationBase` asks of it, found through the entry points of the group ``harness.protocols``. Two
+numbers are comparable only under the same id.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, get_args
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from pydantic import Field
 
+from harness.base import plugins
 from harness.base.domain import Item
 from harness.datasets.pinned_files import Dataset
-from harness.protocols import (
-    gsm8k_known_answer,
-    gsm8k_lm_eval_strict,
-    gsm8k_sgl_eval,
-    gsm8k_sglang_few_shot,
-    gsm8k_sglang_run_eval,
-    gsm8k_vllm,
-    known_answer_cycle,
-    known_answer_edges,
-    known_answer_qa,
-    mt_bench_first_turn,
-    prefix_edge_cases,
-)
 from harness.protocols.protocol import EvaluationBase
 from known_answer.simulate import Request
 
-Evaluation = Annotated[
-    gsm8k_known_answer.Config
-    | gsm8k_lm_eval_strict.Config
-    | gsm8k_sgl_eval.Config
-    | gsm8k_sglang_few_shot.Config
-    | gsm8k_sglang_run_eval.Config
-    | gsm8k_vllm.Config
-    | known_answer_cycle.Config
-    | known_answer_edges.Config
-    | known_answer_qa.Config
-    | mt_bench_first_turn.Config
-    | prefix_edge_cases.Config,
-    Field(discriminator="protocol"),
-]
 
-PROTOCOLS: dict[str, type[EvaluationBase]] = {
-    get_args(config.model_fields["protocol"].annotation)[0]: config for config in get_args(get_args(Evaluation)[0])
-}
+def _protocol(name: str, found: object) -> type[EvaluationBase] | None:
+    if not isinstance(found, type) or not issubclass(found, EvaluationBase):
+        return None
+    field = found.model_fields.get("protocol")
+    return found if field is not None and get_args(field.annotation) == (name,) else None
+
+
+PROTOCOLS = plugins.found("harness.protocols", _protocol, "EvaluationBase with a `protocol: Literal`")
 """Settings of every protocol by its id."""
+
+if TYPE_CHECKING:
+    Evaluation = EvaluationBase
+else:
+    _forms: Any = reduce(or_, PROTOCOLS.values())
+    Evaluation = Annotated[_forms, Field(discriminator="protocol")] if len(PROTOCOLS) > 1 else _forms
 
 IDS = frozenset(PROTOCOLS)
 

@@ -19,7 +19,7 @@ from known_answer.table import NUMBERS, Table
 _ANSWER = re.compile(r"#### (\d+)")
 
 
-class Config(EvaluationBase):
+class Gsm8kKnownAnswer(EvaluationBase):
     """``[evaluation]`` with ``protocol = "gsm8k_known_answer"``."""
 
     DATASETS: ClassVar[tuple[Dataset, ...]] = (GSM8K_TEST,)

@@ -29,7 +29,7 @@ _ANSWER = re.compile(r"#### (-?[0-9.,]+)")
 _IGNORED = [re.compile(pattern) for pattern in (",", r"\$", r"(?s).*#### ", r"\.$")]
 
 
-class Config(EvaluationBase):
+class Gsm8kLmEvalStrict(EvaluationBase):
     """``[evaluation]`` with ``protocol = "gsm8k_lm_eval_strict"``."""
 
     DATASETS: ClassVar[tuple[Dataset, ...]] = (GSM8K_TRAIN, GSM8K_TEST)

@@ -21,7 +21,7 @@ _PROMPT = "Solve the following math problem. Make sure to put the answer (and on
 _TEMPLATE = {"enable_thinking": False, "thinking": False}  # templates know one or the other
 
 
-class Config(EvaluationBase):
+class Gsm8kSglEval(EvaluationBase):
     """``[evaluation]`` with ``protocol = "gsm8k_sgl_eval"``."""
 
     DATASETS: ClassVar[tuple[Dataset, ...]] = (GSM8K_TEST,)

@@ -22,7 +22,7 @@ _STOP = ["Question", "Assistant:", "<|separator|>"]
 _NUMBER = re.compile(r"-?\d+\.?\d*")
 
 
-class Config(EvaluationBase):
+class Gsm8kSglangRunEval(EvaluationBase):
     """``[evaluation]`` with ``protocol = "gsm8k_sglang_run_eval"``."""
 
     DATASETS: ClassVar[tuple[Dataset, ...]] = (GSM8K_TEST,)

@@ -22,7 +22,7 @@ _STOP = ["Question", "Assistant:", "<|separator|>"]
 _NUMBER = re.compile(r"\d+")
 
 
-class Config(EvaluationBase):
+class Gsm8kVllm(EvaluationBase):
     """``[evaluation]`` with ``protocol = "gsm8k_vllm"``."""
 
     DATASETS: ClassVar[tuple[Dataset, ...]] = (GSM8K_TRAIN, GSM8K_TEST)

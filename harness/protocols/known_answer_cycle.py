@@ -14,7 +14,7 @@ from known_answer.simulate import Request, simulate
 from known_answer.table import CYCLE, TABLE, Table
 
 
-class Config(EvaluationBase):
+class KnownAnswerCycle(EvaluationBase):
     """``[evaluation]`` with ``protocol = "known_answer_cycle"``."""
 
     ANSWERS: ClassVar[Table | None] = TABLE

@@ -24,7 +24,7 @@ _REFRAIN = "and then they all went round the house once more, "
 _OTHERWISE = "but not today."
 
 
-class Config(PrefixCacheBase, known_answer_qa.KeysBase):
+class KnownAnswerEdges(PrefixCacheBase, known_answer_qa.KeysBase):
     """``[evaluation]`` with ``protocol = "known_answer_edges"``."""
 
     protocol: Literal["known_answer_edges"]

@@ -40,7 +40,7 @@ class KeysBase(EvaluationBase):
         return [Request(v.byte(":"), self.max_tokens, key) for key in self.keys]
 
 
-class Config(KeysBase):
+class KnownAnswerQa(KeysBase):
     """``[evaluation]`` with ``protocol = "known_answer_qa"``."""
 
     protocol: Literal["known_answer_qa"]

@@ -18,7 +18,7 @@ from harness.datasets.pinned_files import MT_BENCH, Dataset
 from harness.protocols.protocol import EvaluationBase
 
 
-class Config(EvaluationBase):
+class MtBenchFirstTurn(EvaluationBase):
     """``[evaluation]`` with ``protocol = "mt_bench_first_turn"``."""
 
     DATASETS: ClassVar[tuple[Dataset, ...]] = (MT_BENCH,)

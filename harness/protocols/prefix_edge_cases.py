@@ -59,7 +59,7 @@ _THINGS = (
 _PLACES = ("harbour", "market", "mill", "bridge", "garden", "tower", "station", "library", "square")
 
 
-class Config(PrefixCacheBase):
+class PrefixEdgeCases(PrefixCacheBase):
     """``[evaluation]`` with ``protocol = "prefix_edge_cases"``."""
 
     protocol: Literal["prefix_edge_cases"]

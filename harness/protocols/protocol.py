@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -35,6 +35,10 @@ class EvaluationBase(Strict, ABC):
     max_tokens: int = Field(ge=1, le=2**20, description="Limit on the tokens of one answer.")
     concurrency: int = Field(ge=1, le=10_000, description="Requests in flight at once.")
     send_to: Destination = Field(description="Where requests go: the entry point, or past it straight to one role.")
+
+    if TYPE_CHECKING:
+        protocol: str
+        """Its id: each protocol declares the one it has."""
 
     @abstractmethod
     def questions(self, data: Mapping[str, str]) -> list[Item]:

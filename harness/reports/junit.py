@@ -7,12 +7,13 @@ values as suite properties and as ``key=value`` lines in ``system-out``; no char
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import junitparser
 
 from harness.base.domain import CheckResult, Outcome, StageRecord
 from harness.base.texts import plain, shortened, without_sequences
+from harness.reports.numbers import message, show, shown
 from harness.reports.result import REPORTED_STAGES, Result, skipped
 
 # XML 1.0, section 2.2: everything else must not appear, not even escaped.
@@ -76,26 +77,27 @@ def _suite(result: Result) -> junitparser.TestSuite:
 def _properties(result: Result) -> dict[str, str]:
     values = {f"provenance.{name}": value for name, value in result.provenance.items()}
     for check in result.checks:
-        values |= {f"{check.name}.{key}": value for key, value in _numbers(check).items()}
+        values |= {f"{check.name}.{key}": value for key, value in _values(check).items()}
     times = result.timing.model_dump() | {"own": result.timing.own}
     return values | {f"seconds.{name}": f"{seconds:.3f}" for name, seconds in times.items()}
 
 
-def _numbers(check: CheckResult) -> dict[str, str]:
-    values = {"measured": check.measured, "expected": check.expected, "bound": check.bound}
-    values |= {"n": str(check.n)} if check.n else {}
-    return {key: value for key, value in values.items() if value}
+def _values(check: CheckResult) -> dict[str, str]:
+    """Its numbers as text, and each one that has a name also by itself, for programs."""
+    named = check.measured if isinstance(check.measured, Mapping) else {}
+    unit = {"unit": check.unit} if check.unit else {}
+    return shown(check) | unit | {f"measured.{name}": show(value) for name, value in named.items()}
 
 
-def _case(result: Result, name: str, outcome: Outcome, message: str, details: str, kind: str) -> junitparser.TestCase:
+def _case(result: Result, name: str, outcome: Outcome, why: str, details: str, kind: str) -> junitparser.TestCase:
     case = junitparser.TestCase(name, result.classname, time=0.0)
     body = clean(details)[-_MAX_DETAILS:]
     if outcome is Outcome.FAIL:
-        case.result = [_filled(junitparser.Failure(_one_line(message), kind), body)]
+        case.result = [_filled(junitparser.Failure(_one_line(why), kind), body)]
     elif outcome is Outcome.ERROR:
-        case.result = [_filled(junitparser.Error(_one_line(message), kind), body)]
+        case.result = [_filled(junitparser.Error(_one_line(why), kind), body)]
     elif outcome is Outcome.SKIPPED:
-        case.result = [junitparser.Skipped(_one_line(message))]
+        case.result = [junitparser.Skipped(_one_line(why))]
     return case
 
 
@@ -111,9 +113,9 @@ def _stage_case(result: Result, record: StageRecord) -> junitparser.TestCase:
 
 
 def _check_case(result: Result, check: CheckResult) -> junitparser.TestCase:
-    numbers = "\n".join(f"{key}={value}" for key, value in _numbers(check).items())
+    numbers = "\n".join(f"{key}={value}" for key, value in _values(check).items())
     kind = "CheckFailed" if check.outcome is Outcome.FAIL else "CannotJudge"
     details = "\n".join(part for part in (numbers, check.details) if part)
-    case = _case(result, check.name, check.outcome, check.message, details, kind)
+    case = _case(result, check.name, check.outcome, message(check), details, kind)
     case.system_out = clean(numbers)
     return case

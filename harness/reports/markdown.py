@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from harness.base.domain import CheckResult, Outcome, StageRecord
 from harness.base.texts import shortened
 from harness.reports.junit import clean
+from harness.reports.numbers import message, shown
 from harness.reports.result import Result
 
 _MAX_CELL = 500
@@ -60,8 +61,9 @@ def _stage(record: StageRecord) -> tuple[str, ...]:
 
 
 def _check(check: CheckResult) -> tuple[str, ...]:
-    numbers = (check.measured, check.expected, check.bound, str(check.n) if check.n else "")
-    return (check.name, str(check.outcome), *numbers, check.message)
+    found = shown(check)
+    numbers = (found.get(key, "") for key in ("measured", "expected", "bound", "n"))
+    return (check.name, str(check.outcome), *numbers, message(check))
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

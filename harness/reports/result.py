@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
@@ -39,7 +40,7 @@ class Result(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     suite: str
     name: str
     platform: str
@@ -50,6 +51,16 @@ class Result(BaseModel):
     checks: tuple[CheckResult, ...]
     provenance: dict[str, str]
     timing: Timing
+
+    @staticmethod
+    def upgraded(content: Any) -> Any:
+        """A document of an older version as this one has it, anything else as it is.
+
+        What version 1 said in words is read as numbers where it is some, and kept as words where it is not.
+        """
+        if not isinstance(content, dict) or content.get("schema_version") != 1:
+            return content
+        return {**content, "schema_version": 2, "checks": [_from_words(each) for each in content.get("checks", ())]}
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
@@ -67,6 +78,33 @@ class Result(BaseModel):
     def classname(self) -> str:
         """Unique per case and platform, as JUnit consumers group by it."""
         return f"{self.suite}.{self.platform}.{self.name}"
+
+
+def _from_words(check: Any) -> Any:
+    """A check of version 1: ``measured``, ``expected`` and ``bound`` were texts."""
+    if not isinstance(check, dict):
+        return check
+    rest = {name: value for name, value in check.items() if name not in ("measured", "expected", "bound")}
+    told = {name: _number(check[name]) for name in ("measured", "expected") if check.get(name) not in (None, "", "-")}
+    words = str(check.get("bound", ""))
+    for pattern, names in _BOUNDS:
+        if found := pattern.fullmatch(words):
+            limits = dict(zip(names, map(float, found.groups() * (len(names) // len(found.groups()))), strict=True))
+            return {**rest, **told, **limits}
+    return {**rest, **told, "details": "\n".join(filter(None, [words, rest.get("details", "")]))}
+
+
+def _number(words: Any) -> Any:
+    return float(words) if isinstance(words, str) and re.fullmatch(_NUMBER, words) else words
+
+
+_NUMBER = r"-?[0-9.]+(?:e[+-]?[0-9]+)?"
+_BOUNDS = (
+    (re.compile(f">= ({_NUMBER})"), ("low",)),
+    (re.compile(f"<= ({_NUMBER})"), ("high",)),
+    (re.compile(f"exactly ({_NUMBER})"), ("low", "high")),
+    (re.compile(rf"({_NUMBER}) \.\. ({_NUMBER})"), ("low", "high")),
+)
 
 
 def judged(stages: Iterable[StageRecord], checks: Iterable[CheckResult], *, interrupted: bool) -> Outcome:

@@ -13,6 +13,7 @@ from harness.cases.model import Case
 from harness.engines import ENGINES, metrics
 from harness.engines.engine import numbered
 from harness.run import documents
+from harness.run.evidence_files import read_by_checks
 from harness.run.rundir import Event, Occupancy, Prepared, Ready, RunDir, RunningServer, Servers
 
 _NEEDED = (Stage.PREPARE, Stage.SERVE, Stage.HEALTH_WAIT, Stage.EVAL)
@@ -77,7 +78,8 @@ def _of_servers(rundir: RunDir, case: Case, servers: list[RunningServer]) -> Ite
     found = [running.server.name for running in servers]
     if sorted(found) != sorted(expected):
         yield f"servers.json: has {', '.join(found) or 'no server'}, the case has {', '.join(expected)}"
-    silent = [each.server.name for each in servers if each.server.has_metrics != (each.server.name in engines)]
+    counting = engines if ENGINES[case.engine.name].metrics else []
+    silent = [each.server.name for each in servers if each.server.has_metrics != (each.server.name in counting)]
     if silent:
         yield f"servers.json: {', '.join(silent)}: has_metrics is not what the case has"
     ready = rundir.read("ready", Ready)
@@ -93,10 +95,11 @@ def _of_servers(rundir: RunDir, case: Case, servers: list[RunningServer]) -> Ite
 
 def _of_readings(rundir: RunDir, case: Case, servers: list[RunningServer]) -> Iterator[str]:
     """Counters before and after, and what else the case's checks read of every engine server."""
-    engine, checks = ENGINES[case.engine.name], case.checks
+    engine, reads = ENGINES[case.engine.name], read_by_checks(case)
     times: tuple[Literal["before", "after"], ...] = ("before", "after")
-    for name in [running.server.name for running in servers if running.server.has_metrics]:
-        for path in [rundir.metrics_file(when, name) for when in times]:
+    for server in [running.server for running in servers if running.server.role != "router"]:
+        name = server.name
+        for path in [rundir.metrics_file(when, name) for when in times if server.has_metrics]:
             where = path.relative_to(rundir.path)
             text = documents.text(path)
             if text is None:
@@ -109,9 +112,9 @@ def _of_readings(rundir: RunDir, case: Case, servers: list[RunningServer]) -> It
             else:
                 if empty and "after" in path.name:
                     yield f"{where}: has none of the engine's counters"
-        if checks.server_config and not rundir.info_file(name).is_file():
+        if "configuration" in reads and not rundir.info_file(name).is_file():
             yield f"{rundir.info_file(name).relative_to(rundir.path)}: missing"
-        if (checks.rearrangements or checks.cuda_graphs) and not rundir.log(name).is_file():
+        if "logs" in reads and not rundir.log(name).is_file():
             yield f"{rundir.log(name).relative_to(rundir.path)}: missing"
 
 

@@ -17,6 +17,7 @@ import rich.table
 from harness.base.domain import Outcome
 from harness.base.secrets import mask
 from harness.base.texts import one_line, plain, say
+from harness.reports.numbers import message, shown
 from harness.reports.result import Result
 from harness.run.rundir import Event
 
@@ -118,18 +119,18 @@ class Console:
             table.add_column(name, overflow="fold", no_wrap=not self._console.is_terminal)
         table.add_column("n", justify="right")
         unjudged = [check for check in result.checks if check.outcome is Outcome.SKIPPED]
-        shown = [check for check in result.checks if check.outcome is not Outcome.SKIPPED]
-        for check in shown:
+        judged = [check for check in result.checks if check.outcome is not Outcome.SKIPPED]
+        for check in judged:
             colour = _COLOURS[check.outcome]
-            cells = (check.measured, check.expected, check.bound, str(check.n or ""))
-            escaped = [_escaped(cell) for cell in cells]
+            found = shown(check)
+            escaped = [_escaped(found.get(key, "")) for key in ("measured", "expected", "bound", "n")]
             table.add_row(_escaped(check.name), f"[{colour}]{check.outcome}[/]", *escaped)
-        if shown:
+        if judged:
             self._console.print(table)
         if unjudged:
             self.line(f"{len(unjudged)} checks {unjudged[0].message}")
-        for name, message in _problems(result):
-            self.line(f"{name}: {message}")
+        for name, why in _problems(result):
+            self.line(f"{name}: {why}")
         colour = _COLOURS[result.outcome]
         name = _escaped(result.case_id)
         self._console.print(f"[bold {colour}]{result.outcome}[/] {name} ({result.timing.total:.0f} s)")
@@ -143,7 +144,7 @@ def _escaped(text: str) -> str:
 def _problems(result: Result) -> list[tuple[str, str]]:
     wrong = (Outcome.FAIL, Outcome.ERROR)
     broken = [(str(record.stage), record.message) for record in result.stages if record.outcome in wrong]
-    return broken + [(check.name, check.message) for check in result.checks if check.outcome in wrong]
+    return broken + [(check.name, message(check)) for check in result.checks if check.outcome in wrong]
 
 
 class Ticker:

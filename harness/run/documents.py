@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from harness.base.domain import Device, Outcome, Server, Stage, Usage
 from harness.base.errors import UsageError
@@ -99,7 +100,7 @@ def parsed(found: bytes, kind: type[T], where: str, next_step: str = NEXT) -> T:
 
     Args:
         found: The document.
-        kind: What it must be, to the type: nothing is converted.
+        kind: What it must be, to the type: nothing is converted. One with a function ``upgraded`` takes older versions.
         where: Names it in the error.
         next_step: What the error says to do.
 
@@ -109,6 +110,9 @@ def parsed(found: bytes, kind: type[T], where: str, next_step: str = NEXT) -> T:
     try:
         if _SUSPICIOUS.search(found):
             _require_numbers(from_json(found, allow_inf_nan=False), "")
+        if upgraded := getattr(kind, "upgraded", None):
+            with suppress(ValueError):  # no JSON, which the validation says in its own words
+                found = to_json(upgraded(from_json(found, allow_inf_nan=False)))
         adapter: TypeAdapter[T] = _adapter(kind)  # type: ignore[arg-type] # a type is hashable
         return adapter.validate_json(found, strict=True)
     except ValidationError as error:
@@ -286,3 +290,4 @@ class Event(Document):
     text: str = ""
     outcome: Outcome | None = None
     details: str = ""
+    interrupted: bool = False

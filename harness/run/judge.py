@@ -11,18 +11,17 @@ from harness import __version__
 from harness.base import secrets
 from harness.base.domain import CheckResult, Outcome, Sample, Stage, StageRecord
 from harness.base.errors import UsageError
-from harness.checks import compare, judge_all, validity
+from harness.base.evidence import Evidence
+from harness.checks import judge_all, validity
 from harness.checks import unjudged as not_judged
-from harness.checks.evidence import Measurement
+from harness.checks.check import unmeasured
 from harness.host import files
 from harness.reports import junit
 from harness.reports.result import REPORTED_STAGES, Result, Timing, conclude
 from harness.run.completeness import gaps
-from harness.run.measurements import disagreement, measurements_file, rendered, take
+from harness.run.evidence_files import disagreement, measurements_file, rendered, take
 from harness.run.rundir import Prepared, RunDir
 from harness.run.stages.stop import teardown
-
-_INTERRUPTED = "interrupted by"
 
 REJUDGED = "rejudged.json"
 """The verdict of a judge that came when the run was over."""
@@ -76,7 +75,7 @@ def judge_again(rundir: RunDir, recorded: Result) -> Result:
 def unjudged(rundir: RunDir, reason: str, known: Sequence[StageRecord], also: Also) -> Result:
     """The verdict where there can be none: an error, written if it can be."""
     stages = _merged(_stages(rundir), known)
-    checks = [compare.unmeasured("evidence", reason), *_teardown(rundir)]
+    checks = [unmeasured("evidence", reason), *_teardown(rundir)]
     result = _concluded(rundir, stages, checks)
     with suppress(OSError, UsageError):
         _write({rundir.junit_file: junit.render([result]), **also(result)}, rundir.path / "result.json", result)
@@ -94,8 +93,8 @@ def _write(contents: Mapping[Path, bytes], last: Path, result: Result) -> None:
 def _judged(rundir: RunDir, known: Sequence[StageRecord], *, strict: bool) -> tuple[Result, bytes | None]:
     """The verdict, and ``measurements.json`` as it would be."""
     stages = _merged(rundir.stages() if strict else _stages(rundir), known)
-    checks, measured = _checks(rundir, rundir.prepared(), stages, strict=strict)
-    return _concluded(rundir, stages, checks), None if measured is None else rendered(measured)
+    checks, evidence = _checks(rundir, rundir.prepared(), stages, strict=strict)
+    return _concluded(rundir, stages, checks), None if evidence is None else rendered(evidence.measured)
 
 
 def _merged(recorded: Iterable[StageRecord], known: Iterable[StageRecord]) -> list[StageRecord]:
@@ -118,7 +117,7 @@ def _teardown(rundir: RunDir) -> list[CheckResult]:
     try:
         return teardown(rundir)
     except UsageError as error:
-        return [compare.unmeasured("teardown", str(error))]
+        return [unmeasured("teardown", str(error))]
 
 
 def _concluded(rundir: RunDir, stages: Sequence[StageRecord], checks: Sequence[CheckResult]) -> Result:
@@ -132,7 +131,7 @@ def _concluded(rundir: RunDir, stages: Sequence[StageRecord], checks: Sequence[C
         checks=checks,
         provenance=_provenance(prepared),
         timing=_timing(rundir, stages),
-        interrupted=any(record.message.startswith(_INTERRUPTED) for record in stages),
+        interrupted=any(record.interrupted for record in stages),
     )
     # Checks quote what servers say: their logs, their metrics, their configuration.
     return Result.model_validate(secrets.masked(result.model_dump(mode="json")))
@@ -140,38 +139,38 @@ def _concluded(rundir: RunDir, stages: Sequence[StageRecord], checks: Sequence[C
 
 def _checks(
     rundir: RunDir, prepared: Prepared, stages: Sequence[StageRecord], *, strict: bool
-) -> tuple[list[CheckResult], Measurement | None]:
+) -> tuple[list[CheckResult], Evidence | None]:
     """Every check of the case: judged if the record is whole and the evaluation passed, else skipped, with why."""
     case, stopped = prepared.case, teardown(rundir) if strict else _teardown(rundir)
     of_case = case.checks, case.controls, case.comparisons
-    broke, measured = _broke(stages), None
+    broke, evidence = _broke(stages), None
     missing: list[str] = []
     try:
-        measured = take(rundir)
+        evidence = take(rundir)
         missing = gaps(rundir)
     except UsageError as error:
         if strict:
             raise
         missing = [str(error)]
     if missing:
-        measured = None
-    if measured is not None and not broke:
-        if other := disagreement(rundir, measured):
+        evidence = None
+    if evidence is not None and not broke:
+        if other := disagreement(rundir, evidence.measured):
             missing.append(other)
-        return [*_damaged(missing), *judge_all(*of_case, measured), *stopped], measured
+        return [*_damaged(missing), *judge_all(*of_case, evidence), *stopped], evidence
     reason = f"{broke} broke" if broke else "the record of the run is damaged or not whole"
     first, *checks = not_judged(*of_case, reason)
-    if measured is not None:
-        (valid,) = validity.judge(measured)
+    if evidence is not None:
+        (valid,) = validity.judge(evidence)
         first = valid if valid.outcome is Outcome.ERROR else first  # which requests failed is known
     checks = [first, *checks]
     if not stopped and broke:
         stopped = [CheckResult("teardown", Outcome.SKIPPED, message=f"not judged: {reason}")]
-    return [*_damaged(missing), *checks, *stopped], measured
+    return [*_damaged(missing), *checks, *stopped], evidence
 
 
 def _damaged(missing: list[str]) -> list[CheckResult]:
-    return [compare.unmeasured("evidence", "; ".join(missing))] if missing else []
+    return [unmeasured("evidence", "; ".join(missing))] if missing else []
 
 
 def _broke(stages: Sequence[StageRecord]) -> str:

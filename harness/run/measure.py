@@ -2,39 +2,27 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from harness import protocols
 from harness.base.domain import Sample
-from harness.cases.model import Case, Role
-from harness.checks import server_config
-from harness.checks.evidence import (
-    Acceptance,
+from harness.base.evidence import (
     Agreement,
     Answers,
     Difference,
-    KvLedger,
-    KvTransfers,
     Measurement,
     Miss,
     Primed,
     Unmeasured,
-    Verifications,
 )
+from harness.cases.model import Case, Role
 from harness.engines import ENGINES, metrics
 from harness.plan.request_bodies import ENDS, not_an_answer
 from harness.protocols import Evaluation
 
-_SOURCES = ("prompt_tokens.external_kv_transfer", "prompt_tokens.local_compute", "prompt_tokens.local_cache_hit")
-_TRANSFERS = ("transfers", "transfer_bytes")
-_FAILED = ("failed_transfers", "failed_notifications", "expired_requests")  # where there is a connector
-_FAILURES = (*_FAILED, "failed_bootstraps", "notifications_after_expiry")
 _REQUESTS = "finished_requests"
 _SHOWN = 5  # differing items of a comparison that are kept, and characters of each: enough to look into it
 _EXCERPT = 60
-_POSITION = re.compile(r"0|[1-9][0-9]{0,5}")
 
 
 def measure(
@@ -43,9 +31,7 @@ def measure(
     before: Mapping[str, metrics.Counters],
     after: Mapping[str, metrics.Counters],
     roles: Mapping[str, str],
-    info: Mapping[str, Any],
-    rearrangements: int | None = None,
-    graphs: Mapping[str, bool] | None = None,
+    events: Mapping[str, Mapping[str, int]] | None = None,
     restarted: Mapping[str, str] | None = None,
 ) -> Measurement:
     """Put together what was observed.
@@ -56,9 +42,7 @@ def measure(
         before: Counters of each server before the main run.
         after: The same after it, once they had settled.
         roles: Role of each server.
-        info: What each server says about its configuration, where the engine says it.
-        rearrangements: How often the logs say that experts were moved; None if nobody looked.
-        graphs: Of each server, whether its log says that CUDA graphs were captured; None if nobody looked.
+        events: Of each server, how often its log tells what the engine's module reads there; None if nobody looked.
         restarted: Servers that began anew between the two readings, and how that is seen: their counters say nothing.
     """
     by_run: dict[str, list[Sample]] = {name: [] for name in ("main", *case.controls, *case.comparisons)}
@@ -73,23 +57,20 @@ def measure(
     counted = metrics.add([deltas[name] for name, role in roles.items() if role == answering])
     sent_to = answering if case.evaluation.send_to == "entry" else case.evaluation.send_to
     asked = metrics.add([deltas[name] for name, role in roles.items() if role == sent_to])
-    engine, wanted = ENGINES[case.engine.name], case.checks.server_config
-    acceptance = _acceptance if engine.counts("drafts") else _verifications
-    kv = _ledger(counted, deltas) if engine.counts("prompt_tokens") else _transfers(deltas)
+    engine = ENGINES[case.engine.name]
     begun_anew = "; ".join(f"of {name}, {seen}" for name, seen in (restarted or {}).items())
     lost = Unmeasured(f"counters began anew: {begun_anew}") if begun_anew else uncountable
     return Measurement(
         answers={run: count(case.evaluation, found) for run, found in by_run.items()},
-        acceptance=(lost or acceptance(counted)) if case.serve_of(answering).speculation else None,
-        kv=(lost or kv) if case.topology.kind == "disagg" else None,
-        finished=lost or _finished(asked),
+        acceptance=(lost or engine.acceptance(counted)) if case.serve_of(answering).speculation else None,
+        kv=(lost or engine.kv_transfer(counted, deltas)) if case.topology.kind == "disagg" else None,
+        finished=(lost or _finished(asked)) if "finished_requests" in engine.offers else None,
         given_up={name: number for name, delta in deltas.items() if (number := _given_up(delta))},
-        rearrangements=rearrangements,
-        graphs=graphs,
+        events=events or {},
+        counters=deltas,
         restarted=restarted or {},
         agreement={name: agree(by_run["main"], by_run[name]) for name in case.comparisons},
         primed=_primed(case.evaluation, f"prime_{answering}", priming),
-        config={name: server_config.chosen(wanted, info.get(name)) for name in roles} if wanted else {},
     )
 
 
@@ -190,74 +171,3 @@ def _uncountable(*readings: Mapping[str, metrics.Counters]) -> Unmeasured | None
 def _countable(counters: metrics.Counters) -> metrics.Counters:
     junk = metrics.uncountable(counters)
     return {name: value for name, value in counters.items() if name not in junk}
-
-
-def _missing(counted: metrics.Counters, names: Iterable[str]) -> Unmeasured | None:
-    absent = [name for name in names if name not in counted]
-    return Unmeasured(f"the engine exports no counter for {', '.join(absent)}") if absent else None
-
-
-def _acceptance(counted: metrics.Counters) -> Acceptance | Unmeasured:
-    labels = {name.removeprefix("accepted_at.") for name in counted if name.startswith("accepted_at.")}
-    if junk := sorted(label for label in labels if not _POSITION.fullmatch(label)):
-        return Unmeasured(f"the engine counts accepted tokens at position {junk[0][:40]!r}, which is none")
-    positions = sorted((int(label), counted[f"accepted_at.{label}"]) for label in labels)
-    missing = _missing(counted, ("drafts", "draft_tokens", "accepted"))
-    if missing or not positions:
-        return missing or Unmeasured("the engine exports no counter for accepted_at")
-    return Acceptance(
-        drafts=int(counted["drafts"]),
-        draft_tokens=int(counted["draft_tokens"]),
-        accepted=int(counted["accepted"]),
-        accepted_per_position=tuple(int(value) for _, value in positions),
-    )
-
-
-def _verifications(counted: metrics.Counters) -> Verifications | Unmeasured:
-    """The first token of every answer is the prefill's."""
-    missing = _missing(counted, ("verifications", "generated_tokens", "finished_requests"))
-    return missing or Verifications(
-        drafts=int(counted["verifications"]),
-        emitted=int(counted["generated_tokens"] - counted["finished_requests"]),
-    )
-
-
-def _transfers(deltas: Mapping[str, metrics.Counters]) -> KvTransfers:
-    """Counted by the side that sends. Without a series nothing was sent, or nothing failed."""
-    counted = metrics.add(deltas.values())
-    return KvTransfers(
-        transfers=int(counted.get("transfers", 0)),
-        bytes=round(counted.get("transfer_bytes", 0)),
-        failures=_failures(deltas),
-    )
-
-
-def _failures(deltas: Mapping[str, metrics.Counters]) -> dict[str, int]:
-    """What each server counted as failed: of a request that both sides give up, only one may say so."""
-    found = {f"{name}: {each}": int(delta.get(each, 0)) for name, delta in deltas.items() for each in _FAILURES}
-    return {what: number for what, number in found.items() if number}
-
-
-def _ledger(counted: metrics.Counters, deltas: Mapping[str, metrics.Counters]) -> KvLedger | Unmeasured:
-    """The decode side's tokens, and the failures of both sides."""
-    missing = _missing(counted, _SOURCES)
-    external, computed, cached = (int(counted.get(name, 0)) for name in _SOURCES)
-    # An engine without a connector has no transfer counters; that nothing arrived is then a finding, not a gap.
-    if not missing and external > 0:
-        missing = _missing(counted, _TRANSFERS) or next(filter(None, (_silent(*each) for each in deltas.items())), None)
-    if missing:
-        return missing
-    return KvLedger(
-        external=external,
-        local_compute=computed,
-        local_cache_hit=cached,
-        transfers=int(counted.get("transfers", 0)),
-        bytes=int(counted.get("transfer_bytes", 0)),
-        failures=_failures(deltas),
-    )
-
-
-def _silent(server: str, counted: metrics.Counters) -> Unmeasured | None:
-    """A server of which nobody can say that nothing failed."""
-    missing = _missing(counted, _FAILED)
-    return Unmeasured(f"{missing.reason} on {server}") if missing else None

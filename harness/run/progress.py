@@ -69,7 +69,7 @@ class Progress:
             self._end(Outcome.ERROR, *words(ours))
             raise ours from error
         except BaseException as error:
-            self._end(Outcome.ERROR, *words(error))
+            self._end(Outcome.ERROR, *words(error), interrupted=isinstance(error, Interrupted))
             raise
         self._end(Outcome.PASS)
 
@@ -81,7 +81,9 @@ class Progress:
             elapsed = []
         self._stage = stage
         text, details = words(error)
-        event = self._event("end", text=text, outcome=Outcome.ERROR, details=details)
+        event = self._event(
+            "end", text=text, outcome=Outcome.ERROR, details=details, interrupted=isinstance(error, Interrupted)
+        )
         self._append(event.model_copy(update={"elapsed": elapsed[-1] if elapsed else 0.0}))
 
     def note(self, text: str) -> None:
@@ -101,8 +103,8 @@ class Progress:
         if self._lost:
             raise self._lost
 
-    def _end(self, outcome: Outcome, text: str = "", details: str = "") -> None:
-        self._emit(self._event("end", text=text, outcome=outcome, details=details))
+    def _end(self, outcome: Outcome, text: str = "", details: str = "", *, interrupted: bool = False) -> None:
+        self._emit(self._event("end", text=text, outcome=outcome, details=details, interrupted=interrupted))
 
     def _emit(self, event: Event) -> None:
         self._append(event)

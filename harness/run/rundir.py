@@ -213,6 +213,8 @@ class RunDir:
             if event.kind == "start":
                 records[event.stage] = StageRecord(event.stage, Outcome.ERROR, 0.0, "began and never ended")
             elif event.kind == "end" and event.outcome is not None:
-                record = StageRecord(event.stage, event.outcome, event.elapsed, event.text, event.details)
+                record = StageRecord(
+                    event.stage, event.outcome, event.elapsed, event.text, event.details, event.interrupted
+                )
                 records[event.stage] = record
         return [records[stage] for stage in Stage if stage in records]

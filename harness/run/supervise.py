@@ -180,7 +180,11 @@ def _finish(
             # The stage may have known nothing of it: it had ended already, or it ran in a container.
             context.progress.broke_off(which, reason)
     # What could not be written down, on a full disk, counts all the same.
-    known = [StageRecord(which, Outcome.ERROR, 0.0, *map(mask, words(reason))) for which, reason in broken.items()]
+    known = [
+        StageRecord(which, Outcome.ERROR, 0.0, mask(text), mask(details), isinstance(reason, Interrupted))
+        for which, reason in broken.items()
+        for text, details in [words(reason)]
+    ]
     with signals.deferred():
         return _verdict(rundir, known, also)
 

@@ -17,6 +17,7 @@ from harness.cases.load import CaseFile
 from harness.cases.model import PLATFORMS, Platform
 from harness.engines import ENGINES
 from harness.plan.points import Planned, everything
+from harness.reports.numbers import message, show
 from harness.reports.result import Result
 from harness.run import documents
 from harness.upkeep.tables import table
@@ -151,8 +152,8 @@ def _measured(result: Result) -> str:
     red = [check for check in result.checks if check.outcome in wrong]
     stopped = [f"{record.stage.value}: {record.message}" for record in result.stages if record.outcome in wrong]
     if red or stopped:
-        text = "; ".join([*stopped, *(f"{check.name}: {check.measured or check.message}" for check in red)])
+        text = "; ".join([*stopped, *(f"{check.name}: {show(check.measured) or message(check)}" for check in red)])
     else:
         shown = [check for check in result.checks if check.name in _MEASURED]
-        text = "; ".join(f"{check.name} {check.measured}" for check in shown)
+        text = "; ".join(f"{check.name} {show(check.measured)}" for check in shown)
     return text.replace("|", "\\|").replace("\n", " ")

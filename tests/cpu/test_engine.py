@@ -17,8 +17,8 @@ import pytest
 from harness import protocols
 from harness.base.domain import Outcome
 from harness.base.errors import CannotJudge
+from harness.base.evidence import Acceptance, KvLedger, Measurement
 from harness.cases.load import load
-from harness.checks.evidence import Acceptance, KvLedger, Measurement
 from harness.datasets.pinned_files import GSM8K_TEST, MT_BENCH
 from harness.host.data_files import fetch
 from harness.plan.points import everything

@@ -60,11 +60,10 @@ main()
 
 
 def test_a_signal_that_got_lost_outranks_the_exit_code() -> None:
-    """Python drops what is raised in a destructor; the command goes on to its end, and ends with sys.exit."""
+    """Python drops what is raised in a destructor; the command may come to its end before it is raised once more."""
     argv = [sys.executable, "-c", IN_A_DESTRUCTOR, "check", "--workflows", "nowhere"]
     done = subprocess.run(argv, env=environment(), capture_output=True, text=True, check=False, cwd=REPOSITORY)
-    assert "0 points of 0 cases" in done.stdout, done.stderr
-    assert done.returncode == 130
+    assert (done.returncode, done.stderr) == (130, "")
 
 
 IN_A_LIBRARY = """

@@ -19,7 +19,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 FILES = {"config.json": b"{}", "model.safetensors": b"weights" * 100}
 SNAPSHOT = """
 import sys
-from harness.mechanism import hub
+from harness.host import hub
 try:
     folder = hub.snapshot("some/model", sys.argv[1])
     print(sorted((path.name, path.stat().st_size) for path in folder.iterdir()))

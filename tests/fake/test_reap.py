@@ -158,7 +158,7 @@ def test_a_harness_that_runs_is_said_and_with_the_option_it_ends_with_all_it_sta
 
 _DEAF = """
 import signal
-from harness.mechanism import processes, signals
+from harness.host import processes, signals
 signals._handle = lambda *_: None
 ended = processes.exit_status
 def started_more(started):
@@ -299,7 +299,7 @@ def test_a_run_whose_record_of_servers_cannot_be_read_is_stopped_by_its_label(la
 _KILLED_WHILE_WRITING = """
 import os, signal, sys
 number, name = int(sys.argv.pop()), sys.argv.pop()
-from harness.mechanism import files
+from harness.host import files
 write = files.write
 def write_and_be_killed(path, content):
     if path.name == name:

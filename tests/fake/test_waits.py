@@ -37,15 +37,15 @@ from tests.helpers import BASELINES, REPOSITORY, Run, begin, command, edited, en
 _ASKING = """
 import json, resource, sys
 from harness.base.domain import Probe
-from harness.mechanism import http, load
+from harness.host import concurrent_requests, http_client
 resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
 ports = json.loads(sys.argv[1])
-problems = http.ask([Probe("http", port, "it", path="/") for port in ports], 4.0)
+problems = http_client.ask([Probe("http", port, "it", path="/") for port in ports], 4.0)
 replies = {}
-calls = [load.Call(str(port), f"http://127.0.0.1:{port}/", {"prompt": "x" * 4096}) for port in ports]
+calls = [concurrent_requests.Call(str(port), f"http://127.0.0.1:{port}/", {"prompt": "x" * 4096}) for port in ports]
 def keep(reply):
     replies[reply.key] = reply.error
-load.send(calls, concurrency=len(calls), timeout=4.0, watch=lambda: "", on_reply=keep)
+concurrent_requests.send(calls, concurrency=len(calls), timeout=4.0, watch=lambda: "", on_reply=keep)
 print(json.dumps([problems, [replies[str(port)] for port in ports]]))
 """
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.base.domain import Outcome
+from harness.base.evidence import Evidence, Unmeasured
 from harness.checks import judge_all
-from harness.checks.evidence import Unmeasured
 from harness.engines import metrics
 from harness.engines.vllm import METRICS
 from harness.run.measure import measure
@@ -57,5 +57,7 @@ def test_what_nothing_can_have_counted_is_not_judged(name: str, value: float, wh
         return  # rounded: an engine that counts megabytes has such
     assert isinstance(found.acceptance, Unmeasured)
     assert isinstance(found.kv, Unmeasured)
-    checks = {each.name: each.outcome for each in judge_all(CASE.checks, CASE.controls, CASE.comparisons, found)}
+    checks = {
+        each.name: each.outcome for each in judge_all(CASE.checks, CASE.controls, CASE.comparisons, Evidence(found))
+    }
     assert checks["acceptance_length"] is checks["kv_transfer"] is checks["validity"] is Outcome.ERROR

@@ -9,7 +9,7 @@ from harness.datasets import gsm8k
 from harness.datasets.pinned_files import GSM8K_TEST
 from harness.protocols import gsm8k_sgl_eval, latex_numbers
 
-EVALUATION = gsm8k_sgl_eval.Config(
+EVALUATION = gsm8k_sgl_eval.Gsm8kSglEval(
     protocol="gsm8k_sgl_eval", items=1319, max_tokens=2048, concurrency=128, send_to="entry"
 )
 

@@ -67,7 +67,7 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
     ({"roles/decoder/served_as": "x"}, "roles.decoder: Input should be 'server', 'prefill' or 'decode'"),
     ({"titel": "what is this"}, "titel: unknown key; did you mean 'title'?"),
     ({"serve/model/known_answer": "targt"}, "serve.model: no known-answer checkpoint 'targt'; there are target"),
-    ({"engine/name": "vlm"}, "engine.name: Input should be 'vllm' or 'sglang' (it is 'vlm')"),
+    ({"engine/name": "vlm"}, "engine.name: Input should be 'sglang' or 'vllm' (it is 'vlm')"),
     ({"platforms": ["cpuu"]}, "platforms: 'cpuu' is none of cpu, cuda, rocm"),
     ({"platforms": None}, 'platforms: missing; list where the case runs, as in ["cpu"]'),
     ({"platform": {"rocm": {"title": "x"}}}, "platform.rocm: the case does not run on rocm; add it to platforms"),
@@ -93,7 +93,7 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
     ({"comparisons/main": COMPARISON}, "comparisons: 'main' is the name of another run"),
     (
         {"checks/kv_transfer/local_tokens_per_request": None},
-        "checks.kv_transfer.local_tokens_per_request: vllm counts prompt tokens by source; add it",
+        "checks.kv_transfer.local_tokens_per_request: the engine counts prompt tokens by source; add it",
     ),
     ({"matrx/tp": {"1": {}}}, "matrx: unknown key; did you mean 'matrix'?"),
     ({"serve/speculation/method": "mtp"}, "serve.speculation.model: mtp on vllm does not know it; known: num_spec"),

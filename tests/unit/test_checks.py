@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from harness.base.domain import CheckResult, Outcome
+from harness.base.evidence import (
+    NO_ANSWERS,
+    Acceptance,
+    Agreement,
+    Answers,
+    Difference,
+    Evidence,
+    KvLedger,
+    Measurement,
+    Miss,
+    Primed,
+    Unmeasured,
+)
 from harness.base.settings import Tolerance
 from harness.cases.load import load
 from harness.cases.model import Case
 from harness.checks import (
     acceptance,
     accuracy,
-    compare,
+    check,
     cuda_graphs,
     judge_all,
     kv_transfer,
@@ -23,20 +37,9 @@ from harness.checks import (
     unjudged,
     validity,
 )
-from harness.checks.evidence import (
-    NO_ANSWERS,
-    Acceptance,
-    Agreement,
-    Answers,
-    Difference,
-    KvLedger,
-    Measurement,
-    Miss,
-    Primed,
-    Unmeasured,
-)
 from harness.engines import ENGINES
 from harness.plan.points import everything
+from harness.reports.numbers import message
 from tests.helpers import BASELINES
 
 ANSWERS = Answers(
@@ -52,16 +55,16 @@ def answers(**changes: Any) -> Answers:
     return Answers(**{**ANSWERS.__dict__, **changes})
 
 
-def measured(**changes: Any) -> Measurement:
+def measured(**changes: Any) -> Evidence:
     fields: dict[str, Any] = {
         "answers": {"main": ANSWERS}, "acceptance": DRAFTED, "kv": LEDGER, "finished": 10
     }  # fmt: skip
-    return Measurement(**{**fields, **changes})
+    return Evidence(Measurement(**{**fields, **changes}))
 
 
-def length(**changes: Any) -> acceptance.LengthConfig:
+def length(**changes: Any) -> acceptance.AcceptanceLengthSettings:
     fields = {"expected": 3.0, "direction": "two-sided", "relative_tolerance": 0.05, "n": 100, "origin": ORIGIN}
-    return acceptance.LengthConfig.model_validate({**fields, **changes})
+    return acceptance.AcceptanceLengthSettings.model_validate({**fields, **changes})
 
 
 def only(results: list[CheckResult]) -> CheckResult:
@@ -88,17 +91,19 @@ def test_acceptance_length(expected: float, direction: str, tolerance: dict[str,
     result = only(acceptance.judge_length(config, measured()))
     assert (result.outcome, result.n) == (outcome, 100)
     if outcome is Outcome.FAIL:
-        assert "is 3, expected" in result.message
+        assert "is 3 tokens per draft, expected" in message(result)
 
 
 def test_a_message_has_measured_expected_bound_and_n() -> None:
-    message = only(acceptance.judge_length(length(expected=3.3), measured())).message
-    assert message == "acceptance_length is 3, expected 3.3 (3.135 .. 3.465, n = 100)"
+    result = only(acceptance.judge_length(length(expected=3.3), measured()))
+    assert message(result) == "acceptance_length is 3 tokens per draft, expected 3.3 (3.135 .. 3.465, n = 100)"
+    assert (result.measured, result.expected, result.n, result.unit) == (3.0, 3.3, 100, "tokens per draft")
+    assert [result.low, result.high] == pytest.approx([3.135, 3.465])
 
 
-def accuracy_config(**changes: Any) -> accuracy.Config:
+def accuracy_config(**changes: Any) -> accuracy.AccuracySettings:
     fields = {"expected": 0.6, "direction": "at-least", "absolute_tolerance": 0.0, "n": 10, "origin": ORIGIN}
-    return accuracy.Config.model_validate({**fields, **changes})
+    return accuracy.AccuracySettings.model_validate({**fields, **changes})
 
 
 def test_answers_that_cannot_be_read_are_told() -> None:
@@ -112,9 +117,9 @@ def test_answers_that_cannot_be_read_are_bounded(most: float, outcome: Outcome) 
     config = accuracy_config(max_invalid_share=most)
     found = accuracy.judge(config, measured(answers={"main": answers(invalid=3)}))
     assert [(each.name, each.outcome) for each in found] == [("accuracy", Outcome.PASS), ("accuracy_invalid", outcome)]
-    assert (found[1].measured, found[1].n) == ("0.3", 10)
+    assert (found[1].measured, found[1].high, found[1].n) == (0.3, most, 10)
     if outcome is Outcome.FAIL:
-        assert found[1].message.startswith("no answer can be read from 3 of 10 answers (<= ")
+        assert found[1].message == "no answer can be read from 3 of 10 answers"
 
 
 def test_what_was_not_scored_is_not_judged() -> None:
@@ -122,9 +127,9 @@ def test_what_was_not_scored_is_not_judged() -> None:
     assert [each.outcome for each in found] == [Outcome.ERROR, Outcome.ERROR]
 
 
-def positions(expected: list[float]) -> acceptance.PositionsConfig:
+def positions(expected: list[float]) -> acceptance.AcceptancePerPositionSettings:
     fields = {"direction": "at-least", "relative_tolerance": 0.05, "n": 100, "origin": ORIGIN}
-    return acceptance.PositionsConfig.model_validate({"expected": expected, **fields})
+    return acceptance.AcceptancePerPositionSettings.model_validate({"expected": expected, **fields})
 
 
 def test_positions_are_judged_one_by_one_and_better_never_fails() -> None:
@@ -139,9 +144,9 @@ def test_another_number_of_positions_cannot_be_judged() -> None:
     assert "counted 3 positions, the baseline has 2" in results[0].message
 
 
-def counts(**changes: Any) -> acceptance.CountsConfig:
+def counts(**changes: Any) -> acceptance.DraftCountsSettings:
     fields = {"drafts": 100, "draft_tokens": 300, "accepted": 200, "accepted_per_position": [90, 70, 40]}
-    return acceptance.CountsConfig.model_validate({**fields, "origin": ORIGIN, **changes})
+    return acceptance.DraftCountsSettings.model_validate({**fields, "origin": ORIGIN, **changes})
 
 
 @pytest.mark.parametrize(
@@ -152,7 +157,10 @@ def test_draft_counts_differ_by_one(changes: dict[str, Any]) -> None:
     assert only(acceptance.judge_counts(counts(), measured())).outcome is Outcome.PASS
     result = only(acceptance.judge_counts(counts(**changes), measured()))
     assert result.outcome is Outcome.FAIL
-    assert "counted 100 drafts, 200/300 accepted (90/70/40)" in result.message
+    assert result.measured == {
+        "drafts": 100, "draft_tokens": 300, "accepted": 200, "accepted[0]": 90, "accepted[1]": 70, "accepted[2]": 40
+    }  # fmt: skip
+    assert next(iter(changes)).removesuffix("_per_position") in result.message
 
 
 @pytest.mark.parametrize("missing", [Unmeasured("no counter"), None])
@@ -173,7 +181,7 @@ def test_no_drafts_fail_everywhere() -> None:
 
 def accuracy_of(expected: float, **answered: int) -> CheckResult:
     fields = {"direction": "two-sided", "absolute_tolerance": 0.0, "n": 10, "origin": ORIGIN}
-    config = accuracy.Config.model_validate({"expected": expected, **fields})
+    config = accuracy.AccuracySettings.model_validate({"expected": expected, **fields})
     return only(accuracy.judge(config, measured(answers={"main": answers(**answered)})))
 
 
@@ -184,7 +192,7 @@ def test_accuracy() -> None:
 
 
 def test_a_control_is_an_accuracy_of_its_own() -> None:
-    config = accuracy.Config(
+    config = accuracy.AccuracySettings(
         expected=0.0, direction="two-sided", absolute_tolerance=0.0, n=10, origin=ORIGIN, relative_tolerance=None
     )
     run = measured(answers={"main": ANSWERS, "alone": answers(correct=0)})
@@ -194,7 +202,7 @@ def test_a_control_is_an_accuracy_of_its_own() -> None:
 
 def test_parity_counts_whole_texts() -> None:
     fields = {"expected": 1.0, "direction": "two-sided", "absolute_tolerance": 0.0, "n": 10, "origin": ORIGIN}
-    config = parity.Config.model_validate(fields)
+    config = parity.ParitySettings.model_validate(fields)
     assert only(parity.judge(config, measured())).outcome is Outcome.PASS
     one_off = measured(answers={"main": answers(equal=9)})
     assert only(parity.judge(config, one_off)).outcome is Outcome.FAIL
@@ -203,14 +211,14 @@ def test_parity_counts_whole_texts() -> None:
 
 def test_a_comparison_names_the_items_that_differ_and_where() -> None:
     fields = {"expected": 1.0, "direction": "two-sided", "absolute_tolerance": 0.0, "n": 10, "origin": ORIGIN}
-    config = parity.ComparisonConfig.model_validate(fields)
+    config = parity.ComparisonSettings.model_validate(fields)
 
     def judged(agreement: Agreement) -> CheckResult:
         return parity.judge_comparison("direct", config, measured(agreement={"direct": agreement}))
 
     assert (judged(Agreement(10, 10)).name, judged(Agreement(10, 10)).outcome) == ("parity[direct]", Outcome.PASS)
     one_off = judged(Agreement(10, 9, (Difference("K07", 4, "apples", "pears"),)))
-    assert (one_off.outcome, one_off.message) == (
+    assert (one_off.outcome, message(one_off)) == (
         Outcome.FAIL,
         "parity[direct] is 0.9, expected 1 (exactly 1, n = 10)",
     )
@@ -264,7 +272,7 @@ def ledger(**changes: Any) -> KvLedger:
     ],
 )
 def test_kv_transfer(found: KvLedger | Unmeasured | None, outcome: Outcome, words: str) -> None:
-    config = kv_transfer.Config(local_tokens_per_request=0, bytes=5000, origin=ORIGIN)
+    config = kv_transfer.KvTransferSettings(local_tokens_per_request=0, bytes=5000, origin=ORIGIN)
     result = only(kv_transfer.judge(config, measured(kv=found)))
     assert result.outcome is outcome
     assert words in result.message
@@ -281,7 +289,9 @@ def test_kv_transfer(found: KvLedger | Unmeasured | None, outcome: Outcome, word
     ],
 )
 def test_tokens_by_source_are_exact_where_they_are_known(found: KvLedger, words: str) -> None:
-    config = kv_transfer.Config(external=600, local_cache_hit=210, local_compute=200, bytes=5000, origin=ORIGIN)
+    config = kv_transfer.KvTransferSettings(
+        external=600, local_cache_hit=210, local_compute=200, bytes=5000, origin=ORIGIN
+    )
     result = only(kv_transfer.judge(config, measured(kv=found, primed=Primed(4, 4, 200))))
     assert (result.outcome is Outcome.PASS) == (not words)
     assert words in result.message
@@ -299,7 +309,7 @@ def test_tokens_by_source_are_exact_where_they_are_known(found: KvLedger, words:
     ],
 )
 def test_cache_hits_are_wanted_where_a_least_number_is_given(found: KvLedger, words: str) -> None:
-    config = kv_transfer.Config(local_tokens_per_request=0, min_local_cache_hit=100, origin=ORIGIN)
+    config = kv_transfer.KvTransferSettings(local_tokens_per_request=0, min_local_cache_hit=100, origin=ORIGIN)
     result = only(kv_transfer.judge(config, measured(kv=found, primed=Primed(4, 4, 200))))
     assert (result.outcome is Outcome.PASS) == (not words)
     assert words in result.message
@@ -316,11 +326,11 @@ def test_cache_hits_are_wanted_where_a_least_number_is_given(found: KvLedger, wo
 )
 def test_a_ledger_is_bounded_or_exact(fields: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="local_tokens_per_request"):
-        kv_transfer.Config.model_validate({**fields, "origin": ORIGIN})
+        kv_transfer.KvTransferSettings.model_validate({**fields, "origin": ORIGIN})
 
 
 def test_without_known_bytes_some_must_move() -> None:
-    config = kv_transfer.Config(local_tokens_per_request=1, bytes=None, origin=ORIGIN)
+    config = kv_transfer.KvTransferSettings(local_tokens_per_request=1, bytes=None, origin=ORIGIN)
     assert only(kv_transfer.judge(config, measured(kv=ledger(external=800, local_compute=10)))).outcome is Outcome.PASS
     assert only(kv_transfer.judge(config, measured(kv=ledger(bytes=0)))).message == "no byte moved"
 
@@ -332,12 +342,12 @@ def test_tolerance_is_of_the_value_itself_or_a_share_of_it() -> None:
         Tolerance(relative_tolerance=None, absolute_tolerance=None)
 
 
-@pytest.mark.parametrize(
-    ("found", "outcome"), [(2, Outcome.PASS), (1, Outcome.FAIL), (0, Outcome.FAIL), (None, Outcome.ERROR)]
-)
-def test_experts_must_have_been_moved(found: int | None, outcome: Outcome) -> None:
-    config = rearrangements.Config(at_least=2, origin=ORIGIN)
-    assert only(rearrangements.judge(config, measured(rearrangements=found))).outcome is outcome
+@pytest.mark.parametrize(("found", "outcome"), [(2, Outcome.PASS), (1, Outcome.FAIL), (0, Outcome.FAIL)])
+def test_experts_must_have_been_moved(found: int, outcome: Outcome) -> None:
+    config = rearrangements.RearrangementsSettings(at_least=2, origin=ORIGIN)
+    events = {"server-0": {"rearrangements": found}, "server-1": {"rearrangements": 0}}
+    assert only(rearrangements.judge(config, measured(events=events))).outcome is outcome
+    assert only(rearrangements.judge(config, measured())).outcome is Outcome.ERROR
 
 
 @pytest.mark.parametrize(
@@ -351,24 +361,29 @@ def test_experts_must_have_been_moved(found: int | None, outcome: Outcome) -> No
     ],
 )
 def test_rearrangements_are_read_from_the_log_of_vllm(log: str, count: int) -> None:
-    assert ENGINES["vllm"].rearrangements(log) == count
+    assert ENGINES["vllm"].events["rearrangements"](log) == count
 
 
 @pytest.mark.parametrize(
-    ("found", "outcome", "message"),
+    ("found", "outcome", "words"),
     [
-        ({"prefill": True, "decode": True}, Outcome.PASS, ""),
-        ({"prefill": True, "decode": False}, Outcome.FAIL, "decode captured no CUDA graphs"),
-        (None, Outcome.ERROR, "could not be judged: nobody looked into the logs"),
+        ({"prefill": 1, "decode": 2}, Outcome.PASS, ""),
+        ({"prefill": 1, "decode": 0}, Outcome.FAIL, "decode captured no CUDA graphs"),
+        ({}, Outcome.ERROR, "could not be judged: nothing to judge: no engine server has a log"),
     ],
 )
-def test_every_server_must_have_captured_graphs(found: dict[str, bool] | None, outcome: Outcome, message: str) -> None:
-    result = only(cuda_graphs.judge(cuda_graphs.Config(origin=ORIGIN), measured(graphs=found)))
-    assert (result.outcome, result.message) == (outcome, message)
+def test_every_server_must_have_captured_graphs(found: dict[str, int], outcome: Outcome, words: str) -> None:
+    events = {name: {"cuda_graphs": times} for name, times in found.items()}
+    result = only(cuda_graphs.judge(cuda_graphs.CudaGraphsSettings(origin=ORIGIN), measured(events=events)))
+    assert (result.outcome, result.message) == (outcome, words)
 
 
-def config_check(**asked: dict[str, Any]) -> server_config.Config:
-    return server_config.Config.model_validate({**asked, "origin": ORIGIN})
+def config_check(**asked: dict[str, Any]) -> server_config.ServerConfigSettings:
+    return server_config.ServerConfigSettings.model_validate({**asked, "origin": ORIGIN})
+
+
+def said(**documents: Any) -> Evidence:
+    return replace(measured(), configuration=documents)
 
 
 TOLD = {"topk": 1, "off": False, "graph": {"decode": {"backend": "full"}}, "states": [{"mode": "null"}]}
@@ -394,8 +409,7 @@ TOLD = {"topk": 1, "off": False, "graph": {"decode": {"backend": "full"}}, "stat
 )
 def test_the_configuration_in_force(asked: dict[str, Any], outcome: Outcome, words: str) -> None:
     config = config_check(**asked)
-    found = {name: server_config.chosen(config, TOLD) for name in ("decode", "prefill")}
-    result = only(server_config.judge(config, measured(config=found)))
+    result = only(server_config.judge(config, said(decode=TOLD, prefill=TOLD)))
     assert result.outcome is outcome
     assert words in result.message
     assert result.name == f"server_config[{next(iter(next(iter(asked.values()))))}]"
@@ -403,9 +417,9 @@ def test_the_configuration_in_force(asked: dict[str, Any], outcome: Outcome, wor
 
 def test_one_server_that_is_silent_or_other_than_the_rest() -> None:
     config = config_check(equal={"topk": 1})
-    silent = only(server_config.judge(config, measured(config={"decode": {"topk": 1}, "prefill": {}})))
+    silent = only(server_config.judge(config, said(decode={"topk": 1}, prefill={})))
     assert (silent.outcome, silent.message) == (Outcome.ERROR, "could not be judged: prefill does not say topk")
-    other = only(server_config.judge(config, measured(config={"decode": {"topk": 1}, "prefill": {"topk": 3}})))
+    other = only(server_config.judge(config, said(decode={"topk": 1}, prefill={"topk": 3})))
     assert (other.outcome, other.message) == (Outcome.FAIL, "topk of prefill is 3, expected 1")
     assert only(server_config.judge(config, measured())).outcome is Outcome.ERROR
 
@@ -431,7 +445,7 @@ def test_a_question_about_the_configuration_asks_something_once(asked: dict[str,
 def test_placeholders_may_add_drafts_and_nothing_else(
     drafts: int, draft_tokens: int, accepted: int, outcome: Outcome
 ) -> None:
-    config = acceptance.CountsConfig(
+    config = acceptance.DraftCountsSettings(
         drafts=100, draft_tokens=300, accepted=200, accepted_per_position=[90, 70, 40], placeholders=10, origin=ORIGIN
     )
     counted = Acceptance(drafts, draft_tokens, accepted, (90, 70, 40))
@@ -449,10 +463,9 @@ def test_nothing_is_judged_of_nothing(case: Case) -> None:
         acceptance=Unmeasured("nothing"),
         kv=KvLedger(0, 0, 0, 0, 0, {}),
         finished=0,
-        graphs={},
         agreement=dict.fromkeys(case.comparisons, Agreement(0, 0)),
     )
-    results = judge_all(*of_case, empty)
+    results = judge_all(*of_case, Evidence(empty))
     assert {each.outcome for each in results} == {Outcome.ERROR}
     skipped = unjudged(*of_case, "eval broke")
     assert {(each.outcome, each.message) for each in skipped} == {(Outcome.SKIPPED, "not judged: eval broke")}
@@ -460,7 +473,7 @@ def test_nothing_is_judged_of_nothing(case: Case) -> None:
 
 
 def test_a_number_that_was_never_observed_cannot_be_judged() -> None:
-    result = compare.baseline("x", 3.0, 0, length())
+    result = check.baseline("x", 3.0, 0, length())
     assert (result.outcome, result.message) == (
         Outcome.ERROR,
         "could not be judged: nothing to judge: 0 observations",
@@ -472,7 +485,7 @@ def test_a_failure_of_the_main_run_shows_examples() -> None:
     run = measured(answers={"main": shown})
     assert only(accuracy.judge(accuracy_config(), run)).details == "K07: 31 expected, None read from 'pears'"
     fields = {"expected": 1.0, "direction": "two-sided", "absolute_tolerance": 0.0, "n": 10, "origin": ORIGIN}
-    config = parity.Config.model_validate(fields)
+    config = parity.ParitySettings.model_validate(fields)
     assert only(parity.judge(config, run)).details == ""
     differing = measured(answers={"main": answers(equal=9, differing=shown.differing)})
     assert only(parity.judge(config, differing)).details == (
@@ -482,7 +495,5 @@ def test_a_failure_of_the_main_run_shows_examples() -> None:
 
 def test_a_failure_says_in_numbers_what_failed() -> None:
     result = only(validity.judge(measured(answers={"main": answers(empty=2, unexpected_prompt_tokens=1)})))
-    assert (result.measured, result.expected) == (
-        "10 answered, 2 without a token, 1 with another prompt",
-        "10 answered",
-    )
+    assert result.measured == {"answered": 10, "failed": 0, "without_a_token": 2, "with_another_prompt": 1}
+    assert (result.expected, result.low) == ({"answered": 10}, {"answered": 10})

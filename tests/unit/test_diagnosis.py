@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.engines.diagnosis import build_cause, last_words, root_cause, tail
-from harness.engines.vllm import SPEC
+from harness.engines.vllm import ENGINE
 
 WORKER_FAILED = """\
 (EngineCore pid=48) INFO 11-20 20:22:52 [core.py:100] Initializing
@@ -82,7 +82,7 @@ ROUTER = "\x1b[2m2026-11-20\x1b[0m \x1b[31mERROR\x1b[0m router: address already 
     ],
 )
 def test_root_cause(log: str, cause: str) -> None:
-    assert root_cause(log, SPEC.echoes).startswith(cause)
+    assert root_cause(log, ENGINE.echoes).startswith(cause)
 
 
 HEALTHY = """\
@@ -104,8 +104,8 @@ INFO:     127.0.0.1:43604 - "GET /health HTTP/1.1" 200 OK
 @pytest.mark.parametrize("length", range(1, len(HEALTHY.splitlines()) + 1))
 def test_neither_requests_nor_progress_are_a_cause(length: int) -> None:
     lines = HEALTHY.splitlines()
-    assert root_cause("\n".join(lines[:length]), SPEC.echoes) == ""
-    assert root_cause(lines[length - 1], SPEC.echoes) == ""
+    assert root_cause("\n".join(lines[:length]), ENGINE.echoes) == ""
+    assert root_cause(lines[length - 1], ENGINE.echoes) == ""
 
 
 def test_last_words_are_no_requests() -> None:

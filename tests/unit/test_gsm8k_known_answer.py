@@ -22,7 +22,7 @@ from known_answer.simulate import Counts, total
 from known_answer.table import NUMBERS
 from tests.helpers import BASELINES, edited
 
-CONFIG = gsm8k_known_answer.Config(
+CONFIG = gsm8k_known_answer.Gsm8kKnownAnswer(
     protocol="gsm8k_known_answer", items=890, max_tokens=64, concurrency=8, send_to="entry"
 )
 PROMPTS = [f"Question: {who} has {count} {what}?\nAnswer:" for who in ("Ann", "Bob")

@@ -9,8 +9,8 @@ import pytest
 from pydantic import TypeAdapter
 
 from harness.base.domain import Sample
+from harness.base.evidence import Agreement, Difference, KvLedger, Miss, Primed, Unmeasured
 from harness.cases.load import load
-from harness.checks.evidence import Agreement, Difference, KvLedger, Miss, Primed, Unmeasured
 from harness.engines import ENGINES, metrics
 from harness.engines.vllm import METRICS
 from harness.plan.request_bodies import Completion, read_completion

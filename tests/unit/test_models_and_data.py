@@ -152,7 +152,7 @@ def test_a_download_is_kept_only_if_it_is_the_right_one(tmp_path: Path, monkeypa
 
 
 def test_mt_bench_asks_the_first_turns_as_chat() -> None:
-    config = mt_bench_first_turn.Config(
+    config = mt_bench_first_turn.MtBenchFirstTurn(
         protocol="mt_bench_first_turn", items=2, max_tokens=256, concurrency=80, send_to="entry"
     )
     found = items(config, {MT_BENCH.file: CONTENT.decode()})
@@ -163,7 +163,7 @@ def test_mt_bench_asks_the_first_turns_as_chat() -> None:
 @pytest.mark.usefixtures("real_data")
 def test_the_real_mt_bench() -> None:
     text = data_files.fetch(MT_BENCH).read_text(encoding="utf-8")
-    config = mt_bench_first_turn.Config(
+    config = mt_bench_first_turn.MtBenchFirstTurn(
         protocol="mt_bench_first_turn", items=80, max_tokens=256, concurrency=80, send_to="entry"
     )
     found = items(config, {MT_BENCH.file: text})

@@ -18,14 +18,14 @@ BLOCK = 32
 SETTINGS: dict[str, Any] = {"concurrency": 1, "send_to": "entry", "max_tokens": 64}
 
 
-def known(**changes: Any) -> known_answer_edges.Config:
+def known(**changes: Any) -> known_answer_edges.KnownAnswerEdges:
     fields = {"protocol": "known_answer_edges", "items": 18, "first_key": 66, "block_size": BLOCK, **SETTINGS}
-    return known_answer_edges.Config.model_validate({**fields, **changes})
+    return known_answer_edges.KnownAnswerEdges.model_validate({**fields, **changes})
 
 
-def text(**changes: Any) -> prefix_edge_cases.Config:
+def text(**changes: Any) -> prefix_edge_cases.PrefixEdgeCases:
     fields = {"protocol": "prefix_edge_cases", "items": 24, "block_size": 16, **SETTINGS}
-    return prefix_edge_cases.Config.model_validate({**fields, **changes})
+    return prefix_edge_cases.PrefixEdgeCases.model_validate({**fields, **changes})
 
 
 def tokens(length: int, first: int = 0) -> list[int]:

@@ -19,8 +19,10 @@ from harness.reports.result import Result, Timing, conclude, exit_code
 from harness.run.console import Console
 from tests.helpers import XSD
 
-PASSED = CheckResult("accuracy", Outcome.PASS, "0.75", "0.75", "exactly 0.75", 100)
-FAILED = CheckResult("acceptance_length", Outcome.FAIL, "3", "3.3", "3.1 .. 3.4", 360, "too short", "more\nlines")
+PASSED = CheckResult("accuracy", Outcome.PASS, 0.75, 0.75, 0.75, 0.75, 100)
+FAILED = CheckResult(
+    "acceptance_length", Outcome.FAIL, 3.0, 3.3, 3.1, 3.4, 360, message="too short", details="more\nlines"
+)
 BROKEN = CheckResult("kv_transfer", Outcome.ERROR, message="could not be judged: no counter")
 SERVED = StageRecord(Stage.SERVE, Outcome.PASS, 1.5)
 DIED = StageRecord(Stage.HEALTH_WAIT, Outcome.ERROR, 2.0, "server exited with status 1: ValueError: x", "log\nlines")
@@ -113,7 +115,7 @@ def test_names_are_unique_and_at_most_one_result_each() -> None:
 
 @given(text=st.text(alphabet=st.characters(codec=None)), more=st.text())
 def test_no_text_can_break_the_file(text: str, more: str) -> None:
-    check = CheckResult("x", Outcome.FAIL, text, more, text, 1, text, more)
+    check = CheckResult("x", Outcome.FAIL, text, {more: text}, n=1, unit=text, message=text, details=more)
     stage = StageRecord(Stage.EVAL, Outcome.ERROR, 0.1, more, text)
     parsed(result(check, stages=(stage,)))
 

@@ -9,11 +9,11 @@ import pytest
 
 from harness.base.domain import Outcome, Server
 from harness.base.errors import UsageError
+from harness.base.evidence import Evidence, KvTransfers, Measurement, Unmeasured, Verifications
 from harness.cases.load import load
 from harness.cases.matrix import Variant
 from harness.cases.model import Case, Platform
 from harness.checks import acceptance, kv_transfer
-from harness.checks.evidence import KvTransfers, Measurement, Unmeasured, Verifications
 from harness.engines import metrics
 from harness.engines.sglang import METRICS
 from harness.plan import show
@@ -115,12 +115,12 @@ def test_sizes_and_flags_of_one_role() -> None:
         (
             PD,
             {"checks/kv_transfer/local_tokens_per_request": 0},
-            "checks.kv_transfer: sglang does not count prompt tokens by source",
+            "checks.kv_transfer: the engine does not count prompt tokens by source",
         ),
         (
             PD,
             {"checks/cuda_graphs": {"origin": "nobody knows"}},
-            "checks.cuda_graphs: sglang says it of its configuration: use checks.server_config",
+            "checks.cuda_graphs: the engine says it of its configuration: use checks.server_config",
         ),
         (VLLM, {"serve/speculation/topk": 1}, "serve.speculation.topk: eagle3 on vllm does not know it; known: model"),
         (
@@ -131,9 +131,13 @@ def test_sizes_and_flags_of_one_role() -> None:
         (
             VLLM_PD,
             {"checks/kv_transfer/local_tokens_per_request": None},
-            "local_tokens_per_request: vllm counts prompt",
+            "local_tokens_per_request: the engine counts prompt",
         ),
-        (VLLM_PD, {"checks/server_config": ASKED}, "checks.server_config: vllm does not say what configuration is in"),
+        (
+            VLLM_PD,
+            {"checks/server_config": ASKED},
+            "checks.server_config: the engine does not say what configuration is in",
+        ),
     ],
 )
 def test_a_case_is_of_its_engine(tmp_path: Path, case: str, changes: dict[str, Any], words: str) -> None:
@@ -207,10 +211,12 @@ def test_transfers_are_counted_by_the_sender_and_failures_by_both() -> None:
 def test_an_acceptance_length_without_positions() -> None:
     fields = {"direction": "two-sided", "absolute_tolerance": 0.0, "n": 100, "origin": ORIGIN}
     found = taken({}, DECODE)
-    (result,) = acceptance.judge_length(acceptance.LengthConfig.model_validate({"expected": 3.0, **fields}), found)
-    assert (result.outcome, result.measured, result.n) == (Outcome.PASS, "3", 100)
-    positions = acceptance.PositionsConfig.model_validate({"expected": [0.5], **fields})
-    (result,) = acceptance.judge_positions(positions, found)
+    (result,) = acceptance.judge_length(
+        acceptance.AcceptanceLengthSettings.model_validate({"expected": 3.0, **fields}), Evidence(found)
+    )
+    assert (result.outcome, result.measured, result.n) == (Outcome.PASS, 3.0, 100)
+    positions = acceptance.AcceptancePerPositionSettings.model_validate({"expected": [0.5], **fields})
+    (result,) = acceptance.judge_positions(positions, Evidence(found))
     assert (result.outcome, result.message) == (
         Outcome.ERROR,
         "could not be judged: the engine counts no accepted tokens",
@@ -234,7 +240,7 @@ def test_an_acceptance_length_without_positions() -> None:
 def test_transfers_without_sources(found: KvTransfers, outcome: Outcome, words: str) -> None:
     measured = taken({}, DECODE)
     main = {"main": type(measured.answers["main"])(24, 24, 0, 0, 24, 15, 0, 24, 24, 1944, 0)}
-    config = kv_transfer.Config(local_tokens_per_request=None, bytes=5000, origin=ORIGIN)
-    (result,) = kv_transfer.judge(config, Measurement(main, None, found, 24))
+    config = kv_transfer.KvTransferSettings(local_tokens_per_request=None, bytes=5000, origin=ORIGIN)
+    (result,) = kv_transfer.judge(config, Evidence(Measurement(main, None, found, 24)))
     assert result.outcome is outcome
     assert words in result.message

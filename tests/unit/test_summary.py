@@ -18,8 +18,10 @@ from harness.reports.result import Result, Timing, conclude, skipped
 from harness.run.summary import summary
 
 MARKDOWN = MarkdownIt("gfm-like", {"html": True, "linkify": False})
-PASSED = CheckResult("accuracy", Outcome.PASS, "0.75", "0.75", "exactly 0.75", 100)
-FAILED = CheckResult("acceptance_length", Outcome.FAIL, "3", "3.3", "3.1 .. 3.4", 360, "too short|<b>", "more\nlines")
+PASSED = CheckResult("accuracy", Outcome.PASS, 0.75, 0.75, 0.75, 0.75, 100)
+FAILED = CheckResult(
+    "acceptance_length", Outcome.FAIL, 3.0, 3.3, 3.1, 3.4, 360, message="too short|<b>", details="more\nlines"
+)
 DIED = StageRecord(Stage.HEALTH_WAIT, Outcome.ERROR, 2.0, "server exited: ValueError: `x` @someone #1", "log")
 SKIPPED = skipped(suite="suite", name="big[tp=8]", platform="cuda", started="2026-11-20T21:12:11", reason="needs 8")
 

@@ -25,7 +25,7 @@ STEERS = "\x1b\x9b\x07\x08\r\x85\u202e\u2066\u200b\ufeff\ud800"
 
 
 def result(text: str) -> Result:
-    check = CheckResult("accuracy", Outcome.FAIL, text, text, text, 1, text, text)
+    check = CheckResult("accuracy", Outcome.FAIL, text, {text: text}, n=1, unit=text, message=text, details=text)
     return Result(
         suite="a",
         name="b",

@@ -12,7 +12,7 @@ from harness.base import secrets, texts
 from harness.base.clock import Deadline
 from harness.base.domain import Item, Sample
 from harness.base.errors import CannotJudge
-from harness.checks.evidence import Measurement
+from harness.base.evidence import Measurement
 from harness.engines import metrics
 from harness.host import concurrent_requests, files, http_client
 from harness.host.http_client import NoAnswer
@@ -20,8 +20,8 @@ from harness.plan.request_bodies import Completion, completion, not_an_answer, p
 from harness.protocols.protocol import Destination
 from harness.run import watching
 from harness.run.context import Context
+from harness.run.evidence_files import take
 from harness.run.items import destination, evaluation_items, rendered
-from harness.run.measurements import take
 from harness.run.rundir import RunningServer
 from harness.run.watching import Watch
 
@@ -68,9 +68,9 @@ def run(context: Context) -> None:
         # Where nothing came back at all, what an earlier attempt left is worth more.
         if samples or context.rundir.samples() is None:
             context.rundir.write_samples(sorted(samples, key=lambda sample: (sample.run, sample.item)))
-    measured = take(context.rundir)
-    if measured is not None:
-        context.rundir.write("measurements", Measurement, measured)
+    evidence = take(context.rundir)
+    if evidence is not None:
+        context.rundir.write("measurements", Measurement, evidence.measured)
     failed = [sample for sample in samples if sample.error]
     if failed:
         first = failed[0]

@@ -75,17 +75,17 @@ def teardown(rundir: RunDir) -> list[CheckResult]:
     wrong += devices
     note = f"needed SIGKILL: {', '.join(stopped.killed)}" if stopped.killed else ""
     left = len(stopped.alive) + len(stopped.unproven) + len(stopped.leaked) + len(stopped.busy_ports) + len(devices)
-    unknown = _not_told(occupancy)
-    note = "; ".join(filter(None, (note, unknown)))
-    of_devices = ", of a device what is told" if unknown else ", no memory of a device"
+    note = "; ".join(filter(None, (note, _not_told(occupancy))))
     return [
         CheckResult(
             name="teardown",
             outcome=Outcome.ERROR if wrong else Outcome.PASS,
-            measured=f"{left} left",
-            expected="0 left",
-            bound="no process, no port" + (of_devices if occupancy else ""),
+            measured=left,
+            expected=0,
+            high=0,
             n=len(document.servers),
+            unit="left: processes, ports, devices" if occupancy else "left: processes, ports",
+            direction="at-most",
             message="; ".join(wrong),
             details=note,
         )

@@ -1,4 +1,8 @@
-"""From the files of a run to its measurement, now or later, here or on another machine."""
+"""From the files of a run to its evidence, now or later, here or on another machine.
+
+The evaluation measures and keeps the numbers, so that a person can read them. A judgement measures again, from the same
+files: they are what it judges, and where the numbers that were kept are others, something was damaged in between.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,9 @@ from pydantic import TypeAdapter
 from pydantic_core import from_json
 
 from harness.base.errors import UsageError
-from harness.checks.evidence import Measurement
+from harness.base.evidence import Evidence, Measurement, Source
+from harness.cases.model import Case
+from harness.checks import CHECKS
 from harness.engines import ENGINES, metrics
 from harness.run import documents
 from harness.run.measure import measure
@@ -29,35 +35,39 @@ def rendered(measurement: Measurement) -> bytes:
     return _ADAPTER.dump_json(measurement, indent=2) + b"\n"
 
 
-def take(rundir: RunDir) -> Measurement | None:
+def read_by_checks(case: Case) -> set[Source]:
+    """What the checks of a case read besides the measurement."""
+    return {source for name in case.checks.configured() for source in CHECKS[name].reads}
+
+
+def take(rundir: RunDir) -> Evidence | None:
     """Measure; None if the evaluation left nothing to measure.
 
     Raises:
         UsageError: A file of the evaluation is damaged.
     """
-    prepared, servers = rundir.prepared(), rundir.read("servers", Servers)
+    case, servers = rundir.prepared().case, rundir.read("servers", Servers)
     samples = rundir.samples()
     if samples is None or servers is None:
         return None
-    roles = {running.server.name: running.server.role for running in servers.servers if running.server.has_metrics}
-    engine, checks = ENGINES[prepared.case.engine.name], prepared.case.checks
+    engine, reads = ENGINES[case.engine.name], read_by_checks(case)
+    started = [running.server for running in servers.servers if running.server.role != "router"]
+    roles = {server.name: server.role for server in started if server.has_metrics}
     before, after = _readings(rundir, roles, "before"), _readings(rundir, roles, "after")
     if before.keys() != roles.keys() or after.keys() != roles.keys():
         return None  # interrupted before the counters were read: the stage's own error says so
-    logs = {name: rundir.log_text(name) for name in roles} if checks.rearrangements or checks.cuda_graphs else {}
-    moved = sum(map(engine.rearrangements, logs.values())) if checks.rearrangements and logs else None
-    graphs = {name: engine.captured in log for name, log in logs.items()} if checks.cuda_graphs else None
-    return measure(
-        prepared.case,
+    logs = {server.name: rundir.log_text(server.name) for server in started} if "logs" in reads else {}
+    measured = measure(
+        case,
         samples,
         {name: counters for name, (counters, _) in before.items()},
         {name: counters for name, (counters, _) in after.items()},
         roles,
-        {name: _info(rundir.info_file(name)) for name in roles},
-        moved,
-        graphs,
+        {name: {event: count(log) for event, count in engine.events.items()} for name, log in logs.items()},
         {name: seen for name in roles if (seen := metrics.restarted(before[name][1], after[name][1]))},
     )
+    said = {server.name: _info(rundir.info_file(server.name)) for server in started} if engine.info else {}
+    return Evidence(measured, tuple(samples), said, logs)
 
 
 Reading = tuple[metrics.Counters, metrics.Counters]
@@ -111,6 +121,6 @@ def disagreement(rundir: RunDir, again: Measurement) -> str:
     if recorded.get("schema_version") != computed["schema_version"]:
         return ""
     # Logs grow on: an engine that idles may move experts again.
-    keys = (recorded.keys() | computed.keys()) - {"rearrangements"}
+    keys = (recorded.keys() | computed.keys()) - {"events"}
     other = sorted(key for key in keys if recorded.get(key) != computed.get(key))
     return f"{path.name}: {', '.join(other)}: not what the other files of the run give" if other else ""

@@ -1,10 +1,12 @@
-"""What was observed in a run: what the checks look at. Frozen, serialisable, without behaviour beyond arithmetic."""
+"""What was observed in a run: engines count it, checks look at it. Frozen, without behaviour beyond arithmetic."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
+
+from harness.base.domain import Sample
 
 
 @dataclass(frozen=True)
@@ -197,34 +199,76 @@ class Agreement:
     differing: tuple[Difference, ...] = ()
 
 
+Source = Literal["logs", "configuration"]
+"""What else of a run a check may read, besides its measurement."""
+
+Offer = Literal[
+    "drafts",
+    "accepted_per_position",
+    "placeholder_drafts",
+    "prompt_tokens_by_source",
+    "transfers",
+    "finished_requests",
+    "configuration",
+    "cuda_graphs",
+    "rearrangements",
+]
+"""What an engine can say of a run:
+
+- ``drafts``: how often it drafted and how many tokens came of it; ``accepted_per_position``: which were accepted too;
+- ``placeholder_drafts``: it pads the first step of a request whose prompt arrived over a connector with drafts;
+- ``prompt_tokens_by_source``, ``transfers``: where prompt tokens came from, and what moved;
+- ``finished_requests``: how many requests came to their end;
+- ``configuration``: which configuration is in force, as a document;
+- ``cuda_graphs``, ``rearrangements``: events that its log tells.
+"""
+
+
 @dataclass(frozen=True)
 class Measurement:
-    """Everything the checks look at.
+    """What was counted in a run, as it is kept.
 
     Attributes:
         answers: Of the main run, of each control and of each comparison.
         acceptance: None without speculation.
         kv: None without a KV connector.
-        finished: Requests of the main run that the engine itself says it finished.
+        finished: Requests of the main run that the engine itself says it finished; None of an engine that counts none.
         given_up: Requests that an engine server says it aborted, or that broke, by server; only those with any.
         restarted: Servers that are not those of the first reading of their counters, and how that is seen.
-        rearrangements: How often experts were moved, as the logs say; None where the case does not ask.
-        graphs: Of each engine server, whether its log says that CUDA graphs were captured; None where nobody asks.
+        events: Of each engine server, how often its log tells what the engine's module reads there, by name; empty
+            where no check of the case reads logs.
         agreement: Of each comparison.
         primed: What the same servers were asked besides the main run.
-        config: Of each server, the values it says are in force, by dotted path; what it does not say is not in it.
+        counters: Of each engine server, what its counters grew by during the main run, by their names in the harness.
         schema_version: Two measurements of one run are compared only where it is the same.
     """
 
     answers: Mapping[str, Answers]
     acceptance: Acceptance | Verifications | Unmeasured | None
     kv: KvLedger | KvTransfers | Unmeasured | None
-    finished: int | Unmeasured
+    finished: int | Unmeasured | None
     given_up: Mapping[str, int] = field(default_factory=dict)
     restarted: Mapping[str, str] = field(default_factory=dict)
-    rearrangements: int | None = None
-    graphs: Mapping[str, bool] | None = None
+    events: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     agreement: Mapping[str, Agreement] = field(default_factory=dict)
     primed: Primed = Primed()
-    config: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    schema_version: int = 2
+    counters: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    schema_version: int = 3
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything that a check may look at.
+
+    Attributes:
+        measured: What was counted.
+        samples: Every request of the run, in order of run and item.
+        configuration: Of each engine server, the document in which it says what is in force; empty where the engine
+            says no such thing.
+        logs: Of each engine server, what it wrote; empty where no check of the case reads logs.
+    """
+
+    measured: Measurement
+    samples: tuple[Sample, ...] = ()
+    configuration: Mapping[str, Any] = field(default_factory=dict)
+    logs: Mapping[str, str] = field(default_factory=dict)

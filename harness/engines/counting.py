@@ -1,0 +1,89 @@
+"""From an engine's counters to what checks judge, for engines that count alike; an engine's module chooses.
+
+All counters are what was counted during the main run, by the harness's names, summed over ranks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from harness.base.evidence import Acceptance, KvLedger, KvTransfers, Unmeasured, Verifications
+from harness.engines.metrics import Counters, add
+
+_SOURCES = ("prompt_tokens.external_kv_transfer", "prompt_tokens.local_compute", "prompt_tokens.local_cache_hit")
+_TRANSFERS = ("transfers", "transfer_bytes")
+_FAILED = ("failed_transfers", "failed_notifications", "expired_requests")  # where there is a connector
+_FAILURES = (*_FAILED, "failed_bootstraps", "notifications_after_expiry")
+_POSITION = re.compile(r"0|[1-9][0-9]{0,5}")
+
+
+def accepted_by_position(counted: Counters) -> Acceptance | Unmeasured:
+    labels = {name.removeprefix("accepted_at.") for name in counted if name.startswith("accepted_at.")}
+    if junk := sorted(label for label in labels if not _POSITION.fullmatch(label)):
+        return Unmeasured(f"the engine counts accepted tokens at position {junk[0][:40]!r}, which is none")
+    positions = sorted((int(label), counted[f"accepted_at.{label}"]) for label in labels)
+    missing = _missing(counted, ("drafts", "draft_tokens", "accepted"))
+    if missing or not positions:
+        return missing or Unmeasured("the engine exports no counter for accepted_at")
+    return Acceptance(
+        drafts=int(counted["drafts"]),
+        draft_tokens=int(counted["draft_tokens"]),
+        accepted=int(counted["accepted"]),
+        accepted_per_position=tuple(int(value) for _, value in positions),
+    )
+
+
+def verifications(counted: Counters) -> Verifications | Unmeasured:
+    """The first token of every answer is the prefill's."""
+    missing = _missing(counted, ("verifications", "generated_tokens", "finished_requests"))
+    return missing or Verifications(
+        drafts=int(counted["verifications"]),
+        emitted=int(counted["generated_tokens"] - counted["finished_requests"]),
+    )
+
+
+def tokens_by_source(counted: Counters, deltas: Mapping[str, Counters]) -> KvLedger | Unmeasured:
+    """The decode side's tokens, and the failures of both sides."""
+    missing = _missing(counted, _SOURCES)
+    external, computed, cached = (int(counted.get(name, 0)) for name in _SOURCES)
+    # An engine without a connector has no transfer counters; that nothing arrived is then a finding, not a gap.
+    if not missing and external > 0:
+        missing = _missing(counted, _TRANSFERS) or next(filter(None, (_silent(*each) for each in deltas.items())), None)
+    if missing:
+        return missing
+    return KvLedger(
+        external=external,
+        local_compute=computed,
+        local_cache_hit=cached,
+        transfers=int(counted.get("transfers", 0)),
+        bytes=int(counted.get("transfer_bytes", 0)),
+        failures=_failures(deltas),
+    )
+
+
+def _silent(server: str, counted: Counters) -> Unmeasured | None:
+    """A server of which nobody can say that nothing failed."""
+    missing = _missing(counted, _FAILED)
+    return Unmeasured(f"{missing.reason} on {server}") if missing else None
+
+
+def transfers(_counted: Counters, deltas: Mapping[str, Counters]) -> KvTransfers:
+    """Counted by the side that sends. Without a series nothing was sent, or nothing failed."""
+    counted = add(deltas.values())
+    return KvTransfers(
+        transfers=int(counted.get("transfers", 0)),
+        bytes=round(counted.get("transfer_bytes", 0)),
+        failures=_failures(deltas),
+    )
+
+
+def _failures(deltas: Mapping[str, Counters]) -> dict[str, int]:
+    """What each server counted as failed: of a request that both sides give up, only one may say so."""
+    found = {f"{name}: {each}": int(delta.get(each, 0)) for name, delta in deltas.items() for each in _FAILURES}
+    return {what: number for what, number in found.items() if number}
+
+
+def _missing(counted: Counters, names: Iterable[str]) -> Unmeasured | None:
+    absent = [name for name in names if name not in counted]
+    return Unmeasured(f"the engine exports no counter for {', '.join(absent)}") if absent else None

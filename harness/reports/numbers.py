@@ -1,0 +1,67 @@
+"""Numbers of a check as people read them: the one place where they become text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from harness.base.domain import CheckResult, Number, Outcome, Value
+
+
+def show(value: Value | Mapping[str, Value] | None) -> str:
+    """A value, or values by name: of a number enough digits to see a difference, no more. Of None nothing."""
+    if value is None:
+        return ""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {show(each)}" for name, each in value.items())
+    if isinstance(value, bool):
+        return str(value).lower()
+    # A count is exact, however long it is.
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def bound(check: CheckResult) -> str:
+    """What passes."""
+    low, high = check.low, check.high
+    if isinstance(low, Mapping) or isinstance(high, Mapping):
+        return ", ".join(_named(low if isinstance(low, Mapping) else {}, high if isinstance(high, Mapping) else {}))
+    if check.direction in ("equal", "not-equal"):
+        return f"{'' if check.direction == 'equal' else 'not '}{show(check.expected)} on every engine server"
+    return _range(low, high)
+
+
+def _named(low: Mapping[str, Number], high: Mapping[str, Number]) -> list[str]:
+    return [f"{name} {_range(low.get(name), high.get(name))}" for name in {**low, **high}]
+
+
+def _range(low: Number | None, high: Number | None) -> str:
+    match low, high:
+        case None, None:
+            return ""
+        case _, None:
+            return f">= {show(low)}"
+        case None, _:
+            return f"<= {show(high)}"
+    return f"exactly {show(low)}" if low == high else f"{show(low)} .. {show(high)}"
+
+
+def message(check: CheckResult) -> str:
+    """Why it did not pass: what the check says, or where it says nothing, its numbers; empty if it did."""
+    if check.message or check.outcome is not Outcome.FAIL:
+        return check.message
+    parts = [bound(check), f"n = {check.n}" if check.n else ""]
+    unit = f" {check.unit}" if check.unit and check.unit != "share" else ""
+    return (
+        f"{check.name} is {show(check.measured)}{unit}, expected {show(check.expected)} "
+        f"({', '.join(filter(None, parts))})"
+    )
+
+
+def shown(check: CheckResult) -> dict[str, str]:
+    """``measured``, ``expected``, ``bound`` and ``n`` as text; what says nothing is left out."""
+    values = {
+        "measured": show(check.measured),
+        "expected": show(check.expected),
+        "bound": bound(check),
+        "n": str(check.n) if check.n else "",
+    }
+    return {name: text for name, text in values.items() if text}
