@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import typer
 
-from harness.base.errors import EXIT_PASSED, CannotJudge, HarnessError, Interrupted, UsageError, refused
+from harness.base.errors import CannotJudge, HarnessError, Interrupted, UsageError, refused
 from harness.base.texts import cause, say
 from harness.cli.main import app
 from harness.host import output, signals
@@ -41,23 +41,23 @@ def _run(arguments: list[str]) -> int:
     try:
         _require_text(arguments)
         with signals.handled():
-            done = app(standalone_mode=False)
-    except SystemExit as ended:
-        done = ended.code
+            code = app(prog_name="harness", standalone_mode=False)
+        assert isinstance(code, int), f"a command returns its exit code, and this one returned {code!r}"
+    except SystemExit as ended:  # Typer's own, of what it does for a shell's completion
+        code = ended.code if isinstance(ended.code, int) else CannotJudge.exit_code
     except typer.TyperException as error:
-        # Called without a command, the help is printed already, and there is no message.
-        message = error.format_message()
-        return _say(UsageError(f"{message.rstrip('.')}; see {_command(error)} --help")) if message else 2
+        message = error.format_message().replace("Value error, ", "").rstrip(".")
+        code = _say(UsageError(f"{message}; see {_command(error)} --help"))
     except HarnessError as error:
-        return _say(error)
+        code = _say(error)
     except OSError as error:
-        return _say(_of_the_caller(error, arguments) or refused(error))
+        code = _say(_of_the_caller(error, arguments) or refused(error))
     except KeyboardInterrupt:
-        return Interrupted.exit_code
+        code = Interrupted.exit_code
     except Exception:  # noqa: BLE001 # left to Python, its code 1 would say that a check was judged false
         say(f"{traceback.format_exc()}harness: internal error, see above", file=sys.stderr)
-        return CannotJudge.exit_code
-    return done if isinstance(done, int) else EXIT_PASSED
+        code = CannotJudge.exit_code
+    return code
 
 
 def _say(error: HarnessError) -> int:
@@ -96,5 +96,4 @@ def _of_the_caller(error: OSError, arguments: Iterable[str]) -> UsageError | Non
 def _command(error: typer.TyperException) -> str:
     """The command that an error of the command line is about: ``harness run``."""
     context = getattr(error, "ctx", None)
-    words = context.command_path.split()[1:] if context else []
-    return " ".join(["harness", *(word for word in words if word not in ("-m", "harness"))])
+    return context.command_path if context else "harness"

@@ -93,7 +93,10 @@ FlagValue = Annotated[bool | int | float | str | list[Any] | dict[str, Any], Bef
 """Of a flag, typed; the engine's module makes text of it."""
 
 
-Direction = Literal["two-sided", "at-least"]
+Direction = Annotated[
+    Literal["two-sided", "at-least"],
+    Field(description="two-sided: no further from it than the tolerance; at-least: no further below it."),
+]
 Origin = Annotated[str, Field(min_length=10, description="Where the expected value came from.")]
 
 
@@ -119,14 +122,14 @@ class Tolerance(Strict):
 class Past(Strict):
     """Another figure for the same value: an older or a later one. It judges nothing; to use it, move it up."""
 
-    expected: Number
+    expected: Number = Field(description="The other figure.")
     origin: Origin
 
 
 class Baseline(Tolerance):
     """An expected value, how far from it is too far, and where it came from."""
 
-    expected: Number
+    expected: Number = Field(description="What should be measured.")
     direction: Direction
     n: int = Field(ge=1, le=10**15, description="Observations behind the expected value.")
     origin: Origin

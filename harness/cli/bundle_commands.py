@@ -9,9 +9,10 @@ from typing import Annotated
 
 import typer
 
-from harness.base.errors import CannotJudge
+from harness.base.errors import EXIT_PASSED, CannotJudge
 from harness.base.texts import say
-from harness.cli.case_commands import CASES, CasesOption, CheckpointsOption
+from harness.cli.assembling import help_without_command
+from harness.cli.options import CASES, CaseArguments, Cases, Checkpoints, Suite
 
 BundleArgument = Annotated[
     Path, typer.Argument(metavar="BUNDLE", help="Folder of a bundle: plain files, or the parts of an archive.")
@@ -20,7 +21,11 @@ BundleArgument = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    bundle = typer.Typer(no_args_is_help=True, help="Everything a host without a network needs, in one folder.")
+    bundle = typer.Typer(
+        callback=help_without_command,
+        invoke_without_command=True,
+        help="Everything a host without a network needs, in one folder.",
+    )
     for command in (make, verify, load):
         bundle.command()(command)
     app.add_typer(bundle, name="bundle")
@@ -28,12 +33,12 @@ def register(app: typer.Typer) -> None:
 
 def make(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="New folder for the bundle.")],
-    case: Annotated[list[str] | None, typer.Argument(metavar="[CASE]...", help="Case ids; all if none.")] = None,
+    wanted: CaseArguments = None,
     platform: Annotated[str, typer.Option(help="The other side's: cpu, cuda or rocm.")] = ...,  # type: ignore[assignment] # required
-    suite: Annotated[str | None, typer.Option(help="Only cases of this suite.")] = None,
-    python: Annotated[str, typer.Option(help="The other side's Python, as in 3.12.")] = (
-        f"{sys.version_info[0]}.{sys.version_info[1]}"
-    ),
+    suite: Suite = None,
+    python: Annotated[
+        str, typer.Option(help="The other side's Python, as in 3.12.", show_default="that of this harness")
+    ] = (f"{sys.version_info[0]}.{sys.version_info[1]}"),
     wheels: Annotated[Path | None, typer.Option(help="Folder with wheels of the engine.")] = None,
     locked_engine: Annotated[
         bool,
@@ -43,9 +48,9 @@ def make(
     part_size: Annotated[
         str | None, typer.Option(help="Write an archive in parts of this size, as in 48MiB, instead of plain files.")
     ] = None,
-    checkpoints: CheckpointsOption = "",
-    cases: CasesOption = CASES,
-) -> None:
+    checkpoints: Checkpoints = "",
+    cases: Cases = CASES,
+) -> int:
     """Write a bundle: cases, data, models, wheels of the harness, and wheels or images of the engine."""
     from harness.bundle import contents
     from harness.host import signals
@@ -53,7 +58,7 @@ def make(
     from harness.run.selection import matching
 
     parts = contents.size(part_size) if part_size else None
-    planned = matching(cases, wanted=case or [], suite=suite, platform=platform, checkpoints=checkpoints)
+    planned = matching(cases, wanted=wanted or [], suite=suite, platform=platform, checkpoints=checkpoints)
     order = contents.Order(cases, planned, python, wheels, locked_engine, image or [], checkpoints)
     try:
         with signals.handled():
@@ -63,15 +68,17 @@ def make(
     for name, reason in manifest.left_out.items():
         say(f"left out: {name}: {reason}")
     say(manifest.summary)
+    return EXIT_PASSED
 
 
-def verify(bundle: BundleArgument) -> None:
+def verify(bundle: BundleArgument) -> int:
     """Say everything that is wrong with a bundle, one line each."""
     from harness.bundle import loader
     from harness.host import signals
 
     with signals.handled():
         say(loader.verify(bundle, _say).summary)
+    return EXIT_PASSED
 
 
 def load(
@@ -84,7 +91,7 @@ def load(
             metavar="PYTHON", help="Interpreter whose packages the engine sees too: a PyTorch that is there already."
         ),
     ] = "",
-) -> None:
+) -> int:
     """Verify a bundle and put everything in place; without a harness: python3 bundle.pyz load --into FOLDER."""
     from harness.bundle.loader import Request
     from harness.bundle.loader import load as load_all
@@ -98,6 +105,7 @@ def load(
             load_all(Request(bundle, into, not no_images, engine_packages_of, run, _say))
     except OSError as error:
         raise CannotJudge(f"{into}: the bundle could not be loaded", cause=str(error)) from error
+    return EXIT_PASSED
 
 
 def _say(line: str) -> None:

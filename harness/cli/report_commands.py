@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
 
 def summary(
     runs: Annotated[Path, typer.Argument(metavar="RUNS", help="Folder with run directories, at any depth.")],
-) -> None:
+) -> int:
     """Print Markdown for the summary of a CI job: every verdict, and of what is not green the numbers."""
     from harness.run.summary import summary as summarised
 
@@ -27,4 +27,4 @@ def summary(
     say(text, end="")
     for line in broken:
         say(f"harness: {one_line(line)}", file=sys.stderr)
-    sys.exit(UsageError.exit_code if broken else EXIT_PASSED)
+    return UsageError.exit_code if broken else EXIT_PASSED

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from harness.base import programs
 from harness.base.domain import Probe, Server
 from harness.base.settings import FlagValue
 from harness.cases.model import Case, Role
 from harness.cases.serve_settings import Serve
-from harness.engines import counting, sglang_probe
+from harness.engines import counting
 from harness.engines.capabilities import Rename
 from harness.engines.engine import EngineSpec, Keys, Place, flag_arguments
 from harness.engines.metrics import Metric
+from harness.engines.probes import common, sglang_probe
 
 _ALGORITHMS = {"eagle3": "EAGLE3", "mtp": "NEXTN"}
 _DRAFTER = "drafter"
@@ -163,7 +165,7 @@ ENGINE = EngineSpec(
     block_flag="page-size",
     no_prefix_cache=("disable-radix-cache", True),
     prefixes=("SGLANG_",),
-    probe=sglang_probe.PROBE,
+    probe=programs.text(common, sglang_probe),
     renames=(
         # Chose between two implementations of speculation, of which the newer one is left.
         Rename("", "SGLANG_ENABLE_SPEC_V2"),

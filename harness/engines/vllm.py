@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from harness.base import programs
 from harness.base.domain import Probe, Server
 from harness.base.settings import FlagValue
 from harness.cases.model import Case, Role
@@ -13,46 +14,13 @@ from harness.engines import counting
 from harness.engines.capabilities import Rename
 from harness.engines.engine import EngineSpec, Keys, Place, flag_arguments
 from harness.engines.metrics import Metric
-from harness.engines.probing import HEAD
+from harness.engines.probes import common, vllm_probe
 
 # NixlConnector treats both sides alike, but vLLM insists on a role.
 _KV_ROLE = {"server": "kv_both", "prefill": "kv_producer", "decode": "kv_consumer"}
 _DRAFTER = "drafter"
 _MODULE = "vllm.entrypoints.openai.api_server"
 _ROUTER_MODULE = "vllm_router.launch_router"
-
-# Written from the sources of vLLM 0.10.0, 0.11.0, 0.26.0, 0.30.0, 0.32.0 and 0.33.0.
-_PROBE = (
-    HEAD
-    + r"""
-import ast, os
-
-def choices_of(register):
-    # A variable that takes one of a few values names them when it has another.
-    found = {}
-    for name, read in register.items():
-        before = os.environ.pop(name, None)
-        os.environ[name] = "?"
-        try:
-            read()
-        except Exception as error:
-            listed = re.search(r"Valid options: (\[.*?\])", str(error))
-            if listed:
-                found[name] = ast.literal_eval(listed[1])
-        del os.environ[name]
-        if before is not None:
-            os.environ[name] = before
-    return found
-
-parser = first("vllm.utils.argparse_utils:FlexibleArgumentParser", "vllm.utils:FlexibleArgumentParser")()
-folders = ("common", "launchers", "openai")  # of 0.33, of 0.30, and before
-make = first(*(f"vllm.entrypoints.{folder}.cli_args:make_arg_parser" for folder in folders))
-options = options_of(make(parser))
-options |= {"--" + option[2:].replace("-", "_") for option in options if option.startswith("--")}  # both are taken
-register = first("vllm.envs:environment_variables")
-report(options, {*register, *read_directly("vllm")}, choices_of(register))
-"""
-)
 
 _RENAMES = (
     Rename("--attention-backend", "VLLM_ATTENTION_BACKEND"),
@@ -257,7 +225,7 @@ ENGINE = EngineSpec(
         "Failed core proc(s)",
     ),
     prefixes=("VLLM_",),
-    probe=_PROBE,
+    probe=programs.text(common, vllm_probe),
     renames=_RENAMES,
     # Left to choose, 0.26 takes the backend that multicasts, whatever the host's environment says, and FlashInfer
     # writes through the null pointer that PyTorch gives it (vllm-project/vllm 48071). With 49043 it falls back to this.

@@ -11,7 +11,7 @@ from harness.host import files, processes
 _STAMP = "installed.sha256"
 
 
-@dataclass(frozen=True)
+@dataclass  # not frozen: Python writes into an exception that passes a context manager
 class InstallFailed(Exception):
     """The install script ended with an error; ``output`` is all it wrote."""
 

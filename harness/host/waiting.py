@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from harness.base.clock import SYSTEM_CLOCK, Clock, Deadline
 
 
-@dataclass(frozen=True)
+@dataclass  # not frozen: Python writes into an exception that passes a context manager
 class TimedOut(Exception):
     """The deadline passed.
 

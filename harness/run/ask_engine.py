@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
+from harness.base import programs
 from harness.base.clock import Deadline
 from harness.base.domain import Server
 from harness.base.errors import CannotJudge, UsageError
@@ -22,23 +23,10 @@ from harness.host.data_files import cache_folder
 from harness.host.ownership import PROCESS
 from harness.plan import limits
 from harness.run.context import Context
+from harness.run.probes import environment as environment_probe
 from harness.run.rundir import Runtime
 
-# Does not import the engine, which takes seconds. The sources count, not only versions: a checkout that is installed
-# in place changes without another version.
-_ENVIRONMENT = """
-import importlib.metadata as metadata, importlib.util, json, pathlib, platform, sys
-versions = {"python": platform.python_version()}
-for name in sys.argv[2:]:
-    try:
-        versions[name] = metadata.version(name)
-    except metadata.PackageNotFoundError:
-        pass
-package = importlib.util.find_spec(sys.argv[1])
-folders = package.submodule_search_locations or [] if package else []
-times = sorted(path.stat().st_mtime_ns for folder in folders for path in pathlib.Path(folder).rglob("*.py"))
-print(json.dumps({"versions": versions, "sources": [len(times), *times[-1:]]}))
-"""
+_ENVIRONMENT = programs.text(environment_probe)
 Ask = Callable[[Sequence[str]], tuple[int, str]]
 """Runs a program, given with its arguments, with the engine's interpreter, and returns exit status and output."""
 

@@ -14,7 +14,7 @@ from typing import TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from harness import __version__
-from harness.base import secrets
+from harness.base import programs, secrets
 from harness.base.clock import Deadline
 from harness.base.domain import Platform
 from harness.base.errors import CannotJudge, UsageError
@@ -32,6 +32,8 @@ from harness.protocols import datasets
 from harness.run import ask_engine, canary_checks
 from harness.run.canary_checks import Finding, Imports, Live, Needs
 from harness.run.context import Context
+from harness.run.probes import imports as imports_probe
+from harness.run.probes import surroundings
 from harness.run.rundir import Runtime
 from harness.run.selection import matching
 
@@ -42,6 +44,9 @@ _BY_HAND = 600.0
 """Seconds for all questions where no case says how long an engine may take to start."""
 _FINDINGS = list[Finding]
 _IMPORTS = TypeAdapter(Imports)
+_IMPORTS_PROGRAM = programs.text(imports_probe)
+_LIVE_PROGRAM = programs.text(surroundings)
+"""Asked every time; what can be imported is kept."""
 T = TypeVar("T")
 
 
@@ -208,13 +213,11 @@ def look(
     accelerator = accelerators.of(needs.platform)
     torch = canary_checks.torch_versions() if accelerator.has_devices else []
     question = {"modules": needs.modules, "transports": needs.transports, "torch": torch}
-    answer = (
-        cache_folder("canary") / f"{files.digest_text(canary_checks.IMPORTS, json.dumps(question), where, state)}.json"
-    )
+    answer = cache_folder("canary") / f"{files.digest_text(_IMPORTS_PROGRAM, json.dumps(question), where, state)}.json"
     imports = answer_cache.read(answer, _IMPORTS)
     if imports is None:
         note(f"canary: importing {needs.engine}, which takes seconds; the next run knows")
-        imports = _answer(asked, canary_checks.IMPORTS, question, Imports, spec.echoes)
+        imports = _answer(asked, _IMPORTS_PROGRAM, question, Imports, spec.echoes)
         # A failure is asked again: what it lacks may be no part of what the key is made from.
         if not any((*imports.modules.values(), *imports.transports.values())):
             with suppress(OSError):  # the check of the caches says so
@@ -228,7 +231,7 @@ def look(
         "harness": harness_python,
         "version": needs.harness,
     }
-    live = _answer(asked, canary_checks.LIVE, live_question, Live, spec.echoes)
+    live = _answer(asked, _LIVE_PROGRAM, live_question, Live, spec.echoes)
     # The driver is the host's; it is asked here, because a container without devices does not show it.
     found, why = None, ""
     if accelerator.has_devices:
@@ -242,7 +245,7 @@ def look(
 
 def looked_at(env: Mapping[str, str]) -> dict[str, str]:
     """What the canary looks at of an environment."""
-    return {name: env[name] for name in canary_checks.LOOKED_AT if name in env}
+    return {name: env[name] for name in surroundings.LOOKED_AT if name in env}
 
 
 def _answer(

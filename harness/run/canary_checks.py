@@ -11,80 +11,6 @@ from harness.devices import accelerators
 from harness.devices.platform import Accelerator
 from harness.engines.engine import EngineSpec
 
-IMPORTS = """
-import importlib, json, sys
-asked, found = json.loads(sys.argv[1]), {"modules": {}, "transports": {}, "torch": {}}
-def tried(into, name, do):
-    try:
-        do()
-        into[name] = ""
-    except (Exception, SystemExit) as error:
-        into[name] = " ".join(f"{type(error).__name__}: {error}".split())
-def nixl(backend):
-    api = importlib.import_module("nixl._api")
-    api.nixl_agent("canary", api.nixl_agent_config(backends=[])).create_backend(backend)
-def transport(module, backend):
-    nixl(backend) if module == "nixl" else importlib.import_module(module)
-for name in asked["modules"]:
-    tried(found["modules"], name, lambda: importlib.import_module(name))
-for module, backend in asked["transports"]:
-    tried(found["transports"], f"{module} {backend}".strip(), lambda: transport(module, backend))
-def torch():
-    module = importlib.import_module("torch")
-    built = {name: getattr(module.version, name, None) for name in asked["torch"]}
-    found["torch"] = {"version": module.__version__, **{name: str(value or "") for name, value in built.items()}}
-if asked["torch"]:
-    tried(found["modules"], "torch", torch)
-print()
-print(json.dumps(found))
-"""
-"""Run by the engine's interpreter; takes as long as importing the engine."""
-
-LIVE = """
-import hashlib, json, os, pathlib, subprocess, sys, tempfile
-asked = json.loads(sys.argv[1])
-env = {**os.environ, **asked["env"]}
-def first(name, *parts):
-    return env.get(name) or os.path.join(*parts)
-home = env.get("HOME") or os.path.expanduser("~")
-cache = first("XDG_CACHE_HOME", home, ".cache")
-folders = {"HOME": home, "XDG_CACHE_HOME": cache, "run directory": asked["folder"]}
-folders["TRITON_CACHE_DIR"] = first("TRITON_CACHE_DIR", home, ".triton", "cache")
-if asked["engine"] == "vllm":
-    folders["VLLM_CACHE_ROOT"] = first("VLLM_CACHE_ROOT", cache, "vllm")
-def writable(path):
-    there = pathlib.Path(path).absolute()
-    while not there.exists():
-        there = there.parent
-    try:
-        with tempfile.NamedTemporaryFile(dir=there, prefix=".harness-canary-"):
-            return ""
-    except OSError as error:
-        return f"{there}: {error.strerror}"
-def digest(path):
-    try:
-        return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
-    except OSError as error:
-        return str(error.strerror)
-def harness(python):
-    program = "import harness; print(harness.__version__)"
-    try:
-        return subprocess.run([python, "-I", "-c", program], capture_output=True, text=True).stdout.strip()
-    except OSError:
-        return ""
-print()
-print(json.dumps({
-    "uid": os.getuid(),
-    "harness": harness(asked["harness"]) if asked["harness"] else asked["version"],
-    "folders": {f"{name} ({path})": writable(path) for name, path in folders.items()},
-    "data": {path: digest(path) for path in asked["data"]},
-}))
-"""
-"""Run by the engine's interpreter where servers will run, with what their environment is: asked every time."""
-
-LOOKED_AT = ("HOME", "XDG_CACHE_HOME", "TRITON_CACHE_DIR", "VLLM_CACHE_ROOT")
-"""The variables of a server's environment that :data:`LIVE` looks at."""
-
 _TRANSPORTS = {"NixlConnector": ("nixl", "UCX"), "nixl": ("nixl", "UCX"), "mooncake": ("mooncake.engine", "")}
 """Module and plugin that a connector moves the KV cache with, by its name."""
 
@@ -119,7 +45,7 @@ class Needs:
 
 @dataclass(frozen=True)
 class Imports:
-    """What :data:`IMPORTS` prints: an empty string for what could be imported, else the error; torch's versions."""
+    """What :mod:`.probes.imports` prints: empty for what could be imported, else the error; torch's versions."""
 
     modules: dict[str, str]
     transports: dict[str, str]
@@ -128,7 +54,7 @@ class Imports:
 
 @dataclass(frozen=True)
 class Live:
-    """What :data:`LIVE` prints.
+    """What :mod:`.probes.surroundings` prints.
 
     Attributes:
         uid: Of the user.

@@ -9,28 +9,35 @@ from typing import Any
 
 import tomlkit
 
-from harness.base.domain import PLATFORMS, Platform
+from harness.base.domain import Platform
 from harness.base.errors import UsageError
 from harness.cases.document import editable
 from harness.cases.load import CaseFile, load
 from harness.cases.load import files as case_files
-from harness.cases.matrix import Matrix, label
-from harness.cases.model import Case
+from harness.cases.matrix import label
 from harness.host import data_files, files
 from harness.plan import expected_values
 from harness.reports.result import Result
-from harness.upkeep import records, tables
+from harness.upkeep import case_reference, case_schema, records, tables
 from harness.upkeep.records import Record
 
 _OUTPUT = Path("docs/evidence/disagg_cpu.txt")
 _OVERVIEW = Path("docs/cases.md")
+_COMMAND_LINE = Path("docs/command-line.md")
+_CASE_FILE = Path("docs/case-file.md")
 _VERIFIED = Path("docs/evidence/verified.md")
 
 
-def outdated(cases: Path, *, write: bool) -> list[Path]:
-    """Generated files that are not current; written if ``write``."""
+def outdated(cases: Path, *, write: bool, command_line: str = "") -> list[Path]:
+    """Generated files that are not current; written if ``write``.
+
+    Args:
+        cases: Folder of the case files. Beside a README, the documentation counts too.
+        write: Make them current.
+        command_line: The page about the command line, which is above this room; empty to leave the file alone.
+    """
     stale = []
-    for path, content in _generated(cases):
+    for path, content in _generated(cases, command_line):
         if not path.exists() or path.read_text() != content:
             stale.append(path)
             if write:
@@ -48,7 +55,7 @@ def unchecked(cases: Path) -> Iterator[str]:
             yield f"{case_file.path}: no {names} at hand; {data_files.DATA_FOLDER} names the folder that has it"
 
 
-def _generated(cases: Path) -> Iterator[tuple[Path, str]]:
+def _generated(cases: Path, command_line: str) -> Iterator[tuple[Path, str]]:
     for case_file in case_files(cases):
         yield case_file.path, _with_expected_values(case_file)
     readme, overview = cases.parent / "README.md", cases.parent / _OVERVIEW
@@ -59,7 +66,10 @@ def _generated(cases: Path) -> Iterator[tuple[Path, str]]:
         text = overview.read_text()
         yield overview, _replace(overview, text, "cases: generated from the cases", "cases", tables.cases(found))
         yield cases.parent / _VERIFIED, _verified(cases.parent / _VERIFIED, found, recorded)
-    yield cases / "case.schema.json", _schema(_case_file_schema(), "A case file")
+        yield cases.parent / _CASE_FILE, case_reference.page(cases)
+        if command_line:
+            yield cases.parent / _COMMAND_LINE, command_line
+    yield cases / "case.schema.json", _schema(case_schema.of_a_layer(), "A case file")
     yield cases / "result.schema.json", _schema(Result.model_json_schema(), "result.json")
 
 
@@ -120,43 +130,6 @@ def _replace(path: Path, text: str, begin: str, name: str, content: str) -> str:
     if not end:
         raise UsageError(f"{path}: the comments around the {name} are gone: <!-- {begin} --> <!-- end of {name} -->")
     return f"{head}<!-- {begin} -->\n{content}\n{end}{tail}"
-
-
-def _case_file_schema() -> dict[str, Any]:
-    """The schema of a file: of a resolved case, less what other layers may give, with what a file has on top."""
-    schema, matrix = Case.model_json_schema(), Matrix.model_json_schema()
-    schema["$defs"] |= matrix["$defs"]
-    layered = {"additionalProperties": {"$ref": "#/$defs/Layer"}, "propertyNames": {"enum": list(PLATFORMS)}}
-    schema["properties"] |= matrix["properties"]
-    schema["properties"]["checkpoints"] = {
-        "type": "object",
-        "description": "Checkpoint sets by name: `--checkpoints NAME` lays one over the case. It replaces what is "
-        "asked and what is known of the model, and keeps the flags.",
-        "additionalProperties": {"$ref": "#/$defs/Layer"},
-    }
-    schema["$defs"]["Layer"] = {
-        "type": "object",
-        "properties": dict(schema["properties"]),
-        "additionalProperties": False,
-    }
-    schema["properties"]["platform"] = {
-        "type": "object",
-        "description": "What differs on one platform.",
-        **layered,
-    }
-    _loosen(schema)
-    return {**schema, "required": ["title", "platforms"]}
-
-
-def _loosen(schema: Any) -> None:
-    """Require nothing, since another layer may give it; one of several tables may then be any of them."""
-    for value in schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ():
-        _loosen(value)
-    if isinstance(schema, dict) and isinstance(schema.get("required"), list):
-        del schema["required"]
-    if isinstance(schema, dict) and isinstance(schema.get("oneOf"), list):
-        schema["anyOf"] = schema.pop("oneOf")
-        schema.pop("discriminator", None)
 
 
 def _schema(schema: dict[str, object], title: str) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
+from harness import __version__
 from harness.base.errors import CannotJudge
 from harness.cases.load import load
 from harness.containers import lifecycle
@@ -15,6 +17,7 @@ from harness.engines.capabilities import Capabilities
 from harness.plan.points import everything
 from harness.run import ask_engine, prepare
 from harness.run.context import Context
+from harness.run.probes import surroundings
 from harness.run.progress import Progress
 from harness.run.rundir import Runtime
 from tests.fake_engine.install import install
@@ -60,3 +63,8 @@ def test_a_container_that_went_away_is_an_error(context: Context, monkeypatch: p
     monkeypatch.setattr(lifecycle, "execute", gone)
     with pytest.raises(CannotJudge, match="cannot be run in the container: container 000000000000 ended"):
         ask_engine.ask(context)
+
+
+def test_the_version_of_an_images_harness() -> None:
+    assert surroundings.harness_version(sys.executable) == __version__
+    assert surroundings.harness_version("/nowhere/python") == ""

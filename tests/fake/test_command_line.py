@@ -2,39 +2,112 @@
 
 from __future__ import annotations
 
+import inspect
+import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer.main
 
+from harness import __version__
 from harness.cli.main import app
 from tests.fake.conftest import DISAGG, SINGLE
-from tests.helpers import BASELINES, edited, harness
+from tests.fuzz.program import harness as ask
+from tests.helpers import BASELINES, edited, environment, harness
 
-COMMANDS = [command.name or command.callback.__name__ for command in app.registered_commands if command.callback]
-
-
-@pytest.mark.parametrize("command", [[], *[[name] for name in COMMANDS], ["checkpoints"], ["checkpoints", "make"]])
-def test_every_command_has_help(command: list[str]) -> None:
-    done = harness(*command, "--help")
-    assert done.returncode == 0
-    assert "Usage:" in done.stdout
+COMMANDS: dict[tuple[str, ...], Any] = {}
+"""Every command by its path, hidden ones and those with others in them too."""
 
 
-def test_every_option_and_command_has_a_help_text() -> None:
-    import typer.main  # only here
+def _collect(path: tuple[str, ...], command: Any) -> None:
+    COMMANDS[path] = command
+    for name, each in getattr(command, "commands", {}).items():
+        _collect((*path, name), each)
 
-    commands: list[Any] = [typer.main.get_command(app)]
-    for command in commands:
-        assert command.help, command.name
+
+_collect((), typer.main.get_command(app))
+
+
+def test_all_commands_are_there() -> None:
+    assert {("run",), ("bundle", "load"), ("checkpoints", "make"), ("stage",)} < set(COMMANDS)
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_every_command_has_help(path: tuple[str, ...]) -> None:
+    asked = ask([*path, "--help"])
+    assert (asked.code, asked.stderr) == (0, "")
+    assert f"Usage: {' '.join(['harness', *path])} " in asked.stdout
+    assert ask([*path, "-h"]) == asked
+
+
+@pytest.mark.parametrize("path", [(), ("bundle",), ("checkpoints",)], ids=" ".join)
+def test_a_command_with_others_in_it_says_which_when_it_is_called_alone(path: tuple[str, ...]) -> None:
+    assert ask(path) == ask([*path, "--help"])
+
+
+def test_the_version() -> None:
+    done = harness("--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"harness {__version__}\n", "")
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_every_option_and_command_has_a_help_text(path: tuple[str, ...]) -> None:
+    assert COMMANDS[path].help
+    for parameter in COMMANDS[path].params:
+        assert parameter.help or parameter.name == "name", parameter.name
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_every_command_is_declared_to_return_an_exit_code(path: tuple[str, ...]) -> None:
+    assert inspect.signature(COMMANDS[path].callback).return_annotation in (int, "int")
+
+
+def test_a_command_without_an_exit_code_is_not_green() -> None:
+    program = "import harness.program as program; program.app = lambda **_: None; program.run()"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 4
+    assert "a command returns its exit code, and this one returned None" in done.stderr
+
+
+MEANS_ANOTHER_THING = {
+    "case",  # of the canary it may be left out
+    "--platform",  # all, this machine's, or one that is needed
+    "--runs",  # a new folder, or one with runs in it
+    "--format",  # of a plan there is one for GitHub
+}
+
+
+def test_an_option_of_several_commands_means_the_same() -> None:
+    named: dict[str, set[str]] = {}
+    for command in COMMANDS.values():
         for parameter in command.params:
-            assert getattr(parameter, "help", None) or parameter.name in {"help", "name"}, (
-                command.name,
-                parameter.name,
-            )
-        commands += getattr(command, "commands", {}).values()
-    assert len(commands) > len(COMMANDS) + 2
+            named.setdefault(max(parameter.opts, key=len), set()).add(parameter.help or "")
+    assert {name for name, found in named.items() if len(found) > 1} == MEANS_ANOTHER_THING
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["pl"], {"plan"}),
+        (["run", "--engine-"], {"--engine-python", "--engine-from", "--engine-wheel"}),
+        (["run", "--runtime", ""], {"auto", "local", "docker"}),
+        (["bundle", "ver"], {"verify"}),
+    ],
+)
+def test_bash_completes(words: list[str], expected: set[str]) -> None:
+    """With the script that the harness itself gives."""
+    given = " ".join(f"'{word}'" for word in ["harness", *words])
+    script = (
+        f'eval "$(harness --show-completion)"; COMP_WORDS=({given}); COMP_CWORD={len(words)}; '
+        '_harness_completion harness; printf "%s\\n" "${COMPREPLY[@]}"'
+    )
+    env = {**environment(), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    done = subprocess.run(["bash", "--norc", "-c", script], env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert set(done.stdout.split()) == expected
 
 
 @pytest.mark.parametrize(
@@ -42,7 +115,13 @@ def test_every_option_and_command_has_a_help_text() -> None:
     [
         (["run", "--cse", DISAGG], 2, "No such option: --cse"),
         (["runn"], 2, "Did you mean 'run'?"),
-        (["run", "--runtime", "podman"], 2, "'podman' is not one of 'auto', 'local', 'docker'"),
+        (["--version", "plan"], 2, "--version goes without a command; leave plan out"),
+        (["bundle", "verfy"], 2, "Did you mean 'verify'?"),
+        (
+            ["run", "--runtime", "podman"],
+            2,
+            "Invalid value for '--runtime': 'podman' is not one of 'auto', 'local', 'docker'",
+        ),
         (["run", "--platform", "gpu"], 2, "--platform gpu: must be one of cpu, cuda, rocm"),
         (["run", SINGLE, "--runs", "/dev/null/runs"], 2, "/dev/null/runs: cannot be made: Not a directory; name a"),
         (["serve", SINGLE, "--run-dir", "/dev/null/run"], 2, "/dev/null/run: cannot be made: Not a directory; name a"),

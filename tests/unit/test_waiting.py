@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 
 from harness.base.clock import Deadline
-from harness.host import waiting
+from harness.host import environments, waiting
 
 
 class FakeClock:
@@ -67,3 +70,16 @@ def test_deadline() -> None:
     assert (deadline.elapsed, deadline.remaining, deadline.passed) == (3.0, 2.0, False)
     clock.sleep(3.0)
     assert (deadline.remaining, deadline.passed) == (0.0, True)
+
+
+@pytest.mark.parametrize("error", [waiting.TimedOut(1.0, "the port"), environments.InstallFailed(1, "no space")])
+def test_an_error_passes_a_context_manager_of_pythons(error: Exception) -> None:
+    """Which writes the traceback into it."""
+
+    @contextmanager
+    def block() -> Iterator[None]:
+        yield
+
+    with pytest.raises(type(error)) as caught, block():
+        raise error
+    assert caught.value is error

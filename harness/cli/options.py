@@ -1,0 +1,185 @@
+"""Every option and argument that several commands have: its name, its meaning and its default, once.
+
+What always comes together is a group: a dataclass, which a command takes as one parameter
+(:func:`harness.cli.assembling.expanded`).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from harness.base.errors import UsageError
+
+if TYPE_CHECKING:
+    from harness.images.engine_image import Build
+    from harness.run.prepare import Options
+
+CASES = Path("baselines")
+ENVIRONMENTS = Path(".nox")
+RUNS = Path("runs")
+_WEEK = 7 * 24 * 3600.0
+
+CaseArguments = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="CASE", help="Case ids, patterns ('eagle3/*') or case files; all if none."),
+]
+CaseArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="CASE", help="Case id, with or without the point of its matrix: disagg/known_answer_eagle3."
+    ),
+]
+Suite = Annotated[str | None, typer.Option("--suite", help="Only cases of this suite.")]
+Platform = Annotated[str | None, typer.Option("--platform", help="cpu, cuda or rocm; all if not given.")]
+PlatformHere = Annotated[
+    str | None, typer.Option("--platform", help="cpu, cuda or rocm; what this machine is, if not given.")
+]
+Devices = Annotated[
+    int | None,
+    typer.Option("--devices", min=0, help="Accelerators that may be used; what needs more is skipped, and said to be."),
+]
+Checkpoints = Annotated[
+    str,
+    typer.Option("--checkpoints", help="Run with the checkpoint set of this name instead of the cases' models: tiny."),
+]
+Cases = Annotated[Path, typer.Option("--cases", help="Folder of the case files.")]
+Runs = Annotated[Path, typer.Option("--runs", help="Folder of the run directories.")]
+RunDirectory = Annotated[
+    Path, typer.Argument(metavar="RUN_DIRECTORY", help="Made by `harness serve` or `harness run`.")
+]
+
+EngineName = Annotated[str, typer.Option("--engine", help="vllm or sglang.")]
+EnginePlatform = Annotated[str, typer.Option("--platform", help="cpu, cuda or rocm.")]
+EnginePython = Annotated[
+    Path | None,
+    typer.Option(
+        "--engine-python",
+        help="Interpreter of your own engine, instead of that of the image or of the locked environment.",
+    ),
+]
+Environments = Annotated[Path, typer.Option("--environments", help="Folder of the locked engine environments.")]
+
+Registry = Annotated[
+    str | None,
+    typer.Option("--registry", metavar="HOST[/PREFIX]", help="Registry that stands for those of the base images."),
+]
+CheckOnly = Annotated[bool, typer.Option("--check", help="Change nothing; fail if something is not current.")]
+
+
+@dataclass(frozen=True)
+class RuntimeOptions:
+    """Where an engine runs."""
+
+    runtime: Annotated[
+        Literal["auto", "local", "docker"],
+        typer.Option(
+            "--runtime", help="Where the engine runs; auto: wherever it can, docker where a container engine answers."
+        ),
+    ] = "auto"
+    engine_python: EnginePython = None
+    environments: Environments = ENVIRONMENTS
+    assume_free: Annotated[
+        bool,
+        typer.Option("--assume-free", help="Take accelerators too of which nobody can tell whether they are free."),
+    ] = False
+
+    def options(self, build: Build) -> Options:
+        """What the options say about a run."""
+        from harness.run.prepare import Options
+
+        if self.engine_python and self.runtime == "docker":
+            raise UsageError("--engine-python names an interpreter of this machine: not with --runtime docker")
+        return Options(self.runtime, self.engine_python, self.environments, build, assume_free=self.assume_free)
+
+
+@dataclass(frozen=True)
+class BaseImageOptions:
+    """What an image of an engine is built on."""
+
+    base_image: Annotated[
+        str | None,
+        typer.Option(
+            "--base-image", help="Base image instead of the pinned one: any that holds the engine, or Python 3.11."
+        ),
+    ] = None
+    engine_from: Annotated[
+        Literal["base", "wheels"] | None,
+        typer.Option(
+            "--engine-from",
+            help="base: the base image holds the engine; wheels: install the locked one. For cpu wheels.",
+        ),
+    ] = None
+    allow_unpinned: Annotated[
+        bool, typer.Option("--allow-unpinned", help="Build on the tag of a base image whose digest is unresolved.")
+    ] = False
+    registry: Registry = None
+
+    def build(self) -> Build:
+        """What the options say about a build."""
+        from harness.images.base_images import mirror
+        from harness.images.engine_image import Build
+
+        return Build(
+            base_image=self.base_image,
+            engine_from=self.engine_from,
+            allow_unpinned=self.allow_unpinned,
+            registry=mirror(self.registry) if self.registry else None,
+        )
+
+
+@dataclass(frozen=True)
+class BuildOptions(BaseImageOptions):
+    """How an image of an engine is built."""
+
+    engine_wheel: Annotated[
+        Path | None, typer.Option("--engine-wheel", help="Wheel of your own build of the engine, put on top.")
+    ] = None
+    ca_bundle: Annotated[
+        Path | None,
+        typer.Option("--ca-bundle", help="CA bundle for image builds; the one Python trusts by default."),
+    ] = None
+    build_network: Annotated[str, typer.Option("--build-network", help="Network of image build steps.")] = "default"
+
+    def build(self) -> Build:
+        """What the options say about a build."""
+        return replace(
+            super().build(), engine_wheel=self.engine_wheel, ca_bundle=self.ca_bundle, network=self.build_network
+        )
+
+
+@dataclass(frozen=True)
+class RunOptions(RuntimeOptions):
+    """Where an engine is run, and how long one waits for a place."""
+
+    wait_for_devices: Annotated[
+        float,
+        typer.Option(
+            "--wait-for-devices", min=0, max=_WEEK, help="Seconds to wait until enough accelerators are free."
+        ),
+    ] = 0.0
+
+    def options(self, build: Build) -> Options:
+        """What the options say about a run."""
+        found = super().options(build)
+        if self.engine_python:
+            require_program("--engine-python", self.engine_python)
+        return replace(found, wait_for_devices=self.wait_for_devices)
+
+
+def require_program(option: str, path: Path) -> None:
+    """Raise if an option names something that cannot be run.
+
+    Raises:
+        UsageError: It is not there, no file, or nobody may run it.
+    """
+    try:
+        fine = path.is_file() and os.access(path, os.X_OK)
+    except OSError:
+        fine = False
+    if not fine:
+        raise UsageError(f"{option} {path}: no program there; name the interpreter itself, as in ~/vllm/bin/python")

@@ -1,0 +1,210 @@
+"""The part of the command line that runs cases: whole, or stage by stage."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.base.domain import Outcome, Stage
+from harness.base.errors import EXIT_PASSED, CannotJudge, UsageError
+from harness.base.texts import say
+from harness.cli.assembling import expanded
+from harness.cli.options import (
+    CASES,
+    RUNS,
+    BuildOptions,
+    CaseArgument,
+    CaseArguments,
+    Cases,
+    Checkpoints,
+    Devices,
+    PlatformHere,
+    RunDirectory,
+    RunOptions,
+    Suite,
+)
+
+if TYPE_CHECKING:
+    from harness.run.context import Context
+    from harness.run.rundir import RunDir
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    app.command()(expanded(run))
+    app.command()(expanded(serve))
+    app.command("health-wait")(health_wait)
+    app.command("eval")(evaluate)
+    app.command("assert")(assert_)
+    app.command()(stop)
+    app.command(hidden=True)(stage)
+
+
+def run(
+    wanted: CaseArguments = None,
+    case: Annotated[list[str] | None, typer.Option(help="The same as the argument; may be repeated.")] = None,
+    suite: Suite = None,
+    platform: PlatformHere = None,
+    *,
+    where: RunOptions,
+    how: BuildOptions,
+    checkpoints: Checkpoints = "",
+    cases: Cases = CASES,
+    runs: Annotated[Path | None, typer.Option(help="New folder for the run directories; default below runs/.")] = None,
+    devices: Devices = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the servers running.")] = False,
+) -> int:
+    """Run cases from start to verdict: serve, health-wait, eval, assert, stop."""
+    from harness.host import signals
+    from harness.run.console import Console
+    from harness.run.folders import claimed
+    from harness.run.prepare import require_engine
+    from harness.run.selection import select
+    from harness.run.supervise import run_all
+
+    names = [*(wanted or []), *(case or [])]
+    chosen = select(cases, wanted=names, suite=suite, platform=platform, at_most=devices, checkpoints=checkpoints)
+    options = where.options(how.build())
+    require_engine(chosen, options)
+    with claimed(runs, RUNS) as folder, signals.handled():
+        return run_all(chosen, folder, options, Console(), keep=keep)
+
+
+def serve(
+    case: CaseArgument,
+    run_dir: Annotated[Path, typer.Option(help="New run directory.")],
+    platform: PlatformHere = None,
+    *,
+    where: RunOptions,
+    how: BuildOptions,
+    checkpoints: Checkpoints = "",
+    cases: Cases = CASES,
+) -> int:
+    """Stage 1: make a run directory and start the servers, which go on running."""
+    from harness.host import signals
+    from harness.run import prepare
+    from harness.run.selection import select
+
+    found = select(cases, wanted=[case], suite=None, platform=platform, checkpoints=checkpoints)
+    chosen, *others = [each for each in found if not each.skip]
+    if others:
+        names = ", ".join(each.id for each in (chosen, *others[:4]))
+        more = f" and {len(others) - 4} more" if len(others) > 4 else ""
+        raise UsageError(f"{case} has several points, and a run directory holds one; name one of {names}{more}")
+    options = where.options(how.build())
+    prepare.require_engine([chosen], options)
+    with signals.handled():
+        rundir = prepare.create(chosen, run_dir)
+        context = _context(rundir)
+        try:
+            prepare.run(context, options)
+            _perform(context, Stage.SERVE)
+            rundir.keep()
+        except BaseException:
+            if context.prepared.runtime is not None:
+                with signals.deferred():
+                    _perform(context, Stage.STOP)
+            raise
+    return EXIT_PASSED
+
+
+def health_wait(run_directory: RunDirectory) -> int:
+    """Stage 2: wait until the servers are ready for the case, or say at once why they never will be."""
+    return _open_stage(run_directory, Stage.HEALTH_WAIT)
+
+
+def evaluate(run_directory: RunDirectory) -> int:
+    """Stage 3: ask the questions and read the counters before and after."""
+    return _open_stage(run_directory, Stage.EVAL)
+
+
+def assert_(run_directory: RunDirectory) -> int:
+    """Stage 4: judge the files of a run; works on any machine, and as often as wanted."""
+    from harness.run import finished
+    from harness.run.console import Console
+    from harness.run.judge import REJUDGED, judge, judge_again
+    from harness.run.rundir import RunDir
+
+    rundir, console = RunDir.existing(run_directory), Console()
+    recorded = finished.verdict(rundir)
+    result = judge(rundir, strict=True) if recorded is None else judge_again(rundir, recorded)
+    console.result(result)
+    if recorded is not None:
+        console.line(f"judged again: {REJUDGED}; result.json, the run's own verdict, stays: {recorded.outcome}")
+    return result.exit_code
+
+
+def stop(run_directory: RunDirectory) -> int:
+    """Stage 5: stop the servers, prove that they are gone, and put that into the verdict."""
+    from harness.run import finished
+    from harness.run.judge import judge
+    from harness.run.rundir import RunDir
+
+    rundir = RunDir.existing(run_directory)
+    try:
+        recorded = finished.verdict(rundir)
+        rundir.stages()
+    except UsageError:
+        with suppress(CannotJudge):  # first of all nothing may be left running
+            _stage(rundir, Stage.STOP)
+        raise
+    if recorded is not None:
+        say(f"{run_directory}: stopped already")
+        return EXIT_PASSED
+    _stage(rundir, Stage.STOP)
+    result = judge(RunDir.existing(run_directory), strict=True)
+    teardown = [check for check in result.checks if check.name == "teardown" and check.outcome is Outcome.ERROR]
+    if teardown:
+        raise CannotJudge(f"teardown: {teardown[0].message}")
+    return EXIT_PASSED
+
+
+def stage(name: Stage, run_directory: RunDirectory) -> int:
+    """Run one stage on this machine, whatever runtime the case names: this is what runs inside a container."""
+    from harness.host import signals
+    from harness.run import finished, stages
+    from harness.run.rundir import RunDir
+
+    rundir = RunDir.existing(run_directory)
+    if name is not Stage.STOP:
+        finished.require_open(rundir, name)
+    with signals.handled():
+        stages.perform(name, _context(rundir))
+    return EXIT_PASSED
+
+
+def _context(rundir: RunDir) -> Context:
+    from harness.run.console import Console
+    from harness.run.context import Context
+    from harness.run.progress import Progress
+
+    return Context(rundir, Progress(rundir, Console().show))
+
+
+def _perform(context: Context, which: Stage) -> None:
+    from harness.run import runtimes
+    from harness.run.console import Console
+
+    runtimes.of(context.runtime, Console()).perform(which, context)
+
+
+def _open_stage(run_directory: Path, which: Stage) -> int:
+    from harness.run import finished
+    from harness.run.rundir import RunDir
+
+    rundir = RunDir.existing(run_directory)
+    finished.require_open(rundir, which)
+    _stage(rundir, which)
+    return EXIT_PASSED
+
+
+def _stage(rundir: RunDir, which: Stage) -> None:
+    from harness.host import signals
+    from harness.run import inplace
+
+    inplace.check(rundir, which)
+    with signals.handled():
+        _perform(_context(rundir), which)

@@ -1,0 +1,102 @@
+"""The part of the command line that keeps cases, workflows and documentation right."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.base.errors import EXIT_FAILED, EXIT_PASSED, CannotJudge, UsageError
+from harness.base.texts import say
+from harness.cli import reference
+from harness.cli.options import CASES, Cases, CheckOnly
+
+if TYPE_CHECKING:
+    from harness.upkeep.rules import Checkout
+
+_SOURCES = {".c", ".cc", ".cpp", ".cu", ".cuh", ".h", ".hip", ".hpp", ".py", ".rs"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    for command in (check, generate, pin):
+        app.command()(command)
+
+
+def check(
+    workflows: Annotated[Path, typer.Option(help="Folder of the CI workflows.")] = Path(".github/workflows"),
+    engine_checkout: Annotated[
+        Path | None,
+        typer.Option(help="Checkout of the engine, against which source paths and environment variables are checked."),
+    ] = None,
+    cases: Cases = CASES,
+) -> int:
+    """Prove that no case has fallen out of CI, no baseline can only pass and no key is read by nobody."""
+    from harness.base.clock import utc_now
+    from harness.cases.load import load
+    from harness.images import base_images
+    from harness.plan.points import everything
+    from harness.upkeep.rules import problems
+    from harness.upkeep.unused import around
+
+    if engine_checkout is not None and not engine_checkout.is_dir():
+        raise UsageError(f"--engine-checkout {engine_checkout}: no such folder")
+    checkout = _checkout(engine_checkout) if engine_checkout else None
+    texts = {str(path): _text(path) for path in sorted(workflows.glob("*.y*ml")) if path.is_file()}
+    planned = everything(load(cases))
+    pinned = base_images.load() if base_images.FILE.is_file() else None
+    found = problems(planned, texts, checkout, pinned, around(cases), utc_now().date())
+    for problem in found:
+        say(problem)
+    say(f"{len(planned)} points of {len({each.case_file.id for each in planned})} cases, {len(found)} problems")
+    return EXIT_FAILED if found else EXIT_PASSED
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _checkout(root: Path) -> Checkout:
+    from harness.upkeep.rules import Checkout
+
+    words: set[str] = set()
+    for path in root.rglob("*"):
+        if path.suffix in _SOURCES and path.is_file():
+            words.update(re.findall(r"[A-Z][A-Z0-9]*_[A-Z0-9_]+", _text(path)))
+    return Checkout([path.relative_to(root).as_posix() for path in root.rglob("*")], words)
+
+
+def generate(
+    context: typer.Context,
+    *,
+    check: CheckOnly = False,
+    cases: Cases = CASES,
+) -> int:
+    """Write everything that is generated: expected values, JSON Schemas, tables and pages of the documentation."""
+    from harness.upkeep.generate import outdated, unchecked
+
+    stale = outdated(cases, write=not check, command_line=reference.page(context))
+    for line in unchecked(cases):
+        say(f"left alone: {line}")
+    for path in stale:
+        say(f"{'not current' if check else 'written'}: {path}")
+    if stale and check:
+        say("run: nox -s generate")
+    return EXIT_FAILED if stale and check else EXIT_PASSED
+
+
+def pin(cases: Cases = CASES) -> int:
+    """Look up the commits of models that are still unresolved and write them into the case files."""
+    from harness.upkeep.model_commits import pin as pin_all
+
+    found = list(pin_all(cases))
+    for each in found:
+        say(f"{each.repo}: {each.commit or each.problem}")
+    if not found:
+        say("every model is pinned")
+    return EXIT_PASSED if all(each.commit for each in found) else CannotJudge.exit_code
