@@ -23,14 +23,19 @@ def bound(check: CheckResult) -> str:
     """What passes."""
     low, high = check.low, check.high
     if isinstance(low, Mapping) or isinstance(high, Mapping):
-        return ", ".join(_named(low if isinstance(low, Mapping) else {}, high if isinstance(high, Mapping) else {}))
+        return _named(check, low if isinstance(low, Mapping) else {}, high if isinstance(high, Mapping) else {})
     if check.direction in ("equal", "not-equal"):
         return f"{'' if check.direction == 'equal' else 'not '}{show(check.expected)} on every engine server"
     return _range(low, high)
 
 
-def _named(low: Mapping[str, Number], high: Mapping[str, Number]) -> list[str]:
-    return [f"{name} {_range(low.get(name), high.get(name))}" for name in {**low, **high}]
+def _named(check: CheckResult, low: Mapping[str, Number], high: Mapping[str, Number]) -> str:
+    """The bounds by name; what must be as it is expected, the column beside says."""
+    expected = check.expected if isinstance(check.expected, Mapping) else {}
+    bounds = {name: (low.get(name), high.get(name)) for name in {**low, **high}}
+    told = {name: each for name, each in bounds.items() if each != (expected.get(name), expected.get(name))}
+    parts = [f"{name} {_range(*each)}" for name, each in told.items()]
+    return ", ".join([*parts, *(["the rest equal"] if parts and len(told) < len(bounds) else [])]) or "equal"
 
 
 def _range(low: Number | None, high: Number | None) -> str:

@@ -116,7 +116,8 @@ class Console:
             title_justify="left",
         )
         for name in ("check", "outcome", "measured", "expected", "bound"):
-            table.add_column(name, overflow="fold", no_wrap=not self._console.is_terminal)
+            # Numbers by name are long: they go over several lines rather than take the others' place.
+            table.add_column(name, overflow="fold", no_wrap=name in ("check", "outcome"))
         table.add_column("n", justify="right")
         unjudged = [check for check in result.checks if check.outcome is Outcome.SKIPPED]
         judged = [check for check in result.checks if check.outcome is not Outcome.SKIPPED]
