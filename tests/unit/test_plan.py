@@ -142,7 +142,10 @@ def test_changed_files_select_suites(tmp_path: Path) -> None:
         "disagg",
         "spec_disagg",
     }
-    assert all(each.skip for each in touched(found, ["docs/index.md", "vllm/v1/spec_decode_not/x.py"]))
+    assert all(
+        each.skip
+        for each in touched(found, ["docs/index.md", "vllm/v1/spec_decode_not/x.py", "vllm/config/speculative.py.orig"])
+    )
 
 
 @given(count=st.integers(1, 5))
@@ -151,6 +154,21 @@ def test_shards_are_disjoint_and_complete(count: int) -> None:
     running = sorted((each.id, each.platform) for each in found if not each.skip)
     parts = [shard(found, index, count) for index in range(1, count + 1)]
     assert sorted((each.id, each.platform) for part in parts for each in part if not each.skip) == running
+    # Longest first to the part with the least: no two parts are further apart than their longest point.
+    loads = [[each.case.expected_seconds for each in part if not each.skip] for part in parts]
+    heaviest, lightest = max(loads, key=sum), min(loads, key=sum)
+    assert sum(heaviest) - sum(lightest) <= min(heaviest)
+
+
+def test_a_shard_takes_the_longest_point_first() -> None:
+    found = sorted(
+        (each for each in everything(load(BASELINES)) if not each.skip), key=lambda each: each.case.expected_seconds
+    )
+    short, long = found[:2], found[-1]
+    assert sum(each.case.expected_seconds for each in short) < long.case.expected_seconds
+    parts = [shard([*short, long], index, 2) for index in (1, 2)]
+    assert sorted(map(len, parts)) == [1, 2]
+    assert [long] in parts
 
 
 def test_a_plan_in_all_its_forms(tmp_path: Path) -> None:
