@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import re
 import shutil
 import signal
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Generator, Iterator
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from types import FrameType
 
+import psutil
 import pytest
 from hypothesis import settings
+from xdist.workermanage import WorkerController
 
 from harness.base.errors import CannotJudge
 from harness.cases.model import PLATFORMS
@@ -22,6 +28,19 @@ from tests import fuzz
 _ANSWERS = ("canary", "capabilities")
 """Folders of the cache that hold the answers of engines, and only the latest of them."""
 
+_TESTS = Path(__file__).parent
+_ALONE = ("cpu", "gpu", "storm")
+"""Folders of tests that keep a whole machine busy: real engines, and storms."""
+
+_MACHINE_WIDE = re.compile(r'"reap"|SIGKILL')
+"""In a module that runs ``harness reap``, which finds all that is ours on a machine, or kills what it would find."""
+
+_PATIENCE = 120.0
+"""Seconds for workers to end what their tests have started, after a signal."""
+
+_workers: list[WorkerController] = []
+_interrupted = False
+
 settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
 settings.load_profile("untimed")
 
@@ -29,6 +48,8 @@ settings.load_profile("untimed")
 def pytest_configure(config: pytest.Config) -> None:
     """Nox passes on what it is told with SIGTERM, and what tests have started is to be ended."""
     fuzz.EXAMPLES = config.getoption("--examples")
+    # A test starts a program a dozen times: it is compiled once.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
@@ -37,9 +58,59 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    global _interrupted  # noqa: PLW0603 # a handler of signals has nobody to tell
+    _interrupted = True
     signal.signal(signal.SIGTERM, lambda *_: None)  # it also follows a Ctrl-C, which must not cut the end short
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    for worker in psutil.Process().children() if _workers else ():
+        with suppress(psutil.NoSuchProcess):
+            worker.terminate()
     raise KeyboardInterrupt
+
+
+def pytest_testnodeready(node: WorkerController) -> None:
+    _workers.append(node)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish() -> None:
+    """Let interrupted workers end what their tests have started, for which pytest-xdist gives them a few seconds."""
+    for worker in _workers if _interrupted else ():
+        with suppress(worker.channel.TimeoutError, worker.channel.RemoteError):
+            worker.channel.waitclose(_PATIENCE)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of what must not run side by side, one worker runs all; what runs alone comes last."""
+    for item in items:
+        if _alone(item):
+            item.add_marker(pytest.mark.xdist_group("alone"))
+        elif _machine_wide(item.path):
+            item.add_marker(pytest.mark.xdist_group("machine_wide"))
+    items.sort(key=lambda item: (_alone(item), not _machine_wide(item.path)))
+
+
+def _alone(item: pytest.Item) -> bool:
+    return item.path.relative_to(_TESTS).parts[0] in _ALONE
+
+
+@cache
+def _machine_wide(path: Path) -> bool:
+    return _MACHINE_WIDE.search(path.read_text(encoding="utf-8")) is not None
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # around the timeout of a test, so that waiting counts for nothing
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Let a test have the machine alone, if it needs that, or share it with the other workers."""
+    if not hasattr(item.config, "workerinput"):
+        return (yield)
+    lock = os.open(_TESTS, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX if _alone(item) else fcntl.LOCK_SH)
+        return (yield)
+    finally:
+        os.close(lock)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
