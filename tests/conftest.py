@@ -18,11 +18,10 @@ import pytest
 from hypothesis import settings
 from xdist.workermanage import WorkerController
 
-from harness.base.errors import CannotJudge
 from harness.cases.model import PLATFORMS
 from harness.datasets.pinned_files import GSM8K_TEST, GSM8K_TRAIN, MT_BENCH
 from harness.devices import leases
-from harness.host.data_files import cache_folder, texts
+from harness.host import data_files
 from tests import fuzz
 
 _ANSWERS = ("canary", "capabilities")
@@ -149,7 +148,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """
     there = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     here = tmp_path_factory.mktemp("cache")
-    ours = here / cache_folder("").name
+    ours = here / data_files.cache_folder("").name
     ours.mkdir()
     _link(there, here, but=[ours.name])
     _link(there / ours.name, ours, but=_ANSWERS)
@@ -169,8 +168,8 @@ def _link(source: Path, target: Path, but: Collection[str]) -> None:
 
 @pytest.fixture(scope="session")
 def real_data(own_cache: None) -> dict[str, str]:
-    """Text of the public data files by name, from where users have them; a test that cannot have them is skipped."""
-    try:
-        return texts([GSM8K_TRAIN, GSM8K_TEST, MT_BENCH])
-    except CannotJudge as error:
-        pytest.skip(str(error))
+    """Text of the public data files by name, from where users have them; a test for which none is there is skipped."""
+    needed = [GSM8K_TRAIN, GSM8K_TEST, MT_BENCH]
+    if missing := data_files.missing(needed):
+        pytest.skip(f"no {missing[0]} at hand; a folder that holds it can be named by {data_files.DATA_FOLDER}")
+    return data_files.texts(needed)

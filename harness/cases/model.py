@@ -11,7 +11,7 @@ from harness.cases.container_settings import Container
 from harness.checks import Checks, accuracy, parity
 from harness.protocols import Evaluation
 from harness.protocols.protocol import Destination
-from known_answer.checkpoints import CHECKPOINTS
+from known_answer.names import NAMES
 
 Platform = Literal["cpu", "cuda", "rocm"]
 PLATFORMS: tuple[Platform, ...] = ("cpu", "cuda", "rocm")
@@ -76,8 +76,8 @@ class Model(Strict):
     def _one_source(self) -> Self:
         if (self.known_answer is None) == (self.repo is None):
             raise ValueError("give either known_answer or repo with its revision")
-        if self.known_answer is not None and self.known_answer not in CHECKPOINTS:
-            raise ValueError(f"no known-answer checkpoint {self.known_answer!r}; there are {', '.join(CHECKPOINTS)}")
+        if self.known_answer is not None and self.known_answer not in NAMES:
+            raise ValueError(f"no known-answer checkpoint {self.known_answer!r}; there are {', '.join(NAMES)}")
         if (self.repo is None) != (self.revision is None):
             raise ValueError("revision: a repo needs the commit it is pinned to, and nothing else has one")
         return self

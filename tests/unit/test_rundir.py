@@ -16,6 +16,7 @@ from harness.run.checkpoint_files import cached, make
 from harness.run.documents import Prepared
 from harness.run.progress import Progress
 from harness.run.rundir import Event, RunDir, Servers
+from known_answer.checkpoints import CHECKPOINTS
 from tests.helpers import BASELINES
 from tests.unit.test_waiting import FakeClock
 
@@ -92,8 +93,13 @@ def test_checkpoints_are_cached_verified_and_mended(tmp_path: Path, monkeypatch:
     assert (folder / "config.json").read_bytes() == original
 
 
-def test_making_checkpoints_twice_is_the_same_and_never_overwrites(tmp_path: Path) -> None:
+def test_making_checkpoints_twice_is_the_same_and_never_overwrites(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = {name: CHECKPOINTS[name] for name in ("target", "eagle3", "qwen3_moe_fp8")}
+    monkeypatch.setattr("harness.run.checkpoint_files.CHECKPOINTS", few)
     first = make(tmp_path)
+    assert set(first[0]) == {path.name for path in tmp_path.iterdir()} == set(few)
     assert make(tmp_path) == first
     (tmp_path / "target" / "config.json").write_text("{}")
     with pytest.raises(UsageError, match="target: exists with another content"):
