@@ -23,6 +23,7 @@ from harness.datasets.pinned_files import GSM8K_TEST, GSM8K_TRAIN, MT_BENCH
 from harness.devices import leases
 from harness.host import data_files
 from tests import fuzz
+from tests.helpers import living_in
 
 _ANSWERS = ("canary", "capabilities")
 """Folders of the cache that hold the answers of engines, and only the latest of them."""
@@ -34,8 +35,8 @@ _ALONE = ("cpu", "gpu", "storm")
 _MACHINE_WIDE = re.compile(r'"reap"|SIGKILL')
 """In a module that runs ``harness reap``, which finds all that is ours on a machine, or kills what it would find."""
 
-_PATIENCE = 120.0
-"""Seconds for workers to end what their tests have started, after a signal."""
+_PATIENCE = 60.0
+"""Seconds for what tests have started to end, after a signal."""
 
 _workers: list[WorkerController] = []
 _interrupted = False
@@ -61,9 +62,13 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
     _interrupted = True
     signal.signal(signal.SIGTERM, lambda *_: None)  # it also follows a Ctrl-C, which must not cut the end short
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    for worker in psutil.Process().children() if _workers else ():
+    # A worker tells all that its tests have started, and waits: they kill at once what is still there.
+    told = psutil.Process().children(recursive=not _workers)
+    for process in told:
         with suppress(psutil.NoSuchProcess):
-            worker.terminate()
+            process.terminate()
+    if not _workers:
+        psutil.wait_procs(told, _PATIENCE)
     raise KeyboardInterrupt
 
 
@@ -76,7 +81,7 @@ def pytest_sessionfinish() -> None:
     """Let interrupted workers end what their tests have started, for which pytest-xdist gives them a few seconds."""
     for worker in _workers if _interrupted else ():
         with suppress(worker.channel.TimeoutError, worker.channel.RemoteError):
-            worker.channel.waitclose(_PATIENCE)
+            worker.channel.waitclose(2 * _PATIENCE)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -129,6 +134,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--examples", type=int, default=None, help="Examples of each test in tests/fuzz; a few if not given."
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """After a signal no server of a test lives on whose harness is gone, or was to leave it running."""
+    yield
+    for process in living_in(tmp_path_factory.getbasetemp()) if _interrupted else ():
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 @pytest.fixture(scope="session", autouse=True)
