@@ -86,8 +86,10 @@ def pytest_sessionfinish() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of what must not run side by side, one worker runs all; what runs alone comes last."""
+    """Of what must not run side by side, one worker runs all; what runs alone comes last. Units are quick, but few."""
     for item in items:
+        if _folder(item) == "unit" and item.get_closest_marker("slow") is None:
+            item.add_marker(pytest.mark.quick)
         if _alone(item):
             item.add_marker(pytest.mark.xdist_group("alone"))
         elif _machine_wide(item.path):
@@ -95,8 +97,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: (_alone(item), not _machine_wide(item.path)))
 
 
+def _folder(item: pytest.Item) -> str:
+    return item.path.relative_to(_TESTS).parts[0]
+
+
 def _alone(item: pytest.Item) -> bool:
-    return item.path.relative_to(_TESTS).parts[0] in _ALONE
+    return _folder(item) in _ALONE
 
 
 @cache

@@ -30,6 +30,8 @@ from known_answer.simulate import (
 )
 from known_answer.table import CYCLE, SEGMENTS, TABLE, Table
 
+pytestmark = pytest.mark.slow  # whole models, token by token
+
 SHA256 = {
     "target": "8fcc02054131aaa2",
     "twin_prefill": "64d269f2f818a038",

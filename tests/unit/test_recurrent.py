@@ -15,6 +15,8 @@ from known_answer import vocabulary as v
 from known_answer.table import TABLE
 from known_answer.weights import HIDDEN, Blind, Tensors
 
+pytestmark = pytest.mark.slow  # whole models, token by token
+
 Array = npt.NDArray[np.float64]
 
 PROMPT = v.encode("Question: Ann has 3 apples and finds K07 more.\nAnswer:")
