@@ -209,9 +209,13 @@ for _suite, _platform, _about in suites():
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All tests: units, faults on a scripted engine, and the real engine on CPU (and in Docker, where it answers)."""
+    """All tests: units, faults on a scripted engine, and the real engine on CPU (and in Docker, where it answers).
+
+    One worker a core; tests/conftest.py says what does not run side by side. `-- -n 0`: no workers, as for --pdb.
+    """
     install(session, "dev")
-    run(session, "python", "-m", "pytest", *session.posargs)
+    workers = ["--numprocesses", "logical", "--dist", "loadgroup", "--no-loadscope-reorder"]
+    run(session, "python", "-m", "pytest", *workers, *session.posargs)
 
 
 @nox.session

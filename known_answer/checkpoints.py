@@ -15,15 +15,13 @@ from typing import Any
 from known_answer import gemma4_assistant, gemma4_models, known_questions, memory, safetensors, weights
 from known_answer import vocabulary as v
 from known_answer.architectures import ARCHITECTURES, Architecture
+from known_answer.names import DATA_FILES, GSM8K_TEST
 from known_answer.table import NUMBERS, TABLE, Table
 from known_answer.tree import Candidates
 from known_answer.vision import Beside
 
 Files = dict[str, bytes]
 Data = Mapping[str, str]
-
-GSM8K_TEST = "gsm8k-test.jsonl"
-"""The test file of GSM8K, as its project publishes it: 1,319 rows of JSON."""
 
 
 def _json(content: Mapping[str, Any]) -> bytes:
@@ -187,7 +185,7 @@ CHECKPOINTS: dict[str, Checkpoint] = {
         weights.LAYERS,
         _gsm8k,
         answers=NUMBERS,
-        data_files=(GSM8K_TEST,),
+        data_files=DATA_FILES["gsm8k"],
     ),
     "gsm8k_eagle3": Checkpoint(
         "EAGLE3 drafter for gsm8k", 1, lambda _: _eagle3(weights.eagle3(NUMBERS)), drafts=NUMBERS

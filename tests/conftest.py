@@ -2,25 +2,44 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import re
 import shutil
 import signal
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Generator, Iterator
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from types import FrameType
 
+import psutil
 import pytest
 from hypothesis import settings
+from xdist.workermanage import WorkerController
 
 from harness.base.domain import PLATFORMS
-from harness.base.errors import CannotJudge
 from harness.datasets.pinned_files import GSM8K_TEST, GSM8K_TRAIN, MT_BENCH
 from harness.devices import leases
-from harness.host.data_files import cache_folder, texts
+from harness.host import data_files
 from tests import fuzz
+from tests.helpers import living_in
 
 _ANSWERS = ("canary", "capabilities")
 """Folders of the cache that hold the answers of engines, and only the latest of them."""
+
+_TESTS = Path(__file__).parent
+_ALONE = ("cpu", "gpu", "storm")
+"""Folders of tests that keep a whole machine busy: real engines, and storms."""
+
+_MACHINE_WIDE = re.compile(r'"reap"|SIGKILL')
+"""In a module that runs ``harness reap``, which finds all that is ours on a machine, or kills what it would find."""
+
+_PATIENCE = 60.0
+"""Seconds for what tests have started to end, after a signal."""
+
+_workers: list[WorkerController] = []
+_interrupted = False
 
 settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
 settings.load_profile("untimed")
@@ -29,6 +48,8 @@ settings.load_profile("untimed")
 def pytest_configure(config: pytest.Config) -> None:
     """Nox passes on what it is told with SIGTERM, and what tests have started is to be ended."""
     fuzz.EXAMPLES = config.getoption("--examples")
+    # A test starts a program a dozen times: it is compiled once.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
@@ -37,9 +58,69 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    global _interrupted  # noqa: PLW0603 # a handler of signals has nobody to tell
+    _interrupted = True
     signal.signal(signal.SIGTERM, lambda *_: None)  # it also follows a Ctrl-C, which must not cut the end short
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # A worker tells all that its tests have started, and waits: they kill at once what is still there.
+    told = psutil.Process().children(recursive=not _workers)
+    for process in told:
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
+    if not _workers:
+        psutil.wait_procs(told, _PATIENCE)
     raise KeyboardInterrupt
+
+
+def pytest_testnodeready(node: WorkerController) -> None:
+    _workers.append(node)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish() -> None:
+    """Let interrupted workers end what their tests have started, for which pytest-xdist gives them a few seconds."""
+    for worker in _workers if _interrupted else ():
+        with suppress(worker.channel.TimeoutError, worker.channel.RemoteError):
+            worker.channel.waitclose(2 * _PATIENCE)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of what must not run side by side, one worker runs all; what runs alone comes last. Units are quick, but few."""
+    for item in items:
+        if _folder(item) == "unit" and item.get_closest_marker("slow") is None:
+            item.add_marker(pytest.mark.quick)
+        if _alone(item):
+            item.add_marker(pytest.mark.xdist_group("alone"))
+        elif _machine_wide(item.path):
+            item.add_marker(pytest.mark.xdist_group("machine_wide"))
+    items.sort(key=lambda item: (_alone(item), not _machine_wide(item.path)))
+
+
+def _folder(item: pytest.Item) -> str:
+    return item.path.relative_to(_TESTS).parts[0]
+
+
+def _alone(item: pytest.Item) -> bool:
+    return _folder(item) in _ALONE
+
+
+@cache
+def _machine_wide(path: Path) -> bool:
+    return _MACHINE_WIDE.search(path.read_text(encoding="utf-8")) is not None
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # around the timeout of a test, so that waiting counts for nothing
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Let a test have the machine alone, if it needs that, or share it with the other workers."""
+    if not hasattr(item.config, "workerinput"):
+        return (yield)
+    lock = os.open(_TESTS, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX if _alone(item) else fcntl.LOCK_SH)
+        return (yield)
+    finally:
+        os.close(lock)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -62,6 +143,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def nothing_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """After a signal no server of a test lives on whose harness is gone, or was to leave it running."""
+    yield
+    for process in living_in(tmp_path_factory.getbasetemp()) if _interrupted else ():
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+@pytest.fixture(scope="session", autouse=True)
 def own_leases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Leases of the tests alone: what else runs on this host has nothing to do with their devices."""
     with pytest.MonkeyPatch.context() as patch:
@@ -78,7 +168,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """
     there = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     here = tmp_path_factory.mktemp("cache")
-    ours = here / cache_folder("").name
+    ours = here / data_files.cache_folder("").name
     ours.mkdir()
     _link(there, here, but=[ours.name])
     _link(there / ours.name, ours, but=_ANSWERS)
@@ -98,8 +188,8 @@ def _link(source: Path, target: Path, but: Collection[str]) -> None:
 
 @pytest.fixture(scope="session")
 def real_data(own_cache: None) -> dict[str, str]:
-    """Text of the public data files by name, from where users have them; a test that cannot have them is skipped."""
-    try:
-        return texts([GSM8K_TRAIN, GSM8K_TEST, MT_BENCH])
-    except CannotJudge as error:
-        pytest.skip(str(error))
+    """Text of the public data files by name, from where users have them; a test for which none is there is skipped."""
+    needed = [GSM8K_TRAIN, GSM8K_TEST, MT_BENCH]
+    if missing := data_files.missing(needed):
+        pytest.skip(f"no {missing[0]} at hand; a folder that holds it can be named by {data_files.DATA_FOLDER}")
+    return data_files.texts(needed)

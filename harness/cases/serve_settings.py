@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from harness.base.settings import Flag, FlagValue, Like, Name, Strict, Variable
-from known_answer.checkpoints import CHECKPOINTS
+from known_answer.names import NAMES
 
 UNRESOLVED = "unresolved"
 _REPOSITORY = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
@@ -38,8 +38,8 @@ class Model(Strict):
     def _one_source(self) -> Self:
         if (self.known_answer is None) == (self.repo is None):
             raise ValueError("give either known_answer or repo with its revision")
-        if self.known_answer is not None and self.known_answer not in CHECKPOINTS:
-            raise ValueError(f"no known-answer checkpoint {self.known_answer!r}; there are {', '.join(CHECKPOINTS)}")
+        if self.known_answer is not None and self.known_answer not in NAMES:
+            raise ValueError(f"no known-answer checkpoint {self.known_answer!r}; there are {', '.join(NAMES)}")
         if (self.repo is None) != (self.revision is None):
             raise ValueError("revision: a repo needs the commit it is pinned to, and nothing else has one")
         return self

@@ -6,11 +6,11 @@ from harness import protocols
 from harness.cases.model import Case
 from harness.datasets import pinned_files
 from harness.datasets.pinned_files import Dataset
-from known_answer.checkpoints import CHECKPOINTS
+from known_answer.names import DATA_FILES
 
 
 def datasets(case: Case) -> list[Dataset]:
     """All of them, each once, in a fixed order."""
-    made = [CHECKPOINTS[model.known_answer].data_files for model in case.models() if model.known_answer]
+    made = [DATA_FILES.get(model.known_answer or "", ()) for model in case.models()]
     found = [*protocols.datasets(case.evaluation), *(each for names in made for each in pinned_files.named(names))]
     return list(dict.fromkeys(found))

@@ -27,7 +27,6 @@ def install(folder: Path, faults: dict[str, dict[str, Any]]) -> Path:
     variables = {
         "PYTHONPATH": f"{SITE}:{REPOSITORY}",
         "FAKE_ENGINE_SCRIPT": str(script),
-        "PYTHONDONTWRITEBYTECODE": "1",
     }
     assignments = " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
     shim.write_text(f'#!/bin/sh\nexec env {assignments} {shlex.quote(sys.executable)} "$@"\n')

@@ -99,6 +99,7 @@ def test_a_model_is_taken_as_plain_files_of_its_commit(tmp_path: Path, monkeypat
     commit = "0123456789abcdef0123456789abcdef01234567"
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("harness.host.internet.problem", lambda *_: "it does not answer")
     model = SimpleNamespace(name="some/model", known_answer=None, repo="some/model", revision=commit)
     planned: Any = SimpleNamespace(case=SimpleNamespace(models=lambda: [model]))
     with pytest.raises(CannotJudge, match="some/model at 0123456789ab is not to be had"):

@@ -17,6 +17,8 @@ from known_answer.simulate import Counts, Request, simulate, total
 from known_answer.table import TABLE
 from tests.unit.gemma4_reference import Assistant, Cache, Target
 
+pytestmark = pytest.mark.slow  # whole models, token by token
+
 KEY = 85
 REQUESTS = [Request(v.byte(":"), 128, key) for key in range(100)]
 ANSWER = simulate(REQUESTS[KEY], 0)[0]

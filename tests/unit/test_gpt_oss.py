@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from known_answer import experts, gpt_oss, weights
 from known_answer import vocabulary as v
 from known_answer.table import TABLE
+
+pytestmark = pytest.mark.slow  # whole models, token by token
 
 
 def through_experts(tensors: weights.Tensors, x: weights.Array) -> weights.Array:

@@ -22,6 +22,8 @@ from known_answer.simulate import Counts, total
 from known_answer.table import NUMBERS
 from tests.helpers import BASELINES, edited
 
+pytestmark = pytest.mark.slow  # whole models, token by token
+
 CONFIG = gsm8k_known_answer.Gsm8kKnownAnswer(
     protocol="gsm8k_known_answer", items=890, max_tokens=64, concurrency=8, send_to="entry"
 )

@@ -17,6 +17,7 @@ from harness.host import data_files
 from known_answer import checkpoints, deepseek, experts, safetensors, tree, vocabulary, weights
 from known_answer import vocabulary as v
 from known_answer.architectures import ARCHITECTURES
+from known_answer.names import DATA_FILES, NAMES
 from known_answer.simulate import (
     Counts,
     Request,
@@ -28,6 +29,8 @@ from known_answer.simulate import (
     total,
 )
 from known_answer.table import CYCLE, SEGMENTS, TABLE, Table
+
+pytestmark = pytest.mark.slow  # whole models, token by token
 
 SHA256 = {
     "target": "8fcc02054131aaa2",
@@ -83,6 +86,12 @@ SHA256 = {
     "jamba_twin_decode": "cee4a9c8d2406777",
     "gpt_oss": "8830896a7d54e879",
 }
+
+
+def test_names_are_those_of_the_checkpoints() -> None:
+    assert tuple(checkpoints.CHECKPOINTS) == NAMES
+    made_from = {name: each.data_files for name, each in checkpoints.CHECKPOINTS.items() if each.data_files}
+    assert made_from == DATA_FILES
 
 
 def files_of(name: str) -> checkpoints.Files:

@@ -275,3 +275,17 @@ def test_what_goes_ahead_of_items_is_counted_apart() -> None:
     assert found.primed == Primed(planned=12, answered=1, prompt_tokens=128)
     assert found.answers["main"].answered == 2
     assert set(found.answers) == {"main", "prefill_alone", "decode_alone"}
+
+
+def test_an_answer_is_empty_if_it_has_no_token_whatever_its_text() -> None:
+    unseen = sample("K60", text="", completion_tokens=2)  # of tokens that are no text
+    assert count(CASE.evaluation, [unseen]).empty == 0
+    assert count(CASE.evaluation, [unseen, sample("K61", completion_tokens=0)]).empty == 1
+
+
+@pytest.mark.parametrize(("send_to", "finished"), [("entry", 24), ("decode", 24), ("prefill", 5)])
+def test_requests_are_counted_by_the_side_that_is_asked(send_to: str, finished: int) -> None:
+    case = CASE.model_copy(update={"evaluation": CASE.evaluation.model_copy(update={"send_to": send_to})})
+    before = {"prefill": dict.fromkeys(PREFILL, 0.0), "decode": dict.fromkeys(COUNTED, 0.0)}
+    after = {"prefill": PREFILL | {"finished_requests": 5.0}, "decode": COUNTED}
+    assert measure(case, [sample()], before, after, ROLES, {}).finished == finished

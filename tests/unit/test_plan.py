@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,12 @@ MATRIX: dict[str, Any] = {
     "platform/cuda/matrix/backend": BACKEND,
     "platform/cuda/when": [EXPERT_PARALLEL],
 }
+
+
+@cache
+def ours() -> list[Planned]:
+    """All points of our cases."""
+    return everything(load(BASELINES))
 
 
 def points(folder: Path, changes: dict[str, Any], case: str = SINGLE) -> list[Planned]:
@@ -136,22 +143,38 @@ def test_too_few_devices_are_said_with_the_numbers_and_indices_never_wrap(tmp_pa
 
 
 def test_changed_files_select_suites(tmp_path: Path) -> None:
-    found = everything(load(BASELINES))
+    found = ours()
     mixin = "vllm/v1/worker/kv_connector_model_runner_mixin.py"
     assert {each.suite for each in touched(found, [mixin]) if not each.skip} >= {"disagg"}
     assert {each.suite for each in touched(found, ["vllm/distributed/kv_transfer/x.py"]) if not each.skip} == {
         "disagg",
         "spec_disagg",
     }
-    assert all(each.skip for each in touched(found, ["docs/index.md", "vllm/v1/spec_decode_not/x.py"]))
+    assert all(
+        each.skip
+        for each in touched(found, ["docs/index.md", "vllm/v1/spec_decode_not/x.py", "vllm/config/speculative.py.orig"])
+    )
 
 
 @given(count=st.integers(1, 5))
 def test_shards_are_disjoint_and_complete(count: int) -> None:
-    found = everything(load(BASELINES))
+    found = ours()
     running = sorted((each.id, each.platform) for each in found if not each.skip)
     parts = [shard(found, index, count) for index in range(1, count + 1)]
     assert sorted((each.id, each.platform) for part in parts for each in part if not each.skip) == running
+    # Longest first to the part with the least: no two parts are further apart than their longest point.
+    loads = [[each.case.expected_seconds for each in part if not each.skip] for part in parts]
+    heaviest, lightest = max(loads, key=sum), min(loads, key=sum)
+    assert sum(heaviest) - sum(lightest) <= min(heaviest)
+
+
+def test_a_shard_takes_the_longest_point_first() -> None:
+    found = sorted((each for each in ours() if not each.skip), key=lambda each: each.case.expected_seconds)
+    short, long = found[:2], found[-1]
+    assert sum(each.case.expected_seconds for each in short) < long.case.expected_seconds
+    parts = [shard([*short, long], index, 2) for index in (1, 2)]
+    assert sorted(map(len, parts)) == [1, 2]
+    assert [long] in parts
 
 
 def test_a_plan_in_all_its_forms(tmp_path: Path) -> None:
@@ -182,7 +205,7 @@ def test_a_matrix_for_github_has_a_job_for_each_session_and_number_of_devices(tm
 
 def test_a_job_may_take_longer_than_all_that_may_happen_in_it() -> None:
     """Computed here from the cases' own limits, whatever the estimates are."""
-    found = everything(load(BASELINES))
+    found = ours()
     for job in json.loads(render(found, "github", on_paper))["include"]:
         ids = set(job["cases"].splitlines())
         inner = [each.case.timeouts for each in found if each.platform == job["platform"] and each.id in ids]
@@ -196,7 +219,7 @@ def test_a_job_may_take_longer_than_all_that_may_happen_in_it() -> None:
 
 
 def test_limits_contain_one_another_and_the_estimates() -> None:
-    for each in everything(load(BASELINES)):
+    for each in ours():
         case = each.case
         assert case.timeouts.request < case.timeouts.evaluation < limits.stage(case, Stage.EVAL), each.id
         assert case.timeouts.start < limits.stage(case, Stage.HEALTH_WAIT), each.id
@@ -207,7 +230,7 @@ def test_limits_contain_one_another_and_the_estimates() -> None:
 
 def test_a_job_that_github_would_end_is_said_before(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "JOB_MOST", 100)
-    found = [each for each in everything(load(BASELINES)) if each.session == "disagg_cpu"]
+    found = [each for each in ours() if each.session == "disagg_cpu"]
     with pytest.raises(
         UsageError, match=r"disagg_cpu: a job of 9 points may take \d+ minutes, and GitHub gives one 100"
     ):
@@ -215,7 +238,7 @@ def test_a_job_that_github_would_end_is_said_before(monkeypatch: pytest.MonkeyPa
 
 
 def test_every_point_that_runs_is_in_exactly_one_job_of_a_matrix_that_github_takes() -> None:
-    found = everything(load(BASELINES))
+    found = ours()
     jobs = json.loads(render(found, "github", on_paper))["include"]
     in_jobs = sorted((case, job["platform"]) for job in jobs for case in job["cases"].splitlines())
     assert in_jobs == sorted((each.id, each.platform) for each in found if not each.skip)
@@ -235,7 +258,7 @@ class Numbered(Planned):
 
 
 def test_more_jobs_than_github_takes_is_said_before_github_does() -> None:
-    one = next(each for each in everything(load(BASELINES)) if not each.skip)
+    one = next(each for each in ours() if not each.skip)
     sessions = [Numbered(one.case_file, one.platform, number=number) for number in range(MATRIX_LIMIT + 1)]
     assert len(json.loads(render(sessions[1:], "github", on_paper))["include"]) == MATRIX_LIMIT
     with pytest.raises(UsageError, match="257 jobs, and GitHub takes 256 a matrix"):
@@ -243,12 +266,12 @@ def test_more_jobs_than_github_takes_is_said_before_github_does() -> None:
 
 
 def test_a_case_is_shown_as_lines_for_a_shell() -> None:
-    shown = {(each.id, each.platform): show(each, on_paper(each.platform)) for each in everything(load(BASELINES))}
+    shown = {(each.id, each.platform): show(each, on_paper(each.platform)) for each in ours()}
     lines = shown[DISAGG, "cpu"].splitlines()
     assert sum(line.endswith(" &") for line in lines) == 3
     assert 'ln -sfn "$CHECKPOINTS/twin_decode" model' in lines
     assert any(line.startswith("curl http://127.0.0.1:8004/v1/completions --json ") for line in lines)
-    for each in everything(load(BASELINES)):
+    for each in ours():
         for name, table in each.case.checks.model_dump(exclude_none=True).items():
             assert f"# check {name}: " in shown[each.id, each.platform]
             assert f"#   {table['origin']}" in shown[each.id, each.platform]
@@ -364,14 +387,14 @@ def test_every_rule_finds_what_it_is_for(tmp_path: Path, case: str, changes: dic
 
 
 def sessions_not_run(texts: dict[str, str]) -> set[str]:
-    found = problems(everything(load(BASELINES)), texts, None)
+    found = problems(ours(), texts, None)
     return {each.split(":")[0].removeprefix("session ") for each in found if "no workflow runs it" in each}
 
 
 def test_a_session_that_no_workflow_runs_is_found_even_if_a_comment_names_it() -> None:
     texts = {str(path): path.read_text() for path in (REPOSITORY / ".github" / "workflows").glob("*.yml")}
-    assert problems(everything(load(BASELINES)), texts, None) == []
-    everywhere = {each.session for each in everything(load(BASELINES))}
+    assert problems(ours(), texts, None) == []
+    everywhere = {each.session for each in ours()}
     # What happened upstream: a sweep moved behind a switch that no step of CI sets, and was gone.
     for platform in ("cpu", "rocm"):
         of_it = {name for name in everywhere if name.endswith(f"_{platform}")}

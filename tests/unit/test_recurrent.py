@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,8 @@ from known_answer import gated_delta, mamba, mamba2, qwen3_next, weights
 from known_answer import vocabulary as v
 from known_answer.table import TABLE
 from known_answer.weights import HIDDEN, Blind, Tensors
+
+pytestmark = pytest.mark.slow  # whole models, token by token
 
 Array = npt.NDArray[np.float64]
 
@@ -45,6 +48,23 @@ def normed(x: Array) -> Array:
     return np.asarray(x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-6))
 
 
+class Sparse:
+    """A matrix of zeros but for a few, as most of these are: times a vector, without the zeros."""
+
+    def __init__(self, matrix: Array) -> None:
+        self.rows, self.columns = matrix.nonzero()
+        self.values = matrix[self.rows, self.columns]
+        self.height = len(matrix)
+
+    def __matmul__(self, vector: Array) -> Array:
+        return np.asarray(np.bincount(self.rows, self.values * vector[self.columns], self.height), np.float64)
+
+
+def compact(tensor: Array) -> Any:
+    sparse = tensor.ndim == 2 and np.count_nonzero(tensor) < tensor.size / 10
+    return Sparse(tensor) if sparse else tensor
+
+
 class Model:
     """One token at a time, after the description of the layers in transformers; without RoPE, which none needs."""
 
@@ -53,7 +73,7 @@ class Model:
     attention_scale: float
 
     def __init__(self, tensors: Tensors) -> None:
-        self.tensors = {name: tensor.astype(np.float64) for name, tensor in tensors.items()}
+        self.tensors = {name: compact(tensor.astype(np.float64)) for name, tensor in tensors.items()}
 
     def logits(self, token: int, states: States) -> Array:
         stream = self.embedding * self.tensors[f"{self.prefix}embed_tokens.weight"][token]
@@ -66,7 +86,7 @@ class Model:
     def say(self, token: int, states: States) -> int:
         return int(self.logits(token, states).argmax())
 
-    def of(self, layer: int, name: str) -> Array:
+    def of(self, layer: int, name: str) -> Any:
         return self.tensors[f"{self.prefix}layers.{layer}.{name}"]
 
     def convolved(self, layer: int, name: str, x: Array, states: States) -> Array:
@@ -118,7 +138,7 @@ class Qwen35(Model):
     def recurrent(self, layer: int, x: Array, states: States) -> Array:
         heads, width = gated_delta.STATES, gated_delta.STATE_DIM
 
-        def of(name: str) -> Array:
+        def of(name: str) -> Any:
             return self.of(layer, f"linear_attn.{name}")
 
         mixed, gate, strength, step = self.projected(layer, x)
@@ -132,14 +152,14 @@ class Qwen35(Model):
         state = states.matrices[layer] = state + np.einsum("hv,hk->hvk", change, key)
         read = np.einsum("hvk,hk->hv", state, query) / np.sqrt(width)
         gate = gate.reshape(heads, width)
-        return of("out_proj.weight") @ (normed(read) * of("norm.weight") * silu(gate)).ravel()
+        return np.asarray(of("out_proj.weight") @ (normed(read) * of("norm.weight") * silu(gate)).ravel())
 
     def projected(self, layer: int, x: Array) -> list[Array]:
         """What goes through the convolution, gate, strength and step."""
         return [self.of(layer, f"linear_attn.in_proj_{name}.weight") @ x for name in ("qkv", "z", "b", "a")]
 
     def attention(self, layer: int, x: Array, states: States) -> Array:
-        def of(name: str) -> Array:
+        def of(name: str) -> Any:
             return self.of(layer, f"self_attn.{name}.weight")
 
         width = gated_delta.HEAD_DIM
@@ -147,7 +167,7 @@ class Qwen35(Model):
         query = normed(query) * (1 + of("q_norm"))
         key = normed((of("k_proj") @ x).reshape(-1, width)) * (1 + of("k_norm"))
         found = self.attend(query, key, (of("v_proj") @ x).reshape(-1, width), states)
-        return of("o_proj") @ (found * sigmoid(gate)).ravel()
+        return np.asarray(of("o_proj") @ (found * sigmoid(gate)).ravel())
 
 
 class Qwen3Next(Qwen35):
@@ -177,7 +197,7 @@ class Jamba(Model):
         super().__init__(mamba.jamba(TABLE.successor, blind))
 
     def recurrent(self, layer: int, x: Array, states: States) -> Array:
-        def of(name: str) -> Array:
+        def of(name: str) -> Any:
             return self.of(layer, f"mamba.{name}")
 
         x, gate = np.split(of("in_proj.weight") @ x, 2)
@@ -187,7 +207,7 @@ class Jamba(Model):
         step = np.logaddexp(0, of("dt_proj.weight") @ step + of("dt_proj.bias"))
         state = states.matrices[layer] * np.exp(-np.exp(of("A_log")) * step[:, None])
         state = states.matrices[layer] = state + np.outer(step * x, write)
-        return of("out_proj.weight") @ ((state @ read + of("D") * x) * silu(gate))
+        return np.asarray(of("out_proj.weight") @ ((state @ read + of("D") * x) * silu(gate)))
 
 
 class Granite(Model):
@@ -198,7 +218,7 @@ class Granite(Model):
         super().__init__(mamba2.granite(TABLE.successor, blind))
 
     def recurrent(self, layer: int, x: Array, states: States) -> Array:
-        def of(name: str) -> Array:
+        def of(name: str) -> Any:
             return self.of(layer, f"mamba.{name}")
 
         heads = mamba2.STATE_HEADS
@@ -208,10 +228,10 @@ class Granite(Model):
         state = states.matrices[layer] * np.exp(-np.exp(of("A_log")) * step)[:, None, None]
         state = states.matrices[layer] = state + np.einsum("h,hp,n->hpn", step, x, write)
         out = (state @ read + of("D")[:, None] * x).ravel()
-        return of("out_proj.weight") @ (normed(out * silu(gate)) * of("norm.weight"))
+        return np.asarray(of("out_proj.weight") @ (normed(out * silu(gate)) * of("norm.weight")))
 
     def mlp(self, layer: int, x: Array) -> Array:
-        def of(name: str) -> Array:
+        def of(name: str) -> Any:
             return self.of(layer, f"block_sparse_moe.{name}.weight")
 
         def parts(number: int) -> tuple[Array, Array, Array]:

@@ -7,12 +7,17 @@ from pathlib import Path
 import pytest
 
 from harness.base.clock import utc_now
-from harness.base.domain import Outcome, Stage
+from harness.base.domain import Outcome, Sample, Stage
 from harness.base.errors import CannotJudge, Interrupted, UsageError
+from harness.cases.load import load
 from harness.host import files
+from harness.host.ownership import Label, Owner
 from harness.run.checkpoint_files import cached, make
+from harness.run.documents import Prepared
 from harness.run.progress import Progress
 from harness.run.rundir import Event, RunDir, Servers
+from known_answer.checkpoints import CHECKPOINTS
+from tests.helpers import BASELINES
 from tests.unit.test_waiting import FakeClock
 
 
@@ -88,8 +93,13 @@ def test_checkpoints_are_cached_verified_and_mended(tmp_path: Path, monkeypatch:
     assert (folder / "config.json").read_bytes() == original
 
 
-def test_making_checkpoints_twice_is_the_same_and_never_overwrites(tmp_path: Path) -> None:
+def test_making_checkpoints_twice_is_the_same_and_never_overwrites(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = {name: CHECKPOINTS[name] for name in ("target", "eagle3", "qwen3_moe_fp8")}
+    monkeypatch.setattr("harness.run.checkpoint_files.CHECKPOINTS", few)
     first = make(tmp_path)
+    assert set(first[0]) == {path.name for path in tmp_path.iterdir()} == set(few)
     assert make(tmp_path) == first
     (tmp_path / "target" / "config.json").write_text("{}")
     with pytest.raises(UsageError, match="target: exists with another content"):
@@ -111,3 +121,35 @@ def test_a_stage_that_broke_off_took_until_its_last_line(tmp_path: Path) -> None
         clock.sleep(10)
     progress.broke_off(Stage.HEALTH_WAIT, Interrupted("SIGINT"))
     assert [(each.stage, each.seconds) for each in directory.stages()] == [(Stage.HEALTH_WAIT, 460), (Stage.STOP, 10)]
+
+
+def test_no_sample_is_lost(tmp_path: Path) -> None:
+    directory = rundir(tmp_path)
+    assert directory.samples() is None
+    written = [
+        Sample(run=run, item=item, status=200, error="", text=f"{item}\n\u2028", finish_reason="stop", prompt_tokens=1,
+               completion_tokens=1, started=0.0, seconds=1.0, expected=None, expected_text=None,
+               expected_prompt_tokens=None)
+        for run in ("main", "control") for item in ("first", "second", "second", "last")
+    ]  # fmt: skip
+    directory.write_samples(written)
+    assert RunDir(directory.path).samples() == written
+
+
+def test_stages_come_in_their_order_whatever_came_first(tmp_path: Path) -> None:
+    directory = rundir(tmp_path)
+    for stage in reversed(Stage):
+        directory.append(Event(time="t", stage=stage, kind="end", outcome=Outcome.PASS))
+    assert [record.stage for record in directory.stages()] == list(Stage)
+
+
+def test_a_label_names_run_folder_and_owner() -> None:
+    case = next(each for each in load(BASELINES) if each.id == "eagle3/known_answer").resolve("cpu")
+    owner = Owner(pid=7, ticks=8, boot="boot", namespace="namespace")
+    prepared = Prepared(
+        run_id="id", suite="eagle3", name="known_answer", platform="cpu", case=case, created=utc_now().isoformat(),
+        owner=owner,
+    )  # fmt: skip
+    assert prepared.label(Path("/runs/one")) == Label("id", "/runs/one", owner.text)
+    kept = prepared.model_copy(update={"owner": None})
+    assert kept.label(Path("/runs/one")) == Label("id", "/runs/one", "")
