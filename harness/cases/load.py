@@ -32,6 +32,21 @@ _LONGEST_POINT = 200  # it is the name of a folder
 
 
 @dataclass(frozen=True)
+class Where:
+    """Where a table stands: the file, and the keys that lead to it."""
+
+    file: str
+    key: tuple[str, ...] = ()
+
+    def below(self, *key: str) -> Where:
+        """A table or a value in it."""
+        return Where(self.file, (*self.key, *key))
+
+    def __str__(self) -> str:
+        return f"{self.file}: {'.'.join(self.key)}" if self.key else self.file
+
+
+@dataclass(frozen=True)
 class Suite:
     """A folder of cases.
 
@@ -115,7 +130,7 @@ class CaseFile:
         checks = {key: value for key, value in tables.get("checks", {}).items() if key not in _KNOWN_OF_THE_MODEL}
         return tables | {key: self.defaults.get(key, {}) for key in _ASKED} | {"checks": checks}
 
-    def set_layers(self, platform: Platform, name: str, variant: Variant) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    def set_layers(self, platform: Platform, name: str, variant: Variant) -> Iterator[tuple[Where, Mapping[str, Any]]]:
         """Tables of a checkpoint set at a point, from the most general to the most special, each with where it stands.
 
         Raises:
@@ -123,12 +138,11 @@ class CaseFile:
         """
         for where, layer in self.layers(platform):
             if name in layer.get("checkpoints", {}):
-                inside = "." if ": " in where else ": defaults." if where.endswith(SUITE) else ": "
-                stands, table = f"{where}{inside}checkpoints.{name}", layer["checkpoints"][name]
+                stands, table = where.below("checkpoints", name), layer["checkpoints"][name]
                 yield stands, {key: value for key, value in table.items() if key != "when"}
                 for index, rule in enumerate(self._rules_of_a_set(platform, name, table)):
                     if rule.matches(variant):
-                        yield f"{stands}.when[{index}].set", rule.set
+                        yield stands.below(f"when[{index}]", "set"), rule.set
 
     def _rules_of_a_set(self, platform: Platform, name: str, table: Mapping[str, Any]) -> list[When]:
         axes = self.matrix(platform).matrix
@@ -156,13 +170,13 @@ class CaseFile:
             raise UsageError(f"{self.path}: {problem}")
         return case
 
-    def layers(self, platform: Platform) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    def layers(self, platform: Platform) -> Iterator[tuple[Where, Mapping[str, Any]]]:
         """Tables from the most general to the most special one, each with where it stands."""
-        files = ((DEFAULTS, self.defaults), (f"{self.suite.name}/{SUITE}", self.suite.defaults))
-        for where, layer in (*files, (str(self.path), self.content)):
+        suite = Where(f"{self.suite.name}/{SUITE}", ("defaults",))
+        files = ((Where(DEFAULTS), self.defaults), (suite, self.suite.defaults), (Where(str(self.path)), self.content))
+        for where, layer in files:
             yield where, layer
-            inside = "defaults.platform" if where.endswith(SUITE) else "platform"
-            yield f"{where}: {inside}.{platform}", layer.get("platform", {}).get(platform, {})
+            yield where.below("platform", platform), layer.get("platform", {}).get(platform, {})
 
     def _validate_roles(self, merged: dict[str, Any]) -> None:
         serve, roles = merged.get("serve"), merged.get("roles")

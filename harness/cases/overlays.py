@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from harness.base.domain import Platform
-from harness.cases.load import CaseFile
+from harness.cases.load import CaseFile, Where
 from harness.cases.matrix import Matrix
 from harness.cases.model import merge
 from harness.cases.validation_errors import NOT_THE_CASE
@@ -23,16 +23,16 @@ class _Useful:
     """Values by where they stand, and whether one of the points they are laid over needs them."""
 
     def __init__(self) -> None:
-        self._found: dict[str, bool] = {}
+        self._found: dict[Where, bool] = {}
 
-    def lay(self, where: str, over: Mapping[str, Any], below: Mapping[str, Any]) -> None:
+    def lay(self, where: Where, over: Mapping[str, Any], below: Mapping[str, Any]) -> None:
         """Note which values of ``over`` differ from those in ``below``."""
         for key, value in leaves(over):
-            name, there = f"{where}.{'.'.join(key)}", at(below, key)
+            name, there = where.below(*key), at(below, key)
             changes = not isinstance(there, Mapping) if value == {} else there != value
             self._found[name] = self._found.get(name, False) or changes
 
-    def dead(self) -> Iterator[str]:
+    def dead(self) -> Iterator[Where]:
         return (where for where, useful in self._found.items() if not useful)
 
 
@@ -57,7 +57,7 @@ def at(table: Mapping[str, Any], key: Key) -> Any:
 
 def idle(case_files: Sequence[CaseFile]) -> Iterator[str]:
     """Every overlay that changes nothing, one line each, with file and key."""
-    useful, reached = _Useful(), dict[str, bool]()
+    useful, reached = _Useful(), dict[Where, bool]()
     for case_file in case_files:
         for platform in case_file.platforms:
             _platform_tables(case_file, platform, useful)
@@ -73,12 +73,12 @@ def _platform_tables(case_file: CaseFile, platform: Platform, useful: _Useful) -
     below: dict[str, Any] = {}
     for where, layer in case_file.layers(platform):
         settings = {key: value for key, value in layer.items() if key not in NOT_THE_CASE}
-        if where.endswith(f"platform.{platform}"):
+        if where.key[-2:] == ("platform", platform):
             useful.lay(where, settings, below)
         below = merge(below, settings)
 
 
-def _points(case_file: CaseFile, platform: Platform, useful: _Useful, reached: dict[str, bool]) -> None:
+def _points(case_file: CaseFile, platform: Platform, useful: _Useful, reached: dict[Where, bool]) -> None:
     """What labels, ``[[when]]``, ``[[exclude]]`` and ``[roles]`` do at the points of one matrix."""
     matrix = case_file.matrix(platform)
     whens, excludes = (_rules(case_file, platform, key) for key in ("when", "exclude"))
@@ -97,7 +97,7 @@ def _points(case_file: CaseFile, platform: Platform, useful: _Useful, reached: d
         for where, rule in zip(whens, matrix.when, strict=True):
             if rule.matches(variant):
                 reached[where] = True
-                useful.lay(f"{where}.set", rule.set, below)
+                useful.lay(where.below("set"), rule.set, below)
                 below = merge(below, rule.set)
         for role, table in below.get("roles", {}).items():
             useful.lay(_stands(case_file, platform, ("roles", role)), table, below.get("serve", {}))
@@ -108,20 +108,19 @@ def _points(case_file: CaseFile, platform: Platform, useful: _Useful, reached: d
                 tables = merge(tables, dict(table))
 
 
-def _rules(case_file: CaseFile, platform: Platform, key: str) -> list[str]:
+def _rules(case_file: CaseFile, platform: Platform, key: str) -> list[Where]:
     """Where each rule stands, in the order in which the matrix has them."""
     return [
-        f"{where}{'.' if ': ' in where else ': '}{key}[{index}]"
+        where.below(f"{key}[{index}]")
         for where, layer in case_file.layers(platform)
         for index in range(len(layer.get(key, [])))
     ]
 
 
-def _stands(case_file: CaseFile, platform: Platform, key: Key) -> str:
+def _stands(case_file: CaseFile, platform: Platform, key: Key) -> Where:
     """Where a table stands: of several layers that have it, in the most special one."""
     having = [where for where, layer in case_file.layers(platform) if at(layer, key) is not _MISSING]
-    where = having[-1] if having else str(case_file.path)
-    return f"{where}{'.' if ': ' in where else ': '}{'.'.join(key)}"
+    return (having[-1] if having else Where(str(case_file.path))).below(*key)
 
 
 def _others_apart(matrix: Matrix, axis: str, label: str, below: Mapping[str, Any]) -> Mapping[str, Any]:
