@@ -20,9 +20,18 @@ EXIT_FAILED = 1
 
 
 class HarnessError(Exception):
-    """Base of everything the command line reports in one line instead of a traceback."""
+    """Base of everything the command line reports in one line instead of a traceback.
+
+    Args:
+        message: What is wrong.
+        next_step: What to do, where somebody shows the two apart; else it is part of the message.
+    """
 
     exit_code = 70  # EX_SOFTWARE: only a subclass may reach a user
+
+    def __init__(self, message: str, *, next_step: str = "") -> None:
+        super().__init__(f"{message}; {next_step}" if next_step else message)
+        self.message, self.next_step = message, next_step
 
 
 class UsageError(HarnessError):

@@ -19,7 +19,11 @@ _OTHERS_MAY = stat.S_IROTH | stat.S_IWOTH
 
 
 class Impossible(Exception):
-    """The devices cannot be passed through here; the message is one line with the next step."""
+    """The devices cannot be passed through here: why, and what to do, in one line."""
+
+    def __init__(self, reason: str, next_step: str = "") -> None:
+        super().__init__(f"{reason}; {next_step}" if next_step else reason)
+        self.reason, self.next_step = reason, next_step
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ class Passthrough:
 
     Attributes:
         how: The way, in words; empty where there is nothing to pass.
+        why: Why it is not CDI; empty if it is.
         cdi: Full names of CDI devices.
         gpus: Ids for a device request of NVIDIA's.
         nodes: Device nodes, each at the same path inside.
@@ -61,6 +66,7 @@ class Passthrough:
     """
 
     how: str = ""
+    why: str = ""
     cdi: tuple[str, ...] = ()
     gpus: tuple[str, ...] = ()
     nodes: tuple[str, ...] = ()
@@ -127,11 +133,12 @@ def _accelerators(platform: Platform, devices: Sequence[Device], engine: Engine)
         raise Impossible(found.problem)
     if found.gpus and engine.name == "Podman":
         # It takes a device request and starts the container without the device.
-        raise Impossible(f"Podman passes {accelerator.vendor} devices through by CDI alone, and {why}; {next_step}")
+        raise Impossible(f"Podman passes {accelerator.vendor} devices through by CDI alone, and {why}", next_step)
     ways = {"device request": found.gpus, "device nodes": found.nodes}
     how = "; ".join(f"{way}: {', '.join(names)}" for way, names in ways.items() if names)
     return Passthrough(
         how=f"{how}; {why}",
+        why=why,
         gpus=found.gpus,
         nodes=found.nodes,
         groups=_groups(found.nodes),

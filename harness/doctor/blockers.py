@@ -128,15 +128,15 @@ def _container(each: Planned, facts: Facts) -> Obstacle | None:
     if engine.problem:
         return Obstacle("engine", "no container engine answers", "start Docker or Podman")
     if problem := engine.refused.get(each.platform):
-        return _with_next_step("passthrough", problem)
+        return Obstacle("passthrough", problem.reason, problem.next_step)
     source = source_of(each, facts)
     return None if source.image else _image(each, source, facts)
 
 
 def _image(each: Planned, source: Source, facts: Facts) -> Obstacle | None:
     """What keeps the image from being built."""
-    if source.base_problem:
-        return _with_next_step("engine", source.base_problem)
+    if source.base_problem.reason:
+        return Obstacle("engine", source.base_problem.reason, source.base_problem.next_step)
     if not source.base_holds_engine and not source.locked:
         return _no_engine(each)
     if not source.base_holds_engine and facts.processor != _LOCKED_FOR[1]:
@@ -266,12 +266,6 @@ def _space(folder: Folder | None, needed: int, what: str, next_step: str) -> Obs
         return None
     reason = folder.problem or f"{_gib(folder.free_bytes or 0)} are free, {what} needs about {_gib(needed)}"
     return Obstacle("disk", f"{folder.path}: {reason}", next_step)
-
-
-def _with_next_step(kind: str, problem: str) -> Obstacle:
-    """Of a message that has both."""
-    reason, _, next_step = problem.partition("; ")
-    return Obstacle(kind, reason, next_step)
 
 
 def source_of(each: Planned, facts: Facts) -> Source:

@@ -34,6 +34,14 @@ class Accelerators:
 
 
 @dataclass(frozen=True)
+class Problem:
+    """Why something is not to be had, and what to do; nothing is wrong if there is no reason."""
+
+    reason: str = ""
+    next_step: str = ""
+
+
+@dataclass(frozen=True)
 class ContainerEngine:
     """What answers where containers are started.
 
@@ -44,8 +52,7 @@ class ContainerEngine:
         builder_problem: Why none does.
         cdi: Folders of the CDI specs that the engine reads; empty for an engine without CDI.
         nvidia: How it gets at NVIDIA devices without CDI; empty if it does not.
-        refused: By platform, why it cannot give a container the devices that are here, and after a semicolon the next
-            step; without those that it can.
+        refused: By platform, why it cannot give a container the devices that are here; without those that it can.
         runtimes: That it knows by name.
         cgroup: Version of control groups.
         rootless: Whether it runs without root.
@@ -58,7 +65,7 @@ class ContainerEngine:
     builder_problem: str = ""
     cdi: tuple[str, ...] = ()
     nvidia: str = ""
-    refused: Mapping[str, str] = field(default_factory=dict)
+    refused: Mapping[str, Problem] = field(default_factory=dict)
     runtimes: tuple[str, ...] = ()
     cgroup: str = ""
     rootless: bool = False
@@ -136,7 +143,7 @@ class Source:
         image: Tag of the image as it would be built now, if it is there; empty if it is not.
         locked: Whether there are locked requirements for it.
         base: Reference of the base image.
-        base_problem: Why there is none, with the next step.
+        base_problem: Why there is none.
         base_here: Whether the container engine has it.
         base_holds_engine: Whether it holds the engine.
         registry: Key in :attr:`Facts.network` of the registry it is pulled from; empty for an image without one.
@@ -148,7 +155,7 @@ class Source:
     image: str = ""
     locked: bool = False
     base: str = ""
-    base_problem: str = ""
+    base_problem: Problem = Problem()
     base_here: bool = False
     base_holds_engine: bool = False
     registry: str = ""

@@ -12,7 +12,7 @@ from harness.base.clock import Deadline
 from harness.base.domain import Platform
 from harness.base.errors import CannotJudge, UsageError
 from harness.containers import client, image_store, lifecycle, passthrough
-from harness.doctor.facts import Accelerators, ContainerEngine, Source
+from harness.doctor.facts import Accelerators, ContainerEngine, Problem, Source
 from harness.host import environments, files
 from harness.host.background import Later
 from harness.images import base_images, docker_build, engine_image
@@ -40,7 +40,7 @@ def container(about: client.About | str, accelerators: Mapping[Platform, Acceler
     try:
         builder = docker_build.builder().how
     except docker_build.BuildFailed as error:
-        builder_problem = str(error).partition(";")[0]
+        builder_problem = error.reason
     nvidia = "its runtime nvidia" if "nvidia" in about.runtimes else _HOOK if shutil.which(_HOOK) else ""
     refused = {
         platform: _refused(platform, found, about, nvidia) for platform, found in accelerators.items() if found.devices
@@ -51,7 +51,7 @@ def container(about: client.About | str, accelerators: Mapping[Platform, Acceler
         builder_problem=builder_problem,
         cdi=tuple(map(str, about.engine.cdi)),
         nvidia=nvidia,
-        refused={platform: problem for platform, problem in refused.items() if problem},
+        refused={platform: problem for platform, problem in refused.items() if problem.reason},
         runtimes=about.runtimes,
         cgroup=about.cgroup,
         rootless=about.rootless,
@@ -59,16 +59,16 @@ def container(about: client.About | str, accelerators: Mapping[Platform, Acceler
     )
 
 
-def _refused(platform: Platform, found: Accelerators, about: client.About, nvidia: str) -> str:
-    """Why a container cannot be given the devices, with the next step; empty if it can."""
+def _refused(platform: Platform, found: Accelerators, about: client.About, nvidia: str) -> Problem:
+    """Why a container cannot be given the devices, if it cannot."""
     try:
         way = passthrough.plan(platform, found.devices, about.engine)
     except passthrough.Impossible as error:
-        return str(error)
+        return Problem(error.reason, error.next_step)
     if way.gpus and not nvidia:
         # A device request is all that is left, and only NVIDIA's toolkit answers it.
-        return f"{way.how.rpartition('; ')[2]}, and nvidia-container-toolkit is not there; {way.next_step}"
-    return ""
+        return Problem(f"{way.why}, and nvidia-container-toolkit is not there", way.next_step)
+    return Problem()
 
 
 def sources(
@@ -134,13 +134,13 @@ def _source(engine: str, platform: Platform, options: Options) -> Source:
     )
 
 
-def base(engine: str, platform: Platform, build: engine_image.Build) -> tuple[str, bool, str]:
+def base(engine: str, platform: Platform, build: engine_image.Build) -> tuple[str, bool, Problem]:
     """Reference of the base image, whether the engine comes from it, and why there is none."""
     try:
         reference, usual = engine_image.base_of(engine, platform, build)
     except UsageError as error:
-        return "", False, str(error).removeprefix(f"{base_images.FILE}: ")
-    return reference, (build.engine_from or usual) == "base", ""
+        return "", False, Problem(error.message.removeprefix(f"{base_images.FILE}: "), error.next_step)
+    return reference, (build.engine_from or usual) == "base", Problem()
 
 
 def registry_of(reference: str) -> str:

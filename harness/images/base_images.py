@@ -192,11 +192,14 @@ def base(engine: str, platform: Platform, *, allow_unpinned: bool, mirror: str |
     """
     pin = load(FILE).get((engine, platform))
     if pin is None:
-        raise UsageError(f"{FILE}: no base image for {engine} on {platform}; add one, or name yours with --base-image")
+        raise UsageError(
+            f"{FILE}: no base image for {engine} on {platform}", next_step="add one, or name yours with --base-image"
+        )
     if not pin.resolved and not allow_unpinned:
         raise UsageError(
-            f"{FILE}: {engine}.{platform}: the digest of {pin.name} is unresolved; `nox -s pins` looks it up, "
-            "--allow-unpinned takes the tag as it is, --base-image names another image"
+            f"{FILE}: {engine}.{platform}: the digest of {pin.name} is unresolved",
+            next_step="`nox -s pins` looks it up, --allow-unpinned takes the tag as it is, --base-image names another "
+            "image",
         )
     return Base(pin.reference(mirror), pin.engine == "in base")
 

@@ -20,10 +20,11 @@ _TARGET = "image"
 
 
 class BuildFailed(Exception):
-    """The image could not be built; ``output`` is what the build wrote."""
+    """The image could not be built: why, what the build wrote, and what to do where that is known."""
 
-    def __init__(self, message: str, output: str = "") -> None:
-        super().__init__(message)
+    def __init__(self, reason: str, output: str = "", next_step: str = "") -> None:
+        super().__init__(f"{reason}; {next_step}" if next_step else reason)
+        self.reason = reason
         self.output = output
 
 
@@ -88,7 +89,7 @@ def builder(search_path: str | None = None) -> Builder:
         if major.isdigit() and int(major) <= _LAST_CLIENT_WITH_BUILDKIT:
             return Builder(client, False, f"{client} build with its own BuildKit")
     raise BuildFailed(
-        f"no docker client here drives BuildKit (tried: {', '.join(seen) or 'none'}); install docker-buildx"
+        f"no docker client here drives BuildKit (tried: {', '.join(seen) or 'none'})", next_step="install docker-buildx"
     )
 
 

