@@ -54,7 +54,7 @@ class Record:
 
     @property
     def engine(self) -> str:
-        """The engine and its version; torch's where the engine was not asked."""
+        """The engine and its version, if it was asked."""
         engine = ENGINES.get(self.result.provenance.get("engine", ""))
         versions = {name.removeprefix("version."): value for name, value in self.result.provenance.items()}
         return (engine.build(versions) if engine else "") or "unknown"

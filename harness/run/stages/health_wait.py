@@ -31,21 +31,24 @@ class _Readiness:
         ]
         self._deadline = Deadline(context.case.timeouts.start, context.clock)
         self.answered: dict[str, float] = {}
+        self.silent: dict[str, str] = {}
+        """What each server last had against it, by its name, of those that were not up."""
         self.first_token = ""
         self.attempts = 0
 
     def missing(self) -> str:
         """What is still missing; empty once a first token has come back end to end."""
-        waiting: dict[str, str] = {}
+        silent: dict[str, str] = {}
         asked = list(self._pending)
         problems = http_client.ask([probe for _, probe in asked], self._deadline.cut(_PROBE_TIMEOUT)) if asked else []
         for (name, probe), problem in zip(asked, problems, strict=True):
             if problem:
-                waiting.setdefault(name, problem)
+                silent.setdefault(name, problem)
                 continue
             self._pending.remove((name, probe))
             self.answered[f"{name}: {probe.what}"] = round(self._deadline.elapsed, 3)
-        return "; ".join(f"{name}: {problem}" for name, problem in waiting.items()) or self._ask_first_token()
+        self.silent = silent
+        return "; ".join(f"{name}: {problem}" for name, problem in silent.items()) or self._ask_first_token()
 
     def _ask_first_token(self) -> str:
         """One short request along the whole way: only an answer proves that a connector shook hands."""
@@ -89,7 +92,8 @@ def run(context: Context) -> None:
             clock=context.clock,
         )
     except waiting.TimedOut as late:
-        raise _too_late(context, servers, late) from None
+        missing = [running for running in servers if running.server.name in readiness.silent]
+        raise _too_late(context, missing or servers, late) from None
     ready = Ready(
         seconds=round(seconds, 3),
         answered=readiness.answered,
@@ -100,9 +104,8 @@ def run(context: Context) -> None:
     context.rundir.write("ready", Ready, ready)
 
 
-def _too_late(context: Context, servers: list[RunningServer], late: waiting.TimedOut) -> CannotJudge:
+def _too_late(context: Context, missing: list[RunningServer], late: waiting.TimedOut) -> CannotJudge:
     """With what the logs of those that are missing say: a thread that died may leave its server up and waiting."""
-    missing = [running for running in servers if f"{running.server.name}: " in late.missing] or servers
     logs = {running.server.name: context.rundir.log_text(running.server.name) for running in missing}
     said = [_said(context, name, log) for name, log in logs.items() if log]
     stands = watching.keep(context, missing)
