@@ -142,7 +142,8 @@ def _accepted(evidence: Evidence) -> Acceptance | str:
 
 def _nothing_drafted(name: str, expected: float) -> CheckResult:
     """Without a single draft every ratio is undefined, and that is a finding: speculation was configured."""
-    return CheckResult(name, Outcome.FAIL, expected=expected, message=f"the engine drafted nothing, expected {name}")
+    message = f"the engine drafted nothing, expected {name} {expected:.6g}"
+    return CheckResult(name, Outcome.FAIL, expected=expected, message=message)
 
 
 _NO_DRAFTS = 1.05  # an acceptance length of 1 means that no draft was ever accepted

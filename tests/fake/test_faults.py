@@ -272,8 +272,9 @@ def test_no_testcase_is_lost_with_a_stage_that_broke_and_none_is_judged(
 ) -> None:
     run = judge(SINGLE, faults, changes)
     assert run.code == 4
-    names = ["prepare", "serve", "health-wait", "eval", "validity", "accuracy", "parity", "acceptance_length"]
-    names += [*(f"acceptance_per_position[{position}]" for position in range(3)), "draft_counts", "teardown"]
+    names = ["prepare", "serve", "health-wait", "eval", "validity", "acceptance_length"]
+    names += [*(f"acceptance_per_position[{position}]" for position in range(3)), "accuracy", "draft_counts", "parity"]
+    names += ["teardown"]
     assert every_testcase(run) == names
     judged = {name for name, outcome in outcomes(run).items() if outcome in (Outcome.PASS, Outcome.FAIL)}
     assert judged <= {"teardown"}
@@ -285,7 +286,8 @@ def test_answers_without_tokens_fail(judge: Judge) -> None:
     assert run.code == 1
     assert run.problems["validity"] == "8 of 8 answers have no token"
     (validity,) = [check for check in run.result.checks if check.name == "validity"]
-    assert (validity.measured, validity.expected) == ("8 answered, 8 without a token", "8 answered")
+    assert validity.measured == {"answered": 8, "failed": 0, "without_a_token": 8, "with_another_prompt": 0}
+    assert validity.expected == {"answered": 8}
 
 
 def test_never_a_first_token_is_never_ready(judge: Judge) -> None:
@@ -361,7 +363,7 @@ def test_a_raised_expectation_is_one_failure_with_both_numbers(judge: Judge) -> 
     run = judge(DISAGG, {}, changes)
     assert run.code == 1
     assert list(run.problems) == ["acceptance_length"]
-    assert run.problems["acceptance_length"].startswith("acceptance_length is 3, expected 3.08")
+    assert run.problems["acceptance_length"].startswith("acceptance_length is 3 tokens per draft, expected 3.08")
 
 
 @pytest.mark.parametrize(
