@@ -214,7 +214,7 @@ def tests(session: nox.Session) -> None:
     One worker a core; tests/conftest.py says what does not run side by side. `-- -n 0`: no workers, as for --pdb.
     """
     install(session, "dev")
-    workers = ["--numprocesses", "logical", "--dist", "loadgroup", "--no-loadscope-reorder"]
+    workers = ["--numprocesses", "logical", "--dist", "loadscope", "--no-loadscope-reorder"]
     run(session, "python", "-m", "pytest", *workers, *session.posargs)
 
 

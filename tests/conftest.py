@@ -16,6 +16,8 @@ from types import FrameType
 import psutil
 import pytest
 from hypothesis import settings
+from xdist.remote import Producer
+from xdist.scheduler.loadscope import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 
 from harness.base.domain import PLATFORMS
@@ -86,23 +88,34 @@ def pytest_sessionfinish() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of what must not run side by side, one worker runs all; what runs alone comes last. Units are quick, but few."""
+    """Let what runs alone come last. Units are quick, but few."""
     for item in items:
-        if _folder(item) == "unit" and item.get_closest_marker("slow") is None:
+        if _folder(item.path) == "unit" and item.get_closest_marker("slow") is None:
             item.add_marker(pytest.mark.quick)
-        if _alone(item):
-            item.add_marker(pytest.mark.xdist_group("alone"))
-        elif _machine_wide(item.path):
-            item.add_marker(pytest.mark.xdist_group("machine_wide"))
-    items.sort(key=lambda item: (_alone(item), not _machine_wide(item.path)))
+    items.sort(key=lambda item: (_alone(item.path), not _machine_wide(item.path)))
 
 
-def _folder(item: pytest.Item) -> str:
-    return item.path.relative_to(_TESTS).parts[0]
+class Scheduling(LoadScopeScheduling):
+    """Of what must not run side by side, one worker runs all.
+
+    Not ``--dist loadgroup``: pytest-xdist 3.8 tells the groups by a suffix that pytest 9.2 drops without a word.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = _TESTS.parent / nodeid.partition("::")[0]
+        return "alone" if _alone(path) else "machine_wide" if _machine_wide(path) else nodeid
 
 
-def _alone(item: pytest.Item) -> bool:
-    return _folder(item) in _ALONE
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
+    return Scheduling(config, log)
+
+
+def _folder(path: Path) -> str:
+    return path.relative_to(_TESTS).parts[0]
+
+
+def _alone(path: Path) -> bool:
+    return _folder(path) in _ALONE
 
 
 @cache
@@ -117,7 +130,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
         return (yield)
     lock = os.open(_TESTS, os.O_RDONLY)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX if _alone(item) else fcntl.LOCK_SH)
+        fcntl.flock(lock, fcntl.LOCK_EX if _alone(item.path) else fcntl.LOCK_SH)
         return (yield)
     finally:
         os.close(lock)
