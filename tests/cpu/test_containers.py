@@ -317,7 +317,6 @@ def test_a_run_on_two_amd_devices_sees_these_two_and_no_secret(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(engine_image, "ensure", lambda *_: (name, "sha256:fake"))
     monkeypatch.setattr(engine_image, "ENGINE_PYTHON", python)
-    monkeypatch.setattr(amdgpu, "KFD", Path(nodes[0]))
     monkeypatch.setattr(base_images, "content", lambda _: "a base")
     monkeypatch.setattr(occupancy, "visible", lambda _: amd(nodes)[2:])
     monkeypatch.setattr(occupancy, "lease", leased)

@@ -42,7 +42,7 @@ main()
             4,
             "the operating system refused: [Errno 28] No space left",
         ),
-        ("create", "__import__('harness').ground.errors.UsageError('x.toml: y: wrong')", 2, "x.toml: y: wrong"),
+        ("create", "__import__('harness').base.errors.UsageError('x.toml: y: wrong')", 2, "x.toml: y: wrong"),
         ("judge", "ValueError('nan')", 4, "could not be judged: internal error: ValueError: nan"),
     ],
 )

@@ -122,7 +122,7 @@ def test_an_interpreter_without_an_engine(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--engine", "tgi"], "--engine tgi: must be one of vllm, sglang"),
+        (["--engine", "tgi"], "--engine tgi: must be one of sglang, vllm"),
         (["--platform", "gpu"], "--platform gpu: must be one of cpu, cuda, rocm"),
     ],
 )

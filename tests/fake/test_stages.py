@@ -74,7 +74,7 @@ def test_a_changed_baseline_changes_the_recomputed_verdict(by_hand: tuple[Path, 
     case.write_text(case.read_text().replace('"expected": 3.0', '"expected": 3.3'))
     done = harness("assert", rundir)
     assert done.returncode == 1
-    assert "acceptance_length is 3, expected 3.3" in done.stdout
+    assert "acceptance_length is 3 tokens per draft, expected 3.3" in done.stdout
 
 
 @pytest.mark.parametrize(
