@@ -195,11 +195,19 @@ def spellings(value: str) -> frozenset[str]:
     return frozenset(each for each in found if is_value(each))
 
 
+def _is_there(path: str) -> bool:
+    """Whether a file is there; what no file can be called is not."""
+    try:
+        return Path(path).expanduser().exists()
+    except (OSError, RuntimeError, ValueError):
+        return False
+
+
 def _of_environment(environ: Mapping[str, str]) -> Iterator[str]:
     for name, value in environ.items():
         if is_name(name):
             # Credentials are often the path of a file that holds them.
-            if is_value(value) and not (value.startswith(("/", "~", "./")) and Path(value).expanduser().exists()):
+            if is_value(value) and not (value.startswith(("/", "~", "./")) and _is_there(value)):
                 yield value
         elif "@" in value:
             yield from _of_address(value)

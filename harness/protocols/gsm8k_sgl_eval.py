@@ -17,6 +17,7 @@ from harness.datasets.pinned_files import GSM8K_TEST, Dataset
 from harness.protocols import latex_numbers
 from harness.protocols.protocol import EvaluationBase
 
+_LONGEST = 1000  # characters of what is no number: it is only shown
 _PROMPT = "Solve the following math problem. Make sure to put the answer (and only answer) inside \\boxed{}.\n\n"
 _TEMPLATE = {"enable_thinking": False, "thinking": False}  # templates know one or the other
 
@@ -50,4 +51,4 @@ class Gsm8kSglEval(EvaluationBase):
         r"""The number in the last ``\boxed{…}``; what is no number there is wrong, as it stands."""
         content = latex_numbers.boxed(text)
         value = latex_numbers.number(content) if content else None
-        return content or None if value is None else str(value)
+        return (content or "")[:_LONGEST] or None if value is None else str(value)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from harness.bundle import reader, writer
@@ -142,6 +142,7 @@ def test_a_manifest_that_lies_is_refused(
     said = manifest()
     key, value = data.draw(st.tuples(st.sampled_from(["path", "kind", "size", "sha256"]), damage.VALUES))
     entry = {**asdict(said.files[index]), key: value}
+    assume(entry != asdict(said.files[index]))  # then it is no lie
     document = json.loads(said.render())
     document["files"][index] = entry
     content = json.dumps(document).encode()

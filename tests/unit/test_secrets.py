@@ -166,3 +166,9 @@ def test_no_text_breaks_it_and_what_is_hidden_is_gone(text: str, value: str) -> 
 def test_a_case_file_holds_none(document: dict[str, object], key: str) -> None:
     found = secret_in(document)
     assert found is None if not key else ".".join(found or ()).startswith(key)
+
+
+def test_a_secret_that_no_file_can_be_called_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    long = "/" + "x" * 5000
+    monkeypatch.setenv("PLANTED_TOKEN", long)
+    assert long not in secrets.mask(f"it is {long}")
