@@ -27,7 +27,7 @@ from typing import Any
 from lxml import etree
 
 from tests.fake.hosts import Nvidia
-from tests.helpers import XSD, environment
+from tests.helpers import BASELINES, XSD, environment
 
 SOFT = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 HARD = (signal.SIGKILL,)
@@ -425,7 +425,7 @@ def on_the_real_engine(options: Sequence[str], name: str, env: Mapping[str, str]
     """One case on vLLM."""
 
     def argv(runs: Path) -> Sequence[str]:
-        return [*_run(runs), "eagle3/known_answer", "--platform", "cpu", *options]
+        return [*_run(runs), "eagle3/known_answer", "--platform", "cpu", "--cases", str(BASELINES), *options]
 
     return Kind(name, argv, lambda _runs: env, containers="docker" in options)
 
