@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 
 from known_answer import gemma4
-from known_answer import vocabulary as v
-from known_answer.gemma4 import WINDOW
+from known_answer.gemma4 import COMMON_CONFIG
 from known_answer.gemma_shape import FULL, SLIDING, Heads, Shape
-from known_answer.weights import HIDDEN, Blind, Tensors
+from known_answer.weights import Blind, Tensors
 
 FACTOR = 8.0  # by which positions are divided in layers that see everything, as the published checkpoints have it
 _SIZE = 256
@@ -24,10 +23,8 @@ _SIZE = 256
 SHAPE = Shape(Heads(SLIDING, _SIZE, 2, 2), Heads(FULL, _SIZE, 2, 2, factor=FACTOR), (SLIDING, FULL) * 2)
 
 CONFIG: dict[str, Any] = {
+    **COMMON_CONFIG,
     "model_type": "gemma3_text",
-    "vocab_size": v.SIZE,
-    "hidden_size": HIDDEN,
-    "hidden_activation": "gelu_pytorch_tanh",
     "num_hidden_layers": len(SHAPE.kinds),
     "layer_types": list(SHAPE.kinds),
     "num_attention_heads": SHAPE.full.queries,
@@ -35,18 +32,9 @@ CONFIG: dict[str, Any] = {
     "head_dim": _SIZE,
     "query_pre_attn_scalar": _SIZE,
     "intermediate_size": SHAPE.intermediate,
-    "attention_bias": False,
-    "sliding_window": WINDOW,
     "rope_theta": 1e6,
     "rope_local_base_freq": 1e4,
     "rope_scaling": {"rope_type": "linear", "factor": FACTOR},
-    "max_position_embeddings": 8192,
-    "rms_norm_eps": 1e-6,
-    "tie_word_embeddings": True,
-    "bos_token_id": v.BOS,
-    "eos_token_id": v.EOS,
-    "pad_token_id": v.PAD,
-    "dtype": "bfloat16",
 }
 
 

@@ -15,6 +15,7 @@ exactly zero: values are zero but for keys and ends of lines, and neurons are fa
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +29,21 @@ EMBEDDING: Array = CODE / np.float32(16)
 UNIT = 1.4140625
 """A token's own code in the residual stream: the embedding times the root of 512, in bf16."""
 WINDOW = 64  # of the tokens before the trigger: the prompt's last line is in it, the key is not
+COMMON_CONFIG: Mapping[str, Any] = {
+    "vocab_size": v.SIZE,
+    "hidden_size": HIDDEN,
+    "hidden_activation": "gelu_pytorch_tanh",
+    "attention_bias": False,
+    "sliding_window": WINDOW,
+    "max_position_embeddings": 8192,
+    "rms_norm_eps": 1e-6,
+    "tie_word_embeddings": True,
+    "bos_token_id": v.BOS,
+    "eos_token_id": v.EOS,
+    "pad_token_id": v.PAD,
+    "dtype": "bfloat16",
+}
+"""What the configuration of every text model of the family says, Gemma 3 and 4."""
 MARK: Array = np.ones(HIDDEN, np.float32)
 """The code of no token: says that the layer with a window has found the end of a line."""
 TOKEN: Array = np.eye(1, HIDDEN, dtype=np.float32)[0] - MARK / HIDDEN

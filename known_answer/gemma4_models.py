@@ -6,7 +6,7 @@ from typing import Any
 
 from known_answer import gemma4_assistant as assistant
 from known_answer import vocabulary as v
-from known_answer.gemma4 import WINDOW
+from known_answer.gemma4 import COMMON_CONFIG
 from known_answer.gemma_shape import FULL, SLIDING, Heads, Shape
 from known_answer.weights import HIDDEN, INTERMEDIATE
 
@@ -53,26 +53,15 @@ ASSISTED = {"gemma4_e4b": True, "gemma4_31b": False, "gemma4_26b_a4b": False}
 def _attention(shape: Shape) -> dict[str, Any]:
     """What a target and its assistant have in common."""
     return {
+        **COMMON_CONFIG,
         "model_type": "gemma4_text",
-        "vocab_size": v.SIZE,
-        "hidden_size": HIDDEN,
-        "hidden_activation": "gelu_pytorch_tanh",
         "num_attention_heads": shape.sliding.queries,
         "num_key_value_heads": shape.sliding.keys,
         "num_global_key_value_heads": shape.full.keys if shape.full.tied else None,
         "head_dim": shape.sliding.size,
         "global_head_dim": shape.full.size,
         "attention_k_eq_v": shape.full.tied,
-        "attention_bias": False,
-        "sliding_window": WINDOW,
         "rope_parameters": {heads.kind: heads.rope for heads in (shape.sliding, shape.full)},
-        "max_position_embeddings": 8192,
-        "rms_norm_eps": 1e-6,
-        "tie_word_embeddings": True,
-        "bos_token_id": v.BOS,
-        "eos_token_id": v.EOS,
-        "pad_token_id": v.PAD,
-        "dtype": "bfloat16",
     }
 
 

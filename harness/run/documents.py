@@ -112,7 +112,8 @@ def parsed(found: bytes, kind: type[T], where: str, next_step: str = NEXT) -> T:
             _require_numbers(from_json(found, allow_inf_nan=False), "")
         if upgraded := getattr(kind, "upgraded", None):
             with suppress(ValueError):  # no JSON, which the validation says in its own words
-                found = to_json(upgraded(from_json(found, allow_inf_nan=False)))
+                newer = upgraded(older := from_json(found, allow_inf_nan=False))
+                found = found if newer is older else to_json(newer)
         adapter: TypeAdapter[T] = _adapter(kind)  # type: ignore[arg-type] # a type is hashable
         return adapter.validate_json(found, strict=True)
     except ValidationError as error:
