@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 from harness.base.clock import Clock, Deadline
 from harness.base.errors import CannotJudge
@@ -18,6 +19,8 @@ from harness.host.http_client import LATE
 from harness.host.ownership import Ours
 from harness.run.context import Context
 from harness.run.rundir import RunningServer
+
+_Found = TypeVar("_Found")
 
 _HEALTH_TIMEOUT = 5.0
 _HEALTH_STRIKES = 2
@@ -155,14 +158,27 @@ class Watch:
         )
 
 
-def _soon(ask: Callable[[], str | None], clock: Clock) -> str:
-    """What ``ask`` says within the time that a death may take to be seen; empty if it says nothing."""
+def death(context: Context, servers: list[RunningServer], unanswered: CannotJudge) -> CannotJudge:
+    """Why nobody answered between two runs: one of ``servers`` died, or else ``unanswered`` itself."""
+
+    def died() -> CannotJudge | None:
+        try:
+            context.check_alive(servers)
+        except CannotJudge as error:
+            return error
+        return None
+
+    return _soon(died, context.clock) or unanswered
+
+
+def _soon(ask: Callable[[], _Found | None], clock: Clock) -> _Found | None:
+    """What ``ask`` says within the time that a death may take to be seen, if it says anything."""
     deadline = Deadline(_DEATH_WAIT, clock)
     while not deadline.passed:
         if found := ask():
             return found
         clock.sleep(0.2)
-    return ""
+    return None
 
 
 SECONDS = 20.0

@@ -226,10 +226,10 @@ def test_an_evaluation_that_goes_on_and_on_ends_at_its_own_limit(judge: Judge) -
 
 
 def test_a_killed_server_has_no_cause_where_its_log_has_none(tmp_path: Path) -> None:
-    cases = edited(tmp_path / "cases", SINGLE, SMALL[SINGLE] | QUICK)
+    cases = edited(tmp_path / "cases", SINGLE, SMALL[SINGLE] | QUICK | {"evaluation/concurrency": 1})
     python = install(tmp_path / "engine", {"server": {"latency": 1.0, "access_log": True}})
     process = begin(tmp_path, "--cases", cases, "--engine-python", python)
-    wait_for(lambda: recorded(tmp_path, "answered"))
+    wait_for(lambda: recorded(tmp_path, "main: "))
     (found,) = tmp_path.glob("runs/*/servers.json")
     os.kill(json.loads(found.read_bytes())["servers"][0]["process"]["pid"], signal.SIGKILL)
     run = end(process, None, tmp_path)
@@ -237,6 +237,13 @@ def test_a_killed_server_has_no_cause_where_its_log_has_none(tmp_path: Path) -> 
     assert re.fullmatch(r"server killed by SIGKILL after \d of 8 answers: no error in its log", run.problems["eval"]), (
         run.problems
     )
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/flush_cache?timeout=10", "/server_info"])
+def test_a_server_killed_when_no_request_is_in_flight_is_named(judge: Judge, path: str) -> None:
+    run = judge(SINGLE if path == "/metrics" else SGLANG, {"server": {"die_on": path}})
+    assert run.code == 4
+    assert run.problems["eval"] == "server killed by SIGKILL: no error in its log"
 
 
 @pytest.mark.parametrize(("limit", "code"), [("ulimit -n 64", 4), ("ulimit -S -n 64", 0)], ids=["hard", "soft"])

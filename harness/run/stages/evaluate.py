@@ -157,6 +157,11 @@ def _sample(run: str, item: Item, reply: concurrent_requests.Reply) -> Sample:
     )
 
 
+def _unanswered(asking: _Asking, what: str, cause: str) -> CannotJudge:
+    """The error for a server that did not answer us while nothing was in flight, and nobody watched."""
+    return watching.death(asking.context, asking.servers, CannotJudge(what, cause=cause))
+
+
 def _reset(asking: _Asking) -> None:
     """Ask every engine server to forget what it did before: a refusal would leave its caches and means as they are."""
     path = asking.context.engine.reset
@@ -167,7 +172,7 @@ def _reset(asking: _Asking) -> None:
             status, reply = http_client.post(f"{running.server.url}{path}", {}, asking.deadline.cut(_RESET_TIMEOUT))
             cause = f"{path} answers {status}: {texts.cause(reply)}"
         except NoAnswer as error:
-            status, cause = 0, f"{path}: {error}"
+            raise _unanswered(asking, f"{running.server.name} was not reset", f"{path}: {error}") from error
         if status != 200:
             raise CannotJudge(f"{running.server.name} was not reset", cause=cause)
 
@@ -183,7 +188,7 @@ def _keep_info(asking: _Asking) -> None:
         try:
             document = from_json(http_client.text(f"{running.server.url}{path}", asking.deadline.cut(_SCRAPE_TIMEOUT)))
         except (NoAnswer, ValueError) as error:
-            raise CannotJudge(f"{path} of {name} cannot be read", cause=str(error)) from error
+            raise _unanswered(asking, f"{path} of {name} cannot be read", str(error)) from error
         files.write(context.rundir.info_file(name), json.dumps(secrets.masked(document), indent=1, sort_keys=True))
 
 
@@ -199,7 +204,7 @@ def _scrape(asking: _Asking, when: Literal["before", "after"]) -> dict[str, Any]
             text = http_client.text(f"{running.server.url}/metrics", asking.deadline.cut(_SCRAPE_TIMEOUT))
             counters[name] = metrics.read(text, context.engine.metrics)
         except (NoAnswer, ValueError) as error:
-            raise CannotJudge(f"/metrics of {name} cannot be read", cause=str(error)) from error
+            raise _unanswered(asking, f"/metrics of {name} cannot be read", str(error)) from error
         files.write(context.rundir.metrics_file(when, name), secrets.mask(text))
     return counters
 

@@ -47,6 +47,7 @@ class Script:
         steps: Seconds that each answer takes instead of ``latency``, while the counters go on.
         odd: What is answered on a path instead, by its name in ``odd.py``.
         odd_from: First request of that path that is answered so.
+        die_on: Kill itself when this path is asked for.
         fail_at_request: Answer this request with 500.
         empty_from_request: 200 without a token, from this request on.
         abort_at: Give up these requests: what there is by then is the answer, and the finish reason is abort.
@@ -78,6 +79,7 @@ class Script:
     steps: float = 0.0
     odd: dict[str, str] = field(default_factory=dict)
     odd_from: int = 1
+    die_on: str = ""
     fail_at_request: int = 0
     empty_from_request: int = 0
     abort_at: list[int] = field(default_factory=list)
@@ -329,6 +331,8 @@ def handler(get: dict[str, Any], post: dict[str, Any], script: Script) -> type[B
         def odd(self) -> bool:
             """Whether the answer was one that no server should give."""
             asked[self.path] += 1
+            if self.path == script.die_on:
+                os.kill(os.getpid(), signal.SIGKILL)
             kind = script.odd.get(self.path)
             if kind is None or asked[self.path] < script.odd_from:
                 return False
