@@ -6,7 +6,6 @@ and every machine.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -225,11 +224,3 @@ for _name, _architecture in ARCHITECTURES.items():
     CHECKPOINTS |= _family(_name, _architecture)
 for _name in gemma4_models.ASSISTED:
     CHECKPOINTS[f"{_name}_assistant"] = _drafter_of(_name)
-
-
-def digest(files: Files) -> str:
-    """SHA-256 over names and contents, the identity of a checkpoint."""
-    sha = hashlib.sha256()
-    for name, content in sorted(files.items()):
-        sha.update(name.encode() + b"\0" + hashlib.sha256(content).digest())
-    return sha.hexdigest()

@@ -2,37 +2,70 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from importlib import metadata, resources
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import StringConstraints, TypeAdapter
 
 from harness.base.errors import CannotJudge, UsageError
 from harness.datasets import pinned_files
-from harness.host import data_files, files
-from known_answer.checkpoints import CHECKPOINTS, digest
+from harness.host import answer_cache, data_files, files
+from known_answer import names
+from known_answer.file_digest import digest
+
+_SHA256 = TypeAdapter(Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")])
 
 
 def _on_disk(folder: Path) -> str:
-    return digest({file.name: file.read_bytes() for file in folder.iterdir()})
+    return digest({file.name: file.read_bytes() for file in folder.iterdir()}) if folder.is_dir() else ""
 
 
 def _made(name: str) -> dict[str, bytes]:
+    from known_answer.checkpoints import CHECKPOINTS  # needs numpy, which takes longer than all else here
+
     checkpoint = CHECKPOINTS[name]
     return checkpoint.files(data_files.texts(pinned_files.named(checkpoint.data_files)))
+
+
+def _origin(name: str) -> str:
+    """SHA-256 of all that decides what a checkpoint is: the package that makes it, its data files, and numpy."""
+    parts = {"numpy": metadata.version("numpy").encode(), "name": name.encode()}
+    for dataset in pinned_files.named(names.DATA_FILES.get(name, ())):
+        parts[dataset.file] = dataset.sha256.encode()
+    for module in resources.files(names.__package__).iterdir():
+        if module.name.endswith(".py"):
+            parts[module.name] = module.read_bytes()
+    return digest(parts)
 
 
 def cached(name: str) -> tuple[Path, str]:
     """Folder and SHA-256 of a checkpoint, made if it is missing and made anew if it was changed.
 
+    What came out once of the same origin is noted, and only compared from then on.
+
     Raises:
         CannotJudge: A data file that it is made from is not to be had.
     """
+    note = data_files.cache_folder("checkpoint_digests") / f"{name}-{_origin(name)[:12]}.json"
+    noted = answer_cache.read(note, _SHA256)
+    if noted and _on_disk(_folder(name, noted)) == noted:
+        return _folder(name, noted), noted
     content = _made(name)
     wanted = digest(content)
-    folder = data_files.cache_folder("checkpoints") / f"{name}-{wanted[:12]}"
+    folder = _folder(name, wanted)
     if folder.is_dir() and _on_disk(folder) != wanted:
         files.remove_folder(folder)
     if not folder.is_dir():
         files.write_folder(folder, content)
+    with suppress(OSError):  # made anew the next time
+        answer_cache.keep(note, _SHA256, wanted)
     return folder, wanted
+
+
+def _folder(name: str, sha256: str) -> Path:
+    return data_files.cache_folder("checkpoints") / f"{name}-{sha256[:12]}"
 
 
 def make(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
@@ -45,7 +78,7 @@ def make(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
         UsageError: Something else is there already.
     """
     digests, left_out = {}, {}
-    for name in CHECKPOINTS:
+    for name in names.NAMES:
         try:
             content = _made(name)
         except CannotJudge as error:

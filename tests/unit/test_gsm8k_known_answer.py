@@ -16,7 +16,6 @@ from harness.run import checkpoint_files
 from harness.upkeep import generate
 from known_answer import memory, weights
 from known_answer import vocabulary as v
-from known_answer.checkpoints import CHECKPOINTS
 from known_answer.known_questions import Question, questions
 from known_answer.simulate import Counts, total
 from known_answer.table import NUMBERS
@@ -122,7 +121,7 @@ def test_a_sum_that_would_be_rounded_is_refused() -> None:
 
 def test_without_the_data_everything_else_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(DATA_FOLDER, str(tmp_path / "nothing"))
-    monkeypatch.setattr(checkpoint_files, "CHECKPOINTS", {name: CHECKPOINTS[name] for name in ("eagle3", "gsm8k")})
+    monkeypatch.setattr("known_answer.names.NAMES", ("eagle3", "gsm8k"))
     made, left_out = checkpoint_files.make(tmp_path / "made")
     assert (list(made), [path.name for path in (tmp_path / "made").iterdir()]) == (["eagle3"], ["eagle3"])
     assert list(left_out) == ["gsm8k"]

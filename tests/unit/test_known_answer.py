@@ -17,6 +17,7 @@ from harness.host import data_files
 from known_answer import checkpoints, deepseek, experts, safetensors, tree, vocabulary, weights
 from known_answer import vocabulary as v
 from known_answer.architectures import ARCHITECTURES
+from known_answer.file_digest import digest
 from known_answer.names import DATA_FILES, NAMES
 from known_answer.simulate import (
     Counts,
@@ -213,7 +214,7 @@ def test_a_trigger_without_a_key_is_refused() -> None:
 
 @pytest.mark.parametrize("name", checkpoints.CHECKPOINTS)
 def test_bytes_are_the_same_every_time(name: str) -> None:
-    assert checkpoints.digest(files_of(name)).startswith(SHA256[name])
+    assert digest(files_of(name)).startswith(SHA256[name])
 
 
 @pytest.mark.parametrize("name", checkpoints.CHECKPOINTS)

@@ -16,7 +16,6 @@ from harness.run.checkpoint_files import cached, make
 from harness.run.documents import Prepared
 from harness.run.progress import Progress
 from harness.run.rundir import Event, RunDir, Servers
-from known_answer.checkpoints import CHECKPOINTS
 from tests.helpers import BASELINES
 from tests.unit.test_waiting import FakeClock
 
@@ -91,13 +90,29 @@ def test_checkpoints_are_cached_verified_and_mended(tmp_path: Path, monkeypatch:
     (folder / "config.json").write_text("{}")
     assert cached("eagle3") == (folder, sha256)
     assert (folder / "config.json").read_bytes() == original
+    with monkeypatch.context() as patch:
+        patch.setattr("harness.run.checkpoint_files._made", lambda _: pytest.fail("made anew"))
+        assert cached("eagle3") == (folder, sha256)
+    (note,) = tmp_path.rglob("eagle3-*.json")
+    for wrong in (f'"{"0" * 64}"', '"../../.."', "{"):
+        note.write_text(wrong)
+        assert cached("eagle3") == (folder, sha256)
+
+
+def test_a_checkpoint_is_made_anew_for_another_origin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    first = cached("eagle3")
+    monkeypatch.setattr("harness.run.checkpoint_files._made", lambda name: {name: b"another"})
+    assert cached("eagle3") == first
+    monkeypatch.setattr("importlib.metadata.version", lambda _: "another numpy")
+    assert cached("eagle3") != first
 
 
 def test_making_checkpoints_twice_is_the_same_and_never_overwrites(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    few = {name: CHECKPOINTS[name] for name in ("target", "eagle3", "qwen3_moe_fp8")}
-    monkeypatch.setattr("harness.run.checkpoint_files.CHECKPOINTS", few)
+    few = ("target", "eagle3", "qwen3_moe_fp8")
+    monkeypatch.setattr("known_answer.names.NAMES", few)
     first = make(tmp_path)
     assert set(first[0]) == {path.name for path in tmp_path.iterdir()} == set(few)
     assert make(tmp_path) == first
