@@ -61,6 +61,9 @@ LOCKS = [
         for name in ("pip", "nixl", "vllm-router", "sglang-router")
     ],
 ]
+# Of pytest-xdist. tests/conftest.py says how many workers there are.
+WORKERS = ("--numprocesses", "logical", "--dist", "loadscope", "--no-loadscope-reorder")
+
 codes: list[int] = []
 begun: list[Path] = []
 received: list[int] = []
@@ -211,11 +214,17 @@ for _suite, _platform, _about in suites():
 def tests(session: nox.Session) -> None:
     """All tests: units, faults on a scripted engine, and the real engine on CPU (and in Docker, where it answers).
 
-    One worker a core; tests/conftest.py says what does not run side by side. `-- -n 0`: no workers, as for --pdb.
+    tests/conftest.py says how many workers there are, and what runs alone. `-- -n 0`: none, as for --pdb.
     """
     install(session, "dev")
-    workers = ["--numprocesses", "logical", "--dist", "loadscope", "--no-loadscope-reorder"]
-    run(session, "python", "-m", "pytest", *workers, *session.posargs)
+    run(session, "python", "-m", "pytest", *WORKERS, *session.posargs)
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """What quick tests reach of the rooms that touch no machine: less than pyproject.toml says is a failure."""
+    install(session, "dev")
+    run(session, "python", "-m", "pytest", "tests/unit", "-m", "quick", "--cov", *WORKERS, *session.posargs)
 
 
 @nox.session

@@ -31,11 +31,12 @@ _ANSWERS = ("canary", "capabilities")
 """Folders of the cache that hold the answers of engines, and only the latest of them."""
 
 _TESTS = Path(__file__).parent
-_ALONE = ("cpu", "gpu", "storm")
-"""Folders of tests that keep a whole machine busy: real engines, and storms."""
+_ALONE = ("cpu/test_disagg.py", "gpu/", "storm/")
+"""Tests that keep a whole machine busy: two engines that exchange caches, accelerators, and storms."""
 
-_MACHINE_WIDE = re.compile(r'"reap"|SIGKILL')
-"""In a module that runs ``harness reap``, which finds all that is ours on a machine, or kills what it would find."""
+_MACHINE_WIDE = re.compile(r'"reap"|SIGKILL|^import docker$', re.MULTILINE)
+"""In a module of which a machine has one: ``harness reap``, which finds all that is ours, or kills that leave what it
+would find; images, which one test removes by the name that another knows."""
 
 _PATIENCE = 60.0
 """Seconds for what tests have started to end, after a signal."""
@@ -88,11 +89,16 @@ def pytest_sessionfinish() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let what runs alone come last. Units are quick, but few."""
+    """Let what runs alone come last, and first what takes longest: others fill the time beside it."""
     for item in items:
         if _folder(item.path) == "unit" and item.get_closest_marker("slow") is None:
             item.add_marker(pytest.mark.quick)
-    items.sort(key=lambda item: (_alone(item.path), not _machine_wide(item.path)))
+    items.sort(key=lambda item: (_alone(item.path), not _machine_wide(item.path), _folder(item.path) != "cpu"))
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One more than cores: most tests wait half of their time for a server or a program."""
+    return (psutil.cpu_count() or 1) + 1
 
 
 class Scheduling(LoadScopeScheduling):
@@ -115,7 +121,7 @@ def _folder(path: Path) -> str:
 
 
 def _alone(path: Path) -> bool:
-    return _folder(path) in _ALONE
+    return path.relative_to(_TESTS).as_posix().startswith(_ALONE)
 
 
 @cache

@@ -5,16 +5,80 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import docker
+from harness import protocols
+from harness.base.domain import Outcome
+from harness.base.evidence import Measurement
+from harness.cases.load import load
 from harness.containers import lifecycle
-from tests.helpers import busy_ports, harness, left_in
+from harness.host.ownership import CONTAINER
+from harness.plan.points import everything
+from harness.reports.result import Result
+from harness.run.rundir import RunDir
+from known_answer.simulate import Counts, total
+from tests.helpers import BASELINES, Run, busy_ports, harness, left_in, run
 
 DISAGG = "disagg/known_answer_eagle3"
 SINGLE = "eagle3/known_answer"
 LOCAL = ("--runtime", "local")
 WITH_DOCKER = {"DOCKER_HOST": os.environ.get("DOCKER_HOST", "")}
+
+
+_POINTS = [each for each in everything(load(BASELINES)) if each.platform == "cpu" and not each.skip]
+
+
+def cases_for(topology: str) -> list[str]:
+    """The cases that run on CPU with this topology; once for each of their points."""
+    return sorted(each.case_file.id for each in _POINTS if each.case.topology.kind == topology)
+
+
+def measurement(result: Run) -> Measurement:
+    found = RunDir(result.directory).read("measurements", Measurement)
+    assert found is not None
+    return found
+
+
+def simulated(result: Run, *, disaggregated: bool) -> Counts:
+    case = RunDir(result.directory).prepared().case
+    speculation = case.serve.speculation
+    assert speculation is not None
+    requests = protocols.requests(case.evaluation)
+    return total(requests, speculation.drafted, disaggregated=disaggregated)
+
+
+def assert_counters_equal(result: Run, *, disaggregated: bool) -> None:
+    counted: Any = measurement(result).acceptance
+    expected = simulated(result, disaggregated=disaggregated)
+    assert counted.drafts == expected.drafts
+    assert counted.draft_tokens == expected.draft_tokens
+    assert counted.accepted == expected.accepted
+    assert counted.accepted_per_position == expected.accepted_per_position
+
+
+def assert_every_point_passes(folder: Path, case: str, points: int) -> None:
+    result = run(folder, case, *LOCAL)
+    assert result.code == 0, result.output
+    verdicts = [Result.model_validate_json(path.read_bytes()) for path in result.runs.glob("*/result.json")]
+    assert len(verdicts) == points
+    assert all(check.outcome is Outcome.PASS for verdict in verdicts for check in verdict.checks)
+
+
+def ours_in(folder: Path) -> list[Any]:
+    """Containers of runs below ``folder``."""
+    client = docker.from_env()
+    try:
+        found = client.containers.list(all=True, filters={"label": CONTAINER.run_id}, ignore_removed=True)
+        return [each for each in found if each.labels[CONTAINER.folder].startswith(str(folder))]
+    finally:
+        client.close()
+
+
+def foreign_files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.lstat().st_uid != os.getuid()]
 
 
 @pytest.fixture

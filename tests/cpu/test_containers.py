@@ -35,8 +35,7 @@ from harness.run.context import Context
 from harness.run.judge import judge
 from harness.run.progress import Progress
 from harness.run.rundir import Checkpoint, Occupancy, RunDir, Runtime, Servers
-from tests.cpu.conftest import SINGLE, WITH_DOCKER
-from tests.cpu.test_docker import foreign_files, ours_in
+from tests.cpu.conftest import SINGLE, WITH_DOCKER, foreign_files, ours_in
 from tests.fake.conftest import DISAGG, QUICK, SMALL
 from tests.fake.test_passthrough import unprivileged
 from tests.fake.test_secrets import PLANTED, planted_in

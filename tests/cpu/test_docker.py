@@ -15,9 +15,8 @@ import pytest
 
 import docker
 from harness.containers import lifecycle
-from harness.host.ownership import CONTAINER
 from harness.images import base_images
-from tests.cpu.conftest import DISAGG, SINGLE, WITH_DOCKER
+from tests.cpu.conftest import DISAGG, SINGLE, WITH_DOCKER, foreign_files, ours_in
 from tests.helpers import begin, end, harness, recorded, run, wait_for
 
 
@@ -25,16 +24,6 @@ from tests.helpers import begin, end, harness, recorded, run, wait_for
 def folder(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path
     assert ours_in(tmp_path) == []
-
-
-def ours_in(folder: Path) -> list[Any]:
-    """Containers of runs below ``folder``."""
-    client = docker.from_env()
-    try:
-        found = client.containers.list(all=True, filters={"label": CONTAINER.run_id}, ignore_removed=True)
-        return [each for each in found if each.labels[CONTAINER.folder].startswith(str(folder))]
-    finally:
-        client.close()
 
 
 def process_in(container: Any, words: str) -> psutil.Process | None:
@@ -45,20 +34,6 @@ def process_in(container: Any, words: str) -> psutil.Process | None:
             if words in " ".join(found.cmdline()):
                 return found
     return None
-
-
-def foreign_files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.lstat().st_uid != os.getuid()]
-
-
-def test_the_same_verdict_from_inside_the_container(folder: Path, image_options: list[str]) -> None:
-    result = run(folder, DISAGG, "--runtime", "docker", *image_options, env=WITH_DOCKER)
-    assert result.code == 0, result.output
-    assert result.problems == {}
-    assert result.result.provenance["runtime"] == "docker"
-    assert result.result.provenance["runtime.environment"].startswith("sha256:")
-    assert "sha256:" in result.result.provenance["runtime.base"]
-    assert foreign_files(folder) == []
 
 
 def test_a_container_engine_that_answers_is_the_default(folder: Path, image_options: list[str]) -> None:

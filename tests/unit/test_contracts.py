@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import tomllib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import permutations
@@ -241,3 +242,9 @@ def test_no_room_has_the_name_of_a_module() -> None:
 def test_no_module_is_long() -> None:
     lines = {name: len(path.read_text().splitlines()) for name, path in modules().items()}
     assert {name: count for name, count in lines.items() if count > 300} == {}
+
+
+def test_coverage_is_asked_of_the_rooms_that_the_contract_calls_pure() -> None:
+    tools = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]
+    pure = {each.replace(".", "/") for each in BY_NAME[PURE]["source_modules"]}
+    assert set(tools["coverage"]["run"]["source"]) == pure - {"known_answer"}
