@@ -13,6 +13,7 @@ from harness.cli import (
     bundle_commands,
     case_commands,
     checkpoint_commands,
+    data_commands,
     image_commands,
     machine_commands,
     report_commands,
@@ -51,6 +52,7 @@ for room in (
     report_commands,
     image_commands,
     checkpoint_commands,
+    data_commands,
     bundle_commands,
     upkeep_commands,
 ):

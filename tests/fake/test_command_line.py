@@ -14,6 +14,7 @@ import typer.main
 
 from harness import __version__
 from harness.cli.main import app
+from harness.datasets.pinned_files import DATASETS, MT_BENCH
 from tests.fake.conftest import DISAGG, SINGLE
 from tests.fuzz.program import harness as ask
 from tests.helpers import BASELINES, edited, environment, harness
@@ -203,3 +204,13 @@ def test_the_stage_scripts_are_posix_shell() -> None:
         assert lines[0] == "#!/bin/sh"
         assert lines[2] == f'exec harness {script.name} "$@"'
         assert subprocess.run(["sh", "-n", script], check=False).returncode == 0
+
+
+def test_data_is_said_by_digest_or_missed_by_name(tmp_path: Path) -> None:
+    """All files are tried, whatever is wrong with the first."""
+    (tmp_path / MT_BENCH.file).write_text("another content")
+    done = harness("data", env={"HARNESS_DATA_DIR": str(tmp_path)})
+    assert done.returncode == 4
+    *each, last = done.stderr.splitlines()
+    assert [line.partition(":")[0] for line in each] == [f"no {dataset.file}" for dataset in DATASETS]
+    assert last == "harness: 3 of 3 data files are not to be had"
