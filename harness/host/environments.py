@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import fcntl
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.host import files, processes
 
 _STAMP = "installed.sha256"
+_POLL = 0.5
 
 
 @dataclass  # not frozen: Python writes into an exception that passes a context manager
@@ -38,14 +42,31 @@ def ensure(folder: Path, script: Path, requirements: Path, on_tick: Callable[[st
     stamp, python = folder / _STAMP, folder / "bin" / "python"
     if installed(folder, wanted):
         return python, wanted
-    stamp.unlink(missing_ok=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    argv = ["sh", str(script), processes.own_interpreter(), str(folder), str(requirements)]
-    status, output = processes.run(argv, on_tick=on_tick)
-    if status != 0:
-        raise InstallFailed(status, output)
-    files.write(stamp, wanted + "\n")
-    return python, wanted
+    with _one_at_a_time(folder.with_name(f".{folder.name}.lock"), on_tick):
+        if installed(folder, wanted):
+            return python, wanted
+        stamp.unlink(missing_ok=True)
+        argv = ["sh", str(script), processes.own_interpreter(), str(folder), str(requirements)]
+        status, output = processes.run(argv, on_tick=on_tick)
+        if status != 0:
+            raise InstallFailed(status, output)
+        files.write(stamp, wanted + "\n")
+        return python, wanted
+
+
+@contextmanager
+def _one_at_a_time(lock: Path, on_tick: Callable[[str], None]) -> Iterator[None]:
+    """Two sessions that are started side by side on a new machine want the same environment."""
+    with lock.open("w") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                on_tick("another run is at it")
+                time.sleep(_POLL)
+        yield
 
 
 def installed(folder: Path, wanted: str) -> bool:

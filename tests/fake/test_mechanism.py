@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import os
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -146,6 +148,35 @@ def test_an_environment_is_installed_once_and_again_when_its_lock_changes(tmp_pa
     (requirements / "engine.txt").write_text("engine==2\n")
     assert ensure()[1] != lock
     assert log.read_text().count("\n") == 2
+
+
+def test_of_two_that_want_an_environment_one_installs_it_and_a_killed_one_holds_up_nobody(tmp_path: Path) -> None:
+    script, requirements, log = tmp_path / "install.sh", tmp_path / "requirements", tmp_path / "log"
+    requirements.mkdir()
+    script.write_text(f'echo "$$" >> {log}; mkdir -p "$2/bin"; ln -sf "$1" "$2/bin/python"; exec sleep ${{NAP:-1}}\n')
+    program = (
+        "import sys, pathlib; from harness.host import environments; where, *rest = map(pathlib.Path, sys.argv[1:]);"
+        "environments.ensure(where, *rest, print)"
+    )
+
+    def start(nap: str) -> subprocess.Popen[str]:
+        argv = [sys.executable, "-u", "-c", program, str(tmp_path / "env"), str(script), str(requirements)]
+        return subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=os.environ | {"NAP": nap})
+
+    killed = start("600")
+    wait_for(log.exists)
+    others = [start("1") for _ in range(2)]
+    for each in others:
+        assert each.stdout is not None
+        assert each.stdout.readline() == "another run is at it\n"
+    killed.kill()
+    killed.wait()
+    assert [each.wait(60) for each in others] == [0, 0]
+    first, second = map(int, log.read_text().split())
+    assert second != first
+    psutil.Process(first).kill()  # what it had started, where it was
+    for each in (killed, *others):
+        each.communicate()
 
 
 def test_a_failed_install_is_tried_again(tmp_path: Path) -> None:
