@@ -49,6 +49,7 @@ class Device:
         whole: UUID of the accelerator that a slice is cut from; empty for a whole one.
         aliases: Other ids that a visible-devices variable may name it by: of a slice ``MIG-GPU-…/1/0``, the form of
             older drivers; of AMD ``GPU-`` and its unique id in hexadecimal digits.
+        architecture: Compute capability (``9.0``), or of AMD the name (``gfx942``); empty where nobody says.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Device:
     nodes: tuple[str, ...] = ()
     whole: str = ""
     aliases: tuple[str, ...] = ()
+    architecture: str = ""
 
 
 @dataclass(frozen=True)

@@ -209,6 +209,7 @@ Offer = Literal[
     "prompt_tokens_by_source",
     "transfers",
     "finished_requests",
+    "corrupted_requests",
     "configuration",
     "cuda_graphs",
     "rearrangements",
@@ -218,7 +219,7 @@ Offer = Literal[
 - ``drafts``: how often it drafted and how many tokens came of it; ``accepted_per_position``: which were accepted too;
 - ``placeholder_drafts``: it pads the first step of a request whose prompt arrived over a connector with drafts;
 - ``prompt_tokens_by_source``, ``transfers``: where prompt tokens came from, and what moved;
-- ``finished_requests``: how many requests came to their end;
+- ``finished_requests``: how many requests came to their end; ``corrupted_requests``: how many had NaN in their logits;
 - ``configuration``: which configuration is in force, as a document;
 - ``cuda_graphs``, ``rearrangements``: events that its log tells.
 """

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from harness.base import plugins
+from harness.base.device_architectures import WANTED
 from harness.base.domain import Platform
 from harness.base.settings import Like, Name, Seconds, Strict
 from harness.cases.container_settings import Container
@@ -97,6 +98,11 @@ class Case(Strict):
     )
     device_memory_gib: int = Field(
         0, ge=0, le=65536, description="Memory that each accelerator must have, in GiB; 0: whatever there is."
+    )
+    device_architectures: list[Annotated[str, Like(WANTED, "9.0, >=10.0 or gfx942")]] = Field(
+        [],
+        description="What each accelerator must be, any of these: a compute capability, one from which on all will do "
+        "(`>=8.9`), or AMD's name. Empty: whatever there is.",
     )
     cpu_twin: Annotated[str, Like(_TWIN, "eagle3/known_answer, or `none: ` and why in 10 characters or more")] = Field(
         "",

@@ -165,9 +165,16 @@ def _device(index: int, node: _Node, product: str) -> Device:
         uuid=node.uuid,
         product=product,
         memory_bytes=whole or node.banks,
+        architecture=_architecture(node.properties.get("gfx_target_version", 0)),
         nodes=(f"/dev/dri/{node.render}",) if node.render else (),
         aliases=(f"GPU-{unique:016x}",) if unique else (),
     )
+
+
+def _architecture(version: int) -> str:
+    """Its number has two decimal digits for each part; of minor and stepping the name has hexadecimal ones."""
+    major, minor, stepping = version // 10000, version // 100 % 100, version % 100
+    return f"gfx{major}{minor:x}{stepping:x}" if major else ""
 
 
 def _product(card: Path) -> str:

@@ -158,7 +158,7 @@ def _device(handle: Any, uuid: str, name: str, whole: str = "", aliases: tuple[s
     Raises:
         pynvml.NVMLError: It is lost.
     """
-    memory, product = 0, ""
+    memory, product, capability = 0, "", ""
     try:
         memory = int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)
     except pynvml.NVMLError as error:
@@ -166,7 +166,10 @@ def _device(handle: Any, uuid: str, name: str, whole: str = "", aliases: tuple[s
             raise
     with suppress(pynvml.NVMLError):
         product = str(pynvml.nvmlDeviceGetName(handle))
-    return Device(name=name, uuid=uuid, product=product, memory_bytes=memory, whole=whole, aliases=aliases)
+    with suppress(pynvml.NVMLError):
+        major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
+        capability = f"{major}.{minor}"
+    return Device(name, uuid, product, memory, whole=whole, aliases=aliases, architecture=capability)
 
 
 def _is_divided(handle: Any) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from harness.base.device_architectures import suits
 from harness.cases.model import Case
 from harness.cases.serve_settings import UNRESOLVED, Model
 from harness.devices import accelerators
@@ -92,15 +93,24 @@ def _suitable(each: Planned, found: Accelerators, needed: int) -> Obstacle | Non
             f"needs {needed} devices with {wanted} GiB, {len(large)} have that; the largest has {most:.0f}",
             "a host with larger devices",
         )
-    taken = [found.taken[device.name] for device in large if device.name in found.taken]
-    unknown = [found.unknown[device.name] for device in large if device.name in found.unknown]
-    free = len(large) - len(taken) - len(unknown)
+    kinds = each.case.device_architectures
+    suited = [device for device in large if suits(device.architecture, kinds)]
+    if len(suited) < needed:
+        there = sorted({device.architecture for device in large if device not in suited})
+        return Obstacle(
+            "device architecture",
+            f"needs {needed} devices that are {' or '.join(kinds)}, {len(suited)} are; others are {', '.join(there)}",
+            f"a host with {' or '.join(kinds)}",
+        )
+    taken = [found.taken[device.name] for device in suited if device.name in found.taken]
+    unknown = [found.unknown[device.name] for device in suited if device.name in found.unknown]
+    free = len(suited) - len(taken) - len(unknown)
     if free >= needed:
         return None
     enough = free + len(unknown) >= needed
     return Obstacle(
         "devices that may be in use" if enough else "devices in use",
-        f"needs {needed} devices, {free} of {len(large)} are free: {(unknown if enough else taken)[0]}",
+        f"needs {needed} devices, {free} of {len(suited)} are free: {(unknown if enough else taken)[0]}",
         "--assume-free, if you know that nobody uses them" if enough else "wait until they are free",
     )
 

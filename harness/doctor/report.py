@@ -12,6 +12,7 @@ import rich.table
 from pydantic import TypeAdapter
 
 from harness.base import secrets
+from harness.base.domain import Device
 from harness.base.texts import one_line
 from harness.doctor.facts import Accelerators, ContainerEngine, Facts, Folder
 from harness.doctor.verdict import Verdict
@@ -135,12 +136,13 @@ def _accelerators(found: Accelerators) -> str:
     taken = "".join(f"; {name} is taken: {who}" for name, who in found.taken.items())
     taken += "".join(f"; {name}: {why}" for name, why in found.unknown.items())
     taken += "".join(f"; {line}" for line in found.said)
-    each = [
-        f"{device.name} {device.product} {_gib(device.memory_bytes) if device.memory_bytes else 'of unknown memory'}"
-        + (" (MIG)" if device.whole else "")
-        for device in found.devices
-    ]
-    return f"{len(each)}: {', '.join(each)}{driver}{taken}"
+    return f"{len(found.devices)}: {', '.join(map(_device, found.devices))}{driver}{taken}"
+
+
+def _device(device: Device) -> str:
+    memory = _gib(device.memory_bytes) if device.memory_bytes else "of unknown memory"
+    kind = f" ({device.architecture})" if device.architecture else ""
+    return f"{device.name} {device.product}{kind} {memory}{' (MIG)' if device.whole else ''}"
 
 
 def _container(engine: ContainerEngine) -> str:

@@ -49,6 +49,8 @@ METRICS = (
     Metric("expired_requests", "vllm:nixl_num_kv_expired_reqs_total"),
     # Since 0.33: blocks may have been given to another request before their transfer was over.
     Metric("notifications_after_expiry", "vllm:nixl_num_notifications_after_expiry_total"),
+    # There only where the engine is told to look for NaN: VLLM_COMPUTE_NANS_IN_LOGITS.
+    Metric("corrupted_requests", "vllm:corrupted_requests_total"),
     # Its name says success; it counts requests that were aborted or broke too, each under its reason.
     Metric("finished_requests", "vllm:request_success_total", by="finished_reason"),
 )
@@ -204,6 +206,7 @@ ENGINE = EngineSpec(
             "prompt_tokens_by_source",
             "transfers",
             "finished_requests",
+            "corrupted_requests",
         }
     ),
     acceptance=counting.accepted_by_position,

@@ -99,6 +99,7 @@ def _entry(each: Planned, variable: str) -> dict[str, object]:
         "reason": each.skip,
         "devices": each.devices,
         "device_memory_gib": each.case.device_memory_gib,
+        "device_architectures": each.case.device_architectures,
         "expected_seconds": each.case.expected_seconds,
         "servers": [
             {

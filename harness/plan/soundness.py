@@ -12,6 +12,7 @@ from harness.engines import ENGINES
 from harness.plan.points import Planned
 from harness.protocols.protocol import PrefixCacheBase
 
+_NAN = "VLLM_COMPUTE_NANS_IN_LOGITS"
 _AGREEMENT = 0.03  # acceptance length against 1 + the sum over positions
 
 
@@ -25,6 +26,7 @@ def of_point(each: Planned) -> list[str]:
     found += _made_for_another_block(each)
     found += _answered_from_a_transfer(each)
     found += _balanced_unseen(each)
+    found += _nan_unseen(each)
     return list(dict.fromkeys(found))
 
 
@@ -100,3 +102,10 @@ def _balanced_unseen(each: Planned) -> Iterator[str]:
     on = any(each.case.serve_of(role).flags.get("enable-eplb") for role in each.case.topology.roles)
     if on and each.case.checks.rearrangements is None:
         yield f"{each.case_file.path}: checks.rearrangements: missing though enable-eplb is set; add it with its origin"
+
+
+def _nan_unseen(each: Planned) -> Iterator[str]:
+    """NaN that the engine looks for, and nothing asks whether it saw any."""
+    looks = any(each.case.serve_of(role).env.get(_NAN, "0") != "0" for role in each.case.topology.roles)
+    if looks and each.case.checks.corrupted_requests is None:
+        yield f"{each.case_file.path}: checks.corrupted_requests: missing though {_NAN} is set; add it with its origin"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import psutil
 
 from harness.base.clock import Deadline
+from harness.base.device_architectures import suits
 from harness.base.domain import Device, Platform, Tenant, Usage
 from harness.base.errors import CannotJudge
 from harness.containers import lifecycle
@@ -78,7 +79,7 @@ def visible(context: Context) -> list[Device]:
     """The accelerators that the case may use; indices never wrap around.
 
     Raises:
-        CannotJudge: There are too few, or too small ones.
+        CannotJudge: There are too few, or too small ones, or others than the case is for.
     """
     case, platform = context.case, context.prepared.platform
     needed = points.devices(case, platform)
@@ -96,7 +97,13 @@ def visible(context: Context) -> list[Device]:
         raise CannotJudge(
             f"device {small.name} has {small.memory_bytes / 2**30:.0f} GiB, the case needs {case.device_memory_gib}"
         )
-    return large
+    wanted = case.device_architectures
+    suitable = [each for each in large if suits(each.architecture, wanted)]
+    if len(suitable) < needed:
+        other = next(each for each in large if each not in suitable)
+        told = f"device {other.name} is {other.architecture}{f' ({other.product})' if other.product else ''}"
+        raise CannotJudge(f"{told}, the case needs {' or '.join(wanted)}")
+    return suitable
 
 
 def after(context: Context) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -57,6 +58,25 @@ def test_counters_that_differ_fail(folder: Path, case: str, changes: dict[str, A
     result = run(folder, "--cases", edited(folder / "cases", case, changes), *LOCAL)
     assert result.code == 1, result.output
     assert "draft_counts" in result.problems
+
+
+def not_a_number(model: bytes, tensor: str) -> bytes:
+    """The same weights, of which the first of a tensor of bfloat16 is NaN."""
+    start = 8 + int.from_bytes(model[:8], "little")
+    at = start + json.loads(model[8:start])[tensor]["data_offsets"][0]
+    return model[:at] + b"\xc0\x7f" + model[at + 2 :]
+
+
+def test_nan_in_the_logits_is_counted(folder: Path) -> None:
+    case, commit, repo = "ngram/known_answer", "0" * 40, "known-answer/broken"
+    files = CHECKPOINTS["target"].files()
+    broken = not_a_number(files["model.safetensors"], "lm_head.weight")
+    in_hub_cache(folder / "hub", repo, commit, files | {"model.safetensors": broken})
+    changes = {"serve/model": {"repo": repo, "revision": commit}}
+    cases = edited(folder / "cases", case, changes, generate=False)
+    result = run(folder, "--cases", cases, "--platform", "cpu", *LOCAL, env={"HF_HUB_CACHE": str(folder / "hub")})
+    assert result.code == 1, result.output
+    assert result.problems["corrupted_requests"] == "NaN in the logits of 30 requests, seen by server"
 
 
 @pytest.fixture

@@ -88,6 +88,25 @@ def test_a_device_that_is_too_small_is_not_used(tmp_path: Path) -> None:
     assert done.errors == {"prepare": "device 0 has 24 GiB, the case needs 32"}
 
 
+def test_a_device_of_another_generation_is_not_used(tmp_path: Path) -> None:
+    host = Nvidia(tmp_path / "host", 4)
+    for number, capability in enumerate(([9, 0], [10, 0], [12, 0], [8, 9])):
+        host.gpus[number]["capability"] = capability
+    host.write()
+    changes = SMALL[ONE_POINT] | QUICK | {"platforms": ["cuda"], "device_architectures": [">=10.0"]}
+    python = install(tmp_path / "engine", {})
+    cases = edited(tmp_path / "cases", ONE_POINT, changes | {"serve/tensor_parallel_size": 2})
+    done = run(tmp_path, "--cases", cases, "--engine-python", python, env=host.env)
+    assert done.code == 0, done.output
+    servers = Servers.model_validate_json((done.directory / "servers.json").read_bytes()).servers
+    assert servers[0].server.env["CUDA_VISIBLE_DEVICES"] == "1,2"
+    cases = edited(tmp_path / "more", ONE_POINT, changes | {"serve/tensor_parallel_size": 3})
+    done = run(tmp_path / "again", "--cases", cases, "--engine-python", python, env=host.env)
+    assert done.code == 4
+    name = host.gpus[0]["name"]
+    assert done.errors == {"prepare": f"device 0 is 9.0 ({name}), the case needs >=10.0"}
+
+
 def test_points_that_need_more_than_allowed_are_skipped_and_reported(tmp_path: Path) -> None:
     axis = {"1": {"serve": {"tensor_parallel_size": 1}}, "4": {"serve": {"tensor_parallel_size": 4}}}
     done = run_with(tmp_path, {"matrix": {"tp": axis}}, "0,1", "--devices", "2")
@@ -230,6 +249,7 @@ def test_amd_devices_are_nodes_with_compute_units(amd_host: Path) -> None:
         memory_bytes=206141652992,
         nodes=("/dev/dri/renderD129",),
         aliases=("GPU-000000000000abc2",),
+        architecture="gfx942",
     )
     assert accelerators.hardware("rocm") == {"devices": "4 x AMD Instinct MI300X OAM", "driver": "6.12.12"}
 

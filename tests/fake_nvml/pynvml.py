@@ -80,6 +80,10 @@ def nvmlDeviceGetName(handle):
     return _one(handle, "name")["name"]
 
 
+def nvmlDeviceGetCudaComputeCapability(handle):
+    return _one(handle, "capability").get("capability", [9, 0])
+
+
 def nvmlDeviceGetMemoryInfo(handle):
     gpu = _one(handle, "memory")
     return SimpleNamespace(total=gpu.get("total", 150754820096), used=gpu.get("used", 0))

@@ -28,6 +28,7 @@ from harness.checks import (
     acceptance,
     accuracy,
     check,
+    corrupted_requests,
     cuda_graphs,
     judge_all,
     kv_transfer,
@@ -348,6 +349,27 @@ def test_experts_must_have_been_moved(found: int, outcome: Outcome) -> None:
     events = {"server-0": {"rearrangements": found}, "server-1": {"rearrangements": 0}}
     assert only(rearrangements.judge(config, measured(events=events))).outcome is outcome
     assert only(rearrangements.judge(config, measured())).outcome is Outcome.ERROR
+
+
+@pytest.mark.parametrize(
+    ("counted", "restarted", "outcome"),
+    [
+        ({"a": {"corrupted_requests": 1.0}, "b": {"corrupted_requests": 0.0}}, {}, Outcome.PASS),
+        ({"a": {"corrupted_requests": 1.0}, "b": {"corrupted_requests": 1.0}}, {}, Outcome.FAIL),
+        ({"a": {"corrupted_requests": 0.0}, "b": {"drafts": 1.0}}, {}, Outcome.ERROR),
+        ({}, {}, Outcome.ERROR),
+        ({"a": {"corrupted_requests": 0.0}}, {"a": "another process"}, Outcome.ERROR),
+    ],
+    ids=["as many", "one more", "one does not look", "no server", "restarted"],
+)
+def test_nan_is_counted_over_all_servers_and_missed_where_one_does_not_look(
+    counted: dict[str, Any], restarted: dict[str, str], outcome: Outcome
+) -> None:
+    settings = corrupted_requests.CorruptedRequestsSettings(at_most=1, origin=ORIGIN)
+    found = only(corrupted_requests.judge(settings, measured(counters=counted, restarted=restarted)))
+    assert found.outcome is outcome
+    if outcome is Outcome.FAIL:
+        assert found.message == "NaN in the logits of 2 requests, seen by a, b"
 
 
 @pytest.mark.parametrize(

@@ -377,6 +377,11 @@ BROKEN: list[tuple[str, dict[str, Any], str]] = [
     (SINGLE, {"platforms": ["cuda"]}, "cpu_twin: missing; name one, or write"),
     (SINGLE, {"platforms": ["cuda"], "cpu_twin": "mtp/nothing"}, "cpu_twin: 'mtp/nothing' is no case that runs on cpu"),
     (SINGLE, {"serve/flags/enable-eplb": True}, "checks.rearrangements: missing though enable-eplb is set"),
+    (
+        SINGLE,
+        {"serve/env/VLLM_COMPUTE_NANS_IN_LOGITS": "1"},
+        "checks.corrupted_requests: missing though VLLM_COMPUTE_NANS_IN_LOGITS is set",
+    ),
 ]
 
 
