@@ -33,7 +33,14 @@ class SuiteTable(Strict):
 
     title: str = Field("", description="What the suite shows, in one line: what `nox -l` says.")
     paths: list[str] = Field(
-        [], description="Folders and files of the engine's sources whose change should run the suite."
+        [],
+        description="Folders and files of the engine's sources whose change should run the suite, besides those that "
+        "every suite of the engine is about.",
+    )
+    upstream_steps: list[str] = Field(
+        [],
+        description="Steps of the engine's own CI that the suite stands for, by key or label, with `*` and `?`: every "
+        "source that they are about is to be in `paths`.",
     )
 
 

@@ -29,7 +29,10 @@ def check(
     workflows: Annotated[Path, typer.Option(help="Folder of the CI workflows.")] = Path(".github/workflows"),
     engine_checkout: Annotated[
         Path | None,
-        typer.Option(help="Checkout of the engine, against which source paths and environment variables are checked."),
+        typer.Option(
+            help="Checkout of the engine, against which source paths, environment variables and the steps of its CI "
+            "are checked."
+        ),
     ] = None,
     cases: Cases = CASES,
 ) -> int:
@@ -63,12 +66,13 @@ def _text(path: Path) -> str:
 
 def _checkout(root: Path) -> Checkout:
     from harness.upkeep.rules import Checkout
+    from harness.upkeep.upstream_steps import steps
 
     words: set[str] = set()
     for path in root.rglob("*"):
         if path.suffix in _SOURCES and path.is_file():
             words.update(re.findall(r"[A-Z][A-Z0-9]*_[A-Z0-9_]+", _text(path)))
-    return Checkout([path.relative_to(root).as_posix() for path in root.rglob("*")], words)
+    return Checkout([path.relative_to(root).as_posix() for path in root.rglob("*")], words, steps(root))
 
 
 def generate(

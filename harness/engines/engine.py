@@ -67,6 +67,8 @@ class EngineSpec:
         module: What its server is run as, for the canary to import; empty for a command of its own.
         router_module: The same of its router.
         sources: Folder that holds its sources in its repository.
+        paths: Folders and files of them that every suite of the engine is about: how a server is started and stopped,
+            what it knows of its platform, how requests come in and are planned.
         speculation: Keys of ``[serve.speculation]`` by method.
         kv_connectors: Keys of ``[serve.kv_transfer]`` by connector.
         metrics: The counters it exports on ``/metrics``; without any, nobody asks its servers for them.
@@ -95,6 +97,7 @@ class EngineSpec:
     module: str = ""
     router_module: str = ""
     sources: str = ""
+    paths: tuple[str, ...] = ()
     speculation: Mapping[str, Keys] = field(default_factory=dict)
     kv_connectors: Mapping[str, Keys] = field(default_factory=dict)
     metrics: tuple[Metric, ...] = ()

@@ -138,6 +138,17 @@ _TREE = ("num_steps", "topk", "num_draft_tokens")
 ENGINE = EngineSpec(
     name="sglang",
     sources="python/sglang/",
+    paths=(
+        "python/sglang/launch_server.py",
+        "python/sglang/srt/configs/",
+        "python/sglang/srt/entrypoints/",
+        "python/sglang/srt/environ.py",
+        "python/sglang/srt/layers/attention/",
+        "python/sglang/srt/managers/",
+        "python/sglang/srt/mem_cache/",
+        "python/sglang/srt/model_executor/",
+        "python/sglang/srt/server_args.py",
+    ),
     module=_MODULE,
     router_module=_ROUTER_MODULE,
     distributions=(

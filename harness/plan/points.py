@@ -138,8 +138,13 @@ def within(planned: Iterable[Planned], devices: int) -> list[Planned]:
     ]
 
 
+def sources(each: Planned) -> tuple[str, ...]:
+    """Folders and files of its engine that it is about: its suite's, and those of every suite of the engine."""
+    return (*each.case_file.suite.about.paths, *ENGINES[each.case.engine.name].paths)
+
+
 def touched(planned: Iterable[Planned], changed_files: Iterable[str]) -> list[Planned]:
-    """The same, without the suites whose source paths match none of ``changed_files``.
+    """The same, without what is about none of ``changed_files``.
 
     Args:
         planned: What would run.
@@ -148,7 +153,7 @@ def touched(planned: Iterable[Planned], changed_files: Iterable[str]) -> list[Pl
     changed = list(changed_files)
     return [
         each
-        if each.skip or any(_below(name, path) for name in changed for path in each.case_file.suite.about.paths)
+        if each.skip or any(_below(name, path) for name in changed for path in sources(each))
         else replace(each, skip="no changed file is below the suite's paths")
         for each in planned
     ]

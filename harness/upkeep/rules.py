@@ -9,9 +9,11 @@ from datetime import date
 
 from harness.cases.overlays import idle
 from harness.engines import ENGINES
+from harness.plan import points
 from harness.plan.expected_values import datasets, expected_values
 from harness.plan.points import Planned
 from harness.plan.soundness import of_point
+from harness.upkeep import upstream_steps
 from harness.upkeep.unused import Tree, leftovers, old_exclusions, unused_pins
 from harness.upkeep.workflows import reach
 
@@ -35,10 +37,12 @@ class Checkout:
     Attributes:
         paths: Of all its files, relative to its root.
         words: Everything in its sources that could be the name of an environment variable.
+        steps: Of the engine's own CI.
     """
 
     paths: Sequence[str]
     words: Collection[str]
+    steps: Sequence[upstream_steps.Step] = ()
 
     def lacks(self, engine: str, word: str) -> bool:
         """Whether it is a checkout of ``engine``, and ``word`` is not in it."""
@@ -77,6 +81,7 @@ def problems(
         found += _without_base(planned, pinned)
     if checkout is not None:
         found += _matching_nothing(planned, checkout.paths)
+        found += _not_run_as_upstream(planned, checkout)
     return list(dict.fromkeys(found))
 
 
@@ -171,9 +176,26 @@ def _of_another_run(each: Planned) -> Iterator[str]:
 
 def _matching_nothing(planned: Sequence[Planned], sources: Sequence[str]) -> Iterator[str]:
     # A checkout is of one engine: what belongs to another cannot be looked for in it.
-    held = {name: any(path.startswith(spec.sources) for path in sources) for name, spec in ENGINES.items()}
-    asked = [each for each in planned if held[each.case.engine.name]]
-    for suite in {each.suite: each.case_file.suite for each in asked}.values():
-        for path in suite.about.paths:
+    for suite, each in _of_the_checkout(planned, sources).items():
+        for path in points.sources(each):
             if not any(name.startswith(path) if path.endswith("/") else name == path for name in sources):
-                yield f"suite {suite.name}: paths: {path!r} matches no file of the engine's checkout"
+                yield f"suite {suite}: paths: {path!r} matches no file of the engine's checkout"
+
+
+def _of_the_checkout(planned: Sequence[Planned], sources: Sequence[str]) -> dict[str, Planned]:
+    """A point of each suite whose engine it is."""
+    held = {name for name, spec in ENGINES.items() if any(path.startswith(spec.sources) for path in sources)}
+    return {each.suite: each for each in planned if each.case.engine.name in held}
+
+
+def _not_run_as_upstream(planned: Sequence[Planned], checkout: Checkout) -> Iterator[str]:
+    """Sources whose change makes the engine's own CI run what a suite stands for, and not the suite."""
+    for suite, each in _of_the_checkout(planned, checkout.paths).items():
+        about = ENGINES[each.case.engine.name].sources
+        for pattern in each.case_file.suite.about.upstream_steps:
+            like = [step for step in checkout.steps if step.is_like(pattern)]
+            if checkout.steps and not like:
+                yield f"suite {suite}: upstream_steps: {pattern!r} is no step of the engine's CI any more"
+            wanted = [path for step in like for path in step.paths if path.startswith(about)]
+            for path in dict.fromkeys(upstream_steps.missing(wanted, points.sources(each))):
+                yield f"suite {suite}: paths: {path!r} is missing, which runs {pattern!r} in the engine's CI"

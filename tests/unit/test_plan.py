@@ -19,7 +19,7 @@ from harness.cases.load import load
 from harness.devices.accelerators import on_paper
 from harness.plan import limits
 from harness.plan.listing import MATRIX_LIMIT, render
-from harness.plan.points import Planned, everything, shard, touched, within
+from harness.plan.points import Planned, everything, shard, sources, touched, within
 from harness.plan.show import show
 from harness.run.selection import matching, select
 from harness.upkeep.rules import Checkout, problems
@@ -151,8 +151,7 @@ def test_changed_files_select_suites(tmp_path: Path) -> None:
         "spec_disagg",
     }
     assert all(
-        each.skip
-        for each in touched(found, ["docs/index.md", "vllm/v1/spec_decode_not/x.py", "vllm/config/speculative.py.orig"])
+        each.skip for each in touched(found, ["docs/index.md", "vllm/v1/spec_decode_not/x.py", "vllm/envs.py.orig"])
     )
 
 
@@ -447,11 +446,11 @@ def test_a_plan_whose_matrix_no_job_runs_reaches_nothing() -> None:
 
 def test_a_trigger_path_that_matches_nothing_is_found(tmp_path: Path) -> None:
     planned = everything(load(edited(tmp_path, SINGLE, {})))
-    paths = planned[0].case_file.suite.about.paths
-    sources = [path + "x.py" if path.endswith("/") else path for path in paths]
+    paths = sources(planned[0])
+    held = [path + "x.py" if path.endswith("/") else path for path in paths]
     words = planned[0].case.serve.env
-    assert problems(planned, WORKFLOWS, Checkout(sources, words)) == []
-    assert any(repr(paths[0]) in problem for problem in problems(planned, WORKFLOWS, Checkout(sources[1:], words)))
+    assert problems(planned, WORKFLOWS, Checkout(held, words)) == []
+    assert any(repr(paths[0]) in problem for problem in problems(planned, WORKFLOWS, Checkout(held[1:], words)))
 
 
 def test_a_checkout_of_one_engine_says_nothing_about_the_suites_of_another(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from harness.cases.load import load
 from harness.cases.matrix import Matrix
 from harness.cases.model import Case, SuiteTable
 from harness.checks import CHECKS
+from harness.plan import points
 from harness.plan.points import everything
 from harness.upkeep.rules import Checkout, problems
 from tests.helpers import REPOSITORY, edited
@@ -39,8 +40,8 @@ def test_an_environment_variable_that_nothing_reads(tmp_path: Path) -> None:
 def test_an_environment_variable_that_is_not_in_the_engines_checkout(tmp_path: Path) -> None:
     changes = {"serve/env": {"VLLM_HOST_PI": "127.0.0.1"}}
     (planned,) = everything(load(edited(tmp_path / "right", SINGLE, {})))
-    words, paths = list(planned.case.serve.env), [f"{path}x.py" for path in planned.case_file.suite.about.paths]
-    paths += planned.case_file.suite.about.paths
+    words, paths = list(planned.case.serve.env), [f"{path}x.py" for path in points.sources(planned)]
+    paths += points.sources(planned)
     wrong = "serve.env.VLLM_HOST_PI: occurs nowhere in the checkout of vllm"
     assert found(tmp_path / "vllm", SINGLE, changes, Checkout(paths, words)) == [wrong]
     assert wrong not in found(tmp_path / "other", SINGLE, changes, Checkout(["python/sglang/x.py"], words))
