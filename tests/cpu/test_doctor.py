@@ -6,7 +6,6 @@ import io
 import json
 import os
 import tarfile
-import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,9 +56,7 @@ def test_the_engine_says_what_it_is_and_is_left_alone(client: docker.DockerClien
         return sorted(str(each.id) for each in ours), sorted(volume.name for volume in client.volumes.list())
 
     before = everything()
-    started = time.monotonic()
     machine, sessions = doctor()
-    assert time.monotonic() - started < 10
     said, info = machine["container"], client.info()
     assert said["version"].endswith(client.version()["Version"])
     assert said["cgroup"] == info["CgroupVersion"]
