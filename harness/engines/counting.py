@@ -80,8 +80,24 @@ def transfers(_counted: Counters, deltas: Mapping[str, Counters]) -> KvTransfers
 
 def _failures(deltas: Mapping[str, Counters]) -> dict[str, int]:
     """What each server counted as failed: of a request that both sides give up, only one may say so."""
-    found = {f"{name}: {each}": int(delta.get(each, 0)) for name, delta in deltas.items() for each in _FAILURES}
+    found = {
+        f"{name}: {each}": int(delta.get(each, 0))
+        for name, delta in deltas.items()
+        for each in _FAILURES
+        if each != "failed_notifications" or not _counted_already(delta)
+    }
     return {what: number for what, number in found.items() if number}
+
+
+def _counted_already(counted: Counters) -> bool:
+    """Whether failed notifications are among the failed transfers, and would be added twice.
+
+    vLLM 0.31 and later, nixl/stats.py; only builds that count notifications after expiry, 0.32 and later, can be told
+    from older ones. Where they are more than the failed transfers they cannot be among them.
+    """
+    return "notifications_after_expiry" in counted and counted.get("failed_notifications", 0) <= counted.get(
+        "failed_transfers", 0
+    )
 
 
 def _missing(counted: Counters, names: Iterable[str]) -> Unmeasured | None:

@@ -145,8 +145,16 @@ class EngineSpec:
 
         Its own distribution goes by its name; what it runs on, its router too, is there without it.
         """
-        own = [name for name in self.distributions if name.startswith(self.name) and not name.endswith("router")]
-        return next((f"{name} {versions[name]}" for name in own if name in versions), "")
+        return next((f"{name} {versions[name]}" for name in self.own if name in versions), "")
+
+    def version(self, versions: Mapping[str, str]) -> str:
+        """Its version, as the build says it; empty if it is not there."""
+        return self.build(versions).rpartition(" ")[2]
+
+    @property
+    def own(self) -> list[str]:
+        """Its own distributions, of which one is installed."""
+        return [name for name in self.distributions if name.startswith(self.name) and not name.endswith("router")]
 
     def problem(self, case: Case) -> str:
         """What this engine does not understand of a case, as ``key: what``; empty if nothing is."""

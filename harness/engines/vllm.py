@@ -47,7 +47,7 @@ METRICS = (
     Metric("failed_transfers", "vllm:nixl_num_failed_transfers_total"),
     Metric("failed_notifications", "vllm:nixl_num_failed_notifications_total"),
     Metric("expired_requests", "vllm:nixl_num_kv_expired_reqs_total"),
-    # Since 0.33: blocks may have been given to another request before their transfer was over.
+    # Since 0.32: blocks may have been given to another request before their transfer was over.
     Metric("notifications_after_expiry", "vllm:nixl_num_notifications_after_expiry_total"),
     # Its name says success; it counts requests that were aborted or broke too, each under its reason.
     Metric("finished_requests", "vllm:request_success_total", by="finished_reason"),
@@ -129,8 +129,12 @@ def _kv_transfer_config(transfer: KvTransfer, role: str) -> dict[str, Any]:
 
     if transfer.connector != "MultiConnector":
         return one(transfer.connector, role, transfer.extra.get(transfer.connector, {}))
-    # A store behind NIXL saves and loads on both sides, so both parts of it.
-    parts = [one(name, "kv_both", transfer.extra.get(name, {})) for name in transfer.connectors]
+    # A store behind NIXL saves and loads on both sides; of NIXL itself a side has one role, and kv_both is deprecated
+    # (at the latest since 0.26).
+    parts = [
+        one(name, role if name == "NixlConnector" else "kv_both", transfer.extra.get(name, {}))
+        for name in transfer.connectors
+    ]
     return one(transfer.connector, "kv_both", {"connectors": parts})
 
 

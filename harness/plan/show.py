@@ -65,6 +65,8 @@ def show(planned: Planned, variable: str) -> str:
         f"# ./nox -s {planned.session} -- --case {shlex.quote(planned.point)}{checkpoints}",
         f"# {_devices(planned)}, about {case.expected_seconds} s",
     ]
+    if planned.conditional:
+        lines.append(f"# as it is on {planned.engine_version.rstrip(',')}")
     if planned.skip:
         lines.append(f"# does not run: {_folded(planned.skip)}")
     lines += ["", "CHECKPOINTS=$PWD/checkpoints", *_models(case)]

@@ -18,7 +18,7 @@ from harness.checks.check import unmeasured
 from harness.engines.capabilities import FLAGS, Capabilities
 from harness.host import files
 from harness.reports import junit
-from harness.reports.result import REPORTED_STAGES, Result, Timing, conclude
+from harness.reports.result import REPORTED_STAGES, Result, Timing, conclude, skipped
 from harness.run.completeness import gaps
 from harness.run.evidence_files import disagreement, measurements_file, rendered, take
 from harness.run.rundir import Prepared, RunDir
@@ -80,6 +80,20 @@ def unjudged(rundir: RunDir, reason: str, known: Sequence[StageRecord], also: Al
     result = _concluded(rundir, stages, checks)
     with suppress(OSError, UsageError):
         _write({rundir.junit_file: junit.render([result]), **also(result)}, rundir.path / "result.json", result)
+    return result
+
+
+def left_out(rundir: RunDir, reason: str, also: Also) -> Result:
+    """The verdict on a point that does not exist on the build that is there.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    prepared = rundir.prepared()
+    result = skipped(
+        suite=prepared.suite, name=prepared.name, platform=prepared.platform, started=prepared.created, reason=reason
+    )
+    _write({rundir.junit_file: junit.render([result]), **also(result)}, rundir.path / "result.json", result)
     return result
 
 

@@ -91,8 +91,16 @@ def create(planned: Planned, path: Path) -> RunDir:
     return rundir
 
 
-def run(context: Context, options: Options) -> None:
+def run(context: Context, options: Options, planned: Planned | None = None) -> str:
     """The prepare stage: decide on the runtime and get everything ready.
+
+    Args:
+        context: Of the run.
+        options: How to run.
+        planned: The point, where its case may depend on the version of the build that is really there.
+
+    Returns:
+        Why the point does not exist on this build, where nothing is to be run; else nothing.
 
     Raises:
         CannotJudge: A device, a checkpoint, the engine, the image or the container could not be had.
@@ -107,6 +115,8 @@ def run(context: Context, options: Options) -> None:
         # Before models are fetched: a build may lack what the case is about.
         with _reachable(context, runtime, image, []):
             ask_flags.ask(context)
+        if planned is not None and planned.conditional and (reason := _settled(context, planned)):
+            return reason
         made = {}
         for model in context.case.models():
             context.progress.tick(f"model {model.name}")
@@ -123,6 +133,7 @@ def run(context: Context, options: Options) -> None:
             _start_container(context, runtime, image, folders)
         else:
             context.rundir.save(context.prepared.model_copy(update={"runtime": runtime}))
+    return ""
 
 
 def _place(context: Context, options: Options) -> tuple[Literal["local", "docker"], str]:
@@ -151,6 +162,17 @@ def _model(model: Model) -> Checkpoint:
             f"{repo} at {revision[:12]} is neither in the hub's cache nor can it be fetched",
             cause=f"{error}; where there is a network: hf download {repo} --revision {revision}",
         ) from error
+
+
+def _settled(context: Context, planned: Planned) -> str:
+    """Make the case what it is on the version that is there; returns why it does not exist there, if so."""
+    version = context.engine.version(context.prepared.versions)
+    here = planned.on(version)
+    context.progress.note(f"the case is as it is on {here.engine_version.rstrip(',')}")
+    if not here.skip:
+        context.rundir.save(context.prepared.model_copy(update={"case": here.case}))
+        server_environment.require(context.case)
+    return here.skip
 
 
 @contextmanager

@@ -26,7 +26,7 @@ class TextFile(SingleFileSnapshotExtension):
 
 
 GROUPS: dict[str, list[Planned]] = {}
-for point in everything(load(BASELINES)):
+for point in everything(load(BASELINES), versions=pinned_versions.version):
     GROUPS.setdefault(f"{point.suite}.{point.case_file.name}.{point.platform}", []).append(point)
 
 
