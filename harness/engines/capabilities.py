@@ -28,6 +28,7 @@ class Capabilities:
         variables: Environment variables that it reads.
         choices: Values of those variables that take one of a few.
         mentioned: Options that are not listed where the build was asked, and that its sources name: it may take them.
+        listed_by: The way of asking that gave the options; empty if none did.
         command: How its server is started by the command that users type; empty where the build lacks it.
         refused: Why a way of asking, by what it is, gave no answer.
         unverified: Of ``FLAGS`` and ``VARIABLES`` those of which the build says nothing in any way.
@@ -39,11 +40,18 @@ class Capabilities:
     variables: tuple[str, ...]
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     mentioned: tuple[str, ...] = ()
+    listed_by: str = ""
     command: tuple[str, ...] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
     unverified: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
     asked: str = ""
+
+    @property
+    def provenance(self) -> str:
+        """How its flags are known, in words, with every way that did not answer."""
+        how = f"{len(self.options)} options by {self.listed_by}" if self.options else "unknown"
+        return "; ".join([how, *(f"{way}: {reason}" for way, reason in self.refused.items())])
 
     @property
     def not_verified(self) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from harness.base.evidence import Acceptance, KvLedger, KvTransfers, Unmeasured, Verifications
 from harness.engines.metrics import Counters, add
 
+NO_COUNTER = "the engine exports no counter for "
 _SOURCES = ("prompt_tokens.external_kv_transfer", "prompt_tokens.local_compute", "prompt_tokens.local_cache_hit")
 _TRANSFERS = ("transfers", "transfer_bytes")
 _FAILED = ("failed_transfers", "failed_notifications", "expired_requests")  # where there is a connector
@@ -25,7 +26,7 @@ def accepted_by_position(counted: Counters) -> Acceptance | Unmeasured:
     positions = sorted((int(label), counted[f"accepted_at.{label}"]) for label in labels)
     missing = _missing(counted, ("drafts", "draft_tokens", "accepted"))
     if missing or not positions:
-        return missing or Unmeasured("the engine exports no counter for accepted_at")
+        return missing or Unmeasured(f"{NO_COUNTER}accepted_at")
     return Acceptance(
         drafts=int(counted["drafts"]),
         draft_tokens=int(counted["draft_tokens"]),
@@ -102,4 +103,4 @@ def _counted_already(counted: Counters) -> bool:
 
 def _missing(counted: Counters, names: Iterable[str]) -> Unmeasured | None:
     absent = [name for name in names if name not in counted]
-    return Unmeasured(f"the engine exports no counter for {', '.join(absent)}") if absent else None
+    return Unmeasured(f"{NO_COUNTER}{', '.join(absent)}") if absent else None

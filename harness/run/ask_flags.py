@@ -137,7 +137,7 @@ def _asked(engine: EngineSpec, build: Build, python: str, one_way: Callable[[], 
         refused.setdefault("its argument parser", "no answer in its output")
         parser = _Answer()
     refused |= {f"its {name}, imported": _reason(error) for name, error in parser.errors.items()}
-    command, listed = _started(engine, build, tried, refused, needed=parser.options is None)
+    command, by, listed = _started(engine, build, tried, refused, needed=parser.options is None)
     sources = _Answer()
     if parser.options is None or parser.variables is None:
         question = json.dumps({"package": engine.name, "prefixes": engine.prefixes})
@@ -149,6 +149,7 @@ def _asked(engine: EngineSpec, build: Build, python: str, one_way: Callable[[], 
         variables,
         parser.choices,
         mentioned=() if parser.options or not listed else tuple(sorted({*(sources.options or ())} - listed)),
+        listed_by="its argument parser" if parser.options else by,
         command=command,
         refused=refused,
         unverified=(*([] if options else [FLAGS]), *([] if variables else [VARIABLES])),
@@ -163,8 +164,8 @@ def _started(
     refused: dict[str, str],
     *,
     needed: bool,
-) -> tuple[tuple[str, ...], frozenset[str]]:
-    """The command that starts a server, empty if it is to be run as its module, and the options that its help lists.
+) -> tuple[tuple[str, ...], str, frozenset[str]]:
+    """The command that starts a server, empty if it is to be run as its module; whose help came, and its options.
 
     A command that cannot even print its help does not start a server either, unless it is the help that breaks: so the
     module counts only if its own help comes.
@@ -184,14 +185,14 @@ def _started(
             output = tried(way, [*start, option])
             runs = runs or output is not None
             if output is not None and (listed := help_text.options(output, engine.help_ends)):
-                return (build.starts.command if start == build.starts.command else ()), listed
+                return (build.starts.command if start == build.starts.command else ()), way, listed
             if output is not None:
                 refused[way] = f"lists no {' and no '.join(sorted(help_text.SURE))}: a form that is not understood"
-            if output is None and "did not answer" in refused[way]:
-                break
+            if output is None and "status 2" not in refused[way]:
+                break  # it is not this option that it does not take
         if runs and not needed:
-            return (build.starts.command if start == build.starts.command else ()), frozenset()
-    return build.starts.command, frozenset()
+            return (build.starts.command if start == build.starts.command else ()), "", frozenset()
+    return build.starts.command, "", frozenset()
 
 
 def _reason(text: str) -> str:

@@ -95,9 +95,7 @@ def flags(known: Capabilities | None) -> str:
     """What is known of a build's flags, in words; empty if nobody asked."""
     if known is None:
         return ""
-    numbers = f"{len(known.options)} options and {len(known.variables)} environment variables are known"
-    ways = "".join(f"; {way}: {why}" for way, why in known.refused.items())
-    return known.not_verified or numbers + ways
+    return known.not_verified or known.provenance
 
 
 def transports(case: Case) -> tuple[tuple[str, str], ...]:

@@ -35,7 +35,7 @@ def test_healthy_engine_passes(judge: Judge, case: str) -> None:
     ("changes", "problems"),
     [
         ({"serve/flags/enforce-eager": None}, {}),
-        ({}, {"cuda_graphs": "prefill, decode captured no CUDA graphs"}),
+        ({}, {"cuda_graphs": "prefill, decode captured no CUDA graphs, or the log says it in other words than known"}),
     ],
     ids=["captured", "eager"],
 )
@@ -305,6 +305,18 @@ def test_a_missing_metric_is_an_error(judge: Judge, metric: str, check: str) -> 
     run = judge(DISAGG, {"decode": {"drop_metric": metric}})
     assert run.code == 4
     assert run.problems[check].startswith("could not be judged: the engine exports no counter for")
+
+
+def test_a_metric_with_another_name_is_an_error_that_names_both(judge: Judge) -> None:
+    renamed = {"spec_decode_num_drafts_total": "spec_decode_drafts_total", "finished_reason=": "reason="}
+    run = judge(SINGLE, {"server": {"renamed": renamed}})
+    assert run.code == 4
+    assert run.problems["acceptance_length"] == (
+        "could not be judged: the engine exports no counter for drafts (drafts is vllm:spec_decode_num_drafts_total; "
+        "similar there: vllm:spec_decode_drafts_total, vllm:spec_decode_num_draft_tokens_total)"
+    )
+    assert "vllm:request_success_total has no label finished_reason; it has engine, reason" in run.problems["validity"]
+    assert run.errors.keys() >= {"acceptance_length", "draft_counts", "validity"}
 
 
 def test_no_drafts_fail(judge: Judge) -> None:

@@ -13,6 +13,7 @@ from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 
 from harness.cases.load import load
 from harness.devices.accelerators import on_paper
+from harness.images import pinned_versions
 from harness.plan.points import Planned, everything
 from harness.plan.show import show
 from tests.helpers import BASELINES

@@ -54,6 +54,7 @@ class Script:
         expired: Requests whose KV cache expired while it waited to be fetched, counted with the second request.
         wrong_bos: Count one prompt token too many, as with a second BOS.
         reset_at_request: Forget all counters at this request.
+        renamed: What is called otherwise on /metrics.
         drop_metric: Do not export series whose name contains this.
         no_transfer: Ignore what the prefill side sent and compute the prompt.
         no_drafts: Never draft.
@@ -85,6 +86,7 @@ class Script:
     expired: int = 0
     wrong_bos: bool = False
     reset_at_request: int = 0
+    renamed: dict[str, str] = field(default_factory=dict)
     drop_metric: str = ""
     no_transfer: bool = False
     no_drafts: bool = False
@@ -317,9 +319,12 @@ class Engine:
         with self.lock:
             series = self.fixed() | dict(self.counters)
         dropped = self.script.drop_metric
-        return "".join(
+        text = "".join(
             f"{name} {float(value)}\n" for name, value in sorted(series.items()) if not dropped or dropped not in name
         )
+        for old, new in self.script.renamed.items():
+            text = text.replace(old, new)
+        return text
 
 
 def handler(get: dict[str, Any], post: dict[str, Any], script: Script) -> type[BaseHTTPRequestHandler]:
