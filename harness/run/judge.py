@@ -173,13 +173,7 @@ def _checks(
     if evidence is not None and not broke:
         if other := disagreement(rundir, evidence.measured):
             missing.append(other)
-        return [
-            *_damaged(missing),
-            *judge_all(*of_case, evidence),
-            *stopped,
-            *asked,
-            *_not_verified(rundir, strict=strict),
-        ], evidence
+        return [*_damaged(missing), *judge_all(*of_case, evidence), *stopped, *asked], evidence
     reason = f"{broke} broke" if broke else "the record of the run is damaged or not whole"
     first, *checks = not_judged(*of_case, reason)
     if evidence is not None:
