@@ -17,8 +17,6 @@ die, stacks of processes, and writing it down."""
 _CLEARING = 120.0
 """Seconds for what follows SIGKILL: processes, ports, memory of devices, a container."""
 _ONE_WAY = 120.0
-WAYS = 6
-"""Ways of asking: the parser, two kinds of help of the command and of the module, and the sources."""
 SET_UP = 1800.0
 """Seconds of a job for what a host does once: environments, images, models."""
 JOB_MOST = 5 * 24 * 60
@@ -35,6 +33,11 @@ def one_way(case: Case) -> float:
     return min(case.timeouts.start, _ONE_WAY)
 
 
+def flags(case: Case) -> float:
+    """Seconds for all ways: two of them may hang."""
+    return 2 * one_way(case)
+
+
 def stage(case: Case, which: Stage) -> float:
     """Seconds after which a stage has ended, whatever the engine does. Downloads and builds are a job's, not a case's.
 
@@ -43,7 +46,7 @@ def stage(case: Case, which: Stage) -> float:
     """
     limits = case.timeouts
     inner = {
-        Stage.PREPARE: 2 * questions(case) + WAYS * one_way(case),
+        Stage.PREPARE: 2 * questions(case) + flags(case),
         Stage.HEALTH_WAIT: limits.start,
         Stage.EVAL: limits.evaluation,
         Stage.STOP: limits.stop + _CLEARING,

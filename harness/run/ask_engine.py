@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -95,6 +95,29 @@ def asker(context: Context, seconds: float | None = None) -> Ask:
     return partial(_execute, context, Deadline(whole, context.clock))
 
 
+def here(seconds: float) -> Ask:
+    """Runs commands on this machine without a case, within one limit for all of them."""
+    deadline = Deadline(seconds)
+
+    def asked(argv: Sequence[str]) -> tuple[int, str]:
+        def on_tick(_line: str) -> None:
+            if deadline.passed:
+                raise CannotJudge(f"{argv[0]} did not answer within {deadline.seconds:g} s")
+
+        return _run(argv, processes.environment({}), on_tick)
+
+    return asked
+
+
+def _run(argv: Sequence[str], env: Mapping[str, str], on_tick: Callable[[str], None]) -> tuple[int, str]:
+    try:
+        return processes.run(argv, env=env, on_tick=on_tick, most=MOST)
+    except processes.WroteTooMuch as error:
+        raise CannotJudge(f"{argv[0]} {error}") from None
+    except OSError as error:
+        raise CannotJudge(f"{argv[0]} cannot be run", cause=str(error)) from error
+
+
 def _execute(context: Context, deadline: Deadline, argv: Sequence[str]) -> tuple[int, str]:
     runtime, prepared = context.runtime, context.prepared
     limit = Deadline(deadline.cut(context.case.timeouts.start), context.clock)
@@ -106,13 +129,7 @@ def _execute(context: Context, deadline: Deadline, argv: Sequence[str]) -> tuple
     if runtime.container:
         return _in_container(context, runtime, argv, on_tick)
     # Labelled like a server, so that `harness reap` finds it after a killed harness.
-    env = processes.environment(prepared.label(context.rundir.path).under(PROCESS))
-    try:
-        return processes.run(argv, env=env, on_tick=on_tick, most=MOST)
-    except processes.WroteTooMuch as error:
-        raise CannotJudge(f"{argv[0]} {error}") from None
-    except OSError as error:
-        raise CannotJudge(f"{argv[0]} cannot be run", cause=str(error)) from error
+    return _run(argv, processes.environment(prepared.label(context.rundir.path).under(PROCESS)), on_tick)
 
 
 def _in_container(

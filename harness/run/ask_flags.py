@@ -13,12 +13,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from signal import Signals
 
 from pydantic import TypeAdapter, ValidationError
 
 from harness.base import programs, secrets
-from harness.base.clock import utc_now
+from harness.base.clock import Deadline, utc_now
 from harness.base.domain import Server
 from harness.base.errors import CannotJudge, UsageError
 from harness.base.texts import shortened
@@ -66,8 +67,10 @@ def ask(context: Context) -> None:
         return
     where = runtime.environment if runtime.container else runtime.engine_python
 
+    every = Deadline(limits.flags(context.case), context.clock)
+
     def one_way() -> Ask:
-        return asker(context, limits.one_way(context.case))
+        return asker(context, every.cut(limits.one_way(context.case)))
 
     known = capabilities(engine, build, where, runtime.engine_python, one_way, context.progress.note)
     context.rundir.write("capabilities", Capabilities, known)
@@ -98,15 +101,23 @@ def capabilities(
         one_way: Gives what runs a command, within a limit of its own for each way of asking.
         note: Called before what takes seconds.
     """
-    answer = cache_folder("capabilities") / f"{files.digest_text(engine.probe, where, build.state)}.json"
-    kept = answer_cache.read(answer, _CAPABILITIES)
-    if kept is not None and not (kept.unverified and _old(kept.asked)):
-        return kept
+    if there := kept(engine, build, where):
+        return there
     note(f"asking {engine.name} for its flags, which takes seconds; the next run knows")
     found = _asked(engine, build, python, one_way)
     with suppress(OSError):  # the canary says that the cache cannot be written to
-        answer_cache.keep(answer, _CAPABILITIES, found)
+        answer_cache.keep(_answer(engine, build, where), _CAPABILITIES, found)
     return found
+
+
+def kept(engine: EngineSpec, build: Build, where: str) -> Capabilities | None:
+    """What is known of a build from an earlier run; None if nothing is that still counts. Arguments as above."""
+    found = answer_cache.read(_answer(engine, build, where), _CAPABILITIES)
+    return None if found is None or (found.unverified and _old(found.asked)) else found
+
+
+def _answer(engine: EngineSpec, build: Build, where: str) -> Path:
+    return cache_folder("capabilities") / f"{files.digest_text(engine.probe, where, build.state)}.json"
 
 
 def _old(asked: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,6 @@ from pydantic import TypeAdapter, ValidationError
 
 from harness import __version__
 from harness.base import programs, secrets
-from harness.base.clock import Deadline
 from harness.base.domain import Platform
 from harness.base.errors import CannotJudge, UsageError
 from harness.cases.model import Case
@@ -26,7 +25,7 @@ from harness.devices.platform import DriverSilent
 from harness.engines import ENGINES
 from harness.engines.capabilities import Capabilities
 from harness.engines.diagnosis import root_cause, tail
-from harness.host import answer_cache, files, processes
+from harness.host import answer_cache, files
 from harness.host.data_files import DATA_FOLDER, cache_folder, fetch
 from harness.images import engine_image
 from harness.protocols import datasets
@@ -100,11 +99,13 @@ def by_hand(
     if name not in ENGINES:
         raise UsageError(f"--engine {name}: must be one of {', '.join(ENGINES)}")
     called = str(python.absolute() if python else _interpreter(name, on, environments))
-    asked = _within(_BY_HAND)
+    asked = ask_engine.here(_BY_HAND)
     known = None
     if ENGINES[name].probe:
         build = ask_engine.environment(ENGINES[name], called, asked)
-        known = ask_flags.capabilities(ENGINES[name], build, called, called, lambda: _within(_ONE_WAY), lambda _: None)
+        known = ask_flags.capabilities(
+            ENGINES[name], build, called, called, lambda: ask_engine.here(_ONE_WAY), lambda _: None
+        )
     if case:
         data = {each.file: str(fetch(each)) for each in datasets(case.evaluation)}
         needs = _of_case(case, on, data, known, image=False)
@@ -121,25 +122,6 @@ def by_hand(
         )
     with tempfile.TemporaryDirectory(prefix="inference-harness-canary-") as folder:
         return look(needs, called, asked, where=called, folder=Path(folder), note=lambda _: None)
-
-
-def _within(seconds: float) -> ask_engine.Ask:
-    """Runs commands on this machine, within one limit for all of them."""
-    deadline = Deadline(seconds)
-
-    def asked(argv: Sequence[str]) -> tuple[int, str]:
-        def on_tick(_line: str) -> None:
-            if deadline.passed:
-                raise CannotJudge(f"{argv[0]} did not answer within {deadline.seconds:g} s")
-
-        try:
-            return processes.run(argv, env=processes.environment({}), on_tick=on_tick, most=ask_engine.MOST)
-        except processes.WroteTooMuch as error:
-            raise CannotJudge(f"{argv[0]} {error}") from None
-        except OSError as error:
-            raise CannotJudge(f"{argv[0]} cannot be run", cause=str(error)) from error
-
-    return asked
 
 
 def _interpreter(engine: str, platform: Platform, environments: Path) -> Path:

@@ -134,6 +134,8 @@ def test_a_refusal_is_kept_and_the_canary_says_it(tmp_path: Path) -> None:
     assert found.code == 0
     assert "asking vllm for its flags" not in found.output, "kept"
     assert BROKEN in said(found)
+    doctor = harness("doctor", "--engine-python", python, "--offline", "--cases", cases)
+    assert "flags and environment variables were not verified beforehand" in " ".join(doctor.stdout.split())
     (kept,) = (tmp_path / "cache" / "inference-harness" / "capabilities").iterdir()
     document = json.loads(kept.read_text())
     kept.write_text(json.dumps(document | {"asked": "2026-11-01T00:00:00+00:00"}))
