@@ -38,6 +38,7 @@ _CAPABILITIES = TypeAdapter(Capabilities)
 _SOURCES = programs.text(sources_probe)
 _REFUSAL = timedelta(days=1)
 """How long it counts that a build did not answer: unlike an answer, it may be this machine's doing."""
+_NOT_UNDERSTOOD = f"lists no {' and no '.join(sorted(help_text.SURE))}: a form that is not understood"
 _LONGEST = 300  # characters of a reason
 
 
@@ -148,12 +149,16 @@ def _asked(engine: EngineSpec, build: Build, python: str, one_way: Callable[[], 
         refused.setdefault("its argument parser", "no answer in its output")
         parser = _Answer()
     refused |= {f"its {name}, imported": _reason(error) for name, error in parser.errors.items()}
+    if parser.options is not None and not help_text.SURE.issubset(parser.options):
+        refused["its options, imported"] = _NOT_UNDERSTOOD
+        parser = replace(parser, options=None)
     command, by, listed = _started(engine, build, tried, refused, needed=parser.options is None)
     sources = _Answer()
     if parser.options is None or parser.variables is None:
         question = json.dumps({"package": engine.name, "prefixes": engine.prefixes})
         sources = _parsed(tried("its sources", [python, "-c", _SOURCES, question])) or _Answer()
-    options = parser.options or tuple(sorted(listed))
+    # A parser that moved may have left another behind: what the help lists is taken too.
+    options = tuple(sorted({*(parser.options or ()), *listed}))
     variables = parser.variables or sources.variables or ()
     return Capabilities(
         options,
@@ -189,21 +194,24 @@ def _started(
         needed: Whether the options are known in no other way.
     """
     typed = shlex.join(engine.command)
-    for start, named in ((build.starts.command, typed), (build.starts.module, f"python -m {engine.module}")):
-        runs = False
+    ways = ((build.starts.command, typed), (build.starts.module, f"python -m {engine.module}"))
+    chosen: tuple[str, ...] | None = None
+    for start, named in ways:
         for option in engine.helps if start else ():
             way = f"`{named} {option}`"
             output = tried(way, [*start, option])
-            runs = runs or output is not None
-            if output is not None and (listed := help_text.options(output, engine.help_ends)):
-                return (build.starts.command if start == build.starts.command else ()), way, listed
-            if output is not None:
-                refused[way] = f"lists no {' and no '.join(sorted(help_text.SURE))}: a form that is not understood"
             if output is None and "status 2" not in refused[way]:
                 break  # it is not this option that it does not take
-        if runs and not needed:
-            return (build.starts.command if start == build.starts.command else ()), "", frozenset()
-    return build.starts.command, "", frozenset()
+            if output is None:
+                continue
+            chosen = start if chosen is None else chosen
+            if listed := help_text.options(output, engine.help_ends):
+                return chosen if chosen == build.starts.command else (), way, listed
+            refused[way] = _NOT_UNDERSTOOD
+        if chosen and not needed:
+            break
+    # If neither prints its help, what users type is started.
+    return build.starts.command if chosen in (None, build.starts.command) else (), "", frozenset()
 
 
 def _reason(text: str) -> str:

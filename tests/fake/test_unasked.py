@@ -105,6 +105,14 @@ def test_a_command_that_does_not_start_here_gives_way_to_the_module(judge: Judge
     assert "-m vllm.entrypoints.openai.api_server --model model" in started(found)
 
 
+def test_a_help_in_another_form_says_nothing_against_the_command(judge: Judge) -> None:
+    found = judge(SINGLE, {"build": {"broken": BROKEN, "help": "other"}})
+    assert found.code == 0, found.output
+    assert "/vllm serve model --host" in started(found)
+    flags = found.result.provenance["flags"]
+    assert "options by `python -m vllm.entrypoints.openai.api_server --help=all`; its argument parser: ended" in flags
+
+
 def test_a_wrapper_of_another_interpreter_is_not_passed_over(judge: Judge, tmp_path: Path) -> None:
     python = install(tmp_path / "engine", {})
     (python.parent / "vllm").write_text("#!/somewhere/else/python\nraise SystemExit('another build')\n")
