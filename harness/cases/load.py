@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from harness.cases.matrix import Matrix, Variant, When, label
 from harness.cases.model import Case, SuiteTable, merge
 from harness.cases.serve_settings import Serve
 from harness.cases.validation_errors import NOT_THE_CASE, first_of, key_of, usage_error
+from harness.cases.where import Where
 from harness.checks import CHECKS
 
 DEFAULTS = "_defaults.toml"
@@ -29,21 +30,6 @@ _KNOWN_OF_THE_MODEL = tuple(name for name, check in CHECKS.items() if check.of_t
 """Checks that a checkpoint set replaces: what is known of one model says nothing about another. Others stay."""
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _LONGEST_POINT = 200  # it is the name of a folder
-
-
-@dataclass(frozen=True)
-class Where:
-    """Where a table stands: the file, and the keys that lead to it."""
-
-    file: str
-    key: tuple[str, ...] = ()
-
-    def below(self, *key: str) -> Where:
-        """A table or a value in it."""
-        return Where(self.file, (*self.key, *key))
-
-    def __str__(self) -> str:
-        return f"{self.file}: {'.'.join(self.key)}" if self.key else self.file
 
 
 @dataclass(frozen=True)
@@ -71,6 +57,8 @@ class CaseFile:
         path: As it is named in errors.
         content: The file.
         defaults: The defaults file.
+        version: Of the engine, as a build or a pin says it; None where nobody knows it yet, and no rule that has a
+            condition on it holds.
     """
 
     suite: Suite
@@ -78,6 +66,7 @@ class CaseFile:
     path: Path
     content: Mapping[str, Any]
     defaults: Mapping[str, Any]
+    version: str | None = None
 
     @property
     def id(self) -> str:
@@ -88,11 +77,15 @@ class CaseFile:
         return [platform for platform in PLATFORMS if platform in self.content.get("platforms", [])]
 
     def matrix(self, platform: Platform) -> Matrix:
-        """The matrix of the case on ``platform``.
+        """The matrix of the case on ``platform``, with the rules that are for this version of the engine.
 
         Raises:
             UsageError: It is wrong: with file, key and the nearest valid name.
         """
+        return self.every_rule(platform).on(self.version)
+
+    def every_rule(self, platform: Platform) -> Matrix:
+        """The same, with the rules of all versions."""
         layers = [layer for _, layer in self.layers(platform)]
         tables: dict[str, Any] = {"matrix": {}}
         for layer in layers:
@@ -141,7 +134,7 @@ class CaseFile:
                 stands, table = where.below("checkpoints", name), layer["checkpoints"][name]
                 yield stands, {key: value for key, value in table.items() if key != "when"}
                 for index, rule in enumerate(self._rules_of_a_set(platform, name, table)):
-                    if rule.matches(variant):
+                    if rule.matches(variant) and rule.for_version(self.version):
                         yield stands.below(f"when[{index}]", "set"), rule.set
 
     def _rules_of_a_set(self, platform: Platform, name: str, table: Mapping[str, Any]) -> list[When]:
@@ -222,12 +215,19 @@ def load(folder: Path) -> list[CaseFile]:
     """
     found = list(files(folder))
     for case_file in found:
-        for platform in case_file.platforms:
-            for variant in case_file.matrix(platform).variants():
-                for checkpoints in ("", *case_file.checkpoint_sets):
-                    _check_point(case_file, variant, checkpoints)
-                    case_file.resolve(platform, variant, checkpoints)
+        for each, platform in ((each, platform) for platform in case_file.platforms for each in versions(case_file)):
+            for variant in each.matrix(platform).variants():
+                for checkpoints in ("", *each.checkpoint_sets):
+                    _check_point(each, variant, checkpoints)
+                    each.resolve(platform, variant, checkpoints)
     return found
+
+
+def versions(case_file: CaseFile) -> list[CaseFile]:
+    """The file for versions of the engine that stand for all: none, those that conditions name, and one beyond."""
+    rules = [rule for platform in case_file.platforms for rule in case_file.every_rule(platform).rules]
+    named = sorted({bound for rule in rules if rule.engine for bound in rule.engine.bounds})
+    return [case_file, *(replace(case_file, version=version) for version in (named and ["0", *named, "9999"]))]
 
 
 def files(folder: Path) -> Iterator[CaseFile]:

@@ -11,11 +11,12 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping
 from datetime import date
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from harness.base.settings import Name, Strict
+from harness.cases.engine_versions import EngineCondition, taken
 
 MOST_POINTS = 1000
 """Points of one case. Each is resolved and checked whenever cases are read, which takes milliseconds, and has a run
@@ -30,13 +31,28 @@ def label(variant: Variant) -> str:
 
 
 class _Rule(Strict):
-    match: dict[str, str | list[str]] = Field(min_length=1, description="Axis and label, or several labels.")
+    match: dict[str, str | list[str]] = Field({}, description="Axis and label, or several labels.")
+    engine: EngineCondition | None = Field(None, description="Which versions of the engine it is for; all by default.")
     reason: str = Field(min_length=10, description="Why.")
+
+    @model_validator(mode="after")
+    def _says_when(self) -> Self:
+        if not self.match and not self.engine:
+            raise ValueError("says neither match nor engine.version; add one, or put it into the case itself")
+        return self
 
     def matches(self, variant: Variant) -> bool:
         """Whether the rule is about this point of the matrix."""
         point = dict(variant)
         return all(point.get(axis) in _labels(wanted) for axis, wanted in self.match.items())
+
+    def for_version(self, version: str | None) -> bool:
+        """Whether it is for this version of the engine; where nobody knows it, only if it is for all."""
+        return self.engine is None or (version is not None and self.engine.holds(taken(version)))
+
+    def reaches(self, variant: Variant, version: str | None) -> bool:
+        """Both."""
+        return self.matches(variant) and self.for_version(version)
 
 
 class When(_Rule):
@@ -57,6 +73,23 @@ class Matrix(Strict):
     matrix: dict[Name, dict[Name, dict[str, Any]]] = Field({}, description="Axes: label and what it changes.")
     when: list[When] = Field([], description="What only some combinations need.")
     exclude: list[Exclude] = Field([], description="Combinations left out.")
+
+    @property
+    def rules(self) -> list[When | Exclude]:
+        """Of both kinds."""
+        return [*self.when, *self.exclude]
+
+    @property
+    def depends_on_version(self) -> bool:
+        """Whether a rule is for some versions of the engine only."""
+        return any(rule.engine for rule in self.rules)
+
+    def on(self, version: str | None) -> Matrix:
+        """The same, without the rules that are for other versions of the engine."""
+        when = [rule for rule in self.when if rule.for_version(version)]
+        return self.model_copy(
+            update={"when": when, "exclude": [rule for rule in self.exclude if rule.for_version(version)]}
+        )
 
     def variants(self) -> Iterator[Variant]:
         """Every point of the matrix, the excluded ones too; one empty point without axes."""

@@ -10,10 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from harness.base.domain import Platform
-from harness.cases.load import CaseFile, Where
+from harness.cases.load import CaseFile, versions
 from harness.cases.matrix import Matrix
 from harness.cases.model import merge
 from harness.cases.validation_errors import NOT_THE_CASE
+from harness.cases.where import Where
 
 Key = tuple[str, ...]
 _MISSING = object()
@@ -61,7 +62,8 @@ def idle(case_files: Sequence[CaseFile]) -> Iterator[str]:
     for case_file in case_files:
         for platform in case_file.platforms:
             _platform_tables(case_file, platform, useful)
-            _points(case_file, platform, useful, reached)
+            for each in versions(case_file):
+                _points(each, platform, useful, reached)
     for where in useful.dead():
         yield f"{where}: changes nothing: the value is there already"
     for where, any_point in reached.items():
@@ -80,12 +82,14 @@ def _platform_tables(case_file: CaseFile, platform: Platform, useful: _Useful) -
 
 def _points(case_file: CaseFile, platform: Platform, useful: _Useful, reached: dict[Where, bool]) -> None:
     """What labels, ``[[when]]``, ``[[exclude]]`` and ``[roles]`` do at the points of one matrix."""
-    matrix = case_file.matrix(platform)
+    matrix, version = case_file.every_rule(platform), case_file.version
     whens, excludes = (_rules(case_file, platform, key) for key in ("when", "exclude"))
     for where in (*whens, *excludes):
         reached.setdefault(where, False)
     for variant in matrix.variants():
-        excluded = [where for where, rule in zip(excludes, matrix.exclude, strict=True) if rule.matches(variant)]
+        excluded = [
+            where for where, rule in zip(excludes, matrix.exclude, strict=True) if rule.reaches(variant, version)
+        ]
         if excluded:
             reached[excluded[0]] = True
             continue
@@ -95,7 +99,7 @@ def _points(case_file: CaseFile, platform: Platform, useful: _Useful, reached: d
             useful.lay(_stands(case_file, platform, key), over, _others_apart(matrix, axis, label, below))
             below = merge(below, over)
         for where, rule in zip(whens, matrix.when, strict=True):
-            if rule.matches(variant):
+            if rule.reaches(variant, version):
                 reached[where] = True
                 useful.lay(where.below("set"), rule.set, below)
                 below = merge(below, rule.set)

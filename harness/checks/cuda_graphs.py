@@ -31,7 +31,9 @@ def judge(_settings: CudaGraphsSettings, evidence: Evidence) -> list[CheckResult
             n=len(found),
             unit="servers",
             direction="at-least",
-            message=f"{', '.join(without)} captured no CUDA graphs" if without else "",
+            message=f"{', '.join(without)} captured no CUDA graphs, or the log says it in other words than known"
+            if without
+            else "",
         )
     ]
 

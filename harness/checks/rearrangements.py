@@ -38,6 +38,7 @@ def judge(settings: RearrangementsSettings, evidence: Evidence) -> list[CheckRes
             n=moved,
             unit="rearrangements",
             direction="at-least",
+            message="" if moved else "the log tells of none, or in other words than known",
         )
     ]
 

@@ -5,13 +5,27 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from harness.base.errors import EXIT_PASSED, NothingSelected, UsageError
+from harness.base.settings import cut
 from harness.base.texts import say
-from harness.cli.options import CASES, CaseArgument, CaseArguments, Cases, Checkpoints, Devices, Platform, Suite
+from harness.cli.options import (
+    CASES,
+    CaseArgument,
+    CaseArguments,
+    Cases,
+    Checkpoints,
+    Devices,
+    EngineVersion,
+    Platform,
+    Suite,
+)
+
+if TYPE_CHECKING:
+    from harness.plan.points import Versions
 
 
 def register(app: typer.Typer) -> None:
@@ -33,6 +47,7 @@ def plan(
         Literal["table", "json", "github"], typer.Option("--format", help="github: a matrix for GitHub Actions.")
     ] = "table",
     checkpoints: Checkpoints = "",
+    engine_version: EngineVersion = None,
     cases: Cases = CASES,
 ) -> int:
     """Say what would run, and of everything else why not; starts nothing."""
@@ -41,7 +56,14 @@ def plan(
     from harness.plan.listing import render
     from harness.run.selection import matching
 
-    planned = matching(cases, wanted=wanted or [], suite=suite, platform=platform, checkpoints=checkpoints)
+    planned = matching(
+        cases,
+        wanted=wanted or [],
+        suite=suite,
+        platform=platform,
+        checkpoints=checkpoints,
+        versions=_versions(engine_version),
+    )
     if devices is not None:
         planned = planning.within(planned, devices)
     if changed_files is not None:
@@ -58,6 +80,7 @@ def show(
     case: CaseArgument,
     platform: Platform = None,
     checkpoints: Checkpoints = "",
+    engine_version: EngineVersion = None,
     cases: Cases = CASES,
 ) -> int:
     """Print a case as shell lines, with every check and its origin; needs no engine, no device and no network."""
@@ -65,9 +88,31 @@ def show(
     from harness.plan.show import show as shown
     from harness.run.selection import matching
 
-    found = matching(cases, wanted=[case], suite=None, platform=platform, checkpoints=checkpoints)
+    found = matching(
+        cases,
+        wanted=[case],
+        suite=None,
+        platform=platform,
+        checkpoints=checkpoints,
+        versions=_versions(engine_version),
+    )
     say("\n".join(shown(each, on_paper(each.platform)) for each in found), end="")
     return EXIT_PASSED
+
+
+def _versions(named: str | None) -> Versions:
+    """The version that somebody names, whatever the engine, else those that pins and locks stand for."""
+    from packaging.version import InvalidVersion, Version
+
+    if named is None:
+        from harness.images.pinned_versions import version
+
+        return version
+    try:
+        Version(named)
+    except InvalidVersion:
+        raise UsageError(f"--engine-version {cut(named)}: must be a version, as in 0.33.0 or 0.34.0.dev12") from None
+    return lambda _engine, _platform: named
 
 
 def _lines(path: Path) -> list[str]:

@@ -47,6 +47,14 @@ Checkpoints = Annotated[
     str,
     typer.Option("--checkpoints", help="Run with the checkpoint set of this name instead of the cases' models: tiny."),
 ]
+EngineVersion = Annotated[
+    str | None,
+    typer.Option(
+        "--engine-version",
+        metavar="VERSION",
+        help="As it is on this version of the engine; that of the pinned image, or of the lock, if not given.",
+    ),
+]
 Cases = Annotated[Path, typer.Option("--cases", help="Folder of the case files.")]
 Runs = Annotated[Path, typer.Option("--runs", help="Folder of the run directories.")]
 RunDirectory = Annotated[

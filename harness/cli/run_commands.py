@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.base.domain import Outcome, Stage
-from harness.base.errors import EXIT_PASSED, CannotJudge, UsageError
+from harness.base.errors import EXIT_PASSED, CannotJudge, NothingSelected, UsageError
 from harness.base.texts import say
 from harness.cli.assembling import expanded
 from harness.cli.options import (
@@ -59,6 +59,7 @@ def run(
 ) -> int:
     """Run cases from start to verdict: serve, health-wait, eval, assert, stop."""
     from harness.host import signals
+    from harness.images.pinned_versions import version
     from harness.run.console import Console
     from harness.run.folders import claimed
     from harness.run.prepare import require_engine
@@ -66,7 +67,15 @@ def run(
     from harness.run.supervise import run_all
 
     names = [*(wanted or []), *(case or [])]
-    chosen = select(cases, wanted=names, suite=suite, platform=platform, at_most=devices, checkpoints=checkpoints)
+    chosen = select(
+        cases,
+        wanted=names,
+        suite=suite,
+        platform=platform,
+        at_most=devices,
+        checkpoints=checkpoints,
+        versions=version,
+    )
     options = where.options(how.build())
     require_engine(chosen, options)
     with claimed(runs, RUNS) as folder, signals.handled():
@@ -85,10 +94,11 @@ def serve(
 ) -> int:
     """Stage 1: make a run directory and start the servers, which go on running."""
     from harness.host import signals
+    from harness.images.pinned_versions import version
     from harness.run import prepare
     from harness.run.selection import select
 
-    found = select(cases, wanted=[case], suite=None, platform=platform, checkpoints=checkpoints)
+    found = select(cases, wanted=[case], suite=None, platform=platform, checkpoints=checkpoints, versions=version)
     chosen, *others = [each for each in found if not each.skip]
     if others:
         names = ", ".join(each.id for each in (chosen, *others[:4]))
@@ -100,14 +110,17 @@ def serve(
         rundir = prepare.create(chosen, run_dir)
         context = _context(rundir)
         try:
-            prepare.run(context, options)
-            _perform(context, Stage.SERVE)
-            rundir.keep()
+            not_there = prepare.run(context, options, chosen)
+            if not not_there:
+                _perform(context, Stage.SERVE)
+                rundir.keep()
         except BaseException:
             if context.prepared.runtime is not None:
                 with signals.deferred():
                     _perform(context, Stage.STOP)
             raise
+    if not_there:
+        raise NothingSelected(f"{chosen.id} does not run: {not_there}")
     return EXIT_PASSED
 
 

@@ -140,6 +140,7 @@ class Source:
         given: The interpreter that the caller names; empty for none.
         given_problem: Why it cannot be used.
         environment: Interpreter of the locked environment, installed and current; empty if it is not.
+        flags: Which of its flags nobody could verify when it was last asked, and why; empty if nobody knows of any.
         image: Tag of the image as it would be built now, if it is there; empty if it is not.
         locked: Whether there are locked requirements for it.
         base: Reference of the base image.
@@ -152,6 +153,7 @@ class Source:
     given: str = ""
     given_problem: str = ""
     environment: str = ""
+    flags: str = ""
     image: str = ""
     locked: bool = False
     base: str = ""

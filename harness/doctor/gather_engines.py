@@ -13,10 +13,12 @@ from harness.base.domain import Platform
 from harness.base.errors import CannotJudge, UsageError
 from harness.containers import client, image_store, lifecycle, passthrough
 from harness.doctor.facts import Accelerators, ContainerEngine, Problem, Source
+from harness.engines import ENGINES
 from harness.host import environments, files
 from harness.host.background import Later
 from harness.images import base_images, docker_build, engine_image
 from harness.plan.points import Planned
+from harness.run import ask_engine, ask_flags
 from harness.run.prepare import Options
 
 ONE_ANSWER = 3
@@ -112,7 +114,8 @@ def _source(engine: str, platform: Platform, options: Options) -> Source:
     given = options.engine_python
     if given is not None:
         usable = given.is_file() and shutil.which(given) is not None
-        return Source(given=str(given), given_problem="" if usable else f"{given}: no interpreter there")
+        flags = _flags(engine, str(given.absolute())) if usable else ""
+        return Source(given=str(given), given_problem="" if usable else f"{given}: no interpreter there", flags=flags)
     try:
         lock = engine_image.requirements(engine, platform)
     except UsageError:
@@ -126,12 +129,23 @@ def _source(engine: str, platform: Platform, options: Options) -> Source:
     base_image, holds, problem = base(engine, platform, options.build)
     return Source(
         environment=environment,
+        flags=_flags(engine, environment) if environment else "",
         locked=lock is not None,
         base=base_image,
         base_problem=problem,
         base_holds_engine=holds,
         registry=registry_of(base_image),
     )
+
+
+def _flags(engine: str, python: str) -> str:
+    """What was not verified when a run, or the canary, last asked this interpreter's engine."""
+    spec = ENGINES[engine]
+    try:
+        known = ask_flags.kept(spec, ask_engine.environment(spec, python, ask_engine.here(ONE_ANSWER)), python)
+    except CannotJudge:
+        return ""  # it says nothing, or has no engine: a run says so, and doctor waits for nobody
+    return known.not_verified if known else ""
 
 
 def base(engine: str, platform: Platform, build: engine_image.Build) -> tuple[str, bool, Problem]:

@@ -114,7 +114,7 @@ def _facts(facts: Facts) -> Iterator[tuple[str, str]]:
     for name, source in facts.engines.items():
         parts = [source.given or source.environment, source.image]
         has = ", ".join(filter(None, parts)) or ("locked, not installed" if source.locked else "nothing")
-        yield f"engine: {name}", source.given_problem or has
+        yield f"engine: {name}", source.given_problem or "; ".join(filter(None, [has, source.flags]))
     if facts.models:
         yield "models", f"{sum(facts.models.values())} of {len(facts.models)} in the hub's cache; {_token(facts)}"
     for name, file in facts.data.items():

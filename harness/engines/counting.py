@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from harness.base.evidence import Acceptance, KvLedger, KvTransfers, Unmeasured, Verifications
 from harness.engines.metrics import Counters, add
 
+NO_COUNTER = "the engine exports no counter for "
 _SOURCES = ("prompt_tokens.external_kv_transfer", "prompt_tokens.local_compute", "prompt_tokens.local_cache_hit")
 _TRANSFERS = ("transfers", "transfer_bytes")
 _FAILED = ("failed_transfers", "failed_notifications", "expired_requests")  # where there is a connector
@@ -25,7 +26,7 @@ def accepted_by_position(counted: Counters) -> Acceptance | Unmeasured:
     positions = sorted((int(label), counted[f"accepted_at.{label}"]) for label in labels)
     missing = _missing(counted, ("drafts", "draft_tokens", "accepted"))
     if missing or not positions:
-        return missing or Unmeasured("the engine exports no counter for accepted_at")
+        return missing or Unmeasured(f"{NO_COUNTER}accepted_at")
     return Acceptance(
         drafts=int(counted["drafts"]),
         draft_tokens=int(counted["draft_tokens"]),
@@ -80,10 +81,26 @@ def transfers(_counted: Counters, deltas: Mapping[str, Counters]) -> KvTransfers
 
 def _failures(deltas: Mapping[str, Counters]) -> dict[str, int]:
     """What each server counted as failed: of a request that both sides give up, only one may say so."""
-    found = {f"{name}: {each}": int(delta.get(each, 0)) for name, delta in deltas.items() for each in _FAILURES}
+    found = {
+        f"{name}: {each}": int(delta.get(each, 0))
+        for name, delta in deltas.items()
+        for each in _FAILURES
+        if each != "failed_notifications" or not _counted_already(delta)
+    }
     return {what: number for what, number in found.items() if number}
+
+
+def _counted_already(counted: Counters) -> bool:
+    """Whether failed notifications are among the failed transfers, and would be added twice.
+
+    vLLM 0.31 and later, nixl/stats.py; only builds that count notifications after expiry, 0.32 and later, can be told
+    from older ones. Where they are more than the failed transfers they cannot be among them.
+    """
+    return "notifications_after_expiry" in counted and counted.get("failed_notifications", 0) <= counted.get(
+        "failed_transfers", 0
+    )
 
 
 def _missing(counted: Counters, names: Iterable[str]) -> Unmeasured | None:
     absent = [name for name in names if name not in counted]
-    return Unmeasured(f"the engine exports no counter for {', '.join(absent)}") if absent else None
+    return Unmeasured(f"{NO_COUNTER}{', '.join(absent)}") if absent else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -43,14 +44,35 @@ def read(text: str, metrics: tuple[Metric, ...]) -> dict[str, float]:
     seen = set()
     for sample in _samples(text):
         metric = wanted.get(sample.name)
-        if metric is not None:
+        if metric is not None and (not metric.by or metric.by in sample.labels):
             series = (sample.name, *sorted(sample.labels.items()))
             if series in seen:
                 raise ValueError(f"{sample.name} is there twice with the same labels")
             seen.add(series)
-            name = f"{metric.name}.{sample.labels[metric.by]}" if metric.by in sample.labels else metric.name
+            name = f"{metric.name}.{sample.labels[metric.by]}" if metric.by else metric.name
             counters[name] = counters.get(name, 0.0) + sample.value * metric.scale
     return counters
+
+
+def absent(text: str, metrics: tuple[Metric, ...]) -> dict[str, str]:
+    """What each of ``metrics`` that ``text`` lacks is called there, in words, and what it has that is similar, by name.
+
+    Raises:
+        ValueError: ``text`` is no Prometheus exposition text.
+    """
+    labels: dict[str, set[str]] = {}
+    for sample in _samples(text):
+        labels.setdefault(sample.name, set()).update(sample.labels)
+    names = [name for name in labels if not name.endswith(("_created", "_bucket"))]
+    found = {}
+    for metric in metrics:
+        if metric.sample not in labels:
+            similar = difflib.get_close_matches(metric.sample, names, n=3, cutoff=0.75)
+            found[metric.name] = metric.sample + (f"; similar there: {', '.join(similar)}" if similar else "")
+        elif metric.by and metric.by not in labels[metric.sample]:
+            has = ", ".join(sorted(labels[metric.sample])) or "none"
+            found[metric.name] = f"{metric.sample} has no label {metric.by}; it has {has}"
+    return found
 
 
 def moving(text: str, samples: tuple[str, ...]) -> tuple[str, ...]:

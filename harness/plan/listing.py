@@ -97,6 +97,7 @@ def _entry(each: Planned, variable: str) -> dict[str, object]:
         "session": each.session,
         "runs": not each.skip,
         "reason": each.skip,
+        "engine_version": each.case_file.version,
         "devices": each.devices,
         "device_memory_gib": each.case.device_memory_gib,
         "device_architectures": each.case.device_architectures,
@@ -126,4 +127,8 @@ def _table(planned: Sequence[Planned]) -> str:
         console.print(table)
     total = sum(each.case.expected_seconds for each in running)
     lines = [line.rstrip() for line in captured.get().splitlines()]
-    return "\n".join([*lines, f"{len(running)} of {len(planned)} run, about {total // 60} min one after the other"])
+    versions = sorted({f"{each.engine_version} on {each.platform}" for each in planned if each.conditional})
+    said = [f"as it is on {'; '.join(versions)} (--engine-version names another)"] if versions else []
+    return "\n".join(
+        [*lines, *said, f"{len(running)} of {len(planned)} run, about {total // 60} min one after the other"]
+    )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 from harness.base.domain import Platform
+from harness.cases import engine_versions
 from harness.cases.load import CaseFile
 from harness.cases.matrix import Variant, label
 from harness.cases.model import Case
@@ -16,6 +17,10 @@ from harness.engines import ENGINES
 
 NO_SET = "has no checkpoint set"
 """How the reason begins why a point does not run with a checkpoint set."""
+
+
+Versions = Callable[[str, Platform], str | None]
+"""The version of an engine on a platform; None where nobody knows it."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,33 @@ class Planned:
     variant: Variant = ()
     skip: str = ""
     checkpoints: str = ""
+
+    @property
+    def conditional(self) -> bool:
+        """Whether what it is depends on the version of the engine."""
+        return self.case_file.every_rule(self.platform).depends_on_version
+
+    @property
+    def not_there(self) -> str:
+        """Why it does not exist on the version that it is planned for; empty if it does."""
+        every = self.case_file.every_rule(self.platform)
+        of_versions = every.model_copy(update={"exclude": [rule for rule in every.exclude if rule.engine]})
+        reason = of_versions.on(self.case_file.version).excluded(self.variant)
+        return f"not on {self.engine_version.rstrip(',')}: {reason}" if reason else ""
+
+    @property
+    def engine_version(self) -> str:
+        """The engine and the version that it is planned for, in words."""
+        name = str(self.case_file.merged(self.platform).get("engine", {}).get("name", ""))
+        if self.case_file.version is None:
+            return f"{name}, whatever its version"
+        how = engine_versions.words(self.case_file.version)
+        return f"{name} {self.case_file.version or 'without a version'}" + (f", {how}," if how else "")
+
+    def on(self, version: str) -> Planned:
+        """The same point on a build of this version, which says so itself."""
+        found = replace(self, case_file=replace(self.case_file, version=version))
+        return replace(found, skip=self.skip or found.not_there)
 
     @cached_property
     def case(self) -> Case:
@@ -90,30 +122,46 @@ def devices(case: Case, platform: Platform) -> int:
     return sum(count * of_one(case.serve_of(role)) for role, count in case.topology.roles.items())
 
 
-def everything(case_files: Iterable[CaseFile], checkpoints: str = "") -> list[Planned]:
+def everything(
+    case_files: Iterable[CaseFile], checkpoints: str = "", versions: Versions | None = None, *, decided: bool = True
+) -> list[Planned]:
     """All points of all cases; those that their case excludes, or whose models nobody has pinned, say so.
 
     Args:
         case_files: The cases.
         checkpoints: Name of a checkpoint set to run with instead of the models that cases have from the hub; cases that
             have such models and no such set do not run.
+        versions: The version of an engine on a platform; None: rules with a condition on it do not count.
+        decided: Whether that version is the one that runs. If not, it says what the points are, and no point is left
+            out because of it.
     """
     points = [
-        Planned(
-            case_file,
-            platform,
-            variant,
-            matrix.excluded(variant),
-            checkpoints if checkpoints in case_file.checkpoint_sets else "",
-        )
+        replace(point, skip=_excluded(point, decided=decided))
         for case_file in case_files
         for platform in case_file.platforms
-        for matrix in [case_file.matrix(platform)]
-        for variant in matrix.variants()
+        for each in [_for_version(case_file, platform, versions)]
+        for variant in each.matrix(platform).variants()
+        for point in [
+            Planned(each, platform, variant, checkpoints=checkpoints if checkpoints in each.checkpoint_sets else "")
+        ]
     ]
     return [
         each if each.skip else replace(each, skip=_lacks(each, checkpoints) or _unpinned(each.case)) for each in points
     ]
+
+
+def _excluded(each: Planned, *, decided: bool) -> str:
+    """Why its case leaves it out; what it leaves out on some versions only, only if the version is decided."""
+    every = each.case_file.every_rule(each.platform)
+    for_all = every.model_copy(update={"exclude": [rule for rule in every.exclude if not rule.engine]})
+    return for_all.excluded(each.variant) or (each.not_there if decided else "")
+
+
+def _for_version(case_file: CaseFile, platform: Platform, versions: Versions | None) -> CaseFile:
+    """The file for the version of its engine."""
+    if versions is None or not case_file.every_rule(platform).depends_on_version:
+        return case_file
+    return replace(case_file, version=versions(case_file.resolve(platform).engine.name, platform))
 
 
 def _lacks(each: Planned, checkpoints: str) -> str:

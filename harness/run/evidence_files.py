@@ -7,6 +7,8 @@ files: they are what it judges, and where the numbers that were kept are others,
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -61,18 +63,30 @@ def take(rundir: RunDir) -> Evidence | None:
     measured = measure(
         case,
         samples,
-        {name: counters for name, (counters, _) in before.items()},
-        {name: counters for name, (counters, _) in after.items()},
+        {name: reading.counters for name, reading in before.items()},
+        {name: reading.counters for name, reading in after.items()},
         roles,
         {name: {event: count(log) for event, count in engine.events.items()} for name, log in logs.items()},
-        {name: seen for name in roles if (seen := metrics.restarted(before[name][1], after[name][1]))},
+        {name: seen for name in roles if (seen := metrics.restarted(before[name].series, after[name].series))},
+        {counter: words for reading in after.values() for counter, words in reading.absent.items()},
     )
     said = {server.name: _info(rundir.info_file(server.name)) for server in started} if engine.info else {}
     return Evidence(measured, tuple(samples), said, logs)
 
 
-Reading = tuple[metrics.Counters, metrics.Counters]
-"""What a metrics text says: by our names, summed; and each series on its own."""
+@dataclass(frozen=True)
+class Reading:
+    """What a metrics text says.
+
+    Attributes:
+        counters: By our names, summed.
+        series: Each series on its own.
+        absent: Counters that it lacks, and what they are called there.
+    """
+
+    counters: metrics.Counters
+    series: metrics.Counters
+    absent: Mapping[str, str]
 
 
 def _readings(
@@ -87,7 +101,9 @@ def _readings(
         if not text.endswith("\n"):
             raise UsageError(f"{path}: empty, or its last line was cut off; {documents.NEXT}")
         try:
-            reading = metrics.read(text, of_engine), metrics.series(text, of_engine)
+            reading = Reading(
+                metrics.read(text, of_engine), metrics.series(text, of_engine), metrics.absent(text, of_engine)
+            )
         except ValueError as error:
             raise UsageError(f"{path}: {' '.join(str(error).split())[:200]}; {documents.NEXT}") from None
         found[name] = reading

@@ -15,9 +15,10 @@ from harness.base.evidence import Evidence
 from harness.checks import judge_all, validity
 from harness.checks import unjudged as not_judged
 from harness.checks.check import unmeasured
+from harness.engines.capabilities import FLAGS, Capabilities
 from harness.host import files
 from harness.reports import junit
-from harness.reports.result import REPORTED_STAGES, Result, Timing, conclude
+from harness.reports.result import REPORTED_STAGES, Result, Timing, conclude, skipped
 from harness.run.completeness import gaps
 from harness.run.evidence_files import disagreement, measurements_file, rendered, take
 from harness.run.rundir import Prepared, RunDir
@@ -82,6 +83,20 @@ def unjudged(rundir: RunDir, reason: str, known: Sequence[StageRecord], also: Al
     return result
 
 
+def left_out(rundir: RunDir, reason: str, also: Also) -> Result:
+    """The verdict on a point that does not exist on the build that is there.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    prepared = rundir.prepared()
+    result = skipped(
+        suite=prepared.suite, name=prepared.name, platform=prepared.platform, started=prepared.created, reason=reason
+    )
+    _write({rundir.junit_file: junit.render([result]), **also(result)}, rundir.path / "result.json", result)
+    return result
+
+
 def _write(contents: Mapping[Path, bytes], last: Path, result: Result) -> None:
     """Put everything in place, the verdict last: where it is, all is."""
     for path in (*contents, last):
@@ -129,7 +144,7 @@ def _concluded(rundir: RunDir, stages: Sequence[StageRecord], checks: Sequence[C
         started=prepared.created,
         stages=_with_those_not_run([record for record in stages if record.stage is not Stage.ASSERT]),
         checks=checks,
-        provenance=_provenance(prepared),
+        provenance=_provenance(prepared) | _flags(rundir),
         timing=_timing(rundir, stages),
         interrupted=any(record.interrupted for record in stages),
     )
@@ -143,6 +158,7 @@ def _checks(
     """Every check of the case: judged if the record is whole and the evaluation passed, else skipped, with why."""
     case, stopped = prepared.case, teardown(rundir) if strict else _teardown(rundir)
     of_case = case.checks, case.controls, case.comparisons
+    asked = _not_verified(rundir, strict=strict)
     broke, evidence = _broke(stages), None
     missing: list[str] = []
     try:
@@ -157,7 +173,7 @@ def _checks(
     if evidence is not None and not broke:
         if other := disagreement(rundir, evidence.measured):
             missing.append(other)
-        return [*_damaged(missing), *judge_all(*of_case, evidence), *stopped], evidence
+        return [*_damaged(missing), *judge_all(*of_case, evidence), *stopped, *asked], evidence
     reason = f"{broke} broke" if broke else "the record of the run is damaged or not whole"
     first, *checks = not_judged(*of_case, reason)
     if evidence is not None:
@@ -166,7 +182,18 @@ def _checks(
     checks = [first, *checks]
     if not stopped and broke:
         stopped = [CheckResult("teardown", Outcome.SKIPPED, message=f"not judged: {reason}")]
-    return [*_damaged(missing), *checks, *stopped], evidence
+    return [*_damaged(missing), *checks, *stopped, *asked], evidence
+
+
+def _not_verified(rundir: RunDir, *, strict: bool) -> list[CheckResult]:
+    """What could not be verified before the servers were started: the check is there only then."""
+    try:
+        known = rundir.read("capabilities", Capabilities)
+    except UsageError as error:
+        if strict:
+            raise
+        return [unmeasured(FLAGS, str(error))]
+    return [CheckResult(FLAGS, Outcome.SKIPPED, message=known.not_verified)] if known and known.not_verified else []
 
 
 def _damaged(missing: list[str]) -> list[CheckResult]:
@@ -202,6 +229,13 @@ def _provenance(prepared: Prepared) -> dict[str, str]:
         found |= {"runtime.base": prepared.runtime.base} if prepared.runtime.base else {}
         found |= {"runtime.passthrough": prepared.runtime.passthrough} if prepared.runtime.passthrough else {}
     return found
+
+
+def _flags(rundir: RunDir) -> dict[str, str]:
+    with suppress(UsageError):  # the check of that name says so
+        if known := rundir.read("capabilities", Capabilities):
+            return {FLAGS: known.provenance}
+    return {}
 
 
 def _timing(rundir: RunDir, stages: Sequence[StageRecord]) -> Timing:

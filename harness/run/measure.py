@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
 from harness import protocols
 from harness.base.domain import Sample
@@ -17,9 +19,11 @@ from harness.base.evidence import (
 )
 from harness.cases.model import Case, Role
 from harness.engines import ENGINES, metrics
+from harness.engines.counting import NO_COUNTER
 from harness.plan.request_bodies import ENDS, not_an_answer
 from harness.protocols import Evaluation
 
+T = TypeVar("T")
 _REQUESTS = "finished_requests"
 _SHOWN = 5  # differing items of a comparison that are kept, and characters of each: enough to look into it
 _EXCERPT = 60
@@ -33,6 +37,7 @@ def measure(
     roles: Mapping[str, str],
     events: Mapping[str, Mapping[str, int]] | None = None,
     restarted: Mapping[str, str] | None = None,
+    absent: Mapping[str, str] | None = None,
 ) -> Measurement:
     """Put together what was observed.
 
@@ -44,7 +49,9 @@ def measure(
         roles: Role of each server.
         events: Of each server, how often its log tells what the engine's module reads there; None if nobody looked.
         restarted: Servers that began anew between the two readings, and how that is seen: their counters say nothing.
+        absent: Counters that a server does not export, and what they are called on ``/metrics``, in words.
     """
+    absent = absent or {}
     by_run: dict[str, list[Sample]] = {name: [] for name in ("main", *case.controls, *case.comparisons)}
     priming: dict[str, list[Sample]] = {}
     for sample in samples:
@@ -62,9 +69,9 @@ def measure(
     lost = Unmeasured(f"counters began anew: {begun_anew}") if begun_anew else uncountable
     return Measurement(
         answers={run: count(case.evaluation, found) for run, found in by_run.items()},
-        acceptance=(lost or engine.acceptance(counted)) if case.serve_of(answering).speculation else None,
-        kv=(lost or engine.kv_transfer(counted, deltas)) if case.topology.kind == "disagg" else None,
-        finished=(lost or _finished(asked)) if "finished_requests" in engine.offers else None,
+        acceptance=_named(lost or engine.acceptance(counted), absent) if case.serve_of(answering).speculation else None,
+        kv=_named(lost or engine.kv_transfer(counted, deltas), absent) if case.topology.kind == "disagg" else None,
+        finished=_named(lost or _finished(asked), absent) if "finished_requests" in engine.offers else None,
         given_up={name: number for name, delta in deltas.items() if (number := _given_up(delta))},
         events=events or {},
         counters=deltas,
@@ -141,10 +148,19 @@ def _answered(samples: list[Sample]) -> list[Sample]:
     return [sample for sample in samples if not sample.error and not not_an_answer(sample.finish_reason)]
 
 
+def _named(found: T | Unmeasured, absent: Mapping[str, str]) -> T | Unmeasured:
+    """The same; where it lacks a counter, with what that is called on ``/metrics``."""
+    if not isinstance(found, Unmeasured) or not found.reason.startswith(NO_COUNTER):
+        return found
+    lacking = re.split(r"[, .]+", found.reason.removeprefix(NO_COUNTER))
+    words = [f"{name} is {absent[name]}" for name in absent if name in lacking]
+    return Unmeasured(f"{found.reason} ({'; '.join(words)})") if words else found
+
+
 def _finished(counted: metrics.Counters) -> int | Unmeasured:
     """Requests that came to their end, where the engine keeps them apart by the reason."""
     found = [value for name, value in counted.items() if _reason(name) in ENDS or name == _REQUESTS]
-    return int(sum(found)) if found else Unmeasured(f"the engine exports no counter for {_REQUESTS}")
+    return int(sum(found)) if found else Unmeasured(f"{NO_COUNTER}{_REQUESTS}")
 
 
 def _given_up(counted: metrics.Counters) -> int:

@@ -13,7 +13,7 @@ from harness.base.errors import CannotJudge, NothingSelected, UsageError
 from harness.base.settings import cut
 from harness.cases.load import load
 from harness.devices import accelerators
-from harness.plan.points import Planned, everything, within
+from harness.plan.points import Planned, Versions, everything, within
 from harness.plan.soundness import of_point
 
 _SWITCHES = {"true", "false", "yes", "no", "on", "off"}
@@ -21,7 +21,14 @@ _LONGEST = 200  # of a name that something near it is looked for
 
 
 def matching(
-    folder: Path, *, wanted: list[str], suite: str | None, platform: str | None, checkpoints: str = ""
+    folder: Path,
+    *,
+    wanted: list[str],
+    suite: str | None,
+    platform: str | None,
+    checkpoints: str = "",
+    versions: Versions | None = None,
+    decided: bool = True,
 ) -> list[Planned]:
     """The points below ``folder`` that match all of what is given, those that do not run included.
 
@@ -32,6 +39,8 @@ def matching(
         suite: Name of a suite; all if None.
         platform: All if None.
         checkpoints: Name of a checkpoint set; empty for the models of the cases.
+        versions: As of :func:`~harness.plan.points.everything`.
+        decided: The same.
 
     Raises:
         UsageError: A case file, the platform or the checkpoint set is wrong.
@@ -44,7 +53,7 @@ def matching(
     if checkpoints and checkpoints not in sets:
         there = f"there are: {', '.join(sorted(sets)) or 'none'}"
         raise UsageError(f"--checkpoints {cut(checkpoints)}: no case has that set; {there}")
-    points = everything(cases, checkpoints)
+    points = everything(cases, checkpoints, versions, decided=decided)
     asked = [_asked_for(name, points, folder) for name in wanted]
     found = [
         each
@@ -113,6 +122,7 @@ def select(
     platform: str | None,
     at_most: int | None = None,
     checkpoints: str = "",
+    versions: Versions | None = None,
 ) -> list[Planned]:
     """What of :func:`matching` is on one platform; at least one point runs.
 
@@ -123,13 +133,23 @@ def select(
         platform: None: the one whose accelerators are visible here, else cpu.
         at_most: Accelerators that may be used; points that need more are skipped. None: as many as needed.
         checkpoints: Name of a checkpoint set; empty for the models of the cases.
+        versions: The version of an engine that its points are resolved for. Which one is really there is known later,
+            and decides then which of them exist.
 
     Raises:
         UsageError: A case file is wrong, or what it expects has no meaning; or the platform is not clear.
         NothingSelected: Nothing matches, or nothing that does can run.
         CannotJudge: There is a driver, and it does not say which accelerators there are.
     """
-    found = matching(folder, wanted=wanted, suite=suite, platform=platform, checkpoints=checkpoints)
+    found = matching(
+        folder,
+        wanted=wanted,
+        suite=suite,
+        platform=platform,
+        checkpoints=checkpoints,
+        versions=versions,
+        decided=False,
+    )
     here = _here({each.platform for each in found})
     found = [each for each in found if each.platform == here]
     if at_most is not None:

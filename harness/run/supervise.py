@@ -17,7 +17,7 @@ from harness.reports.result import Result, Timing, conclude, exit_code, skipped
 from harness.run import prepare, runtimes
 from harness.run.console import Console
 from harness.run.context import Context
-from harness.run.judge import Also, judge, unjudged
+from harness.run.judge import Also, judge, left_out, unjudged
 from harness.run.progress import Progress, words
 from harness.run.rundir import RunDir, directly_below
 
@@ -72,7 +72,7 @@ def _run_point(
     path = None
     try:
         path = directly_below(runs, each.folder)
-        return run_case(prepare.create(each, path), options, console, also, keep=keep)
+        return run_case(each, prepare.create(each, path), options, console, also, keep=keep)
     except Exception as error:  # noqa: BLE001 # a fault of ours is on record, and other cases go on
         return _broken(each, path, error, console)
 
@@ -128,11 +128,14 @@ def _written(path: Path, content: bytes, console: Console) -> bool:
     return True
 
 
-def run_case(rundir: RunDir, options: prepare.Options, console: Console, also: Also, *, keep: bool = False) -> Result:
+def run_case(
+    planned: Planned, rundir: RunDir, options: prepare.Options, console: Console, also: Also, *, keep: bool = False
+) -> Result:
     """Run one case through all its stages. Whatever happens, what was started is stopped and the verdict written.
 
     Args:
-        rundir: A new one.
+        planned: The point.
+        rundir: A new one of it.
         options: How to run.
         console: For people.
         also: What is written with the verdict.
@@ -142,20 +145,26 @@ def run_case(rundir: RunDir, options: prepare.Options, console: Console, also: A
     console.line(f"case {context.prepared.suite}/{context.prepared.name}, run directory {console.path(rundir.path)}")
     stage: Stage = Stage.PREPARE
     broken: dict[Stage, BaseException] = {}
+    not_there = ""
     try:
-        prepare.run(context, options)
-        place = runtimes.of(context.runtime, console)
-        for stage in _STAGES:
-            place.perform(stage, context)
+        not_there = prepare.run(context, options, planned)
+        for stage in () if not_there else _STAGES:
+            runtimes.of(context.runtime, console).perform(stage, context)
     except (Interrupted, Exception) as error:  # noqa: BLE001 # a fault of ours is on record, and other cases go on
         broken[stage] = error
     finally:
         try:
-            result = _finish(context, console, stage, broken, also, keep=keep)
+            if not_there and not broken:
+                result = left_out(rundir, not_there, also)
+            else:
+                result = _finish(context, console, stage, broken, also, keep=keep)
         finally:
             if not keep:
                 context.held.close()
-    console.result(result)
+    if result.outcome is Outcome.SKIPPED:
+        console.line(f"skipped {planned.id}: {not_there}")
+    else:
+        console.result(result)
     return _with_code_of(next(iter(broken.values()), None), result)
 
 

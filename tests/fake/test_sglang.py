@@ -51,4 +51,5 @@ def test_a_decode_graph_that_is_off_fails(judge: Judge) -> None:
 def test_speculation_that_never_happened_is_no_pass(judge: Judge) -> None:
     run = judge(SGLANG, {"server": {"no_drafts": True}})
     assert run.code == 4
-    assert run.problems == {"acceptance_length": "could not be judged: the engine exports no counter for verifications"}
+    (problem,) = run.problems.values()
+    assert problem.startswith("could not be judged: the engine exports no counter for verifications (verifications is ")

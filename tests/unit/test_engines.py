@@ -11,7 +11,8 @@ import pytest
 from harness.base.domain import Platform, Server
 from harness.cases.load import load
 from harness.devices.accelerators import on_paper
-from harness.engines.engine import flag_arguments, numbered
+from harness.engines import ENGINES
+from harness.engines.engine import Place, flag_arguments, numbered
 from harness.plan import show
 from tests.helpers import BASELINES, edited
 
@@ -35,8 +36,7 @@ def flags(server: Server) -> dict[str, str]:
 def test_prefill_decode_and_router() -> None:
     prefill, decode, router = servers(BASELINES, "disagg/known_answer_eagle3")
     assert prefill.argv == (
-        "python", "-m", "vllm.entrypoints.openai.api_server",
-        "--model", "model", "--host", "127.0.0.1", "--port", "8000",
+        "vllm", "serve", "model", "--host", "127.0.0.1", "--port", "8000",
         "--tensor-parallel-size", "1", "--data-parallel-size", "1",
         "--speculative-config", '{"method":"eagle3","model":"drafter","num_speculative_tokens":3}',
         "--kv-transfer-config",
@@ -46,7 +46,7 @@ def test_prefill_decode_and_router() -> None:
     )  # fmt: skip
     assert flags(decode)["kv-transfer-config"] == KV_TRANSFER.replace("ROLE", "kv_consumer")
     # NIXL compares the model's name between the sides: the same name, each with its own checkpoint behind it.
-    assert flags(prefill)["model"] == flags(decode)["model"]
+    assert prefill.argv[2] == decode.argv[2]
     assert prefill.links == {"model": "$CHECKPOINTS/twin_prefill", "drafter": "$CHECKPOINTS/eagle3"}
     assert decode.links == {"model": "$CHECKPOINTS/twin_decode", "drafter": "$CHECKPOINTS/eagle3"}
     assert router.argv == (
@@ -83,14 +83,24 @@ def test_a_role_without_connector(tmp_path: Path) -> None:
     assert "kv-transfer-config" not in flags(decode)
 
 
+def test_a_build_without_the_command_gets_the_model_as_an_option() -> None:
+    case = next(each for each in load(BASELINES) if each.id == "eagle3/known_answer").resolve("cpu")
+    place = Place("/e/python", {each.name: "" for each in case.models()}, lambda _: 1, lambda _: {})
+    (server,) = ENGINES["vllm"].servers(case, place)
+    module = ("/e/python", "-m", "vllm.entrypoints.openai.api_server")
+    assert server.argv[:6] == (*module, "--model", "model", "--host")
+
+
 def test_a_multi_connector_names_its_parts_and_what_each_is_told() -> None:
     prefill, decode, _ = servers(BASELINES, "disagg/known_answer_multi")
-    config = json.loads(flags(decode)["kv-transfer-config"])
     every = {"kv_role": "kv_both", "kv_buffer_device": "cpu", "kv_load_failure_policy": "fail"}
     store = {"kv_connector": "ExampleConnector", "kv_connector_extra_config": {"shared_storage_path": "kv_store"}}
-    parts = [{"kv_connector": "NixlConnector"} | every, store | every]
-    assert config == every | {"kv_connector": "MultiConnector", "kv_connector_extra_config": {"connectors": parts}}
-    assert flags(prefill)["kv-transfer-config"] == flags(decode)["kv-transfer-config"]
+    for side, role in ((prefill, "kv_producer"), (decode, "kv_consumer")):
+        parts = [{"kv_connector": "NixlConnector"} | every | {"kv_role": role}, store | every]
+        assert json.loads(flags(side)["kv-transfer-config"]) == every | {
+            "kv_connector": "MultiConnector",
+            "kv_connector_extra_config": {"connectors": parts},
+        }
     assert decode.env["VLLM_NIXL_SIDE_CHANNEL_PORT"] == str(decode.ports["side_channel"])
 
 

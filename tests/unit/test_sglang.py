@@ -43,7 +43,7 @@ def test_prefill_decode_and_router() -> None:
     drafts = ("--speculative-algorithm", "EAGLE3", "--speculative-draft-model-path", "drafter",
               "--speculative-num-steps", "3", "--speculative-eagle-topk", "1",
               "--speculative-num-draft-tokens", "4")  # fmt: skip
-    model = ("python", "-m", "sglang.launch_server", "--model-path", "model", "--served-model-name", "model")
+    model = ("sglang", "serve", "--model-path", "model", "--served-model-name", "model")
     assert prefill.argv == (
         *model, "--host", "127.0.0.1", "--port", "8000", "--nccl-port", "8001", "--tp-size", "1", "--dp-size", "1",
         "--enable-metrics", *drafts, "--disaggregation-mode", "prefill", "--disaggregation-transfer-backend", "nixl",

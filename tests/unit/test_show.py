@@ -13,6 +13,7 @@ from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 
 from harness.cases.load import load
 from harness.devices.accelerators import on_paper
+from harness.images import pinned_versions
 from harness.plan.points import Planned, everything
 from harness.plan.show import show
 from tests.helpers import BASELINES
@@ -26,7 +27,7 @@ class TextFile(SingleFileSnapshotExtension):
 
 
 GROUPS: dict[str, list[Planned]] = {}
-for point in everything(load(BASELINES)):
+for point in everything(load(BASELINES), versions=pinned_versions.version):
     GROUPS.setdefault(f"{point.suite}.{point.case_file.name}.{point.platform}", []).append(point)
 
 

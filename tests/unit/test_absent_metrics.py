@@ -1,0 +1,23 @@
+"""Counters that a build calls otherwise."""
+
+from __future__ import annotations
+
+from harness.engines.metrics import Metric, absent, read
+
+METRICS = (Metric("drafts", "vllm:num_drafts_total"), Metric("finished", "vllm:success_total", by="reason"))
+
+
+def test_what_is_there_is_not_absent() -> None:
+    assert absent('vllm:num_drafts_total 1.0\nvllm:success_total{reason="stop"} 1.0\n', METRICS) == {}
+
+
+def test_what_is_similar_is_named() -> None:
+    found = absent('vllm:drafts_total 1.0\nvllm:success_total{reason="stop"} 1.0\nother 2.0\n', METRICS)
+    assert found == {"drafts": "vllm:num_drafts_total; similar there: vllm:drafts_total"}
+    assert absent('vllm:success_total{reason="stop"} 1.0\n', METRICS) == {"drafts": "vllm:num_drafts_total"}
+
+
+def test_a_counter_without_its_label_is_none() -> None:
+    text = 'vllm:num_drafts_total 1.0\nvllm:success_total{why="stop",engine="0"} 1.0\n'
+    assert absent(text, METRICS) == {"finished": "vllm:success_total has no label reason; it has engine, why"}
+    assert read(text, METRICS) == {"drafts": 1.0}, "an aborted request must not count as one that ended well"
