@@ -21,10 +21,12 @@ from harness.cli.options import (
     Cases,
     Checkpoints,
     Devices,
+    Models,
     PlatformHere,
     RunDirectory,
     RunOptions,
     Suite,
+    own_models,
 )
 
 if TYPE_CHECKING:
@@ -52,6 +54,7 @@ def run(
     where: RunOptions,
     how: BuildOptions,
     checkpoints: Checkpoints = "",
+    model: Models = None,
     cases: Cases = CASES,
     runs: Annotated[Path | None, typer.Option(help="New folder for the run directories; default below runs/.")] = None,
     devices: Devices = None,
@@ -59,6 +62,7 @@ def run(
 ) -> int:
     """Run cases from start to verdict: serve, health-wait, eval, assert, stop."""
     from harness.host import signals
+    from harness.plan.points import with_own
     from harness.run.console import Console
     from harness.run.folders import claimed
     from harness.run.prepare import require_engine
@@ -66,7 +70,9 @@ def run(
     from harness.run.supervise import run_all
 
     names = [*(wanted or []), *(case or [])]
+    own = own_models(model)
     chosen = select(cases, wanted=names, suite=suite, platform=platform, at_most=devices, checkpoints=checkpoints)
+    chosen = with_own(chosen, own)
     options = where.options(how.build())
     require_engine(chosen, options)
     with claimed(runs, RUNS) as folder, signals.handled():
@@ -81,14 +87,17 @@ def serve(
     where: RunOptions,
     how: BuildOptions,
     checkpoints: Checkpoints = "",
+    model: Models = None,
     cases: Cases = CASES,
 ) -> int:
     """Stage 1: make a run directory and start the servers, which go on running."""
     from harness.host import signals
+    from harness.plan.points import with_own
     from harness.run import prepare
     from harness.run.selection import select
 
-    found = select(cases, wanted=[case], suite=None, platform=platform, checkpoints=checkpoints)
+    own = own_models(model)
+    found = with_own(select(cases, wanted=[case], suite=None, platform=platform, checkpoints=checkpoints), own)
     chosen, *others = [each for each in found if not each.skip]
     if others:
         names = ", ".join(each.id for each in (chosen, *others[:4]))

@@ -97,6 +97,7 @@ def _entry(each: Planned, variable: str) -> dict[str, object]:
         "session": each.session,
         "runs": not each.skip,
         "reason": each.skip,
+        "unpinned": each.unpinned,
         "devices": each.devices,
         "device_memory_gib": each.case.device_memory_gib,
         "expected_seconds": each.case.expected_seconds,
@@ -118,7 +119,8 @@ def _table(planned: Sequence[Planned]) -> str:
         table.add_column(name, justify="right" if name in ("devices", "seconds") else "left", overflow="fold")
     for each in planned:
         seconds = str(each.case.expected_seconds)
-        table.add_row(each.session, rich.markup.escape(each.id), str(each.devices), seconds, each.skip or "yes")
+        runs = each.skip or f"yes{'; unpinned: ' if each.unpinned else ''}{', '.join(each.unpinned)}"
+        table.add_row(each.session, rich.markup.escape(each.id), str(each.devices), seconds, runs)
     running = [each for each in planned if not each.skip]
     console = rich.console.Console(width=200, highlight=False)
     with console.capture() as captured:
