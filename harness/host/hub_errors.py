@@ -126,7 +126,7 @@ def _refused(error: HfHubHTTPError, repo: str) -> Unavailable:
     """An answer of the hub's that is none."""
     status = error.response.status_code if error.response is not None else 0
     has_token = bool(_token())
-    page = f"{constants.ENDPOINT}/{repo}"
+    page, said = f"{constants.ENDPOINT}/{repo}", cause(error, 200)
     if isinstance(error, GatedRepoError):
         token = "with the account of HF_TOKEN" if has_token else "and set HF_TOKEN to a token of that account"
         return Unavailable(f"{repo} is gated: accept its terms at {page} {token}", fault="configuration")
@@ -137,12 +137,14 @@ def _refused(error: HfHubHTTPError, repo: str) -> Unavailable:
         return Unavailable(f"{_endpoint()} has no repository {repo}, or a private one {token}", fault="configuration")
     if status in (401, 403):
         token = "the token of HF_TOKEN is refused" if has_token else "set HF_TOKEN"
-        return Unavailable(f"{_endpoint()} answers {status} for {repo}: {token}; {page}", fault="configuration")
+        return Unavailable(
+            f"{_endpoint()} answers {status} for {repo}: {token}; {page} ({said})", fault="configuration"
+        )
     if status == 429:
         token = "" if has_token else ", or set HF_TOKEN, which may ask more often"
         return Unavailable(f"{_endpoint()} answers 429 for {repo}: too many requests; wait{token}", is_passing=True)
     return Unavailable(
-        f"{_endpoint()} answers {status or 'with an error'} for {repo}; try again later ({cause(error, 200)})",
+        f"{_endpoint()} answers {status or 'with an error'} for {repo}; try again later ({said})",
         is_passing=status == 0 or status >= 500,
     )
 
