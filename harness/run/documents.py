@@ -197,8 +197,7 @@ class Checkpoint(Document):
     """Commit, of a repository of the model hub."""
     unpinned: str = ""
     """Of what the project has not pinned: how it came to be taken. Empty if it has."""
-    is_own: bool = False
-    """Whether it is a folder of the user's."""
+    is_own: bool = False  # a folder of the user's
 
     @property
     def whole(self) -> Path:
