@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -75,11 +75,7 @@ class Recipe:
 
 
 def source_root() -> Path:
-    """The source tree that the harness runs from.
-
-    Raises:
-        UsageError: It was installed without one.
-    """
+    """The source tree that the harness runs from; raises UsageError if it was installed without one."""
     return source_tree.root()
 
 
@@ -131,8 +127,8 @@ def base_of(engine: str, platform: Platform, build: Build) -> tuple[str, From]:
 
 def pinned_base(engine: str, platform: Platform, build: Build) -> base_images.Base:
     """The project's base image, which a caller may replace."""
-    allowed, mirror = build.allow_unpinned, build.registry
-    return base_images.base(engine, platform, allow_unpinned=allowed, mirror=mirror, may_ask=build.may_ask)
+    how = {"allow_unpinned": build.allow_unpinned, "may_ask": build.may_ask}
+    return base_images.base(engine, platform, mirror=build.registry, **how)
 
 
 def _wheel(path: Path, engine: str) -> Path:
@@ -197,9 +193,13 @@ def lacks_base(engine: str, platform: Platform, build: Build, on_tick: Tick) -> 
     """
     if build.base_image or build.engine_wheel or build.engine_from == "base":
         return ""
-    base, usual = base_of(engine, platform, build)
+    base, usual = base_of(engine, platform, replace(build, may_ask=False))
     if usual == "base":
         return ""
+    try:
+        base, _ = base_of(engine, platform, build)
+    except CannotJudge as error:
+        return f"its base image is not to be had: {error}"
     try:
         if image_store.image_id(base) is None and image_store.image_id(name(engine, platform, build, base)) is None:
             image_store.pull(base, on_tick)
