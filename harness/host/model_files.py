@@ -43,7 +43,7 @@ def unread(names: Collection[str]) -> list[str]:
     has_tensors = any(name.endswith(TENSORS) for name in top)
     has_weights = has_tensors or any(name.endswith(_TORCH) for name in top)
     # Mistral's format has a configuration of its own beside the weights it belongs to.
-    twice = "params.json" not in top and any(_is_of_transformers(name) for name in top)
+    twice = "params.json" not in top and any(name.startswith("model") and name.endswith(TENSORS) for name in top)
 
     def is_read(name: str) -> bool:
         folders, last = PurePosixPath(name).parts[:-1], PurePosixPath(name).name
@@ -55,10 +55,6 @@ def unread(names: Collection[str]) -> list[str]:
         return not (twice and not folders and last.startswith("consolidated") and TENSORS in last)
 
     return [name for name in names if not is_read(name)]
-
-
-def _is_of_transformers(name: str) -> bool:
-    return name.startswith("model") and name.endswith((TENSORS, f"{TENSORS}{_INDEX}"))
 
 
 def lacking(folder: Path, listed: Mapping[str, int]) -> str:
