@@ -123,7 +123,7 @@ def unpinned(
             say(f"forgotten: {each.kind} {each.name}: {each.value}")
     if not forget:
         for each in taken:
-            say(f"{each.kind} {each.name}: {each.value} ({each.text})")
+            say(f"{each.text}; to take it anew: harness unpinned --forget {each.name}")
         if not taken:
             say("nothing was taken here yet that nobody has pinned")
     return EXIT_PASSED

@@ -45,7 +45,8 @@ class Taken(BaseModel):
     @property
     def text(self) -> str:
         """For people, and for the record of a run."""
-        return f"not pinned by the project: taken at first use on {self.when[:10]}, from {self.source}"
+        what = f"{self.kind} resolved at first use: {self.name}@{self.value}"
+        return f"{what}, not pinned by the project ({self.source}, {self.when[:10]})"
 
 
 def recalled(kind: Kind, name: str) -> Taken | None:

@@ -192,7 +192,11 @@ def base(
     if pin.resolved:
         return Base(pin.reference(mirror), holds_engine)
     if allow_unpinned:
-        return Base(pin.reference(mirror), holds_engine, "not pinned by the project: the tag as it is, as asked for")
+        return Base(
+            pin.reference(mirror),
+            holds_engine,
+            f"base image taken as its tag is now: {pin.name}, not pinned by the project",
+        )
     taken = first_use.recalled(_KIND, pin.name)
     if taken is None:
         if not may_ask:
@@ -207,7 +211,7 @@ def base(
                     cause=f"{error}; --registry names a mirror, --base-image an image that is here",
                     fault="network",
                 ) from error
-            return Base(pin.reference(mirror), holds_engine, f"not pinned by the project: {here} ({error})")
+            return Base(pin.reference(mirror), holds_engine, f"{here}, not pinned by the project ({error})")
     return Base(f"{pin.reference(mirror)}@{taken.value}", holds_engine, taken.text)
 
 
@@ -232,7 +236,7 @@ def _first_use(pin: Pin, mirror: str | None) -> first_use.Taken:
 def _base_here(reference: str) -> str:
     """What is said of the image of that name on this machine; empty if there is none."""
     try:
-        return "the image of that tag on this machine" if image_store.image_id(reference) else ""
+        return f"base image of this machine: {reference}" if image_store.image_id(reference) else ""
     except lifecycle.ContainerFailed:
         return ""
 

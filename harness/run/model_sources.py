@@ -98,7 +98,7 @@ def _from_the_hub(model: Model, say: Say, *, anew: bool) -> Checkpoint:
     if revision == UNRESOLVED:
         taken = commit(repo, anew=anew)
         revision, unpinned = taken.value, taken.text
-        say(f"unpinned: model {repo} at {revision}, {unpinned}")
+        say(f"unpinned: {unpinned}")
     try:
         folder = _repeated(lambda: hub.snapshot(repo, revision), f"fetching {repo}", say)
     except hub.Unavailable as error:
@@ -131,7 +131,7 @@ def _of_the_user(path: str, *, tokenizer: bool) -> Checkpoint:
     return Checkpoint(
         path=str(folder),
         sha256=content_digest.of_all(content_digest.of_files(folder)),
-        unpinned="not pinned by the project: a folder of the user's, known by the SHA-256 of its content",
+        unpinned=f"model of the user's: {folder}, not pinned by the project",
         is_own=True,
     )
 

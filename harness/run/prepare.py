@@ -164,15 +164,15 @@ def _environment(context: Context, options: Options, why: str) -> tuple[Path, st
 def _docker(context: Context, options: Options, why: str) -> Runtime:
     prepared = context.prepared
     engine_name, platform = prepared.case.engine.name, prepared.platform
-    name, identity = engine_image.ensure(
-        engine_name, platform, options.build, lambda line: context.progress.tick(line[:140])
-    )
-    base = base_images.content(engine_image.base_of(engine_name, platform, options.build)[0])
     unpinned = ""
     if not options.build.base_image:
         unpinned = engine_image.pinned_base(engine_name, platform, options.build).unpinned
     if unpinned:
-        context.progress.note(f"unpinned: base image {base}, {unpinned}")
+        context.progress.note(f"unpinned: {unpinned}")
+    name, identity = engine_image.ensure(
+        engine_name, platform, options.build, lambda line: context.progress.tick(line[:140])
+    )
+    base = base_images.content(engine_image.base_of(engine_name, platform, options.build)[0])
     folders = model_sources.mounted(prepared.checkpoints.values())
     folders += {Path(path).parent for path in prepared.data.values()} - set(folders)
     runtime = Runtime(

@@ -238,7 +238,7 @@ def test_what_is_unresolved_is_listed_and_taken_at_first_use(
     monkeypatch.setattr(base_images, "FILE", path)
     taken = base_images.base("vllm", "cpu", allow_unpinned=False)
     assert taken.reference == f"{registry.address}/engines/base:v1@{digest}"
-    assert "taken at first use" in taken.unpinned
+    assert "resolved at first use" in taken.unpinned
     moved = registry.push("second")
     assert base_images.base("vllm", "cpu", allow_unpinned=False) == taken
     allowed = base_images.base("vllm", "cpu", allow_unpinned=True)

@@ -162,7 +162,7 @@ def test_an_unresolved_base_image_is_taken_at_first_use(
     again = engine_image.recipe(*pair, replace(Build(), registry=SILENT))
     assert again.base.endswith(f"@{INDEX}")
     notes = (machine / "runs" / points[0].folder / "events.jsonl").read_text()
-    assert f"unpinned: base image {built[0]}, not pinned by the project: taken at first use" in notes
+    assert f"unpinned: base image resolved at first use: {taken.name}@{INDEX}, not pinned by the project" in notes
 
 
 def test_there_is_something_to_see() -> None:

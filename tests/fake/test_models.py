@@ -207,7 +207,7 @@ def test_what_nobody_pinned_is_taken_at_first_use_and_again(
 
     done = run(tmp_path / "1", *arguments, env=env)
     assert done.code == 0, done.output
-    assert f"unpinned: model {REPO} at {COMMIT}, not pinned by the project: taken at first use" in done.output
+    assert f"unpinned: model resolved at first use: {REPO}@{COMMIT}, not pinned by the project" in done.output
     assert done.result.provenance[f"model.{REPO}.revision"] == COMMIT
     assert f"model {REPO} at {COMMIT}" in properties(done)["provenance.unpinned"]
     assert json.loads((done.directory / "case.json").read_text())["checkpoints"][REPO]["revision"] == COMMIT
@@ -220,7 +220,7 @@ def test_what_nobody_pinned_is_taken_at_first_use_and_again(
     assert run(tmp_path / "4", *arguments, env=offline).result.provenance[f"model.{REPO}.revision"] == OTHER
 
     listed = harness("unpinned", env=env)
-    assert f"model {REPO}: {OTHER}" in listed.stdout
+    assert f"{REPO}@{OTHER}" in listed.stdout
     assert harness("unpinned", "--forget", REPO, env=env).returncode == 0
     assert REPO not in harness("unpinned", env=env).stdout
     assert harness("unpinned", "--forget", REPO, env=env).returncode == 3
@@ -240,7 +240,7 @@ def test_what_nobody_pinned_is_taken_from_a_cache_that_was_carried_over(
     in_hub_cache(tmp_path / "hub", "private/drafter", OTHER, eagle3["eagle3"])
     done = run(tmp_path / "2", *arguments, env=env)
     assert done.code == 0, done.output
-    assert "from the hub's cache" in done.output
+    assert "not pinned by the project (the hub's cache, " in done.output
 
 
 def test_a_fetch_that_may_succeed_is_repeated_on_record(

@@ -112,7 +112,7 @@ def test_what_is_built_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     )
     allowed = base_images.base("vllm", "cuda", allow_unpinned=True, mirror="mirror.test")
     assert allowed.reference == "mirror.test/vllm/vllm-openai:v1.2.3"
-    assert allowed.unpinned.startswith("not pinned by the project: the tag as it is")
+    assert "as its tag is now" in allowed.unpinned
 
     base_images.FILE.unlink()
     with pytest.raises(UsageError, match="cannot be read: No such file or directory; run from a checkout"):
@@ -137,7 +137,7 @@ def test_what_nobody_pinned_is_the_same_again_until_told_otherwise(
     assert raised.value.fault == "network"
     here.append("docker.io/vllm/vllm-openai:v1.2.3")
     found = base_images.base("vllm", "cuda", allow_unpinned=False)
-    assert (found.reference, "the image of that tag on this machine" in found.unpinned) == (here[0], True)
+    assert (found.reference, "base image of this machine" in found.unpinned) == (here[0], True)
 
     monkeypatch.setattr(registry, "digest", lambda *_: None)
     with pytest.raises(CannotJudge, match=r"docker\.io has no image vllm/vllm-openai") as raised:
@@ -146,7 +146,7 @@ def test_what_nobody_pinned_is_the_same_again_until_told_otherwise(
     monkeypatch.setattr(registry, "digest", lambda *_: DIGEST)
     first = base_images.base("vllm", "cuda", allow_unpinned=False)
     assert first.reference == f"docker.io/vllm/vllm-openai:v1.2.3@{DIGEST}"
-    assert "taken at first use" in first.unpinned
+    assert "resolved at first use" in first.unpinned
     monkeypatch.setattr(registry, "digest", lambda *_: f"sha256:{'9' * 64}")
     assert base_images.base("vllm", "cuda", allow_unpinned=False) == first
     [taken] = first_use.everything()
