@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -30,6 +31,7 @@ class Hub(ThreadingHTTPServer):
         token: The one that is right.
         answers: Status instead of an answer, for requests whose path contains the text; one request each.
         cut: Bytes after which the connection is cut, by name of the file; one request each.
+        slow: Names of files that come a byte at a time.
         page: Answer everything with a page, as a proxy does.
         asked: Method, path and range of every request.
     """
@@ -45,6 +47,7 @@ class Hub(ThreadingHTTPServer):
         self.token = "hf_right"
         self.answers: list[tuple[str, int]] = []
         self.cut: dict[str, list[int]] = {}
+        self.slow: set[str] = set()
         self.page = False
         self.asked: list[str] = []
 
@@ -140,15 +143,22 @@ class _Answers(BaseHTTPRequestHandler):
         if start:
             headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
         cuts = self.server.cut.get(name, []) if self.command == "GET" else []
-        self._send(206 if start else 200, content[start:], headers, cut=cuts.pop(0) if cuts else None)
+        self._send(206 if start else 200, content[start:], headers, cut=cuts.pop(0) if cuts else None, name=name)
 
-    def _send(self, status: int, body: bytes, headers: Mapping[str, str] | None = None, cut: int | None = None) -> None:
+    def _send(
+        self, status: int, body: bytes, headers: Mapping[str, str] | None = None, cut: int | None = None, name: str = ""
+    ) -> None:
         self.send_response(status)
         for name, value in ({"Content-Type": "application/json"} | dict(headers or {})).items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        if self.command != "HEAD":
+        if self.command != "HEAD" and name in self.server.slow:
+            with suppress(OSError):
+                for each in body:
+                    self.wfile.write(bytes((each,)))
+                    time.sleep(0.05)
+        elif self.command != "HEAD":
             self.wfile.write(body if cut is None else body[:cut])
         if cut is not None:
             self.close_connection = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from known_answer.checkpoints import CHECKPOINTS
 from tests.fake.conftest import DISAGG, QUICK, SINGLE, SMALL
 from tests.fake.hub_server import COMMIT, OTHER, Hub, serving
 from tests.fake_engine.install import install
-from tests.helpers import Run, edited, harness, in_hub_cache, run, tensors, validated
+from tests.helpers import Run, begin, edited, end, harness, in_hub_cache, run, tensors, validated, wait_for
 
 REPO = "private/verifier"
 
@@ -253,6 +254,21 @@ def test_a_fetch_that_may_succeed_is_repeated_on_record(
     assert done.code == 0, done.output
     assert f"fetching {REPO}: attempt 1 of 3 failed, again in 1 s: 127.0.0.1" in done.output
     assert "attempt 1 of 3" in (done.directory / "events.jsonl").read_text()
+
+
+def test_an_interrupt_ends_a_download_at_once_and_the_next_run_completes_it(
+    tmp_path: Path, hub: Hub, eagle3: dict[str, dict[str, bytes]]
+) -> None:
+    arguments = from_hub(tmp_path, hub, eagle3)
+    env = {**hub.environment(tmp_path / "hub"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    hub.slow = {"model.safetensors"}
+    process = begin(tmp_path / "1", *arguments, env=env)
+    wait_for(lambda: any("GET" in line and "model.safetensors" in line for line in hub.asked))
+    done = end(process, signal.SIGTERM, tmp_path / "1", timeout=20)
+    assert done.code == 130, done.output
+    hub.slow.clear()
+    done = run(tmp_path / "2", *arguments, env=env)
+    assert done.code == 0, done.output
 
 
 def test_doctor_counts_only_whole_models(tmp_path: Path) -> None:
