@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -239,6 +240,14 @@ def wait_for(what: Any, seconds: float = 30.0) -> Any:
         assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
         time.sleep(0.05)
     return found
+
+
+def tensors(content: bytes = b"weights!") -> bytes:
+    """A file of tensors that is as long as its header says."""
+    header = json.dumps(
+        {"weight": {"dtype": "U8", "shape": [len(content)], "data_offsets": [0, len(content)]}}
+    ).encode()
+    return len(header).to_bytes(8, "little") + header + content
 
 
 def in_hub_cache(cache: Path, repo: str, commit: str, files: Mapping[str, bytes]) -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, get_args
 
+from harness.base.errors import Fault
+
 Platform = Literal["cpu", "cuda", "rocm"]
 """What a case runs on; what each of them is, ``harness.devices`` knows."""
 
@@ -261,6 +263,7 @@ class StageRecord:
         message: One line; why, unless it passed.
         details: More lines.
         interrupted: A signal ended it.
+        fault: Whose it is that it broke, where that is known.
     """
 
     stage: Stage
@@ -269,3 +272,4 @@ class StageRecord:
     message: str = ""
     details: str = ""
     interrupted: bool = False
+    fault: Fault = ""

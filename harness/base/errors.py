@@ -14,9 +14,13 @@ code 1 (:data:`EXIT_FAILED`).
 from __future__ import annotations
 
 import traceback
+from typing import Literal
 
 EXIT_PASSED = 0
 EXIT_FAILED = 1
+
+Fault = Literal["", "configuration", "host", "network"]
+"""Whose fault it is that nothing can be judged; empty where nobody says."""
 
 
 class HarnessError(Exception):
@@ -53,13 +57,14 @@ class CannotJudge(HarnessError):
         message: What broke.
         cause: The root cause in the words of whoever broke, one line; empty when there is none.
         details: More lines for the report: the end of a log.
+        fault: Whose it is, where that is known.
     """
 
     exit_code = 4
 
-    def __init__(self, message: str, *, cause: str = "", details: str = "") -> None:
+    def __init__(self, message: str, *, cause: str = "", details: str = "", fault: Fault = "") -> None:
         super().__init__(f"{message}: {cause}" if cause else message)
-        self.details = details
+        self.details, self.fault = details, fault
 
 
 def refused(error: OSError) -> CannotJudge:

@@ -18,11 +18,11 @@ from harness.bundle.manifest import ENGINE_REQUIREMENTS, HARNESS_REQUIREMENTS, M
 from harness.bundle.writer import Content
 from harness.containers import image_store, lifecycle
 from harness.engines.diagnosis import tail
-from harness.host import data_files, files, hub, processes
+from harness.host import data_files, files, processes
 from harness.images import requirements, source_tree
 from harness.plan.data_needs import datasets
 from harness.plan.points import Planned
-from harness.run import checkpoint_files
+from harness.run import model_sources
 
 _MACHINE = "x86_64"
 _EMBEDDED_PIP = re.compile(r"virtualenv/seed/wheels/embed/(pip-([0-9.]+)-py3-none-any\.whl)")
@@ -123,16 +123,13 @@ def _models(wanted: Iterable[Planned], on_tick: Tick) -> Iterator[Content]:
     models = {model.name: model for each in wanted for model in each.case.models()}
     for name, model in sorted(models.items()):
         on_tick(f"model {name}")
-        if model.known_answer:
-            folder, _ = checkpoint_files.cached(name)
-            inside, kind = f"checkpoints/{folder.name}", "checkpoint"
-        else:
-            repo, revision = model.repo or "", model.revision or ""
-            try:
-                folder = hub.snapshot(repo, revision)
-            except hub.Unavailable as error:
-                raise CannotJudge(f"{repo} at {revision[:12]} is not to be had", cause=str(error)) from error
-            inside, kind = f"hub/models--{repo.replace('/', '--')}/snapshots/{revision}", "model"
+        if model.path:
+            raise UsageError(f"{model.path}: a folder of yours is not packed; carry it over, to the same path")
+        made = model_sources.have(model, on_tick)
+        folder = Path(made.path)
+        inside, kind = f"checkpoints/{folder.name}", "checkpoint"
+        if model.repo:
+            inside, kind = f"hub/models--{model.repo.replace('/', '--')}/snapshots/{made.revision}", "model"
         for path in sorted(each for each in folder.rglob("*") if each.is_file()):
             yield Content(f"{inside}/{path.relative_to(folder).as_posix()}", kind, path)
 

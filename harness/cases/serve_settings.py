@@ -10,11 +10,12 @@ from harness.base.settings import Flag, FlagValue, Like, Name, Strict, Variable
 from known_answer.names import NAMES
 
 UNRESOLVED = "unresolved"
+_FOLDER = r"~?/[^\x00-\x1f\x7f]{1,1000}"
 _REPOSITORY = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
 
 
 class Model(Strict):
-    """A model: a known-answer checkpoint, made on the spot, or a repository of the model hub at a pinned commit."""
+    """A model: a known-answer checkpoint, made on the spot, a repository of the model hub at a commit, or a folder."""
 
     known_answer: str | None = Field(
         None, description="Name of a known-answer checkpoint: see `harness checkpoints list`."
@@ -26,18 +27,27 @@ class Model(Strict):
         Annotated[str, Like(rf"[0-9a-f]{{40}}|{UNRESOLVED}", f"a commit of 40 digits, or {UNRESOLVED}")] | None
     ) = Field(
         None,
-        description="Commit of the repository. `unresolved`: not looked up yet, and until then the case cannot run.",
+        description="Commit of the repository. `unresolved`: nobody has pinned it; the commit is "
+        "taken at the first run, written down on that machine, and the result says so.",
+    )
+    path: Annotated[str, Like(_FOLDER, "an absolute path, or one below ~/")] | None = Field(
+        None, description="Folder of a model of your own, as absolute path or below `~/`."
     )
 
     @property
     def name(self) -> str:
         """What the model is called in a run."""
-        return self.known_answer or self.repo or ""
+        return self.known_answer or self.repo or self.path or ""
+
+    @property
+    def download(self) -> str:
+        """How a repository is fetched, as a shell line to go on with."""
+        return f"hf download {self.repo}" + ("" if self.revision == UNRESOLVED else f" --revision {self.revision}")
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        if (self.known_answer is None) == (self.repo is None):
-            raise ValueError("give either known_answer or repo with its revision")
+        if [self.known_answer, self.repo, self.path].count(None) != 2:
+            raise ValueError("give one of known_answer, repo with its revision, and path")
         if self.known_answer is not None and self.known_answer not in NAMES:
             raise ValueError(f"no known-answer checkpoint {self.known_answer!r}; there are {', '.join(NAMES)}")
         if (self.repo is None) != (self.revision is None):

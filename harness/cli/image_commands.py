@@ -80,7 +80,8 @@ def pins(
 ) -> int:
     """Look up what the tags of the base images stand for, and write their digests down."""
     from harness.host import signals
-    from harness.images.base_images import FILE, mirror, refresh
+    from harness.images.base_images import FILE, mirror
+    from harness.images.pin_refresh import refresh
 
     outcomes = set()
     with signals.handled():

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from harness.base.errors import UsageError
+from harness.base.settings import cut
 
 if TYPE_CHECKING:
     from harness.images.engine_image import Build
@@ -61,6 +62,14 @@ RunDirectory = Annotated[
     Path, typer.Argument(metavar="RUN_DIRECTORY", help="Made by `harness serve` or `harness run`.")
 ]
 
+Models = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        metavar="NAME=FOLDER",
+        help="Folder of yours instead of a model: verifier, drafter, or what the case calls it. May be repeated.",
+    ),
+]
 EngineName = Annotated[str, typer.Option("--engine", help="vllm or sglang.")]
 EnginePlatform = Annotated[str, typer.Option("--platform", help="cpu, cuda or rocm.")]
 EnginePython = Annotated[
@@ -123,7 +132,11 @@ class BaseImageOptions:
         ),
     ] = None
     allow_unpinned: Annotated[
-        bool, typer.Option("--allow-unpinned", help="Build on the tag of a base image whose digest is unresolved.")
+        bool,
+        typer.Option(
+            "--allow-unpinned",
+            help="Of what nobody has pinned take what branch and tag are today, not what this machine took first.",
+        ),
     ] = False
     registry: Registry = None
 
@@ -177,6 +190,30 @@ class RunOptions(RuntimeOptions):
         if self.engine_python:
             require_program("--engine-python", self.engine_python)
         return replace(found, wait_for_devices=self.wait_for_devices)
+
+
+def own_models(given: list[str] | None) -> tuple[tuple[str, str], ...]:
+    """Names and folders that ``--model`` gives.
+
+    Raises:
+        UsageError: One is not like NAME=FOLDER, is given twice, or no folder.
+    """
+    found: dict[str, str] = {}
+    for each in given or []:
+        name, equals, text = each.partition("=")
+        if not (name and equals and text):
+            raise UsageError(f"--model {cut(each)}: must be like verifier=FOLDER")
+        if name in found:
+            raise UsageError(f"--model {cut(name)}: given twice; one folder stands for a model")
+        try:
+            folder = Path(text).expanduser().absolute()
+            fine = folder.is_dir()
+        except (OSError, ValueError, RuntimeError):
+            fine = False
+        if not fine:
+            raise UsageError(f"--model {cut(each)}: no folder there; give the one that holds config.json")
+        found[name] = str(folder)
+    return tuple(found.items())
 
 
 def require_program(option: str, path: Path) -> None:

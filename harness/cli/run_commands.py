@@ -21,10 +21,12 @@ from harness.cli.options import (
     Cases,
     Checkpoints,
     Devices,
+    Models,
     PlatformHere,
     RunDirectory,
     RunOptions,
     Suite,
+    own_models,
 )
 
 if TYPE_CHECKING:
@@ -52,6 +54,7 @@ def run(
     where: RunOptions,
     how: BuildOptions,
     checkpoints: Checkpoints = "",
+    model: Models = None,
     cases: Cases = CASES,
     runs: Annotated[Path | None, typer.Option(help="New folder for the run directories; default below runs/.")] = None,
     devices: Devices = None,
@@ -60,6 +63,7 @@ def run(
     """Run cases from start to verdict: serve, health-wait, eval, assert, stop."""
     from harness.host import signals
     from harness.images.pinned_versions import version
+    from harness.plan.points import with_own
     from harness.run.console import Console
     from harness.run.folders import claimed
     from harness.run.prepare import require_engine
@@ -67,6 +71,7 @@ def run(
     from harness.run.supervise import run_all
 
     names = [*(wanted or []), *(case or [])]
+    own = own_models(model)
     chosen = select(
         cases,
         wanted=names,
@@ -76,6 +81,7 @@ def run(
         checkpoints=checkpoints,
         versions=version,
     )
+    chosen = with_own(chosen, own)
     options = where.options(how.build())
     require_engine(chosen, options)
     with claimed(runs, RUNS) as folder, signals.handled():
@@ -90,15 +96,19 @@ def serve(
     where: RunOptions,
     how: BuildOptions,
     checkpoints: Checkpoints = "",
+    model: Models = None,
     cases: Cases = CASES,
 ) -> int:
     """Stage 1: make a run directory and start the servers, which go on running."""
     from harness.host import signals
     from harness.images.pinned_versions import version
+    from harness.plan.points import with_own
     from harness.run import prepare
     from harness.run.selection import select
 
+    own = own_models(model)
     found = select(cases, wanted=[case], suite=None, platform=platform, checkpoints=checkpoints, versions=version)
+    found = with_own(found, own)
     chosen, *others = [each for each in found if not each.skip]
     if others:
         names = ", ".join(each.id for each in (chosen, *others[:4]))

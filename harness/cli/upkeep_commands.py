@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.base.errors import EXIT_FAILED, EXIT_PASSED, CannotJudge, UsageError
+from harness.base.errors import EXIT_FAILED, EXIT_PASSED, CannotJudge, NothingSelected, UsageError
 from harness.base.texts import say
 from harness.cli import reference
 from harness.cli.options import CASES, Cases, CheckOnly
@@ -21,7 +21,7 @@ _SOURCES = {".c", ".cc", ".cpp", ".cu", ".cuh", ".h", ".hip", ".hpp", ".py", ".r
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    for command in (check, generate, pin):
+    for command in (check, generate, pin, unpinned):
         app.command()(command)
 
 
@@ -104,3 +104,30 @@ def pin(cases: Cases = CASES) -> int:
     if not found:
         say("every model is pinned")
     return EXIT_PASSED if all(each.commit for each in found) else CannotJudge.exit_code
+
+
+def unpinned(
+    forget: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="Repository, or image with its tag: take it anew next time. May be repeated."
+        ),
+    ] = None,
+) -> int:
+    """List what this machine took at first use, of models and base images that nobody has pinned."""
+    from harness.host import first_use
+
+    taken = list(first_use.everything())
+    for name in forget or []:
+        found = [each for each in taken if each.name == name]
+        if not found:
+            raise NothingSelected(f"--forget {name}: nothing of that name was taken here; without it, all are listed")
+        for each in found:
+            first_use.forget(each)
+            say(f"forgotten: {each.kind} {each.name}: {each.value}")
+    if not forget:
+        for each in taken:
+            say(f"{each.text}; to take it anew: harness unpinned --forget {each.name}")
+        if not taken:
+            say("nothing was taken here yet that nobody has pinned")
+    return EXIT_PASSED

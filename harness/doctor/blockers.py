@@ -8,9 +8,9 @@ from typing import Literal
 
 from harness.base.device_architectures import suits
 from harness.cases.model import Case
-from harness.cases.serve_settings import UNRESOLVED, Model
+from harness.cases.serve_settings import Model
 from harness.devices import accelerators
-from harness.doctor.facts import Accelerators, DataFile, Facts, Folder, Source
+from harness.doctor.facts import Accelerators, DataFile, Facts, Folder, Source, facts_of
 from harness.engines import ENGINES
 from harness.plan.data_needs import datasets
 from harness.plan.points import NO_SET, Planned, devices
@@ -227,10 +227,9 @@ def _packages(what: str, facts: Facts) -> Obstacle | None:
 
 
 def _models(case: Case, facts: Facts) -> Obstacle | None:
-    wanted = [model for model in case.models() if model.repo]
-    if unresolved := [model for model in wanted if model.revision == UNRESOLVED]:
-        return Obstacle("revision", f"no revision is pinned yet of {_names(unresolved)}", "harness pin, with a network")
-    missing = [model for model in wanted if not facts.models.get(f"{model.repo}@{model.revision}")]
+    missing = [model for model in case.models() if not model.known_answer and not facts.models.get(facts_of(model))]
+    if own := [model for model in missing if model.path]:
+        return Obstacle("models", f"no whole model in {_names(own)}", "put all files of the model there")
     reach = facts.network.get("hub")
     if not missing:
         return None
@@ -240,7 +239,7 @@ def _models(case: Case, facts: Facts) -> Obstacle | None:
         return Obstacle(
             "models",
             f"not in the hub's cache: {_names(missing)}; {why}",
-            f"where there is a network: hf download {first.repo} --revision {first.revision}",
+            f"where there is a network: {first.download}",
         )
     return _space(facts.folders.hub, _RUN_BYTES, "models", "name another folder by HF_HOME")
 

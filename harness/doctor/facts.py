@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from harness.base.domain import Device, Platform
+from harness.cases.serve_settings import Model
 from harness.plan.points import session_of
 
 
@@ -163,6 +164,11 @@ class Source:
     registry: str = ""
 
 
+def facts_of(model: Model) -> str:
+    """Name of a model in :attr:`Facts.models`."""
+    return model.path or f"{model.repo}@{model.revision}"
+
+
 @dataclass(frozen=True)
 class Facts:
     """A machine.
@@ -178,7 +184,7 @@ class Facts:
         cdi: Number of devices in the host's CDI specs by kind: ``nvidia.com/gpu``.
         network: By what it is for: ``hub``, ``packages``, ``data``, ``registry HOST``. Empty: nobody was asked.
         token: Whether a token for the hub is set.
-        models: Whether a model is in the hub's cache, by ``REPO@COMMIT``.
+        models: Whether a model is here, whole: in the hub's cache, by ``REPO@COMMIT``, or a folder, by its path.
         data: Data files by name.
         engines: By ``ENGINE-PLATFORM``.
         noxfile: Whether Nox's sessions are at hand; what a bundle was loaded into has none.

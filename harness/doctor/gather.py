@@ -10,18 +10,18 @@ from pathlib import Path
 
 from harness.base.clock import Deadline
 from harness.base.domain import Platform
-from harness.cases.serve_settings import UNRESOLVED, Model
+from harness.cases.serve_settings import Model
 from harness.containers import cdi
 from harness.datasets.pinned_files import Dataset
 from harness.devices import accelerators as devices
 from harness.doctor import gather_engines as engines
-from harness.doctor.facts import Accelerators, ContainerEngine, DataFile, Facts, Folder, Folders, Reach
+from harness.doctor.facts import Accelerators, ContainerEngine, DataFile, Facts, Folder, Folders, Reach, facts_of
 from harness.host import data_files, hub, internet, machine
 from harness.host.background import Later
 from harness.images import registry
 from harness.plan.data_needs import datasets
 from harness.plan.points import Planned
-from harness.run import occupancy
+from harness.run import model_sources, occupancy
 from harness.run.prepare import Options
 
 _ALL_TOGETHER = 5.0
@@ -81,11 +81,7 @@ def gather(planned: Sequence[Planned], looking: Looking) -> Facts:
         cdi=dict(Counter(name.partition("=")[0] for name in cdi.devices(cdi.FOLDERS))),
         folders=_folders(looking, container),
         token=bool(hub.question()[1]),
-        models={
-            f"{model.repo}@{model.revision}": hub.cached(model.repo, model.revision or "") is not None
-            for model in _models(planned)
-            if model.repo and model.revision != UNRESOLVED
-        },
+        models={facts_of(model): model_sources.is_here(model) for model in _models(planned) if not model.known_answer},
         data={each.file: DataFile(data_files.problem(each), data_files.is_fetched(each)) for each in wanted_data},
         engines=engines.sources(planned, looking.options, container, deadline),
         noxfile=Path("noxfile.py").is_file(),

@@ -95,7 +95,7 @@ def _in_engine(
         base_id = source.base if "@" in source.base else here
         if base_id and (source.locked or source.base_holds_engine):
             with suppress(UsageError, CannotJudge, OSError):  # then there is no such image
-                names[pair] = engine_image.name(*pair, build, base_id)
+                names[pair] = engine_image.name(*pair, replace(build, may_ask=False), base_id)
     images_here = {pair: Later(partial(_image_id, name)) for pair, name in names.items()}
     for pair, later in images_here.items():
         if later.within(deadline, None):
@@ -151,7 +151,7 @@ def _flags(engine: str, python: str) -> str:
 def base(engine: str, platform: Platform, build: engine_image.Build) -> tuple[str, bool, Problem]:
     """Reference of the base image, whether the engine comes from it, and why there is none."""
     try:
-        reference, usual = engine_image.base_of(engine, platform, build)
+        reference, usual = engine_image.base_of(engine, platform, replace(build, may_ask=False))
     except UsageError as error:
         return "", False, Problem(error.message.removeprefix(f"{base_images.FILE}: "), error.next_step)
     return reference, (build.engine_from or usual) == "base", Problem()

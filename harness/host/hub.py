@@ -1,42 +1,37 @@
-"""Models from the hub, at a pinned commit: from its cache if they are there, else fetched once.
+"""Models from the hub, at a commit: from its cache if they are there, else fetched once, and completed.
 
 What is in the cache may be a part: of a download that was cut off, or of a copy by hand.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import glob
+import re
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import huggingface_hub
 from huggingface_hub import constants
-from huggingface_hub.errors import (
-    CachedRepoTreeNotFoundError,
-    HfHubHTTPError,
-    LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
-)
+from huggingface_hub.errors import CachedRepoTreeNotFoundError
+from huggingface_hub.hf_api import RepoFile
 
-from harness.base.texts import cause
-from harness.host import internet
+from harness.host import files, internet, model_files
+from harness.host.hub_errors import OFFLINE, Unavailable, asking, question, silence
 
-_ONE_ANSWER = 5.0
-_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf")
-_OFFLINE = "HF_HUB_OFFLINE is set, so nobody is asked"
+__all__ = [
+    "Unavailable",
+    "cache_folder",
+    "cached",
+    "cached_head",
+    "endpoint",
+    "head",
+    "is_offline",
+    "question",
+    "snapshot",
+]
 
-
-class Unavailable(Exception):
-    """The model is not in the cache and could not be fetched; the message is one line.
-
-    Attributes:
-        is_silent: Whether the hub does not answer at all, whatever it is asked.
-    """
-
-    def __init__(self, message: str, *, is_silent: bool = False) -> None:
-        super().__init__(message)
-        self.is_silent = is_silent
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def head(repo: str) -> str:
@@ -45,19 +40,33 @@ def head(repo: str) -> str:
     Raises:
         Unavailable: The hub does not say.
     """
-    with _asking():
+    with asking(repo):
         found = huggingface_hub.HfApi().model_info(repo).sha
-    if not found:
+    if not found or not _COMMIT.fullmatch(found):
         raise Unavailable(f"the hub names no commit of {repo}")
     return found
 
 
-def snapshot(repo: str, revision: str) -> Path:
-    """Folder of a repository's files at a commit: all of them, as far as that can be told.
+def cached_head(repo: str) -> str:
+    """The commit of a repository that its cache speaks of; empty if it speaks of none, or of several alike.
 
-    Cache, endpoint and token are the hub's own settings: ``HF_HOME``, ``HF_ENDPOINT``, ``HF_TOKEN`` or a file that
-    ``HF_TOKEN_PATH`` names, ``HF_HUB_OFFLINE``. The token goes no further than this process. The hub is asked for what
-    is missing, and once for the list of files, where that is not in the cache.
+    That is what the default branch was at when it was last fetched by that name, else the only one that is there.
+    Nobody is asked.
+    """
+    with suppress(files.Unreadable, UnicodeDecodeError):
+        found = (files.read(_storage(repo) / "refs" / constants.DEFAULT_REVISION, 100) or b"").decode().strip()
+        if _COMMIT.fullmatch(found):
+            return found
+    there = [path.name for path in (_storage(repo) / "snapshots").glob("*") if _COMMIT.fullmatch(path.name)]
+    return there[0] if len(there) == 1 else ""
+
+
+def snapshot(repo: str, revision: str) -> Path:
+    """Folder of a repository's files at a commit: all that an engine reads, as far as that can be told.
+
+    Cache, endpoint and token are the hub's own settings: ``HF_HOME``, ``HF_HUB_CACHE``, ``HF_ENDPOINT``, ``HF_TOKEN``
+    or a file that ``HF_TOKEN_PATH`` names, ``HF_HUB_OFFLINE``. The token goes no further than this process. The hub is
+    asked for what is missing, and once for the list of files, where that is not in the cache.
 
     Args:
         repo: ``organisation/name``.
@@ -67,129 +76,104 @@ def snapshot(repo: str, revision: str) -> Path:
         Unavailable: Neither in the cache nor to be had.
     """
     there = cached(repo, revision)
-    if there and (_is_listed(repo, revision) or is_offline() or _silence()):
+    if there and (_listed(repo, revision) is not None or is_offline() or silence()):
         return there
     try:
-        with _asking():
-            found = Path(huggingface_hub.snapshot_download(repo, revision=revision))
-    except Unavailable:
+        return _fetched(repo, revision)
+    except Unavailable as error:
         if there:
             return there  # nobody says that anything is missing
-        raise
-    # Where the hub does not answer, its library returns whatever is there.
-    if why := _missing(found, listed=_is_listed(repo, revision)):
-        silent = _OFFLINE if is_offline() else "the hub does not answer"
-        raise Unavailable(f"{found} is not complete ({why}), and {silent}", is_silent=True)
-    return found
+        folder = _folder(repo, revision)
+        part = f"{folder} is not complete ({_missing(repo, revision)})" if folder.is_dir() else ""
+        raise error.after(part) from error
 
 
 def cached(repo: str, revision: str) -> Path | None:
     """Folder of a repository's files at a commit in the hub's cache; None if it is not there, or not all of it.
 
-    Asks nobody. All of it is what the hub listed when it was fetched; where no list is kept, weights and every part
-    that an index names.
+    Asks nobody. All of it is what the hub listed, less what no engine reads; where no list is kept, weights and every
+    part that an index names, as long as they must be.
     """
+    folder = _folder(repo, revision)
+    return folder if folder.is_dir() and not _missing(repo, revision) else None
+
+
+def _fetched(repo: str, revision: str) -> Path:
+    with asking(repo):
+        listed = _listed(repo, revision)
+        if listed is None:
+            tree = huggingface_hub.HfApi().list_repo_tree(repo, recursive=True, revision=revision)
+            listed = {each.path: each.size for each in tree if isinstance(each, RepoFile)}
+        _remove_damaged(_folder(repo, revision), listed)
+        unread = [glob.escape(name) for name in model_files.unread(listed)]
+        found = Path(huggingface_hub.snapshot_download(repo, revision=revision, ignore_patterns=unread))
+    # Where the hub does not answer, its library returns whatever is there.
+    if why := model_files.lacking(found, listed) or _missing(repo, revision):
+        silent = OFFLINE if is_offline() else "the hub does not answer"
+        raise Unavailable(f"{why}, and {silent}", is_silent=True)
+    return found
+
+
+def _remove_damaged(folder: Path, listed: Mapping[str, int]) -> None:
+    """Take out of the cache what has another size than the hub says: its library takes whatever is there for whole.
+
+    Only where the hub can give it anew.
+    """
+    paths = [folder / name for name, size in listed.items() if _size(folder / name) not in (None, size)]
+    if not paths or is_offline() or silence():
+        return
+    blobs = (folder.parents[1] / "blobs").resolve()
+    for path in paths:
+        blob = path.resolve()
+        path.unlink()
+        if blob.parent == blobs:
+            blob.unlink(missing_ok=True)
+
+
+def _size(path: Path) -> int | None:
+    return path.stat().st_size if path.is_file() else None
+
+
+def _listed(repo: str, revision: str) -> dict[str, int] | None:
+    """Bytes of each file of a commit, as the hub listed them when it was fetched; None if no list is kept."""
     try:
-        found = Path(huggingface_hub.snapshot_download(repo, revision=revision, local_files_only=True))
-    except (LocalEntryNotFoundError, ValueError):
+        tree = huggingface_hub.get_cached_repo_tree(repo, revision=revision)
+    except (CachedRepoTreeNotFoundError, OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return None if _missing(found, listed=_is_listed(repo, revision)) else found
+    return {each.path: each.size for each in tree}
 
 
-def _is_listed(repo: str, revision: str) -> bool:
-    """Whether the cache has the list of the commit's files, by which the hub's library tells that all are there."""
-    try:
-        huggingface_hub.get_cached_repo_tree(repo, revision=revision)
-    except CachedRepoTreeNotFoundError:
-        return False
-    return True
-
-
-def _missing(folder: Path, *, listed: bool) -> str:
+def _missing(repo: str, revision: str) -> str:
     """What of a model is not in a folder of the cache; empty if nothing can be seen to be missing."""
-    names = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*")}
-    cut = [name for name, path in names.items() if path.is_symlink() and not path.exists()]
-    if cut:
-        return f"{cut[0]} points nowhere"
+    folder, listed = _folder(repo, revision), _listed(repo, revision)
     if listed:
-        return ""
+        return model_files.lacking(folder, listed)
     blobs = folder.parents[1] / "blobs"
     for path in blobs.glob("*.incomplete"):
         if not (blobs / path.name.partition(".")[0]).exists():
             return "a download was cut off"
-    for name, path in names.items():
-        if name.endswith(".index.json"):
-            absent = [part for part in _parts(path) if not (path.parent / part).is_file()]
-            if absent:
-                return f"{len(absent)} of the parts in {name} are not there: {absent[0]}"
-    if not any(name.endswith(_WEIGHTS) and path.stat().st_size for name, path in names.items()):
-        return "no weights"
-    return ""
+    return model_files.problem(folder)
 
 
-def _parts(index: Path) -> list[str]:
-    """Files that an index of weights names."""
-    try:
-        found = json.loads(index.read_bytes())["weight_map"].values()
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return ["what it names cannot be read"]
-    return sorted({str(name) for name in found})
+def _folder(repo: str, revision: str) -> Path:
+    return _storage(repo) / "snapshots" / revision
+
+
+def _storage(repo: str) -> Path:
+    """Where the cache keeps a repository."""
+    return cache_folder() / f"models--{repo.replace('/', '--')}"
 
 
 def cache_folder() -> Path:
     """Where the hub's cache is."""
-    return Path(constants.HF_HUB_CACHE)
+    return Path(constants.HF_HUB_CACHE).expanduser()
 
 
-def question() -> tuple[str, str]:
-    """A small request that shows whether the hub answers this user, and the token that goes with it; empty for none."""
-    endpoint, token = constants.ENDPOINT, ""
-    with suppress(OSError, UnicodeDecodeError):  # where it would be kept is no folder
-        token = huggingface_hub.get_token() or ""
-    return f"{endpoint}/api/{'whoami-v2' if token else 'models?limit=1'}", token
+def endpoint() -> str:
+    """Name of the hub that is asked, without what else stands in its address."""
+    return internet.host(constants.ENDPOINT)
 
 
 def is_offline() -> bool:
     """Whether the user told the hub's library to ask nobody."""
     return bool(constants.HF_HUB_OFFLINE)
-
-
-@contextmanager
-def _asking() -> Iterator[None]:
-    """Whatever comes out of the hub's library is that the model is not to be had.
-
-    Its errors have no base class, and those of its HTTP client, of its downloader and of parsing are their own.
-    """
-    try:
-        yield
-    except Exception as error:
-        raise _unavailable(error) from error
-
-
-def _unavailable(error: Exception) -> Unavailable:
-    """An error of the hub's library in one line, with the next step."""
-    said = cause(error)
-    if isinstance(error, OfflineModeIsEnabled):
-        return Unavailable(f"{_OFFLINE}; unset it where there is a network", is_silent=True)
-    if isinstance(error, HfHubHTTPError):
-        return Unavailable(said)
-    if isinstance(error, json.JSONDecodeError):
-        return Unavailable(
-            f"{_endpoint()} answers with what is no JSON, as a proxy's page is; see HF_ENDPOINT and HTTPS_PROXY",
-            is_silent=True,
-        )
-    if why := _silence():
-        return Unavailable(
-            f"{_endpoint()}: {why}; see HF_ENDPOINT and HTTPS_PROXY ({cause(said, 200)})", is_silent=True
-        )
-    return Unavailable(f"{said} ({type(error).__name__}); run it again, which goes on with what is there")
-
-
-def _silence() -> str:
-    """Why the hub does not answer at all; empty if it does, be it that a mirror does not know what is asked here."""
-    found = internet.problem(question()[0], _ONE_ANSWER)
-    return "" if found.startswith("it answers") else found
-
-
-def _endpoint() -> str:
-    return internet.host(constants.ENDPOINT)

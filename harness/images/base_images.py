@@ -6,28 +6,27 @@ Base images: which one an engine's image is built on, and whether their pins sti
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import tomlkit
 from pydantic import Field, ValidationError, create_model
 
-from harness.base.clock import utc_now
-from harness.base.domain import PLATFORMS, Outcome, Platform
+from harness.base.domain import PLATFORMS, Platform
 from harness.base.errors import CannotJudge, UsageError
 from harness.base.settings import Like, Strict
-from harness.cases.document import editable, text
 from harness.cases.document import parse as parse_toml
+from harness.cases.document import text
 from harness.cases.serve_settings import UNRESOLVED
 from harness.cases.validation_errors import usage_error
 from harness.containers import image_store, lifecycle
 from harness.engines import ENGINES
-from harness.host import files
+from harness.host import first_use
 from harness.images import registry
 
+_KIND: first_use.Kind = "base image"
 DIGEST = r"sha256:[0-9a-f]{64}"
 
 # The grammar of names and tags is that of the OCI distribution specification; a registry in front of them has a dot, a
@@ -146,25 +145,12 @@ class Base:
     Attributes:
         reference: As a container engine takes it: ``name:tag@sha256:…``, or without digest where that was allowed.
         holds_engine: Whether the engine is in it; else it is installed from our locks.
+        unpinned: Of one that the project has not pinned: how it came to be taken. Empty if it has.
     """
 
     reference: str
     holds_engine: bool
-
-
-@dataclass(frozen=True)
-class Looked:
-    """What a registry said about one pin.
-
-    Attributes:
-        outcome: PASS, FAIL where the pin does not hold, ERROR where the registry did not say.
-        text: One line for people, without the pin's name.
-        digest: What the pin should be instead; empty if it is right, or nobody said.
-    """
-
-    outcome: Outcome
-    text: str
-    digest: str = ""
+    unpinned: str = ""
 
 
 def load(path: Path = FILE) -> Pins:
@@ -178,30 +164,81 @@ def load(path: Path = FILE) -> Pins:
     return parse(text(path), path)
 
 
-def base(engine: str, platform: Platform, *, allow_unpinned: bool, mirror: str | None = None) -> Base:
+def base(
+    engine: str, platform: Platform, *, allow_unpinned: bool, mirror: str | None = None, may_ask: bool = True
+) -> Base:
     """The base image of an engine on a platform.
+
+    What an unresolved tag stands for, its registry is asked at first use, and the answer is written down on this
+    machine: the next time it is the same image. Where the registry does not answer, the image of that tag that is here.
 
     Args:
         engine: Its name.
         platform: Of the image.
-        allow_unpinned: Take the tag, whatever it stands for today, where nobody could resolve its digest.
+        allow_unpinned: Take the tag, whatever it stands for today, where the project has no digest.
         mirror: ``HOST[/PREFIX]`` that the container engine pulls from instead of the image's own registry.
+        may_ask: Whether a registry may be asked; without, the tag alone stands for what is not known yet.
 
     Raises:
-        UsageError: There is no pin, or it is unresolved: with the next step.
+        UsageError: There is no pin.
+        CannotJudge: Nobody says what the tag stands for.
     """
     pin = load(FILE).get((engine, platform))
     if pin is None:
         raise UsageError(
             f"{FILE}: no base image for {engine} on {platform}", next_step="add one, or name yours with --base-image"
         )
-    if not pin.resolved and not allow_unpinned:
-        raise UsageError(
-            f"{FILE}: {engine}.{platform}: the digest of {pin.name} is unresolved",
-            next_step="`nox -s pins` looks it up, --allow-unpinned takes the tag as it is, --base-image names another "
-            "image",
+    holds_engine = pin.engine == "in base"
+    if pin.resolved:
+        return Base(pin.reference(mirror), holds_engine)
+    if allow_unpinned:
+        return Base(
+            pin.reference(mirror),
+            holds_engine,
+            f"base image taken as its tag is now: {pin.name}, not pinned by the project",
         )
-    return Base(pin.reference(mirror), pin.engine == "in base")
+    taken = first_use.recalled(_KIND, pin.name)
+    if taken is None:
+        if not may_ask:
+            return Base(pin.reference(mirror), holds_engine)
+        try:
+            taken = _first_use(pin, mirror)
+        except registry.NoAnswer as error:
+            here = _base_here(pin.reference(mirror))
+            if not here:
+                raise CannotJudge(
+                    f"the digest of {pin.name} is not pinned, and no registry says what it is",
+                    cause=f"{error}; --registry names a mirror, --base-image an image that is here",
+                    fault="network",
+                ) from error
+            return Base(pin.reference(mirror), holds_engine, f"{here}, not pinned by the project ({error})")
+    return Base(f"{pin.reference(mirror)}@{taken.value}", holds_engine, taken.text)
+
+
+def _first_use(pin: Pin, mirror: str | None) -> first_use.Taken:
+    """What the registry says that the tag stands for, written down.
+
+    Raises:
+        registry.NoAnswer: It does not say.
+        CannotJudge: It has no such image.
+    """
+    place = pin.at(mirror)
+    found = registry.digest(place.registry, place.repository, pin.tag)
+    if found is None:
+        raise CannotJudge(
+            f"{place.registry} has no image {place.repository}:{pin.tag}",
+            cause="its publisher removed it; name another with --base-image",
+            fault="configuration",
+        )
+    return first_use.keep(_KIND, pin.name, found, place.registry)
+
+
+def _base_here(reference: str) -> str:
+    """What is said of the image of that name on this machine; empty if there is none."""
+    try:
+        return f"base image of this machine: {reference}" if image_store.image_id(reference) else ""
+    except lifecycle.ContainerFailed:
+        return ""
 
 
 def identity(reference: str, on_tick: Callable[[str], None]) -> str:
@@ -231,52 +268,3 @@ def content(reference: str) -> str:
         return reference if "@" in reference else image_store.content(reference)
     except lifecycle.ContainerFailed as error:
         raise CannotJudge(f"no base image {reference}", cause=str(error)) from error
-
-
-def refresh(path: Path, mirror: str | None, *, write: bool) -> Iterator[tuple[str, Looked]]:
-    """Ask the registries about every pin, and write down what they say.
-
-    Args:
-        path: The file of the pins.
-        mirror: Ask here instead.
-        write: Whether to write; without it, a tag that is not what it was is a failure.
-
-    Yields:
-        Name of each pin, and what was said. The file is written once, after the last.
-    """
-    pins = load(path)
-    document = editable(path)
-    for (engine, platform), pin in pins.items():
-        looked = _look(pin, mirror, write=write)
-        yield f"{engine}.{platform}", looked
-        if looked.digest:
-            table = document[engine][platform]
-            table["digest"] = looked.digest
-            table["source"] = f"the answer of the registry {pin.at(mirror).registry}"
-            table["read"] = utc_now().date()
-    if write:
-        files.write(path, tomlkit.dumps(document))
-
-
-def _look(pin: Pin, mirror: str | None, *, write: bool) -> Looked:
-    place = pin.at(mirror)
-    named = f"{place.registry}/{place.repository}:{pin.tag}"
-    try:
-        now = registry.digest(place.registry, place.repository, pin.tag)
-        if now == pin.digest:
-            return Looked(Outcome.PASS, f"{named} is {now}, as pinned")
-        lost = pin.resolved and registry.digest(place.registry, place.repository, pin.digest) is None
-    except registry.NoAnswer as error:
-        return Looked(Outcome.ERROR, str(error))
-    if now is None:
-        kept = (
-            "" if not pin.resolved else f"; the pinned {pin.digest} is {'not there either' if lost else 'still there'}"
-        )
-        return Looked(Outcome.FAIL, f"{named} does not exist{kept}")
-    if not pin.resolved:
-        return Looked(Outcome.PASS, f"{named} is {now}, " + ("written" if write else "unresolved here"), now)
-    gone = ", which is gone from the registry: nothing can be built on this pin" if lost else ""
-    moved = f"{named} {'moved' if pin.moving else 'was re-tagged'}: it is {now}, pinned is {pin.digest}{gone}"
-    if write:
-        return Looked(Outcome.PASS, f"{moved}; written", now)
-    return Looked(Outcome.PASS if pin.moving and not lost else Outcome.FAIL, moved, now)

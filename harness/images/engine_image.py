@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -41,8 +41,9 @@ class Build:
         ca_bundle: Certificates that steps of the build trust; None for those that Python trusts here.
         network: Network of the build steps, as ``docker build --network`` takes it.
         rebuild: Build without cache, even if the image is there.
-        allow_unpinned: Build on a pinned image's tag where its digest is unresolved.
+        allow_unpinned: Build on the tag of a base image that the project has not pinned, as it is today.
         registry: ``HOST[/PREFIX]`` that stands for the registry of a pinned image.
+        may_ask: Whether a registry may be asked for the digest of what nobody has pinned.
     """
 
     base_image: str | None = None
@@ -53,6 +54,7 @@ class Build:
     rebuild: bool = False
     allow_unpinned: bool = False
     registry: str | None = None
+    may_ask: bool = True
 
 
 @dataclass(frozen=True)
@@ -73,11 +75,7 @@ class Recipe:
 
 
 def source_root() -> Path:
-    """The source tree that the harness runs from.
-
-    Raises:
-        UsageError: It was installed without one.
-    """
+    """The source tree that the harness runs from; raises UsageError if it was installed without one."""
     return source_tree.root()
 
 
@@ -123,8 +121,14 @@ def base_of(engine: str, platform: Platform, build: Build) -> tuple[str, From]:
     """The base image and how the engine usually gets in: there are wheels for the CPU, and images for all else."""
     if build.base_image:
         return build.base_image, "base" if accelerators.of(platform).has_devices else "wheels"
-    pinned = base_images.base(engine, platform, allow_unpinned=build.allow_unpinned, mirror=build.registry)
+    pinned = pinned_base(engine, platform, build)
     return pinned.reference, "base" if pinned.holds_engine else "wheels"
+
+
+def pinned_base(engine: str, platform: Platform, build: Build) -> base_images.Base:
+    """The project's base image, which a caller may replace."""
+    how = {"allow_unpinned": build.allow_unpinned, "may_ask": build.may_ask}
+    return base_images.base(engine, platform, mirror=build.registry, **how)
 
 
 def _wheel(path: Path, engine: str) -> Path:
@@ -189,9 +193,13 @@ def lacks_base(engine: str, platform: Platform, build: Build, on_tick: Tick) -> 
     """
     if build.base_image or build.engine_wheel or build.engine_from == "base":
         return ""
-    base, usual = base_of(engine, platform, build)
+    base, usual = base_of(engine, platform, replace(build, may_ask=False))
     if usual == "base":
         return ""
+    try:
+        base, _ = base_of(engine, platform, build)
+    except CannotJudge as error:
+        return f"its base image is not to be had: {error}"
     try:
         if image_store.image_id(base) is None and image_store.image_id(name(engine, platform, build, base)) is None:
             image_store.pull(base, on_tick)

@@ -98,6 +98,7 @@ def _entry(each: Planned, variable: str) -> dict[str, object]:
         "runs": not each.skip,
         "reason": each.skip,
         "engine_version": each.case_file.version,
+        "unpinned": each.unpinned,
         "devices": each.devices,
         "device_memory_gib": each.case.device_memory_gib,
         "device_architectures": each.case.device_architectures,
@@ -120,7 +121,8 @@ def _table(planned: Sequence[Planned]) -> str:
         table.add_column(name, justify="right" if name in ("devices", "seconds") else "left", overflow="fold")
     for each in planned:
         seconds = str(each.case.expected_seconds)
-        table.add_row(each.session, rich.markup.escape(each.id), str(each.devices), seconds, each.skip or "yes")
+        runs = each.skip or f"yes{'; unpinned: ' if each.unpinned else ''}{', '.join(each.unpinned)}"
+        table.add_row(each.session, rich.markup.escape(each.id), str(each.devices), seconds, runs)
     running = [each for each in planned if not each.skip]
     console = rich.console.Console(width=200, highlight=False)
     with console.capture() as captured:

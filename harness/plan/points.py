@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from harness.base.domain import Platform
-from harness.cases import engine_versions
+from harness.base.errors import UsageError
+from harness.base.settings import cut
+from harness.cases import engine_versions, own_models
 from harness.cases.load import CaseFile
 from harness.cases.matrix import Variant, label
 from harness.cases.model import Case
@@ -30,6 +32,7 @@ class Planned:
     Attributes:
         skip: Why it does not run; empty if it does.
         checkpoints: The checkpoint set it runs with; empty for the models of the case.
+        own: Folders of the user's that stand for models of the case.
     """
 
     case_file: CaseFile
@@ -37,6 +40,7 @@ class Planned:
     variant: Variant = ()
     skip: str = ""
     checkpoints: str = ""
+    own: own_models.Own = ()
 
     @property
     def conditional(self) -> bool:
@@ -68,7 +72,7 @@ class Planned:
     @cached_property
     def case(self) -> Case:
         """Resolved."""
-        return self.case_file.resolve(self.platform, self.variant, self.checkpoints)
+        return own_models.replaced(self.case_file.resolve(self.platform, self.variant, self.checkpoints), self.own)
 
     @property
     def suite(self) -> str:
@@ -96,7 +100,12 @@ class Planned:
     @property
     def _set(self) -> str:
         """So that no verdict on other checkpoints passes for one on the models of the case."""
-        return f"@{self.checkpoints}" if self.checkpoints else ""
+        return "".join(f"@{name}" for name in (self.checkpoints, "own" if self.own else "") if name)
+
+    @property
+    def unpinned(self) -> list[str]:
+        """Repositories that nobody has pinned: their commit is taken at the first run."""
+        return [model.name for model in self.case.models() if model.revision == UNRESOLVED]
 
     @property
     def session(self) -> str:
@@ -125,7 +134,7 @@ def devices(case: Case, platform: Platform) -> int:
 def everything(
     case_files: Iterable[CaseFile], checkpoints: str = "", versions: Versions | None = None, *, decided: bool = True
 ) -> list[Planned]:
-    """All points of all cases; those that their case excludes, or whose models nobody has pinned, say so.
+    """All points of all cases; those that their case excludes say so.
 
     Args:
         case_files: The cases.
@@ -145,9 +154,7 @@ def everything(
             Planned(each, platform, variant, checkpoints=checkpoints if checkpoints in each.checkpoint_sets else "")
         ]
     ]
-    return [
-        each if each.skip else replace(each, skip=_lacks(each, checkpoints) or _unpinned(each.case)) for each in points
-    ]
+    return [each if each.skip else replace(each, skip=_lacks(each, checkpoints)) for each in points]
 
 
 def _excluded(each: Planned, *, decided: bool) -> str:
@@ -171,9 +178,19 @@ def _lacks(each: Planned, checkpoints: str) -> str:
     return f"{NO_SET} {checkpoints}"
 
 
-def _unpinned(case: Case) -> str:
-    unpinned = [model.name for model in case.models() if model.revision == UNRESOLVED]
-    return f"no revision is pinned yet of {', '.join(unpinned)}: harness pin" if unpinned else ""
+def with_own(planned: Sequence[Planned], own: own_models.Own) -> list[Planned]:
+    """The same, each with those of the user's folders that stand for models of its case.
+
+    Raises:
+        UsageError: No case has a model of that name.
+    """
+    names = [own_models.names(each.case) for each in planned]
+    for name, _ in own:
+        if not any(name in found for found in names):
+            there = ", ".join(sorted({each for found in names for each in found}))
+            raise UsageError(f"--model {cut(name)}: no such model in these cases; there are: {there}")
+    mine = [tuple(pair for pair in own if pair[0] in found) for found in names]
+    return [replace(each, own=some) for each, some in zip(planned, mine, strict=True)]
 
 
 def within(planned: Iterable[Planned], devices: int) -> list[Planned]:

@@ -29,7 +29,7 @@ def servers(case: Case, variable: str) -> list[Server]:
         case: Of one platform.
         variable: The platform's visible-devices variable; empty for a platform without devices.
     """
-    checkpoints = {model.name: f"{_FOLDER}/{model.name}" for model in case.models()}
+    checkpoints = {model.name: model.path or f"{_FOLDER}/{model.name}" for model in case.models()}
     engine = ENGINES[case.engine.name]
     place = Place("python", checkpoints, _counter(_FIRST_PORT), _named_devices(variable), engine.command)
     return engine.servers(case, place)
@@ -84,11 +84,8 @@ def _folded(text: str) -> str:
 def _models(case: Case) -> list[str]:
     """How the models get below ``$CHECKPOINTS``."""
     repositories = [model for model in case.models() if model.repo]
-    made = ['harness checkpoints make "$CHECKPOINTS"'] if len(repositories) < len(case.models()) else []
-    fetched = [
-        f'hf download {model.repo} --revision {model.revision} --local-dir "{_FOLDER}/{model.repo}"'
-        for model in repositories
-    ]
+    made = ['harness checkpoints make "$CHECKPOINTS"'] if any(model.known_answer for model in case.models()) else []
+    fetched = [f'{model.download} --local-dir "{_FOLDER}/{model.repo}"' for model in repositories]
     return made + fetched
 
 

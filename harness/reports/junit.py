@@ -107,7 +107,7 @@ def _filled(element: junitparser.junitparser.FinalResult, body: str) -> junitpar
 
 
 def _stage_case(result: Result, record: StageRecord) -> junitparser.TestCase:
-    case = _case(result, record.stage, record.outcome, record.message, record.details, "CannotJudge")
+    case = _case(result, record.stage, record.outcome, record.message, record.details, record.fault or "CannotJudge")
     case.time = round(record.seconds, 3)
     return case
 

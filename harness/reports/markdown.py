@@ -37,6 +37,11 @@ def render(results: Sequence[Result], unjudged: Mapping[str, str] | None = None)
         *((str(each.outcome), each.case_id, each.platform, f"{each.timing.total:.0f}") for each in results),
         *((str(Outcome.ERROR), name, "", "") for name in unjudged),
     ])  # fmt: skip
+    lines += [
+        f"\nUnpinned in {escape(each.case_id)}: {escape(each.provenance['unpinned'])}"
+        for each in results
+        if "unpinned" in each.provenance
+    ]
     for result in results:
         if result.outcome is not Outcome.PASS:
             lines += ["", f"#### {result.outcome} {escape(result.case_id)}", "", *_not_green(result)]

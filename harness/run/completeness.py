@@ -12,8 +12,9 @@ from harness.base.errors import UsageError
 from harness.cases.model import Case
 from harness.engines import ENGINES, metrics
 from harness.engines.engine import numbered
-from harness.run import documents
+from harness.run import documents, own_folders
 from harness.run.evidence_files import read_by_checks
+from harness.run.own_folders import ModelFolders
 from harness.run.rundir import Event, Occupancy, Prepared, Ready, RunDir, RunningServer, Servers
 
 _NEEDED = (Stage.PREPARE, Stage.SERVE, Stage.HEALTH_WAIT, Stage.EVAL)
@@ -36,6 +37,7 @@ def gaps(rundir: RunDir) -> list[str]:
         found += _of_readings(rundir, prepared.case, servers.servers)
         samples = rundir.samples()
         found += ["samples.jsonl: missing"] if samples is None else _of_samples(prepared.case, samples)
+        found += own_folders.gaps(prepared, rundir.read(own_folders.NAME, ModelFolders))
         found += _of_stopping(rundir, prepared, servers, stopped=Stage.STOP in records)
     return found
 

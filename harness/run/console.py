@@ -132,6 +132,8 @@ class Console:
             self.line(f"{names[0]}: {reason}" if len(names) == 1 else f"{len(names)} checks {reason}")
         for name, why in _problems(result):
             self.line(f"{name}: {why}")
+        if unpinned := result.provenance.get("unpinned"):
+            self.line(f"unpinned: {unpinned}")
         colour = _COLOURS[result.outcome]
         name = _escaped(result.case_id)
         self._console.print(f"[bold {colour}]{result.outcome}[/] {name} ({result.timing.total:.0f} s)")

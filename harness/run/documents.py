@@ -20,7 +20,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 from pydantic_core import from_json, to_json
 
 from harness.base.domain import Device, Outcome, Platform, Server, Stage, Usage
-from harness.base.errors import UsageError
+from harness.base.errors import Fault, UsageError
 from harness.cases.model import Case
 from harness.host import files
 from harness.host.ownership import Label, Owner
@@ -175,6 +175,8 @@ class Runtime(Document):
     engine_python: str
     environment: str
     """SHA-256 of the environment's lock, id of the image, or ``given`` for an interpreter of the caller's."""
+    base_unpinned: str = ""
+    """Of a base image that the project has not pinned: how it came to be taken."""
     base: str = ""
     """Base image of a container's image: with its digest, or with its id if it was made on this machine."""
     devices: list[Device] = []
@@ -190,9 +192,12 @@ class Checkpoint(Document):
 
     path: str
     sha256: str = ""
-    """Over all files, of a known-answer checkpoint."""
+    """Over all files, of a known-answer checkpoint or a folder of the user's."""
     revision: str = ""
     """Commit, of a repository of the model hub."""
+    unpinned: str = ""
+    """Of what the project has not pinned: how it came to be taken. Empty if it has."""
+    is_own: bool = False  # a folder of the user's
 
     @property
     def whole(self) -> Path:
@@ -292,3 +297,4 @@ class Event(Document):
     outcome: Outcome | None = None
     details: str = ""
     interrupted: bool = False
+    fault: Fault = ""

@@ -223,10 +223,14 @@ def _provenance(prepared: Prepared) -> dict[str, str]:
     found |= {f"version.{name}": version for name, version in prepared.versions.items()}
     found |= {f"checkpoint.{name}.sha256": made.sha256 for name, made in prepared.checkpoints.items() if made.sha256}
     found |= {f"model.{name}.revision": made.revision for name, made in prepared.checkpoints.items() if made.revision}
+    found |= {f"model.{name}.unpinned": made.unpinned for name, made in prepared.checkpoints.items() if made.unpinned}
+    if unpinned := _unpinned(prepared):
+        found["unpinned"] = unpinned
     found |= {f"host.{name}": value for name, value in prepared.host.items()}
     if prepared.runtime:
         found |= {"runtime": prepared.runtime.kind, "runtime.environment": prepared.runtime.environment}
         found |= {"runtime.base": prepared.runtime.base} if prepared.runtime.base else {}
+        found |= {"runtime.base.unpinned": prepared.runtime.base_unpinned} if prepared.runtime.base_unpinned else {}
         found |= {"runtime.passthrough": prepared.runtime.passthrough} if prepared.runtime.passthrough else {}
     return found
 
@@ -236,6 +240,17 @@ def _flags(rundir: RunDir) -> dict[str, str]:
         if known := rundir.read("capabilities", Capabilities):
             return {FLAGS: known.provenance}
     return {}
+
+
+def _unpinned(prepared: Prepared) -> str:
+    """What this verdict is about that the project has not pinned, in one line: another machine may have another."""
+    found = [
+        f"model {name} at {made.revision or f'SHA-256 {made.sha256}'}"
+        for name, made in prepared.checkpoints.items()
+        if made.unpinned
+    ]
+    runtime = prepared.runtime
+    return ", ".join([*found, *([f"base image {runtime.base}"] if runtime and runtime.base_unpinned else [])])
 
 
 def _timing(rundir: RunDir, stages: Sequence[StageRecord]) -> Timing:

@@ -7,7 +7,7 @@ import platform as platform_module
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -16,20 +16,19 @@ import psutil
 from harness.base.clock import utc_now
 from harness.base.domain import Stage
 from harness.base.errors import CannotJudge, UsageError
-from harness.cases.serve_settings import Model
 from harness.containers import lifecycle
 from harness.devices import accelerators
 from harness.engines.diagnosis import tail
-from harness.host import environments, hub, signals
+from harness.host import environments, signals
 from harness.host.data_files import fetch
 from harness.host.ownership import Owner
 from harness.images import base_images, engine_image
 from harness.plan import points
 from harness.plan.points import Planned
 from harness.protocols import datasets
-from harness.run import ask_flags, canary, checkpoint_files, occupancy, runtimes, server_environment
+from harness.run import ask_flags, canary, model_sources, occupancy, own_folders, runtimes, server_environment
 from harness.run.context import Context
-from harness.run.rundir import Checkpoint, Prepared, RunDir, Runtime
+from harness.run.rundir import Prepared, RunDir, Runtime
 
 
 @dataclass(frozen=True)
@@ -54,11 +53,11 @@ class Options:
 
 
 def require_engine(planned: Iterable[Planned], options: Options) -> None:
-    """Say before anything is made that an engine is missing, which only the caller can name.
+    """Say before anything is made what is wrong with the options, or with the pins, about where engines come from.
 
     Raises:
-        UsageError: Nothing says where the engine comes from: no image of it can be built, or, on this machine, none is
-            locked and no interpreter was given; or an image would be built on a base whose digest is unresolved.
+        UsageError: There is no image to build on, a wheel has nowhere to go, or this machine was asked for, where no
+            engine is locked and no interpreter was given.
     """
     if options.engine_python is not None:
         return
@@ -67,9 +66,9 @@ def require_engine(planned: Iterable[Planned], options: Options) -> None:
         raise UsageError("--engine-wheel goes into an image: install it yourself here and name it with --engine-python")
     for name, platform in {(each.case.engine.name, each.platform) for each in planned if not each.skip}:
         if in_image:
-            engine_image.recipe(name, platform, options.build)
-        else:
-            engine_image.requirements(name, platform)
+            engine_image.recipe(name, platform, replace(options.build, may_ask=False))
+        elif options.runtime == "local":
+            engine_image.requirements(name, platform)  # where nobody chose, it is no fault of the caller's
 
 
 def create(planned: Planned, path: Path) -> RunDir:
@@ -117,13 +116,17 @@ def run(context: Context, options: Options, planned: Planned | None = None) -> s
             ask_flags.ask(context)
         if planned is not None and planned.conditional and (reason := _settled(context, planned)):
             return reason
-        made = {}
+        made, bare = {}, model_sources.without_tokenizer(context.case)
         for model in context.case.models():
             context.progress.tick(f"model {model.name}")
-            made[model.name] = _model(model)
+            made[model.name] = model_sources.have(
+                model, context.progress.note, anew=options.build.allow_unpinned, tokenizer=model.name not in bare
+            )
         data = {dataset.file: str(fetch(dataset)) for dataset in datasets(context.case.evaluation)}
         context.rundir.save(context.prepared.model_copy(update={"checkpoints": made, "data": data}))
-        folders = [checkpoint.whole for checkpoint in made.values()] + [Path(path).parent for path in data.values()]
+        own_folders.before(context)
+        folders = model_sources.mounted(made.values())
+        folders += sorted({Path(path).parent for path in data.values()} - set(folders))
         # In a container of its own: devices can only be given to one when it is started.
         with _reachable(context, runtime, image, folders):
             canary.check(context)
@@ -150,20 +153,6 @@ def _place(context: Context, options: Options) -> tuple[Literal["local", "docker
     return kind, why
 
 
-def _model(model: Model) -> Checkpoint:
-    if model.known_answer:
-        folder, sha256 = checkpoint_files.cached(model.known_answer)
-        return Checkpoint(path=str(folder), sha256=sha256)
-    repo, revision = model.repo or "", model.revision or ""
-    try:
-        return Checkpoint(path=str(hub.snapshot(repo, revision)), revision=revision)
-    except hub.Unavailable as error:
-        raise CannotJudge(
-            f"{repo} at {revision[:12]} is neither in the hub's cache nor can it be fetched",
-            cause=f"{error}; where there is a network: hf download {repo} --revision {revision}",
-        ) from error
-
-
 def _settled(context: Context, planned: Planned) -> str:
     """Make the case what it is on the version that is there; returns why it does not exist there, if so."""
     version = context.engine.version(context.prepared.versions)
@@ -188,20 +177,24 @@ def _local(context: Context, options: Options, why: str) -> tuple[Runtime, str]:
     """The engine on this machine, installed if need be, and no image."""
     # Not resolved: a virtual environment's interpreter is a link that must be called by its own name.
     given = options.engine_python.absolute() if options.engine_python else None
-    python, lock = (given, "given") if given else _environment(context, options)
+    python, lock = (given, "given") if given else _environment(context, options, why)
     return Runtime(kind="local", why=why, engine_python=str(python), environment=lock), ""
 
 
-def _environment(context: Context, options: Options) -> tuple[Path, str]:
+def _environment(context: Context, options: Options, why: str) -> tuple[Path, str]:
     """Interpreter of the locked environment, installed if it is not there, and the SHA-256 of its lock."""
     prepared = context.prepared
     name, root = prepared.case.engine.name, engine_image.source_root()
     folder = (options.environments / f"engine-{name}-{prepared.platform}").absolute()
     try:
+        locked = engine_image.requirements(name, prepared.platform)
+    except UsageError as error:  # nobody chose this machine
+        raise CannotJudge(f"runtime local, because {why}", cause=str(error), fault="host") from error
+    try:
         return environments.ensure(
             folder,
             root / "docker" / "install-engine.sh",
-            engine_image.requirements(name, prepared.platform),
+            locked,
             lambda line: context.progress.tick(f"installing {name} into {folder.name} (first run only): {line[:60]}"),
         )
     except environments.InstallFailed as error:
@@ -213,13 +206,24 @@ def _environment(context: Context, options: Options) -> tuple[Path, str]:
 def _docker(context: Context, options: Options, why: str) -> tuple[Runtime, str]:
     """The engine in an image, and the image's name, built if need be."""
     engine_name, platform = context.case.engine.name, context.prepared.platform
+    unpinned = ""
+    if not options.build.base_image:
+        unpinned = engine_image.pinned_base(engine_name, platform, options.build).unpinned
+    if unpinned:
+        context.progress.note(f"unpinned: {unpinned}")
     name, identity = engine_image.ensure(
         engine_name, platform, options.build, lambda line: context.progress.tick(line[:140])
     )
     base = base_images.content(engine_image.base_of(engine_name, platform, options.build)[0])
-    return Runtime(
-        kind="docker", why=why, engine_python=engine_image.ENGINE_PYTHON, environment=identity, base=base
-    ), name
+    runtime = Runtime(
+        kind="docker",
+        why=why,
+        engine_python=engine_image.ENGINE_PYTHON,
+        environment=identity,
+        base=base,
+        base_unpinned=unpinned,
+    )
+    return runtime, name
 
 
 def _start_container(context: Context, runtime: Runtime, image: str, folders: list[Path]) -> None:

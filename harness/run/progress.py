@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from harness.base.clock import SYSTEM_CLOCK, Clock, utc_now
 from harness.base.domain import Outcome, Stage
-from harness.base.errors import CannotJudge, HarnessError, Interrupted, refused
+from harness.base.errors import CannotJudge, Fault, HarnessError, Interrupted, refused
 from harness.base.secrets import mask
 from harness.run.rundir import Event, RunDir
 
@@ -26,6 +26,11 @@ def words(error: BaseException) -> tuple[str, str]:
     if isinstance(error, OSError):
         return words(refused(error))
     return f"internal error: {type(error).__name__}: {error}", "".join(traceback.format_exception(error))
+
+
+def fault_of(error: BaseException) -> Fault:
+    """Whose fault an exception is, where it says so."""
+    return error.fault if isinstance(error, CannotJudge) else ""
 
 
 def _kept(text: str) -> str:
@@ -69,7 +74,7 @@ class Progress:
             self._end(Outcome.ERROR, *words(ours))
             raise ours from error
         except BaseException as error:
-            self._end(Outcome.ERROR, *words(error), interrupted=isinstance(error, Interrupted))
+            self._end(Outcome.ERROR, *words(error), interrupted=isinstance(error, Interrupted), fault=fault_of(error))
             raise
         self._end(Outcome.PASS)
 
@@ -82,7 +87,12 @@ class Progress:
         self._stage = stage
         text, details = words(error)
         event = self._event(
-            "end", text=text, outcome=Outcome.ERROR, details=details, interrupted=isinstance(error, Interrupted)
+            "end",
+            text=text,
+            outcome=Outcome.ERROR,
+            details=details,
+            interrupted=isinstance(error, Interrupted),
+            fault=fault_of(error),
         )
         self._append(event.model_copy(update={"elapsed": elapsed[-1] if elapsed else 0.0}))
 
@@ -103,8 +113,12 @@ class Progress:
         if self._lost:
             raise self._lost
 
-    def _end(self, outcome: Outcome, text: str = "", details: str = "", *, interrupted: bool = False) -> None:
-        self._emit(self._event("end", text=text, outcome=outcome, details=details, interrupted=interrupted))
+    def _end(
+        self, outcome: Outcome, text: str = "", details: str = "", *, interrupted: bool = False, fault: Fault = ""
+    ) -> None:
+        self._emit(
+            self._event("end", text=text, outcome=outcome, details=details, interrupted=interrupted, fault=fault)
+        )
 
     def _emit(self, event: Event) -> None:
         self._append(event)

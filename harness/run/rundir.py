@@ -214,7 +214,13 @@ class RunDir:
                 records[event.stage] = StageRecord(event.stage, Outcome.ERROR, 0.0, "began and never ended")
             elif event.kind == "end" and event.outcome is not None:
                 record = StageRecord(
-                    event.stage, event.outcome, event.elapsed, event.text, event.details, event.interrupted
+                    event.stage,
+                    event.outcome,
+                    event.elapsed,
+                    event.text,
+                    event.details,
+                    event.interrupted,
+                    event.fault,
                 )
                 records[event.stage] = record
         return [records[stage] for stage in Stage if stage in records]

@@ -20,13 +20,15 @@ from harness.host import files, signals
 from harness.host.data_files import cache_folder
 from harness.images import engine_image
 from harness.plan import limits
-from harness.run import occupancy, server_environment, stages
+from harness.run import occupancy, own_folders, server_environment, stages
 from harness.run.console import Console
 from harness.run.context import Context
 from harness.run.rundir import Event, RunDir, Runtime
 
 _OUTSIDE = 30.0
 """Seconds for starting a stage in a container, beyond its own limit."""
+_LOOKED_AFTER = (Stage.EVAL, Stage.STOP)
+"""Stages after which models of the user's must be what they were."""
 Choice = Literal["auto", "local", "docker"]
 
 
@@ -63,6 +65,8 @@ class Local:
 
     def perform(self, stage: Stage, context: Context) -> None:
         stages.perform(stage, context)
+        if stage in _LOOKED_AFTER:
+            own_folders.after(context)
         if stage is Stage.STOP:
             occupancy.after(context)
 
@@ -78,6 +82,8 @@ class Docker:
         try:
             if stage is not Stage.STOP or lifecycle.is_running(container):
                 self._execute(stage, context, container)
+            if stage in _LOOKED_AFTER:
+                own_folders.after(context)
         except lifecycle.ContainerFailed as error:
             broken = CannotJudge(str(error))
             context.progress.broke_off(stage, broken)

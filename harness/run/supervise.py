@@ -18,7 +18,7 @@ from harness.run import prepare, runtimes
 from harness.run.console import Console
 from harness.run.context import Context
 from harness.run.judge import Also, judge, left_out, unjudged
-from harness.run.progress import Progress, words
+from harness.run.progress import Progress, fault_of, words
 from harness.run.rundir import RunDir, directly_below
 
 _INTERRUPTED = "interrupted before it began"
@@ -85,7 +85,7 @@ def _broken(each: Planned, path: Path | None, error: Exception, console: Console
         name=each.name,
         platform=each.platform,
         started=utc_now().isoformat(),
-        stages=[StageRecord(Stage.PREPARE, Outcome.ERROR, 0.0, text, details)],
+        stages=[StageRecord(Stage.PREPARE, Outcome.ERROR, 0.0, text, details, fault=fault_of(error))],
         checks=[],
         provenance={},
         timing=Timing(),
@@ -190,7 +190,9 @@ def _finish(
             context.progress.broke_off(which, reason)
     # What could not be written down, on a full disk, counts all the same.
     known = [
-        StageRecord(which, Outcome.ERROR, 0.0, mask(text), mask(details), isinstance(reason, Interrupted))
+        StageRecord(
+            which, Outcome.ERROR, 0.0, mask(text), mask(details), isinstance(reason, Interrupted), fault_of(reason)
+        )
         for which, reason in broken.items()
         for text, details in [words(reason)]
     ]

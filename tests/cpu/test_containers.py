@@ -33,6 +33,7 @@ from harness.run import occupancy, prepare, runtimes
 from harness.run.console import Console
 from harness.run.context import Context
 from harness.run.judge import judge
+from harness.run.model_sources import mounted
 from harness.run.progress import Progress
 from harness.run.rundir import Checkpoint, Occupancy, RunDir, Runtime, Servers
 from tests.cpu.conftest import SINGLE, WITH_DOCKER, foreign_files, ours_in
@@ -266,6 +267,21 @@ def test_a_model_of_the_hubs_cache_is_whole_and_read_only(base: str, tmp_path: P
         assert container.run(f"cat {snapshot}/config.json {snapshot}/model.safetensors") == ["{}weights"]
         assert "Read-only file system" in container.run(f"echo >{snapshot}/config.json")[0]
         assert container.run(f"ls {tmp_path}/hub") == ["models--some--model"]
+
+
+def test_a_folder_of_the_users_is_whole_and_read_only_wherever_its_links_lead(base: str, tmp_path: Path) -> None:
+    folder, store = tmp_path / "our model, v2", tmp_path / "elsewhere" / "store"
+    folder.mkdir()
+    store.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    (store / "0abc").write_bytes(b"weights")
+    (tmp_path / "elsewhere" / "link").symlink_to("store/0abc")
+    (folder / "model.safetensors").symlink_to("../elsewhere/link")
+    mounts = mounted([Checkpoint(path=str(folder), is_own=True)] * 2)
+    with Started(base, tmp_path, Passthrough(), read_only=mounts) as container:
+        assert container.run(f"cat '{folder}/config.json' '{folder}/model.safetensors'") == ["{}weights"]
+        assert "Read-only file system" in container.run(f"echo >'{folder}/config.json'")[0]
+        assert "Read-only file system" in container.run(f"echo >'{folder}/model.safetensors'")[0]
 
 
 def test_a_real_engine_without_the_driver_refuses_in_one_line(base: str, tmp_path: Path) -> None:

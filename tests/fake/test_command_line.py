@@ -137,7 +137,7 @@ def test_bash_completes(words: list[str], expected: set[str]) -> None:
             "nothing matches suite disag; suites are: disagg, draft_model, eagle3",
         ),
         (
-            ["run", "--suite", "mtp", "--platform", "rocm"],
+            ["run", "--suite", "mtp", "--platform", "rocm", "--runtime", "local"],
             2,
             "no vllm for rocm comes with the harness",
         ),

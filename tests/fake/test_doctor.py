@@ -26,7 +26,17 @@ from harness.host.background import Later
 from harness.plan.points import everything
 from tests.fake.engine_api import EngineApi, serving
 from tests.fake.hosts import Nvidia
-from tests.helpers import BASELINES, REPOSITORY, command, environment, harness, in_hub_cache, listening, wait_for
+from tests.helpers import (
+    BASELINES,
+    REPOSITORY,
+    command,
+    environment,
+    harness,
+    in_hub_cache,
+    listening,
+    tensors,
+    wait_for,
+)
 
 TOKEN = "hf_" + "planted0123456789" * 2
 PASSWORD = "correct-horse"
@@ -225,7 +235,7 @@ def test_models_in_the_cache_are_found(home: dict[str, str], tmp_path: Path) -> 
     models = [model for each in everything(load(BASELINES)) for model in each.case.models() if model.repo]
     repo, revision = next((each.repo, each.revision) for each in models if each.revision != "unresolved")
     assert repo
-    in_hub_cache(tmp_path / "hub" / "hub", repo, str(revision), {"config.json": b"{}", "model.safetensors": b"weights"})
+    in_hub_cache(tmp_path / "hub" / "hub", repo, str(revision), {"config.json": b"{}", "model.safetensors": tensors()})
     other = next(each for each in models if each.revision not in (revision, "unresolved") and each.repo != repo)
     in_hub_cache(tmp_path / "hub" / "hub", str(other.repo), str(other.revision), {"config.json": b"{}"})  # a part
     done = harness("doctor", "--offline", "--format", "json", env=home)

@@ -65,6 +65,6 @@ def test_what_the_hub_does_not_know_stays_unresolved_and_is_said(tmp_path: Path,
     before = (cases / f"{SINGLE}.toml").read_text()
     done = harness("pin", "--cases", cases, env=hub)
     assert done.returncode == 4
-    assert done.stdout.startswith("some/unknown: Client error '404 Not Found'")
+    assert done.stdout.startswith("some/unknown: 127.0.0.1")
     assert len(done.stdout.splitlines()) == 1
     assert (cases / f"{SINGLE}.toml").read_text() == before

@@ -15,8 +15,9 @@ from harness.base.errors import CannotJudge, UsageError
 from harness.bundle import loader
 from harness.bundle.contents import _models, size
 from harness.bundle.manifest import Entry, Manifest, parse, safe
+from harness.cases.serve_settings import Model
 from harness.images.requirements import download_options, environment, of_wheels, reduced
-from tests.helpers import REPOSITORY, in_hub_cache
+from tests.helpers import REPOSITORY, in_hub_cache, tensors
 
 MANIFEST = Manifest(
     created="2026-01-01T00:00:00+00:00",
@@ -100,19 +101,19 @@ def test_a_model_is_taken_as_plain_files_of_its_commit(tmp_path: Path, monkeypat
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("harness.host.internet.problem", lambda *_: "it does not answer")
-    model = SimpleNamespace(name="some/model", known_answer=None, repo="some/model", revision=commit)
+    model = Model(repo="some/model", revision=commit)
     planned: Any = SimpleNamespace(case=SimpleNamespace(models=lambda: [model]))
-    with pytest.raises(CannotJudge, match="some/model at 0123456789ab is not to be had"):
+    with pytest.raises(CannotJudge, match="some/model at 0123456789ab is neither in the hub's cache nor can it be"):
         list(_models([planned], lambda _: None))
     in_hub_cache(tmp_path, "some/model", "1" + commit[1:], {"config.json": b"{}"})
-    model.revision = "1" + commit[1:]
+    model = Model(repo="some/model", revision="1" + commit[1:])
     with pytest.raises(CannotJudge, match="is not complete"):  # a part of a model is never packed
         list(_models([planned], lambda _: None))
-    model.revision = commit
-    in_hub_cache(tmp_path, "some/model", commit, {"config.json": b"{}", "model.safetensors": b"weights"})
+    model = Model(repo="some/model", revision=commit)
+    in_hub_cache(tmp_path, "some/model", commit, {"config.json": b"{}", "model.safetensors": tensors()})
     [found, weights] = _models([planned], lambda _: None)
     assert (found.path, found.kind) == (f"hub/models--some--model/snapshots/{commit}/config.json", "model")
-    assert (found.entry().size, weights.entry().size) == (2, 7)
+    assert (found.entry().size, weights.entry().size) == (2, len(tensors()))
 
 
 @pytest.mark.parametrize(("text", "found"), [("48MiB", 48 << 20), ("1 GiB", 1 << 30), ("5KiB", 5 << 10)])

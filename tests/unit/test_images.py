@@ -86,7 +86,6 @@ def test_where_the_engine_comes_from() -> None:
 @pytest.mark.parametrize(
     ("engine", "platform", "options", "words"),
     [
-        ("sglang", "rocm", {}, "sglang.rocm: the digest of .* is unresolved"),
         ("vllm", "rocm", {"base_image": "b", "engine_from": "wheels"}, "no vllm for rocm comes with the harness"),
         ("vllm", "cpu", {"engine_wheel": Path("/nowhere.whl")}, "--engine-wheel /nowhere.whl: no wheel there"),
         ("vllm", "cpu", {"engine_wheel": REPOSITORY / "pyproject.toml"}, "no wheel there .a file that ends in .whl"),

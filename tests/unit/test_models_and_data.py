@@ -17,7 +17,7 @@ from harness.base.errors import CannotJudge
 from harness.datasets.pinned_files import MT_BENCH, Dataset
 from harness.host import answer_cache, data_files, hub, internet
 from harness.protocols import items, mt_bench_first_turn
-from tests.helpers import in_hub_cache
+from tests.helpers import in_hub_cache, tensors
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 CONTENT = b'{"question_id": 81, "turns": ["Who?", "And when?"]}\n{"question_id": 82, "turns": ["Where?", "Why?"]}\n'
@@ -25,7 +25,7 @@ DATASET = Dataset("questions.jsonl", "https://example.org/q.jsonl", hashlib.sha2
 
 
 def test_a_model_in_the_cache_is_used_without_asking_anybody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    in_hub_cache(tmp_path, "some/model", COMMIT, {"config.json": b"{}", "model.safetensors": b"weights"})
+    in_hub_cache(tmp_path, "some/model", COMMIT, {"config.json": b"{}", "model.safetensors": tensors()})
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     folder = hub.snapshot("some/model", COMMIT)
@@ -40,12 +40,16 @@ INDEX = json.dumps({"weight_map": {"a": "model-1.safetensors", "b": "model-2.saf
     ("content", "lacks"),
     [
         ({"config.json": b"{}"}, "no weights"),
-        ({"config.json": b"{}", "model.safetensors": b""}, "no weights"),
+        ({"config.json": b"{}", "model.safetensors": b""}, "model.safetensors is empty"),
+        ({"config.json": b"{}", "model.safetensors": tensors()[:-1]}, "its header says"),
         (
-            {"model.safetensors.index.json": INDEX, "model-1.safetensors": b"weights"},
-            "1 of the parts in model.safetensors.index.json are not there: model-2.safetensors",
+            {"config.json": b"{}", "model.safetensors.index.json": INDEX, "model-1.safetensors": tensors()},
+            "1 of the 2 parts in model.safetensors.index.json are not there: model-2.safetensors",
         ),
-        ({"model.safetensors.index.json": b"<html>", "model-1.safetensors": b"weights"}, "cannot be read"),
+        (
+            {"config.json": b"{}", "model.safetensors.index.json": b"<html>", "model-1.safetensors": tensors()},
+            "no table of",
+        ),
     ],
 )
 def test_a_part_of_a_model_is_not_the_model(
@@ -63,7 +67,7 @@ def test_a_part_of_a_model_is_not_the_model(
 
 
 def test_a_download_that_was_cut_off_is_not_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    in_hub_cache(tmp_path, "some/model", COMMIT, {"config.json": b"{}", "model.safetensors": b"weights"})
+    in_hub_cache(tmp_path, "some/model", COMMIT, {"config.json": b"{}", "model.safetensors": tensors()})
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     folder = hub.cached("some/model", COMMIT)
     assert folder is not None

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.base.errors import UsageError
+from harness.base.errors import CannotJudge, UsageError
 from harness.cases.load import load
-from harness.images import base_images
+from harness.containers import image_store
+from harness.host import first_use
+from harness.images import base_images, registry
 from harness.images.base_images import Pin, Place, mirror, parse
 from harness.plan.points import everything
 from harness.upkeep.rules import problems
@@ -104,14 +106,53 @@ def test_what_is_built_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         base_images.base("sglang", "rocm", allow_unpinned=True)
 
     base_images.FILE.write_text(TEXT.replace(DIGEST, "unresolved"))
-    with pytest.raises(UsageError, match=r"vllm\.cuda: the digest of docker.io/vllm/vllm-openai:v1.2.3 is unresolved"):
-        base_images.base("vllm", "cuda", allow_unpinned=False)
+    tag = "docker.io/vllm/vllm-openai:v1.2.3"
+    assert base_images.base("vllm", "cuda", allow_unpinned=False, may_ask=False) == base_images.Base(
+        tag, holds_engine=True
+    )
     allowed = base_images.base("vllm", "cuda", allow_unpinned=True, mirror="mirror.test")
-    assert allowed == base_images.Base("mirror.test/vllm/vllm-openai:v1.2.3", holds_engine=True)
+    assert allowed.reference == "mirror.test/vllm/vllm-openai:v1.2.3"
+    assert "as its tag is now" in allowed.unpinned
 
     base_images.FILE.unlink()
     with pytest.raises(UsageError, match="cannot be read: No such file or directory; run from a checkout"):
         base_images.base("vllm", "cuda", allow_unpinned=False)
+
+
+def test_what_nobody_pinned_is_the_same_again_until_told_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(base_images, "FILE", tmp_path / "pins.toml")
+    base_images.FILE.write_text(TEXT.replace(DIGEST, "unresolved"))
+    here: list[str] = []
+    monkeypatch.setattr(image_store, "image_id", lambda name: name if name in here else None)
+
+    def silent(*_: str) -> str | None:
+        raise registry.NoAnswer("docker.io: no answer in time")
+
+    monkeypatch.setattr(registry, "digest", silent)
+    with pytest.raises(CannotJudge, match="no registry says what it is") as raised:
+        base_images.base("vllm", "cuda", allow_unpinned=False)
+    assert raised.value.fault == "network"
+    here.append("docker.io/vllm/vllm-openai:v1.2.3")
+    found = base_images.base("vllm", "cuda", allow_unpinned=False)
+    assert (found.reference, "base image of this machine" in found.unpinned) == (here[0], True)
+
+    monkeypatch.setattr(registry, "digest", lambda *_: None)
+    with pytest.raises(CannotJudge, match=r"docker\.io has no image vllm/vllm-openai") as raised:
+        base_images.base("vllm", "cuda", allow_unpinned=False)
+
+    monkeypatch.setattr(registry, "digest", lambda *_: DIGEST)
+    first = base_images.base("vllm", "cuda", allow_unpinned=False)
+    assert first.reference == f"docker.io/vllm/vllm-openai:v1.2.3@{DIGEST}"
+    assert "resolved at first use" in first.unpinned
+    monkeypatch.setattr(registry, "digest", lambda *_: f"sha256:{'9' * 64}")
+    assert base_images.base("vllm", "cuda", allow_unpinned=False) == first
+    [taken] = first_use.everything()
+    assert (taken.kind, taken.name, taken.value) == ("base image", "docker.io/vllm/vllm-openai:v1.2.3", DIGEST)
+    first_use.forget(taken)
+    assert "sha256:999" in base_images.base("vllm", "cuda", allow_unpinned=False).reference
 
 
 def test_a_case_without_a_base_image_is_a_problem(tmp_path: Path) -> None:

@@ -463,12 +463,8 @@ def test_a_checkout_of_one_engine_says_nothing_about_the_suites_of_another(tmp_p
     assert [bool(found) for found in about_paths] == [False, True]
 
 
-def test_a_case_whose_model_nobody_has_pinned_is_planned_and_does_not_run(tmp_path: Path) -> None:
-    pinned = {"repo": "some/drafter", "revision": "0" * 40}
-    model = {"serve/speculation/model": pinned}
-    (runs,) = everything(load(edited(tmp_path / "pinned", SINGLE, model)))
-    assert runs.skip == ""
-    model = {"serve/speculation/model": pinned | {"revision": "unresolved"}}
-    (stays,) = everything(load(edited(tmp_path / "unresolved", SINGLE, model)))
-    assert stays.skip == "no revision is pinned yet of some/drafter: harness pin"
-    assert f"# does not run: {stays.skip}" in show(stays, on_paper(stays.platform))
+def test_a_model_that_nobody_has_pinned_is_planned_and_runs(tmp_path: Path) -> None:
+    model = {"serve/speculation/model": {"repo": "some/drafter", "revision": "unresolved"}}
+    (found,) = everything(load(edited(tmp_path, SINGLE, model)))
+    assert found.skip == ""
+    assert "hf download some/drafter --local-dir" in show(found, on_paper(found.platform))
