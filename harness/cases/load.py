@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,7 @@ class CaseFile:
         path: As it is named in errors.
         content: The file.
         defaults: The defaults file.
+        measured: Whether its points are measured only, so that none of them needs a baseline.
     """
 
     suite: Suite
@@ -78,6 +79,7 @@ class CaseFile:
     path: Path
     content: Mapping[str, Any]
     defaults: Mapping[str, Any]
+    measured: bool = False
 
     @property
     def id(self) -> str:
@@ -160,7 +162,7 @@ class CaseFile:
         Raises:
             UsageError: Unknown key, wrong type, missing baseline: with file, key and the nearest valid name.
         """
-        merged = self.merged(platform, variant, checkpoints)
+        merged = self.merged(platform, variant, checkpoints) | ({"measure_only": True} if self.measured else {})
         self._validate_roles(merged)
         try:
             case = Case.model_validate(merged)
@@ -214,13 +216,13 @@ class CaseFile:
         return usage_error(self.path, error, model, prefix)
 
 
-def load(folder: Path) -> list[CaseFile]:
-    """All case files below ``folder``, each checked for every platform it declares.
+def load(folder: Path, *, measured: bool = False) -> list[CaseFile]:
+    """All case files below ``folder``, each checked for every platform it declares; without baselines if ``measured``.
 
     Raises:
         UsageError: No such folder, or a file in it is wrong.
     """
-    found = list(files(folder))
+    found = [replace(each, measured=measured) for each in files(folder)]
     for case_file in found:
         for platform in case_file.platforms:
             for variant in case_file.matrix(platform).variants():
@@ -281,9 +283,7 @@ def _check_point(case_file: CaseFile, variant: Variant, checkpoints: str) -> Non
     name = f"{case_file.id}{label(variant)}@{checkpoints}"
     if len(name) > _LONGEST_POINT:
         where = f"{case_file.path}: matrix"
-        raise UsageError(
-            f"{where}: {cut(name)}: a name of {len(name)} characters; shorten labels: {_LONGEST_POINT} at most"
-        )
+        raise UsageError(f"{where}: {cut(name)}: has {len(name)} characters; shorten labels: {_LONGEST_POINT} at most")
 
 
 def _check_platforms(case_file: CaseFile) -> None:

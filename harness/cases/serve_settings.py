@@ -14,7 +14,9 @@ _REPOSITORY = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
 
 
 class Model(Strict):
-    """A model: a known-answer checkpoint, made on the spot, or a repository of the model hub at a pinned commit."""
+    """A model: a known-answer checkpoint, made on the spot, a repository of the model hub at a pinned commit, or
+    whatever a server serves that somebody else runs.
+    """
 
     known_answer: str | None = Field(
         None, description="Name of a known-answer checkpoint: see `harness checkpoints list`."
@@ -29,15 +31,20 @@ class Model(Strict):
         description="Commit of the repository. `unresolved`: not looked up yet, and until then the case cannot run.",
     )
 
+    served: Literal[True] | None = Field(
+        None,
+        description="Whatever a server that runs already serves; the case can only be attached to one.",
+    )
+
     @property
     def name(self) -> str:
         """What the model is called in a run."""
-        return self.known_answer or self.repo or ""
+        return self.known_answer or self.repo or ("served" if self.served else "")
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        if (self.known_answer is None) == (self.repo is None):
-            raise ValueError("give either known_answer or repo with its revision")
+        if [self.known_answer, self.repo, self.served].count(None) != 2:
+            raise ValueError("give either known_answer or repo with its revision, or served of a server that runs")
         if self.known_answer is not None and self.known_answer not in NAMES:
             raise ValueError(f"no known-answer checkpoint {self.known_answer!r}; there are {', '.join(NAMES)}")
         if (self.repo is None) != (self.revision is None):

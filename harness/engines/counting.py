@@ -23,9 +23,8 @@ def accepted_by_position(counted: Counters) -> Acceptance | Unmeasured:
     if junk := sorted(label for label in labels if not _POSITION.fullmatch(label)):
         return Unmeasured(f"the engine counts accepted tokens at position {junk[0][:40]!r}, which is none")
     positions = sorted((int(label), counted[f"accepted_at.{label}"]) for label in labels)
-    missing = _missing(counted, ("drafts", "draft_tokens", "accepted"))
-    if missing or not positions:
-        return missing or Unmeasured("the engine exports no counter for accepted_at")
+    if missing := _missing(counted, ("drafts", "draft_tokens", "accepted")):
+        return missing
     return Acceptance(
         drafts=int(counted["drafts"]),
         draft_tokens=int(counted["draft_tokens"]),
@@ -65,7 +64,7 @@ def tokens_by_source(counted: Counters, deltas: Mapping[str, Counters]) -> KvLed
 def _silent(server: str, counted: Counters) -> Unmeasured | None:
     """A server of which nobody can say that nothing failed."""
     missing = _missing(counted, _FAILED)
-    return Unmeasured(f"{missing.reason} on {server}") if missing else None
+    return Unmeasured(f"{missing.reason} on {server}", absent=True) if missing else None
 
 
 def transfers(_counted: Counters, deltas: Mapping[str, Counters]) -> KvTransfers:
@@ -86,4 +85,4 @@ def _failures(deltas: Mapping[str, Counters]) -> dict[str, int]:
 
 def _missing(counted: Counters, names: Iterable[str]) -> Unmeasured | None:
     absent = [name for name in names if name not in counted]
-    return Unmeasured(f"the engine exports no counter for {', '.join(absent)}") if absent else None
+    return Unmeasured(f"the engine exports no counter for {', '.join(absent)}", absent=True) if absent else None

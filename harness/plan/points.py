@@ -17,6 +17,9 @@ from harness.engines import ENGINES
 NO_SET = "has no checkpoint set"
 """How the reason begins why a point does not run with a checkpoint set."""
 
+ATTACHED_ONLY = "nothing starts its servers: name one that runs already with --url or --attach"
+"""Why a point does not run of itself."""
+
 
 @dataclass(frozen=True)
 class Planned:
@@ -72,6 +75,11 @@ class Planned:
         return session_of(self.suite, self.platform)
 
     @property
+    def on_menu(self) -> bool:
+        """Whether a session runs it, as its suite says: see :class:`harness.cases.model.SuiteTable`."""
+        return self.case_file.suite.about.menu
+
+    @property
     def devices(self) -> int:
         """Accelerators it needs at the same time, over all servers."""
         return devices(self.case, self.platform)
@@ -80,6 +88,11 @@ class Planned:
 def session_of(suite: str, platform: Platform) -> str:
     """Name of the Nox session that runs a suite."""
     return f"{suite}_{platform}"
+
+
+def attached_only(case: Case) -> bool:
+    """Whether a case runs only on servers that somebody else runs: its engine's, or with a model of theirs."""
+    return ENGINES[case.engine.name].server is None or any(model.served for model in case.models())
 
 
 def devices(case: Case, platform: Platform) -> int:
@@ -112,7 +125,8 @@ def everything(case_files: Iterable[CaseFile], checkpoints: str = "") -> list[Pl
         for variant in matrix.variants()
     ]
     return [
-        each if each.skip else replace(each, skip=_lacks(each, checkpoints) or _unpinned(each.case)) for each in points
+        each if each.skip else replace(each, skip=_lacks(each, checkpoints) or not_started(each.case))
+        for each in points
     ]
 
 
@@ -121,6 +135,11 @@ def _lacks(each: Planned, checkpoints: str) -> str:
     if each.checkpoints == checkpoints or all(model.known_answer for model in each.case.models()):
         return ""
     return f"{NO_SET} {checkpoints}"
+
+
+def not_started(case: Case) -> str:
+    """Why the servers of a case cannot be started; empty if they can. What runs already needs nothing of it."""
+    return _unpinned(case) or (ATTACHED_ONLY if attached_only(case) else "")
 
 
 def _unpinned(case: Case) -> str:

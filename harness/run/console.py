@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, cast
 
@@ -14,7 +15,7 @@ import rich.markup
 import rich.status
 import rich.table
 
-from harness.base.domain import Outcome
+from harness.base.domain import CheckResult, Outcome
 from harness.base.secrets import mask
 from harness.base.texts import one_line, plain, say
 from harness.reports.numbers import message, shown
@@ -23,7 +24,13 @@ from harness.run.rundir import Event
 
 _PLAIN_EVERY = 5.0
 _PLAIN_WIDTH = 200  # nobody's log is 80 columns wide, and folded numbers cannot be searched for
-_COLOURS = {Outcome.PASS: "green", Outcome.FAIL: "red", Outcome.ERROR: "magenta", Outcome.SKIPPED: "yellow"}
+_COLOURS = {
+    Outcome.PASS: "green",
+    Outcome.FAIL: "red",
+    Outcome.ERROR: "magenta",
+    Outcome.SKIPPED: "yellow",
+    Outcome.MEASURED: "cyan",
+}
 
 
 class _Output:
@@ -128,8 +135,14 @@ class Console:
             table.add_row(_escaped(check.name), f"[{colour}]{check.outcome}[/]", *escaped)
         if judged:
             self._console.print(table)
-        if unjudged:
-            self.line(f"{len(unjudged)} checks {unjudged[0].message}")
+        for reason, names in _by_reason(unjudged).items():
+            self.line(
+                f"{names[0]}: {reason}" if len(names) == 1 else f"{len(names)} checks {reason}: {', '.join(names)}"
+            )
+        for said in (check.details for check in judged if check.name == "validity" and check.details):
+            self.line(f"validity: {said}")
+        if result.outcome is Outcome.MEASURED:
+            self.line("measured only: nothing was judged")
         for name, why in _problems(result):
             self.line(f"{name}: {why}")
         colour = _COLOURS[result.outcome]
@@ -146,6 +159,13 @@ def _problems(result: Result) -> list[tuple[str, str]]:
     wrong = (Outcome.FAIL, Outcome.ERROR)
     broken = [(str(record.stage), record.message) for record in result.stages if record.outcome in wrong]
     return broken + [(check.name, message(check)) for check in result.checks if check.outcome in wrong]
+
+
+def _by_reason(checks: Iterable[CheckResult]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for each in checks:
+        found.setdefault(each.message, []).append(each.name)
+    return found
 
 
 class Ticker:

@@ -6,6 +6,7 @@ import difflib
 import re
 from collections.abc import Collection, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from harness.base.domain import PLATFORMS, Platform
@@ -13,7 +14,7 @@ from harness.base.errors import CannotJudge, NothingSelected, UsageError
 from harness.base.settings import cut
 from harness.cases.load import load
 from harness.devices import accelerators
-from harness.plan.points import Planned, everything, within
+from harness.plan.points import Planned, everything, not_started, within
 from harness.plan.soundness import of_point
 
 _SWITCHES = {"true", "false", "yes", "no", "on", "off"}
@@ -21,7 +22,13 @@ _LONGEST = 200  # of a name that something near it is looked for
 
 
 def matching(
-    folder: Path, *, wanted: list[str], suite: str | None, platform: str | None, checkpoints: str = ""
+    folder: Path,
+    *,
+    wanted: list[str],
+    suite: str | None,
+    platform: str | None,
+    checkpoints: str = "",
+    measured: bool = False,
 ) -> list[Planned]:
     """The points below ``folder`` that match all of what is given, those that do not run included.
 
@@ -32,6 +39,7 @@ def matching(
         suite: Name of a suite; all if None.
         platform: All if None.
         checkpoints: Name of a checkpoint set; empty for the models of the cases.
+        measured: Nothing is judged, so no case needs a baseline.
 
     Raises:
         UsageError: A case file, the platform or the checkpoint set is wrong.
@@ -39,7 +47,7 @@ def matching(
     """
     if platform is not None:
         accelerators.named(platform)
-    cases = load(folder)
+    cases = load(folder, measured=measured)
     sets = {name for case in cases for name in case.checkpoint_sets}
     if checkpoints and checkpoints not in sets:
         there = f"there are: {', '.join(sorted(sets)) or 'none'}"
@@ -113,6 +121,8 @@ def select(
     platform: str | None,
     at_most: int | None = None,
     checkpoints: str = "",
+    measured: bool = False,
+    attached: bool = False,
 ) -> list[Planned]:
     """What of :func:`matching` is on one platform; at least one point runs.
 
@@ -123,19 +133,27 @@ def select(
         platform: None: the one whose accelerators are visible here, else cpu.
         at_most: Accelerators that may be used; points that need more are skipped. None: as many as needed.
         checkpoints: Name of a checkpoint set; empty for the models of the cases.
+        measured: Nothing is judged, so no case needs a baseline.
+        attached: Somebody else runs the servers, with their models on their devices.
 
     Raises:
         UsageError: A case file is wrong, or what it expects has no meaning; or the platform is not clear.
         NothingSelected: Nothing matches, or nothing that does can run.
         CannotJudge: There is a driver, and it does not say which accelerators there are.
     """
-    found = matching(folder, wanted=wanted, suite=suite, platform=platform, checkpoints=checkpoints)
+    found = matching(folder, wanted=wanted, suite=suite, platform=platform, checkpoints=checkpoints, measured=measured)
     here = _here({each.platform for each in found})
     found = [each for each in found if each.platform == here]
+    if attached:
+        found = [replace(each, skip="") if each.skip == not_started(each.case) else each for each in found]
     if at_most is not None:
         found = within(found, at_most)
     if all(each.skip for each in found):
         raise NothingSelected(f"{found[0].id} does not run: {found[0].skip}")
+    unjudged = [each for each in found if not each.skip and each.case.measure_only and not measured]
+    if unjudged:
+        first = unjudged[0]
+        raise UsageError(f"{first.case_file.path}: {first.id} has no baseline to judge by; measure it: --measure-only")
     wrong = list(dict.fromkeys(line for each in found if not each.skip for line in of_point(each)))
     if wrong:
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""

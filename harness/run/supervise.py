@@ -72,7 +72,8 @@ def _run_point(
     path = None
     try:
         path = directly_below(runs, each.folder)
-        return run_case(prepare.create(each, path), options, console, also, keep=keep)
+        rundir = prepare.create(each, path, attached_to=options.attachment is not None)
+        return run_case(rundir, options, console, also, keep=keep)
     except Exception as error:  # noqa: BLE001 # a fault of ours is on record, and other cases go on
         return _broken(each, path, error, console)
 
@@ -145,7 +146,7 @@ def run_case(rundir: RunDir, options: prepare.Options, console: Console, also: A
     try:
         prepare.run(context, options)
         place = runtimes.of(context.runtime, console)
-        for stage in _STAGES:
+        for stage in _STAGES:  # somebody else's servers are not started
             place.perform(stage, context)
     except (Interrupted, Exception) as error:  # noqa: BLE001 # a fault of ours is on record, and other cases go on
         broken[stage] = error
