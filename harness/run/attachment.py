@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from harness.base import secrets
+from harness.base import secrets, texts
 from harness.base.errors import UsageError
 from harness.base.settings import cut
 from harness.cases.model import Case
@@ -76,7 +76,7 @@ def attachment(
         name, equals, address = part.partition("=")
         if not equals or not name or "/" in name:
             raise UsageError(
-                f"--attach {cut(secrets.mask(part))}: must be NAME=URL, as in decode=http://127.0.0.1:8000"
+                f"--attach {cut(texts.one_line(secrets.mask(part)))}: must be NAME=URL, as in decode=http://127.0.0.1:8000"
             )
         base = base_url("--url" if url else f"--attach {name}", address)
         if name in urls or base in urls.values():
@@ -101,7 +101,7 @@ def base_url(option: str, address: str) -> str:
         raise UsageError(f"{option}: {error}; give http://HOST:PORT") from None
     if "@" in parts.netloc:
         raise UsageError(f"{option}: holds a user or a password, which others can read; give --api-key-env or a file")
-    shown = cut(secrets.mask(address))
+    shown = cut(texts.one_line(secrets.mask(address)))
     if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
         raise UsageError(f"{option} {shown}: no address of a server; give http://HOST:PORT or https://HOST/PATH")
     if parts.query or parts.fragment or not address.isprintable() or " " in address:

@@ -136,9 +136,8 @@ class Console:
         if judged:
             self._console.print(table)
         for reason, names in _by_reason(unjudged).items():
-            self.line(
-                f"{names[0]}: {reason}" if len(names) == 1 else f"{len(names)} checks {reason}: {', '.join(names)}"
-            )
+            told = f"{len(names)} checks {reason} ({', '.join(names)})"
+            self.line(f"{names[0]}: {reason}" if len(names) == 1 else told)
         for said in (check.details for check in judged if check.name == "validity" and check.details):
             self.line(f"validity: {said}")
         if result.outcome is Outcome.MEASURED:
