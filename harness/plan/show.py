@@ -14,7 +14,7 @@ from harness.base.domain import Server
 from harness.cases.model import Case
 from harness.engines import ENGINES
 from harness.engines.engine import Place, shell_line
-from harness.plan.points import Planned
+from harness.plan.points import Planned, attached_only
 from harness.plan.request_bodies import chat_prompt, request
 
 _FIRST_PORT = 8000
@@ -28,10 +28,14 @@ _EXAMPLES = 10  # rows that make a data file: a question and the most shots befo
 def servers(case: Case, variable: str) -> list[Server]:
     """The servers of a case somewhere: ports from 8000 on, devices from 0 on, checkpoints below ``$CHECKPOINTS``.
 
+    None of somebody else's.
+
     Args:
         case: Of one platform.
         variable: The platform's visible-devices variable; empty for a platform without devices.
     """
+    if attached_only(case):
+        return []
     checkpoints = {model.name: f"{_FOLDER}/{model.name}" for model in case.models()}
     place = Place("python", checkpoints, _counter(_FIRST_PORT), _named_devices(variable))
     return ENGINES[case.engine.name].servers(case, place)

@@ -169,7 +169,9 @@ def _model(context: Context, servers: Sequence[Server]) -> str:
             f"{server.name} serves several models, and none is {said}",
             cause=f"name one with --model-name: {names}{more}",
         )
-    raise CannotJudge(f"no server says which model it serves: {_MODELS} lists none")
+    if wanted:  # whoever names one may know what is not listed; the first token says whether it is there
+        return wanted
+    raise CannotJudge(f"no server says which model it serves: {_MODELS} lists none", cause="name it with --model-name")
 
 
 def _ids(document: Any) -> list[str]:

@@ -92,18 +92,21 @@ class Watch:
                 return Trouble(status, running.server.name)
         began = self._clock.monotonic()
         engines = [running for running in self._servers if running.server.has_metrics]
-        reading = engines if began - self._read >= self._every else []
+        due = began - self._read >= self._every
+        reading = engines if due else []
+        # Somebody else's is asked no more often than its counters: it has other users, and perhaps a limit.
+        asked = self._servers if due or not self._context.prepared.attached else []
         problems, pages = http_client.look(
-            [running.server.probes[0] for running in self._servers],
+            [running.server.probes[0] for running in asked],
             [f"{running.server.url}/metrics" for running in reading],
             self._deadline.cut(min(_HEALTH_TIMEOUT, max(2.0, self._limit))),
         )
-        if reading:
+        if due:
             self._read = began
             self._note({each.server.name: page for each, page in zip(reading, pages, strict=True)})
         if self._deadline.passed:
             return Trouble(f"not over after {self._deadline.seconds:g} s (timeouts.evaluation)")
-        for running, problem in zip(self._servers, problems, strict=True):
+        for running, problem in zip(asked, problems, strict=True):
             if found := self._unhealthy(running, problem, began):
                 return found
         if self._in_flight and self._silence >= self._limit + _SLACK:
@@ -126,6 +129,7 @@ class Watch:
         """
         name = running.server.name
         busy = LATE in problem and (running.process is None or self._moved >= began)
+        busy |= running.process is None and problem.endswith("answers 429")
         self._strikes[name] = self._strikes[name] + 1 if problem and not busy else 0
         if self._strikes[name] < _HEALTH_STRIKES:
             return None

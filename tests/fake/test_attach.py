@@ -178,6 +178,16 @@ def test_measured_and_not_judged(tmp_path: Path, served: Served) -> None:
     assert "measured only" in harness("summary", done.runs).stdout
 
 
+def test_a_run_of_ours_is_measured_too(tmp_path: Path) -> None:
+    cases = edited(tmp_path / "cases", SINGLE, SMALL[SINGLE] | QUICK)
+    for faults, code in (({"no_drafts": True}, 4), ({"lacks": ["/v1/models"]}, 0)):
+        python, runs = install(tmp_path / f"engine{code}", {"server": faults}), tmp_path / f"runs{code}"
+        done = run(tmp_path, "--cases", cases, "--engine-python", python, "--measure-only", "--runs", str(runs))
+        assert done.code == code, done.output
+    assert Result.model_validate_json(next(runs.glob("*/result.json")).read_bytes()).outcome is Outcome.MEASURED
+    assert left_in(tmp_path) == []
+
+
 def test_what_was_asked_for_and_not_measured_is_an_error_of_a_measurement(tmp_path: Path, served: Served) -> None:
     done = attached(tmp_path, served(SINGLE, {"server": {"drop_metric": "spec_decode"}}), "--measure-only")
     assert done.code == 4, done.output
