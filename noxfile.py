@@ -178,9 +178,15 @@ def command(session: nox.Session, *words: str) -> None:
 
 
 def suites() -> Iterator[tuple[str, str, str]]:
-    """Suite, platform and title of every session that runs cases: whatever has a file below baselines/."""
+    """Suite, platform and title of every session that runs cases: whatever has a file below baselines/.
+
+    But for suites that say `menu = false`: their cases need a server that runs already.
+    """
     for folder in sorted({path.parent for path in Path("baselines").glob("*/[!_]*.toml")}):
-        title = read(folder / "_suite.toml").get("title", folder.name)
+        suite = read(folder / "_suite.toml")
+        if suite.get("menu") is False:
+            continue
+        title = suite.get("title", folder.name)
         named = [read(path).get("platforms") for path in folder.glob("[!_]*.toml")]
         lists = [each for each in named if isinstance(each, list)]
         for platform in sorted({platform for each in lists for platform in each if isinstance(platform, str)}):

@@ -25,6 +25,8 @@ class Outcome(StrEnum):
     """Could not be judged."""
     SKIPPED = "skipped"
     """Deliberately not run, with a reason."""
+    MEASURED = "measured"
+    """Observed and recorded; nothing was compared."""
 
 
 class Stage(StrEnum):
@@ -101,12 +103,18 @@ class Probe:
         path: Path of the GET; empty for ``zmtp``.
         port: TCP port on 127.0.0.1.
         what: Whose answer that is, for people: ``/health``, ``KV side channel``.
+        at: Base URL of a server that somebody else runs; empty for ours.
     """
 
     kind: Literal["http", "zmtp"]
     port: int
     what: str
     path: str = ""
+    at: str = ""
+
+    @property
+    def url(self) -> str:
+        return f"{self.at or f'http://127.0.0.1:{self.port}'}{self.path}"
 
 
 @dataclass(frozen=True)
@@ -123,6 +131,7 @@ class Server:
         ports: Every port it was given, by use.
         probes: What must answer before it counts as up.
         has_metrics: Whether ``/metrics`` on its HTTP port holds engine counters.
+        at: Base URL of a server that somebody else runs, with neither command nor port of ours; empty for ours.
     """
 
     name: str
@@ -134,10 +143,11 @@ class Server:
     links: Mapping[str, str] = field(default_factory=dict)
     pass_env: tuple[str, ...] = ()
     has_metrics: bool = False
+    at: str = ""
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.ports['http']}"
+        return self.at or f"http://127.0.0.1:{self.ports['http']}"
 
 
 @dataclass(frozen=True)
@@ -200,7 +210,9 @@ class Sample:
         error: Why there is no usable response; empty when there is one.
         started: Seconds since the evaluation began.
         seconds: Time the request was in flight.
+        prompt_tokens, completion_tokens: As the server counted them; None where it says no such thing.
         finish_reason: Why the engine ended the answer, as it says; empty without a response.
+        reasoning: What the model thought before it answered, where the server or the text keeps it apart.
     """
 
     run: str
@@ -208,14 +220,15 @@ class Sample:
     status: int
     error: str
     text: str
-    prompt_tokens: int
-    completion_tokens: int
+    prompt_tokens: int | None
+    completion_tokens: int | None
     started: float
     seconds: float
     finish_reason: str = ""
     expected: str | None = None
     expected_text: str | None = None
     expected_prompt_tokens: int | None = None
+    reasoning: str = ""
 
 
 Number = int | float  # a count stays whole where it is written down

@@ -56,6 +56,10 @@ class Answers:
         compared: Answers whose whole text is known beforehand.
         equal: Compared answers whose text is exactly that.
         prompt_tokens: Sum over the answers, as the server counted them.
+        completion_tokens: The same of the answers themselves.
+        uncounted: Answers of which the server does not say how many tokens they have.
+        unended: Answers of which it does not say why they ended.
+        reasoned: Answers with reasoning that was kept apart.
         unexpected_prompt_tokens: Answers whose prompt has another number of tokens than was sent.
         missed: The first of the wrong answers; of those first whose text is not even the one known beforehand.
         differing: The first of the compared answers with another text.
@@ -74,6 +78,10 @@ class Answers:
     unexpected_prompt_tokens: int
     missed: tuple[Miss, ...] = ()
     differing: tuple[Difference, ...] = ()
+    completion_tokens: int = 0
+    uncounted: int = 0
+    unended: int = 0
+    reasoned: int = 0
 
     @property
     def accuracy(self) -> float:
@@ -99,14 +107,25 @@ class Primed:
 
 @dataclass(frozen=True)
 class Unmeasured:
-    """A measurement that the case needs and that could not be taken."""
+    """A measurement that the case needs and that could not be taken.
+
+    Attributes:
+        absent: Whether the server says no such thing, rather than something that cannot be right.
+        counters: Those that it does not export.
+    """
 
     reason: str
+    absent: bool = field(default=False, compare=False)
+    counters: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
 class Acceptance:
-    """Speculative-decoding counters, as deltas over the evaluation, summed over engines and ranks."""
+    """Speculative-decoding counters, as deltas over the evaluation, summed over engines and ranks.
+
+    Attributes:
+        accepted_per_position: Empty where nothing counts by position.
+    """
 
     drafts: int
     draft_tokens: int
@@ -241,6 +260,8 @@ class Measurement:
         agreement: Of each comparison.
         primed: What the same servers were asked besides the main run.
         counters: Of each engine server, what its counters grew by during the main run, by their names in the harness.
+        missing: What servers that somebody else runs do not say, and why: the checks that need it are not measured.
+            Of servers of ours nothing may be missing.
         schema_version: Two measurements of one run are compared only where it is the same.
     """
 
@@ -254,7 +275,8 @@ class Measurement:
     agreement: Mapping[str, Agreement] = field(default_factory=dict)
     primed: Primed = Primed()
     counters: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    schema_version: int = 3
+    missing: Mapping[Offer | Source, str] = field(default_factory=dict)
+    schema_version: int = 4
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,7 @@ class CaseFile:
         defaults: The defaults file.
         version: Of the engine, as a build or a pin says it; None where nobody knows it yet, and no rule that has a
             condition on it holds.
+        measured: Whether its points are measured only, so that none of them needs a baseline.
     """
 
     suite: Suite
@@ -67,6 +68,7 @@ class CaseFile:
     content: Mapping[str, Any]
     defaults: Mapping[str, Any]
     version: str | None = None
+    measured: bool = False
 
     @property
     def id(self) -> str:
@@ -153,7 +155,7 @@ class CaseFile:
         Raises:
             UsageError: Unknown key, wrong type, missing baseline: with file, key and the nearest valid name.
         """
-        merged = self.merged(platform, variant, checkpoints)
+        merged = self.merged(platform, variant, checkpoints) | ({"measure_only": True} if self.measured else {})
         self._validate_roles(merged)
         try:
             case = Case.model_validate(merged)
@@ -207,13 +209,13 @@ class CaseFile:
         return usage_error(self.path, error, model, prefix)
 
 
-def load(folder: Path) -> list[CaseFile]:
-    """All case files below ``folder``, each checked for every platform it declares.
+def load(folder: Path, *, measured: bool = False) -> list[CaseFile]:
+    """All case files below ``folder``, each checked for every platform it declares; without baselines if ``measured``.
 
     Raises:
         UsageError: No such folder, or a file in it is wrong.
     """
-    found = list(files(folder))
+    found = [replace(each, measured=measured) for each in files(folder)]
     for case_file in found:
         for each, platform in ((each, platform) for platform in case_file.platforms for each in versions(case_file)):
             for variant in each.matrix(platform).variants():
@@ -281,9 +283,7 @@ def _check_point(case_file: CaseFile, variant: Variant, checkpoints: str) -> Non
     name = f"{case_file.id}{label(variant)}@{checkpoints}"
     if len(name) > _LONGEST_POINT:
         where = f"{case_file.path}: matrix"
-        raise UsageError(
-            f"{where}: {cut(name)}: a name of {len(name)} characters; shorten labels: {_LONGEST_POINT} at most"
-        )
+        raise UsageError(f"{where}: {cut(name)}: has {len(name)} characters; shorten labels: {_LONGEST_POINT} at most")
 
 
 def _check_platforms(case_file: CaseFile) -> None:

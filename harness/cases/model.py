@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     EngineName = str
 else:
     EngineName = Literal[plugins.names("harness.engines")]
-_SOURCES = frozenset({"known_answer", "repo", "path"})
+_SOURCES = frozenset({"known_answer", "repo", "path", "served"})
 """Keys of a model that say where it is from. Two of them merged would be no model."""
 _TWIN = r"|[a-z0-9_]+/[a-z0-9_]+|none: .{10,}"
 
@@ -32,6 +32,11 @@ class SuiteTable(Strict):
     """``_suite.toml`` of a suite's folder; its ``[defaults]`` are a layer below every case of the suite."""
 
     title: str = Field("", description="What the suite shows, in one line: what `nox -l` says.")
+    menu: bool = Field(
+        True,
+        description="Whether sessions run the suite. false: none could, because its cases are attached to servers that "
+        "run already, or judge nothing; `harness check` proves that.",
+    )
     paths: list[str] = Field(
         [],
         description="Folders and files of the engine's sources whose change should run the suite, besides those that "
@@ -116,6 +121,11 @@ class Case(Strict):
         description="Of a case that does not run on a CPU: the one that does and shows the same kind, or `none: ` and "
         "why a CPU cannot show it.",
     )
+    measure_only: bool = Field(
+        False,
+        description="The case has no baseline: everything is recorded, nothing is judged, and it runs only with "
+        "`harness run --measure-only`, which says the same of any case.",
+    )
     engine: Engine
     topology: Topology
     serve: Serve
@@ -156,12 +166,6 @@ class Case(Strict):
             raise ValueError(f"roles: {min(unknown)!r} is no role of a {self.topology.kind} topology")
         final = self.serve_of("decode" if self.topology.kind == "disagg" else "server")
         checks = self.checks
-        if checks.accuracy is None and checks.acceptance_length is None and not self.comparisons:
-            raise ValueError("checks: a case without a baseline proves nothing; add [checks.accuracy] with its origin")
-        if final.speculation and checks.acceptance_length is None:
-            raise ValueError("checks: speculation is configured; add [checks.acceptance_length] with its origin")
-        if self.topology.kind == "disagg" and checks.kv_transfer is None:
-            raise ValueError("checks: prefill and decode are apart; add [checks.kv_transfer] with its origin")
         positions = checks.acceptance_per_position
         if positions and final.speculation and len(positions.expected) != final.speculation.drafted:
             raise ValueError("checks.acceptance_per_position: expected needs one share per speculative token")
@@ -170,6 +174,23 @@ class Case(Strict):
                 raise ValueError(f"{name}: n is {baseline.n}, the evaluation asks {self.evaluation.items} items")
         if self.topology.kind == "single" and self.evaluation.send_to != "entry":
             raise ValueError("evaluation.send_to: a single topology has only its entry")
+        return self
+
+    @model_validator(mode="after")
+    def _judged(self) -> Self:
+        checks = self.checks
+        if self.measure_only:
+            return self
+        if checks.accuracy is None and checks.acceptance_length is None and not self.comparisons:
+            raise ValueError(
+                "checks: a case without a baseline proves nothing; add [checks.accuracy] with its origin, or measure "
+                "it only (measure_only, --measure-only)"
+            )
+        final = self.serve_of("decode" if self.topology.kind == "disagg" else "server")
+        if final.speculation and checks.acceptance_length is None:
+            raise ValueError("checks: speculation is configured; add [checks.acceptance_length] with its origin")
+        if self.topology.kind == "disagg" and checks.kv_transfer is None:
+            raise ValueError("checks: prefill and decode are apart; add [checks.kv_transfer] with its origin")
         return self
 
     @model_validator(mode="after")

@@ -15,7 +15,9 @@ _REPOSITORY = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
 
 
 class Model(Strict):
-    """A model: a known-answer checkpoint, made on the spot, a repository of the model hub at a commit, or a folder."""
+    """A model: a known-answer checkpoint, made on the spot, a repository of the model hub at a commit, a folder, or
+    whatever a server serves that somebody else runs.
+    """
 
     known_answer: str | None = Field(
         None, description="Name of a known-answer checkpoint: see `harness checkpoints list`."
@@ -34,10 +36,15 @@ class Model(Strict):
         None, description="Folder of a model of your own, as absolute path or below `~/`."
     )
 
+    served: Literal[True] | None = Field(
+        None,
+        description="Whatever a server that runs already serves; the case can only be attached to one.",
+    )
+
     @property
     def name(self) -> str:
         """What the model is called in a run."""
-        return self.known_answer or self.repo or self.path or ""
+        return self.known_answer or self.repo or self.path or ("served" if self.served else "")
 
     @property
     def download(self) -> str:
@@ -46,8 +53,8 @@ class Model(Strict):
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        if [self.known_answer, self.repo, self.path].count(None) != 2:
-            raise ValueError("give one of known_answer, repo with its revision, and path")
+        if [self.known_answer, self.repo, self.path, self.served].count(None) != 3:
+            raise ValueError("give one of known_answer, repo with its revision, path, and served of a server that runs")
         if self.known_answer is not None and self.known_answer not in NAMES:
             raise ValueError(f"no known-answer checkpoint {self.known_answer!r}; there are {', '.join(NAMES)}")
         if (self.repo is None) != (self.revision is None):

@@ -6,14 +6,14 @@ table ``[checks]``, its schema, the judging and the reports follow from what is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import Field, create_model
 
 from harness.base import plugins
 from harness.base.domain import CheckResult, Outcome
-from harness.base.evidence import NO_ANSWERS, Agreement, Evidence, Measurement, Unmeasured
+from harness.base.evidence import NO_ANSWERS, Agreement, Evidence, Measurement, Offer, Source, Unmeasured
 from harness.base.settings import Strict
 from harness.checks import accuracy, parity, validity
 from harness.checks.accuracy import AccuracySettings
@@ -61,16 +61,21 @@ def unjudged(
 
     A report without them would look as if nobody had asked.
     """
+    results = judge_all(checks, controls, comparisons, _nothing((*controls, *comparisons), reason))
+    return [CheckResult(each.name, Outcome.SKIPPED, message=f"not judged: {reason}") for each in results]
+
+
+def _nothing(others: Iterable[str], reason: str) -> Evidence:
+    """Evidence of a run in which nothing was observed."""
     missing = Unmeasured(reason)
     empty = Measurement(
-        answers=dict.fromkeys(("main", *controls, *comparisons), NO_ANSWERS),
+        answers=dict.fromkeys(("main", *others), NO_ANSWERS),
         acceptance=missing,
         kv=missing,
         finished=missing,
-        agreement=dict.fromkeys(comparisons, Agreement(0, 0)),
+        agreement=dict.fromkeys(others, Agreement(0, 0)),
     )
-    results = judge_all(checks, controls, comparisons, Evidence(empty))
-    return [CheckResult(each.name, Outcome.SKIPPED, message=f"not judged: {reason}") for each in results]
+    return Evidence(empty)
 
 
 def judge_all(
@@ -79,14 +84,34 @@ def judge_all(
     comparisons: Mapping[str, ComparisonSettings],
     evidence: Evidence,
 ) -> list[CheckResult]:
-    """All results of a case, in the order in which they are reported."""
-    results = validity.judge(evidence)
+    """All results of a case, in the order in which they are reported.
+
+    What somebody else's servers do not say is not measured, and the checks that need it are skipped. If that leaves
+    none, one more says that nothing was judged: a case is never green without.
+    """
+    first, results = validity.judge(evidence), []
+    missing = evidence.measured.missing
     for name, settings in checks.configured().items():
-        results += _judged(name, CHECKS[name].judge, settings, evidence)
+        if why := _lacking(CHECKS[name], settings, missing):
+            names = [each.name for each in _judged(name, CHECKS[name].judge, settings, _nothing((), why))]
+            results += [CheckResult(each, Outcome.SKIPPED, message=f"not measured: {why}") for each in names]
+        else:
+            results += _judged(name, CHECKS[name].judge, settings, evidence)
     for name, control in controls.items():
         results += accuracy.judge(control, evidence, run=name)
     results += [parity.judge_comparison(name, settings, evidence) for name, settings in comparisons.items()]
-    return results
+    if results and all(each.outcome is Outcome.SKIPPED for each in results):
+        results.append(unmeasured("baselines", f"none of the {len(results)} could be measured"))
+    return [*first, *results]
+
+
+def _lacking(check: Check, settings: Any, missing: Mapping[Offer | Source, str]) -> str:
+    """Why a check cannot be measured, of what the servers do not say; empty if it can."""
+    everything = frozenset(get_args(Offer))
+    for what, why in missing.items():
+        if what in check.reads or check.problem(settings, everything - {what}) != check.problem(settings, everything):
+            return why
+    return ""
 
 
 def _judged(

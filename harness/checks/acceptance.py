@@ -137,7 +137,11 @@ def _counters(evidence: Evidence) -> Acceptance | Verifications | str:
 def _accepted(evidence: Evidence) -> Acceptance | str:
     """The same, of an engine that counts accepted tokens by position."""
     counters = _counters(evidence)
-    return "the engine counts no accepted tokens" if isinstance(counters, Verifications) else counters
+    if isinstance(counters, Verifications):
+        return "the engine counts no accepted tokens"
+    if isinstance(counters, Acceptance) and not counters.accepted_per_position:
+        return "the engine exports no counter for accepted_at"
+    return counters
 
 
 def _nothing_drafted(name: str, expected: float) -> CheckResult:

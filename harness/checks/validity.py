@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from harness.base.domain import CheckResult, Outcome
 from harness.base.evidence import Answers, Evidence, Measurement, Unmeasured
 from harness.checks import check
@@ -51,8 +53,22 @@ def judge(evidence: Evidence) -> list[CheckResult]:
             unit="requests",
             direction="at-least",
             message="; ".join(broken + false),
+            details="; ".join(_unsaid(measured)),
         )
     ]
+
+
+def _unsaid(measured: Measurement) -> Iterator[str]:
+    """What somebody else's server does not say, so that it was not compared."""
+    main = measured.answers["main"]
+    if why := measured.missing.get("finished_requests"):
+        yield f"not compared with the requests that the server counted: {why}"
+    if main.uncounted:
+        yield f"the server does not say how many tokens {main.uncounted} of {main.answered} answers have"
+    if main.unended:
+        yield f"the server does not say why {main.unended} of {main.answered} answers ended"
+    if main.reasoned:
+        yield f"{main.reasoned} of {main.answered} answers came with reasoning, which is no part of them"
 
 
 def _observed(main: Answers) -> dict[str, int]:
@@ -72,6 +88,8 @@ def _miscounted(measured: Measurement) -> list[str]:
         wrong.append(f"{primed.answered} of {primed.planned} priming requests answered")
     if measured.restarted:
         return wrong  # that says it
+    if "finished_requests" in measured.missing:
+        return wrong
     if isinstance(measured.finished, Unmeasured):
         wrong.append(measured.finished.reason)
     elif measured.finished is not None and measured.finished != answered + primed.answered:

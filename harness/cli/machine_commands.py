@@ -61,7 +61,8 @@ def doctor(
     from harness.run.selection import matching
 
     options = where.options(base.build())
-    planned = matching(cases, wanted=[], suite=suite, platform=platform, checkpoints=checkpoints)
+    found = matching(cases, wanted=[], suite=suite, platform=platform, checkpoints=checkpoints)
+    planned = [each for each in found if each.on_menu]  # what is attached asks nothing of this machine
     with signals.handled():
         facts = gather(planned, Looking(options, runs, offline))
     given: dict[str, object] = {

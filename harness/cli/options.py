@@ -7,7 +7,7 @@ What always comes together is a group: a dataclass, which a command takes as one
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -17,7 +17,10 @@ from harness.base.errors import UsageError
 from harness.base.settings import cut
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
     from harness.images.engine_image import Build
+    from harness.run.attachment import Attachment
     from harness.run.prepare import Options
 
 CASES = Path("baselines")
@@ -214,6 +217,48 @@ def own_models(given: list[str] | None) -> tuple[tuple[str, str], ...]:
             raise UsageError(f"--model {cut(each)}: no folder there; give the one that holds config.json")
         found[name] = str(folder)
     return tuple(found.items())
+
+
+@dataclass(frozen=True)
+class AttachOptions:
+    """Servers that run already, and whether anything is judged."""
+
+    url: Annotated[
+        str, typer.Option("--url", metavar="URL", help="A server that runs already, instead of one to start.")
+    ] = ""
+    attach: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--attach",
+            metavar="NAME=URL,...",
+            help="The same of several: prefill=URL,decode=URL,router=URL, or prefill-0=URL,prefill-1=URL,...",
+        ),
+    ] = None
+    model_name: Annotated[
+        str, typer.Option("--model-name", help="Model to ask for, of several that such a server serves.")
+    ] = ""
+    api_key_env: Annotated[
+        str, typer.Option("--api-key-env", metavar="VARIABLE", help="Environment variable with its API key.")
+    ] = ""
+    api_key_file: Annotated[
+        Path | None, typer.Option("--api-key-file", metavar="FILE", help="File with its API key.")
+    ] = None
+    measure_only: Annotated[
+        bool, typer.Option("--measure-only", help="Record everything and judge nothing; no case needs a baseline.")
+    ] = False
+
+    def attachment(self) -> Attachment | None:
+        """What the options say about servers that run already; None without one."""
+        from harness.run.attachment import attachment
+
+        given = [each for each in self.attach or [] if each]
+        return attachment(given, self.url, key_env=self.api_key_env, key_file=self.api_key_file, model=self.model_name)
+
+
+def first_given(group: DataclassInstance) -> str:
+    """The first option of a group that is not as it is by default; empty if all are."""
+    given = (each.name for each in fields(group) if getattr(group, each.name) != each.default)
+    return next((f"--{name.replace('_', '-')}" for name in given), "")
 
 
 def require_program(option: str, path: Path) -> None:

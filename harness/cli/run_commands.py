@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,7 @@ from harness.cli.assembling import expanded
 from harness.cli.options import (
     CASES,
     RUNS,
+    AttachOptions,
     BuildOptions,
     CaseArgument,
     CaseArguments,
@@ -26,11 +28,13 @@ from harness.cli.options import (
     RunDirectory,
     RunOptions,
     Suite,
+    first_given,
     own_models,
 )
 
 if TYPE_CHECKING:
     from harness.run.context import Context
+    from harness.run.prepare import Options
     from harness.run.rundir import RunDir
 
 
@@ -53,6 +57,7 @@ def run(
     *,
     where: RunOptions,
     how: BuildOptions,
+    attached: AttachOptions,
     checkpoints: Checkpoints = "",
     model: Models = None,
     cases: Cases = CASES,
@@ -72,6 +77,9 @@ def run(
 
     names = [*(wanted or []), *(case or [])]
     own = own_models(model)
+    options = _options(where, how, attached)
+    if options.attachment and (keep or devices is not None):
+        raise UsageError(f"--{'keep' if keep else 'devices'}: not with servers that run already: they are only asked")
     chosen = select(
         cases,
         wanted=names,
@@ -80,9 +88,10 @@ def run(
         at_most=devices,
         checkpoints=checkpoints,
         versions=version,
+        measured=attached.measure_only,
+        attached=options.attachment is not None,
     )
     chosen = with_own(chosen, own)
-    options = where.options(how.build())
     require_engine(chosen, options)
     with claimed(runs, RUNS) as folder, signals.handled():
         return run_all(chosen, folder, options, Console(), keep=keep)
@@ -95,11 +104,12 @@ def serve(
     *,
     where: RunOptions,
     how: BuildOptions,
+    attached: AttachOptions,
     checkpoints: Checkpoints = "",
     model: Models = None,
     cases: Cases = CASES,
 ) -> int:
-    """Stage 1: make a run directory and start the servers, which go on running."""
+    """Stage 1: make a run directory and start the servers, which go on running; or note those that run already."""
     from harness.host import signals
     from harness.images.pinned_versions import version
     from harness.plan.points import with_own
@@ -107,17 +117,26 @@ def serve(
     from harness.run.selection import select
 
     own = own_models(model)
-    found = select(cases, wanted=[case], suite=None, platform=platform, checkpoints=checkpoints, versions=version)
+    options = _options(where, how, attached)
+    found = select(
+        cases,
+        wanted=[case],
+        suite=None,
+        platform=platform,
+        checkpoints=checkpoints,
+        versions=version,
+        measured=attached.measure_only,
+        attached=options.attachment is not None,
+    )
     found = with_own(found, own)
     chosen, *others = [each for each in found if not each.skip]
     if others:
         names = ", ".join(each.id for each in (chosen, *others[:4]))
         more = f" and {len(others) - 4} more" if len(others) > 4 else ""
         raise UsageError(f"{case} has several points, and a run directory holds one; name one of {names}{more}")
-    options = where.options(how.build())
     prepare.require_engine([chosen], options)
     with signals.handled():
-        rundir = prepare.create(chosen, run_dir)
+        rundir = prepare.create(chosen, run_dir, attached_to=options.attachment is not None)
         context = _context(rundir)
         try:
             not_there = prepare.run(context, options, chosen)
@@ -132,6 +151,18 @@ def serve(
     if not_there:
         raise NothingSelected(f"{chosen.id} does not run: {not_there}")
     return EXIT_PASSED
+
+
+def _options(where: RunOptions, how: BuildOptions, attached: AttachOptions) -> Options:
+    """How to run, as all options together say it.
+
+    Raises:
+        UsageError: They contradict one another.
+    """
+    attachment = attached.attachment()
+    if attachment and (given := first_given(where) or first_given(how)):
+        raise UsageError(f"{given}: not with servers that run already: nothing is started or built")
+    return replace(where.options(how.build()), attachment=attachment)
 
 
 def health_wait(run_directory: RunDirectory) -> int:

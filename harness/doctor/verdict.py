@@ -63,7 +63,8 @@ def judge(
         runtime: As ``harness run`` takes it.
         arguments: Further ones of ``harness run`` that the caller gave.
     """
-    points = [each for each in planned if not each.case_file.matrix(each.platform).excluded(each.variant)]
+    menu = (each for each in planned if each.on_menu)
+    points = [each for each in menu if not each.case_file.matrix(each.platform).excluded(each.variant)]
     by_name = sorted(points, key=lambda each: each.session)
     groups = groupby(by_name, key=lambda each: each.session)
     return [_session(list(group), facts, runtime, list(arguments)) for _, group in groups]

@@ -6,12 +6,11 @@ All counters are what was counted during the main run, by the harness's names, s
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from harness.base.evidence import Acceptance, KvLedger, KvTransfers, Unmeasured, Verifications
 from harness.engines.metrics import Counters, add
 
-NO_COUNTER = "the engine exports no counter for "
 _SOURCES = ("prompt_tokens.external_kv_transfer", "prompt_tokens.local_compute", "prompt_tokens.local_cache_hit")
 _TRANSFERS = ("transfers", "transfer_bytes")
 _FAILED = ("failed_transfers", "failed_notifications", "expired_requests")  # where there is a connector
@@ -24,9 +23,8 @@ def accepted_by_position(counted: Counters) -> Acceptance | Unmeasured:
     if junk := sorted(label for label in labels if not _POSITION.fullmatch(label)):
         return Unmeasured(f"the engine counts accepted tokens at position {junk[0][:40]!r}, which is none")
     positions = sorted((int(label), counted[f"accepted_at.{label}"]) for label in labels)
-    missing = _missing(counted, ("drafts", "draft_tokens", "accepted"))
-    if missing or not positions:
-        return missing or Unmeasured(f"{NO_COUNTER}accepted_at")
+    if missing := _missing(counted, ("drafts", "draft_tokens", "accepted")):
+        return missing
     return Acceptance(
         drafts=int(counted["drafts"]),
         draft_tokens=int(counted["draft_tokens"]),
@@ -66,7 +64,7 @@ def tokens_by_source(counted: Counters, deltas: Mapping[str, Counters]) -> KvLed
 def _silent(server: str, counted: Counters) -> Unmeasured | None:
     """A server of which nobody can say that nothing failed."""
     missing = _missing(counted, _FAILED)
-    return Unmeasured(f"{missing.reason} on {server}") if missing else None
+    return Unmeasured(f"{missing.reason} on {server}", absent=True) if missing else None
 
 
 def transfers(_counted: Counters, deltas: Mapping[str, Counters]) -> KvTransfers:
@@ -103,4 +101,10 @@ def _counted_already(counted: Counters) -> bool:
 
 def _missing(counted: Counters, names: Iterable[str]) -> Unmeasured | None:
     absent = [name for name in names if name not in counted]
-    return Unmeasured(f"{NO_COUNTER}{', '.join(absent)}") if absent else None
+    return lacking(absent) if absent else None
+
+
+def lacking(counters: Sequence[str]) -> Unmeasured:
+    """Nothing to judge, because the engine does not export these."""
+    reason = f"the engine exports no counter for {', '.join(counters)}"
+    return Unmeasured(reason, absent=True, counters=tuple(counters))

@@ -64,7 +64,8 @@ class EngineSpec:
         name: As cases name it.
         distributions: Python distributions whose versions are recorded; of alternatives the installed one counts. The
             engine's own begin with its name.
-        server: One server of a role, by that name. Its command is its own.
+        server: One server of a role, by that name. Its command is its own. None of an engine that somebody else starts:
+            its cases are attached to a server that runs already.
         devices: Accelerators that one server takes.
         router: What stands before the servers of a disaggregated topology.
         command: What its users type to start a server, as ``("vllm", "serve")``: a console script, and words for it.
@@ -93,13 +94,16 @@ class EngineSpec:
         renames: What older builds spell in another way.
         reset: Path that must answer a POST with 200 before the main run; empty if there is none.
         info: Path of a JSON document with the configuration that is in force; empty if there is none.
+        version_path: Path of a JSON document with its ``version``; empty if there is none.
+        plain: Whether it is only asked what OpenAI's own API has, and may leave out what that has: the finish reason,
+            and how many tokens there were.
         no_multicast: Environment of servers on a host whose symmetric memory is not to use NVLink multicast, as far as
             the build knows it and the case does not say otherwise.
     """
 
     name: str
     distributions: tuple[str, ...]
-    server: Callable[[Case, Place, Role, str], Server]
+    server: Callable[[Case, Place, Role, str], Server] | None
     devices: Callable[[Serve], int]
     router: Callable[[Place, list[Server]], Server] = _no_router
     command: tuple[str, ...] = ()
@@ -126,6 +130,8 @@ class EngineSpec:
     renames: tuple[Rename, ...] = ()
     reset: str = ""
     info: str = ""
+    version_path: str = ""
+    plain: bool = False
     no_multicast: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -135,9 +141,12 @@ class EngineSpec:
         return self.counts | self.events.keys() | configuration
 
     def servers(self, case: Case, place: Place) -> list[Server]:
-        """All servers of a case, in the order in which they are started, the router last."""
+        """All servers of a case, in the order in which they are started, the router last; none of somebody else's."""
+        start = self.server
+        if start is None:
+            return []
         started = [
-            self.server(case, place, role, name)
+            start(case, place, role, name)
             for role, count in case.topology.roles.items()
             for name in numbered(role, count)
         ]
@@ -161,6 +170,11 @@ class EngineSpec:
 
     def problem(self, case: Case) -> str:
         """What this engine does not understand of a case, as ``key: what``; empty if nothing is."""
+        if self.plain and case.evaluation.as_chat and case.evaluation.endpoint != "chat":
+            return 'evaluation.endpoint: must be "chat": OpenAI\'s own API makes a prompt of a chat nowhere else'
+        if self.plain and case.evaluation.TEMPLATE:
+            protocol = case.evaluation.protocol
+            return f"evaluation.protocol: {protocol} tells the chat template what OpenAI's own API has no word for"
         for role in case.topology.roles:
             serve = case.serve_of(role)
             for table, chosen_by, forms in (

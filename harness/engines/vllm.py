@@ -256,6 +256,7 @@ ENGINE = EngineSpec(
     prefixes=("VLLM_",),
     probe=programs.text(common, vllm_probe),
     renames=_RENAMES,
+    version_path="/version",
     # Left to choose, 0.26 takes the backend that multicasts, whatever the host's environment says, and FlashInfer
     # writes through the null pointer that PyTorch gives it (vllm-project/vllm 48071). With 49043 it falls back to this.
     no_multicast={"VLLM_FLASHINFER_ALLREDUCE_BACKEND": "trtllm"},

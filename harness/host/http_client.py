@@ -36,6 +36,10 @@ class NotListening(NoAnswer):
     """Nobody accepts a connection on that port."""
 
 
+class Untrusted(NoAnswer):
+    """TLS failed: the certificate, or what was agreed on."""
+
+
 class Late(NoAnswer):
     """The answer had not come to its end in time."""
 
@@ -82,6 +86,20 @@ def session() -> aiohttp.ClientSession:
     )
 
 
+_keys: dict[str, str] = {}
+"""API key by base URL."""
+
+
+def authorize(base: str, key: str) -> None:
+    """Send this key with every request below a base URL from here on, and to nobody else."""
+    _keys[base] = key
+
+
+def _authorization(url: str) -> dict[str, str]:
+    key = next((key for base, key in _keys.items() if url.startswith(f"{base}/")), "")
+    return {"Authorization": f"Bearer {key}"} if key else {}
+
+
 async def exchange(
     client: aiohttp.ClientSession,
     method: Literal["GET", "POST"],
@@ -103,18 +121,21 @@ async def exchange(
 
     Raises:
         NotListening: No connection.
+        Untrusted: No connection that can be trusted.
         Late: The last byte had not come in time.
         NoAnswer: It is too long, compressed, broken off or no HTTP.
     """
     try:
         async with asyncio.timeout(max(seconds, _AT_LEAST)):
-            response = await client.request(method, url, json=body, allow_redirects=False)
+            response = await client.request(method, url, json=body, allow_redirects=False, headers=_authorization(url))
             try:
                 return await _read(response, most)
             finally:
                 response.close()  # keeps the connection if the answer was read to its end
     except TimeoutError:
         raise Late(f"{LATE} {round(seconds, 1):g} s") from None
+    except aiohttp.ClientSSLError as error:
+        raise Untrusted(_line(error)) from None
     except aiohttp.ClientConnectorError as error:
         raise NotListening(_line(error)) from None
     except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -199,9 +220,8 @@ async def _page(client: aiohttp.ClientSession, url: str, seconds: float) -> str 
 async def _ask(client: aiohttp.ClientSession, probe: Probe, seconds: float) -> str:
     if probe.kind == "zmtp":
         return await _zmtp(probe, seconds)
-    url = f"http://127.0.0.1:{probe.port}{probe.path}"
     try:
-        answer = await exchange(client, "GET", url, seconds=seconds, most=_MOST_OF_A_PROBE)
+        answer = await exchange(client, "GET", probe.url, seconds=seconds, most=_MOST_OF_A_PROBE)
     except NotListening:
         return f"{probe.what} is not up"
     except NoAnswer as error:
@@ -229,10 +249,19 @@ def text(url: str, timeout: float) -> str:
     Raises:
         NoAnswer: It did not.
     """
-    answer = asyncio.run(_single("GET", url, None, timeout))
+    answer = get(url, timeout)
     if answer.status != 200:
         raise NoAnswer(f"status {answer.status}: {answer.words}")
     return answer.text
+
+
+def get(url: str, timeout: float) -> Answer:
+    """What a GET answers, whatever its status.
+
+    Raises:
+        NoAnswer: No response within ``timeout`` seconds.
+    """
+    return asyncio.run(_single("GET", url, None, timeout))
 
 
 def post(url: str, body: Mapping[str, Any], timeout: float) -> tuple[int, Any]:

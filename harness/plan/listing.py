@@ -54,7 +54,7 @@ def _jobs(planned: Sequence[Planned]) -> list[dict[str, object]]:
     """
     groups: dict[tuple[str, int], list[Planned]] = defaultdict(list)
     for each in planned:
-        if not each.skip:
+        if not each.skip and each.on_menu:
             groups[each.session, each.devices].append(each)
     if len(groups) > MATRIX_LIMIT:
         raise UsageError(
@@ -122,7 +122,8 @@ def _table(planned: Sequence[Planned]) -> str:
     for each in planned:
         seconds = str(each.case.expected_seconds)
         runs = each.skip or f"yes{'; unpinned: ' if each.unpinned else ''}{', '.join(each.unpinned)}"
-        table.add_row(each.session, rich.markup.escape(each.id), str(each.devices), seconds, runs)
+        session = each.session if each.on_menu else "none"
+        table.add_row(session, rich.markup.escape(each.id), str(each.devices), seconds, runs)
     running = [each for each in planned if not each.skip]
     console = rich.console.Console(width=200, highlight=False)
     with console.capture() as captured:

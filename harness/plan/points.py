@@ -20,6 +20,9 @@ from harness.engines import ENGINES
 NO_SET = "has no checkpoint set"
 """How the reason begins why a point does not run with a checkpoint set."""
 
+ATTACHED_ONLY = "nothing starts its servers: name one that runs already with --url or --attach"
+"""Why a point does not run of itself."""
+
 
 Versions = Callable[[str, Platform], str | None]
 """The version of an engine on a platform; None where nobody knows it."""
@@ -113,6 +116,11 @@ class Planned:
         return session_of(self.suite, self.platform)
 
     @property
+    def on_menu(self) -> bool:
+        """Whether a session runs it, as its suite says: see :class:`harness.cases.model.SuiteTable`."""
+        return self.case_file.suite.about.menu
+
+    @property
     def devices(self) -> int:
         """Accelerators it needs at the same time, over all servers."""
         return devices(self.case, self.platform)
@@ -121,6 +129,11 @@ class Planned:
 def session_of(suite: str, platform: Platform) -> str:
     """Name of the Nox session that runs a suite."""
     return f"{suite}_{platform}"
+
+
+def attached_only(case: Case) -> bool:
+    """Whether a case runs only on servers that somebody else runs: its engine's, or with a model of theirs."""
+    return ENGINES[case.engine.name].server is None or any(model.served for model in case.models())
 
 
 def devices(case: Case, platform: Platform) -> int:
@@ -154,7 +167,10 @@ def everything(
             Planned(each, platform, variant, checkpoints=checkpoints if checkpoints in each.checkpoint_sets else "")
         ]
     ]
-    return [each if each.skip else replace(each, skip=_lacks(each, checkpoints)) for each in points]
+    return [
+        each if each.skip else replace(each, skip=_lacks(each, checkpoints) or not_started(each.case))
+        for each in points
+    ]
 
 
 def _excluded(each: Planned, *, decided: bool) -> str:
@@ -191,6 +207,11 @@ def with_own(planned: Sequence[Planned], own: own_models.Own) -> list[Planned]:
             raise UsageError(f"--model {cut(name)}: no such model in these cases; there are: {there}")
     mine = [tuple(pair for pair in own if pair[0] in found) for found in names]
     return [replace(each, own=some) for each, some in zip(planned, mine, strict=True)]
+
+
+def not_started(case: Case) -> str:
+    """Why the servers of a case cannot be started; empty if they can. What runs already needs nothing of it."""
+    return ATTACHED_ONLY if attached_only(case) else ""
 
 
 def within(planned: Iterable[Planned], devices: int) -> list[Planned]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -13,10 +14,12 @@ from harness.base.domain import Server
 from harness.cases.model import Case
 from harness.engines import ENGINES
 from harness.engines.engine import Place, shell_line
-from harness.plan.points import Planned
-from harness.plan.request_bodies import chat_prompt, completion
+from harness.plan.points import Planned, attached_only
+from harness.plan.request_bodies import chat_prompt, request
 
 _FIRST_PORT = 8000
+_URL = "http://127.0.0.1:8000"
+"""Of a server that somebody else runs."""
 _FOLDER = "$CHECKPOINTS"
 _NOT_VALUES = ("origin", "send_to", "history")
 _EXAMPLES = 10  # rows that make a data file: a question and the most shots before it
@@ -25,10 +28,14 @@ _EXAMPLES = 10  # rows that make a data file: a question and the most shots befo
 def servers(case: Case, variable: str) -> list[Server]:
     """The servers of a case somewhere: ports from 8000 on, devices from 0 on, checkpoints below ``$CHECKPOINTS``.
 
+    None of somebody else's.
+
     Args:
         case: Of one platform.
         variable: The platform's visible-devices variable; empty for a platform without devices.
     """
+    if attached_only(case):
+        return []
     checkpoints = {model.name: model.path or f"{_FOLDER}/{model.name}" for model in case.models()}
     engine = ENGINES[case.engine.name]
     place = Place("python", checkpoints, _counter(_FIRST_PORT), _named_devices(variable), engine.command)
@@ -62,18 +69,25 @@ def show(planned: Planned, variable: str) -> str:
     checkpoints = f" --checkpoints {planned.checkpoints}" if planned.checkpoints else ""
     lines = [
         f"# {planned.id} on {planned.platform}: {_folded(case.title)}",
-        f"# ./nox -s {planned.session} -- --case {shlex.quote(planned.point)}{checkpoints}",
+        f"# {_command(planned)}{checkpoints}",
         f"# {_devices(planned)}, about {case.expected_seconds} s",
     ]
     if planned.conditional:
         lines.append(f"# as it is on {planned.engine_version.rstrip(',')}")
     if planned.skip:
         lines.append(f"# does not run: {_folded(planned.skip)}")
-    lines += ["", "CHECKPOINTS=$PWD/checkpoints", *_models(case)]
+    lines += ["", "CHECKPOINTS=$PWD/checkpoints", *_models(case)] if started else []
     for server in started:
         lines += ["", f"# {server.name}", *_server(server)]
     lines += ["", *_evaluation(case, started), "", *_checks(case)]
     return "\n".join(lines) + "\n"
+
+
+def _command(planned: Planned) -> str:
+    if planned.on_menu:
+        return f"./nox -s {planned.session} -- --case {shlex.quote(planned.point)}"
+    only = " --measure-only" if planned.case.measure_only else ""
+    return f"harness run {shlex.quote(planned.point)} --url {_URL}{only}"
 
 
 def _folded(text: str) -> str:
@@ -106,21 +120,25 @@ def _devices(planned: Planned) -> str:
 
 def _evaluation(case: Case, started: list[Server]) -> list[str]:
     """What is asked, and its first item as a request."""
-    settings = case.evaluation.model_dump()
+    usual = {"endpoint"} if case.evaluation.endpoint == "completions" else set()
+    settings = case.evaluation.model_dump(exclude=usual)
     lines = [f"# evaluation: {', '.join(f'{name} {value}' for name, value in settings.items())}"]
     lines += [f"# control {name}: the same, sent to {control.send_to}" for name, control in case.controls.items()]
     lines += [f"# comparison {name}: the same, sent to {other.send_to}" for name, other in case.comparisons.items()]
-    entry = started[-1] if case.evaluation.send_to == "entry" else _first(started, case.evaluation.send_to)
+    urls = [server.url for server in started] or [_URL]
+    entry = urls[-1] if case.evaluation.send_to == "entry" else _first(started, case.evaluation.send_to).url
     needed = protocols.datasets(case.evaluation)
     lines += [f"# data {each.file}, {each.licence}, SHA-256 {each.sha256}: {each.url}" for each in needed]
     # The real questions are not ours to print, and may not be at hand.
     data = {each.file: "\n".join([each.example] * _EXAMPLES) for each in needed}
-    item = protocols.items(case.evaluation.model_copy(update={"items": 1}), data)[0]
-    body = completion(case, item)
-    if item.chat:
-        lines.append(_curl(f"{started[0].url}/tokenize", chat_prompt(case, item)))
-        body["prompt"] = ["the tokens that this answers"]
-    return [*lines, _curl(f"{entry.url}/v1/completions", body)]
+    item = asked = protocols.items(case.evaluation.model_copy(update={"items": 1}), data)[0]
+    if item.chat and case.evaluation.endpoint == "completions":
+        lines.append(_curl(f"{urls[0]}/tokenize", chat_prompt(case, item)))
+        item = replace(item, prompt="the tokens that this answers", chat=False)
+    first = request(case, item)
+    if item is not asked:
+        first.body["prompt"] = [first.body["prompt"]]
+    return [*lines, _curl(f"{entry}{first.path}", first.body)]
 
 
 def _curl(url: str, body: dict[str, Any]) -> str:

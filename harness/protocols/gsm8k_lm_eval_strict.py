@@ -40,6 +40,11 @@ class Gsm8kLmEvalStrict(EvaluationBase):
     max_tokens: int = Field(256, ge=1, le=2**20, description="Limit on the tokens of one answer; lm-eval's own is 256.")
     chat: bool = Field(False, description="Shots and question as turns, through the engine's chat template.")
 
+    @property
+    def as_chat(self) -> bool:
+        """As ``chat`` says."""
+        return self.chat
+
     def questions(self, data: Mapping[str, str]) -> list[Item]:
         """One item a test row, from the first one on."""
         train = gsm8k.rows(data[GSM8K_TRAIN.file])

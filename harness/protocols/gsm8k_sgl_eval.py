@@ -26,6 +26,8 @@ class Gsm8kSglEval(EvaluationBase):
     """``[evaluation]`` with ``protocol = "gsm8k_sgl_eval"``."""
 
     DATASETS: ClassVar[tuple[Dataset, ...]] = (GSM8K_TEST,)
+    CHAT: ClassVar[bool] = True
+    TEMPLATE: ClassVar[bool] = True
 
     protocol: Literal["gsm8k_sgl_eval"]
     items: int = Field(ge=1, le=gsm8k.TEST_ROWS, description="How many test rows are asked, from the first one on.")

@@ -35,6 +35,11 @@ class Gsm8kSglangRunEval(EvaluationBase):
     )
     chat: bool = Field(False, description="The same text as one user message, through the engine's chat template.")
 
+    @property
+    def as_chat(self) -> bool:
+        """As ``chat`` says."""
+        return self.chat
+
     def questions(self, data: Mapping[str, str]) -> list[Item]:
         """One item a test row, from the sixth one on."""
         test = gsm8k.rows(data[GSM8K_TEST.file])

@@ -22,6 +22,7 @@ class MtBenchFirstTurn(EvaluationBase):
     """``[evaluation]`` with ``protocol = "mt_bench_first_turn"``."""
 
     DATASETS: ClassVar[tuple[Dataset, ...]] = (MT_BENCH,)
+    CHAT: ClassVar[bool] = True
 
     protocol: Literal["mt_bench_first_turn"]
     items: int = Field(ge=1, le=80, description="How many of the 80 questions are asked, from the first one on.")

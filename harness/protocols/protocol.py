@@ -17,6 +17,8 @@ from known_answer.table import Table
 Destination = Literal["entry", "prefill", "decode"]
 """``entry``: where users send requests: the router, or the only server."""
 
+Endpoint = Literal["completions", "chat"]
+
 
 class EvaluationBase(Strict, ABC):
     """``[evaluation]``: keys of every protocol, and what a protocol does.
@@ -24,21 +26,42 @@ class EvaluationBase(Strict, ABC):
     Attributes:
         DATASETS: The data files that it asks from.
         GUESSED: Share of right answers that guessing scores: 0 where the question is open.
+        CHAT: Whether its items are messages, of which a chat template makes the prompt.
+        TEMPLATE: Whether it tells the chat template something that OpenAI's own API has no word for.
         ANSWERS: Table of the known-answer checkpoints whose texts it knows beforehand; None for other protocols.
     """
 
     DATASETS: ClassVar[tuple[Dataset, ...]] = ()
     GUESSED: ClassVar[float] = 0.0
+    CHAT: ClassVar[bool] = False
+    TEMPLATE: ClassVar[bool] = False
     ANSWERS: ClassVar[Table | None] = None
 
     items: int = Field(ge=1, le=100_000, description="How many items are asked; a baseline's n must agree.")
     max_tokens: int = Field(ge=1, le=2**20, description="Limit on the tokens of one answer.")
     concurrency: int = Field(ge=1, le=10_000, description="Requests in flight at once.")
     send_to: Destination = Field(description="Where requests go: the entry point, or past it straight to one role.")
+    endpoint: Endpoint = Field(
+        "completions",
+        description="completions: `/v1/completions`, with the prompt that the engine's `/tokenize` makes of a chat. "
+        "chat: `/v1/chat/completions`, where the server makes the same prompt itself and keeps reasoning apart; only "
+        "of a protocol that asks as chat.",
+    )
 
     if TYPE_CHECKING:
         protocol: str
         """Its id: each protocol declares the one it has."""
+
+    @property
+    def as_chat(self) -> bool:
+        """Whether these settings ask as chat."""
+        return self.CHAT
+
+    @model_validator(mode="after")
+    def _has_messages(self) -> Self:
+        if self.endpoint == "chat" and not self.as_chat:
+            raise ValueError(f"endpoint: {self.protocol} asks plain text; it goes to completions")
+        return self
 
     @abstractmethod
     def questions(self, data: Mapping[str, str]) -> list[Item]:

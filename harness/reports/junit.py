@@ -96,7 +96,7 @@ def _case(result: Result, name: str, outcome: Outcome, why: str, details: str, k
         case.result = [_filled(junitparser.Failure(_one_line(why), kind), body)]
     elif outcome is Outcome.ERROR:
         case.result = [_filled(junitparser.Error(_one_line(why), kind), body)]
-    elif outcome is Outcome.SKIPPED:
+    elif outcome in (Outcome.SKIPPED, Outcome.MEASURED):
         case.result = [junitparser.Skipped(_one_line(why))]
     return case
 

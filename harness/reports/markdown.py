@@ -43,7 +43,7 @@ def render(results: Sequence[Result], unjudged: Mapping[str, str] | None = None)
         if "unpinned" in each.provenance
     ]
     for result in results:
-        if result.outcome is not Outcome.PASS:
+        if result.outcome is not Outcome.PASS or _unmeasured(result):
             lines += ["", f"#### {result.outcome} {escape(result.case_id)}", "", *_not_green(result)]
     for name, reason in unjudged.items():
         lines += ["", f"#### {Outcome.ERROR} {escape(name)}", "", escape(reason)]
@@ -51,14 +51,25 @@ def render(results: Sequence[Result], unjudged: Mapping[str, str] | None = None)
 
 
 def _not_green(result: Result) -> Iterable[str]:
-    """What kept the case from passing; of a skipped one why."""
-    wanted = (Outcome.SKIPPED,) if result.outcome is Outcome.SKIPPED else (Outcome.FAIL, Outcome.ERROR)
+    """What kept the case from passing; of a skipped one why, and of one that passed what was not measured."""
+    if result.outcome is Outcome.PASS:
+        return _table(
+            ("check", "outcome", "message"),
+            [(each.name, str(each.outcome), each.message) for each in _unmeasured(result)],
+        )
+    as_it_is = result.outcome in (Outcome.SKIPPED, Outcome.MEASURED)
+    wanted = (result.outcome,) if as_it_is else (Outcome.FAIL, Outcome.ERROR)
     stages = [each for each in result.stages if each.outcome in wanted]
     checks = [each for each in result.checks if each.outcome in wanted]
     if not stages and not checks:
         return ["Interrupted, or nothing was checked."]
     header = ("check", "outcome", "measured", "expected", "bound", "n", "message")
     return _table(header, [*map(_stage, stages), *map(_check, checks)])
+
+
+def _unmeasured(result: Result) -> list[CheckResult]:
+    """Checks that were left out of a judgement because somebody else's server does not say what they need."""
+    return [each for each in result.checks if each.outcome is Outcome.SKIPPED and each.name != "teardown"]
 
 
 def _stage(record: StageRecord) -> tuple[str, ...]:

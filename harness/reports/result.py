@@ -14,6 +14,7 @@ from harness.base.errors import EXIT_FAILED, EXIT_PASSED, CannotJudge, Interrupt
 EXIT_CODES = {
     Outcome.PASS: EXIT_PASSED,
     Outcome.SKIPPED: EXIT_PASSED,
+    Outcome.MEASURED: EXIT_PASSED,
     Outcome.FAIL: EXIT_FAILED,
     Outcome.ERROR: CannotJudge.exit_code,
 }
@@ -108,14 +109,17 @@ _BOUNDS = (
 
 
 def judged(stages: Iterable[StageRecord], checks: Iterable[CheckResult], *, interrupted: bool) -> Outcome:
-    """The verdict of many: an error outranks a failure, and nothing checked is an error, never a pass."""
+    """The verdict of many: an error outranks a failure, and nothing checked is an error, never a pass.
+
+    What was measured only is no pass either, whatever else was looked at.
+    """
     found = [check.outcome for check in checks]
     outcomes = {*found, *(record.outcome for record in stages)}
     if Outcome.ERROR in outcomes or not found or interrupted:
         return Outcome.ERROR
     if outcomes == {Outcome.SKIPPED}:
         return Outcome.SKIPPED
-    return Outcome.FAIL if Outcome.FAIL in outcomes else Outcome.PASS
+    return next((each for each in (Outcome.FAIL, Outcome.MEASURED) if each in outcomes), Outcome.PASS)
 
 
 def conclude(

@@ -18,6 +18,8 @@ from harness.run.own_folders import ModelFolders
 from harness.run.rundir import Event, Occupancy, Prepared, Ready, RunDir, RunningServer, Servers
 
 _NEEDED = (Stage.PREPARE, Stage.SERVE, Stage.HEALTH_WAIT, Stage.EVAL)
+_OURS = (Stage.SERVE, Stage.STOP)
+"""Stages that there are only where we start the servers."""
 
 
 def gaps(rundir: RunDir) -> list[str]:
@@ -34,6 +36,7 @@ def gaps(rundir: RunDir) -> list[str]:
     if Stage.EVAL in records:
         servers = rundir.read("servers", Servers) or Servers(servers=[])
         found += _of_servers(rundir, prepared.case, servers.servers)
+        found += _of_whose(prepared, servers.servers)
         found += _of_readings(rundir, prepared.case, servers.servers)
         samples = rundir.samples()
         found += ["samples.jsonl: missing"] if samples is None else _of_samples(prepared.case, samples)
@@ -65,11 +68,13 @@ def _of_events(rundir: RunDir) -> Iterator[str]:
 
 def _of_stages(prepared: Prepared, records: dict[Stage, StageRecord]) -> Iterator[str]:
     """Stages that are not on record. Of a run that was handed to its run directory, stopping may be yet to come."""
-    missing = [stage for stage in _NEEDED if stage not in records]
+    if prepared.attached:
+        yield from (f"events.jsonl: {stage} of somebody else's servers" for stage in _OURS if stage in records)
+    missing = [stage for stage in _NEEDED if stage not in records and not (prepared.attached and stage in _OURS)]
     if missing:
         advice = f"; run `harness {missing[0]}` first" if missing[0] in (Stage.HEALTH_WAIT, Stage.EVAL) else ""
         yield f"events.jsonl: no end of {', '.join(missing)}{advice}"
-    if prepared.owner is not None and Stage.STOP not in records:
+    if prepared.owner is not None and Stage.STOP not in records and not prepared.attached:
         yield "events.jsonl: no end of stop: nobody says that what was started is gone"
 
 
@@ -81,7 +86,11 @@ def _of_servers(rundir: RunDir, case: Case, servers: list[RunningServer]) -> Ite
     if sorted(found) != sorted(expected):
         yield f"servers.json: has {', '.join(found) or 'no server'}, the case has {', '.join(expected)}"
     counting = engines if ENGINES[case.engine.name].metrics else []
-    silent = [each.server.name for each in servers if each.server.has_metrics != (each.server.name in counting)]
+    silent = [
+        each.server.name
+        for each in servers
+        if (each.server.has_metrics or "metrics" in each.lacks) != (each.server.name in counting)
+    ]
     if silent:
         yield f"servers.json: {', '.join(silent)}: has_metrics is not what the case has"
     ready = rundir.read("ready", Ready)
@@ -95,12 +104,23 @@ def _of_servers(rundir: RunDir, case: Case, servers: list[RunningServer]) -> Ite
         yield "ready.json: first_token: no token came back"
 
 
+def _of_whose(prepared: Prepared, servers: list[RunningServer]) -> Iterator[str]:
+    """Servers of somebody else's in a run of ours, or the other way round: of ours nothing may be missing."""
+    for each in servers:
+        if (each.process is None) != prepared.attached:
+            yield f"servers.json: {each.server.name}: is {'not ' if prepared.attached else ''}somebody else's"
+        elif each.lacks and not prepared.attached:
+            yield f"servers.json: {each.server.name}: lacks: of a server of ours"
+    if prepared.attached and not prepared.served_as:
+        yield "case.json: served_as: missing: nobody says which model was asked"
+
+
 def _of_readings(rundir: RunDir, case: Case, servers: list[RunningServer]) -> Iterator[str]:
     """Counters before and after, and what else the case's checks read of every engine server."""
     engine, reads = ENGINES[case.engine.name], read_by_checks(case)
     times: tuple[Literal["before", "after"], ...] = ("before", "after")
-    for server in [running.server for running in servers if running.server.role != "router"]:
-        name = server.name
+    for running in [each for each in servers if each.server.role != "router"]:
+        server, name = running.server, running.server.name
         for path in [rundir.metrics_file(when, name) for when in times if server.has_metrics]:
             where = path.relative_to(rundir.path)
             text = documents.text(path)
@@ -114,9 +134,9 @@ def _of_readings(rundir: RunDir, case: Case, servers: list[RunningServer]) -> It
             else:
                 if empty and "after" in path.name:
                     yield f"{where}: has none of the engine's counters"
-        if "configuration" in reads and not rundir.info_file(name).is_file():
+        if "configuration" in reads and "configuration" not in running.lacks and not rundir.info_file(name).is_file():
             yield f"{rundir.info_file(name).relative_to(rundir.path)}: missing"
-        if "logs" in reads and not rundir.log(name).is_file():
+        if "logs" in reads and running.process and not rundir.log(name).is_file():
             yield f"{rundir.log(name).relative_to(rundir.path)}: missing"
 
 
@@ -151,7 +171,9 @@ def _fits(sample: Sample, known: Mapping[str, Item]) -> bool:
 
 
 def _of_stopping(rundir: RunDir, prepared: Prepared, servers: Servers, *, stopped: bool) -> Iterator[str]:
-    """What says that everything is gone, once it was stopped."""
+    """What says that everything is gone, once it was stopped. Of what somebody else runs nobody says so."""
+    if prepared.attached:
+        return
     if stopped and servers.stopped is None:
         yield "servers.json: stopped: missing, though stop ended"
     if not stopped and servers.stopped is not None:

@@ -23,7 +23,13 @@ from harness.run.rundir import Event
 
 _PLAIN_EVERY = 5.0
 _PLAIN_WIDTH = 200  # nobody's log is 80 columns wide, and folded numbers cannot be searched for
-_COLOURS = {Outcome.PASS: "green", Outcome.FAIL: "red", Outcome.ERROR: "magenta", Outcome.SKIPPED: "yellow"}
+_COLOURS = {
+    Outcome.PASS: "green",
+    Outcome.FAIL: "red",
+    Outcome.ERROR: "magenta",
+    Outcome.SKIPPED: "yellow",
+    Outcome.MEASURED: "cyan",
+}
 
 
 class _Output:
@@ -129,7 +135,12 @@ class Console:
         if judged:
             self._console.print(table)
         for reason, names in _by_reason(unjudged).items():
-            self.line(f"{names[0]}: {reason}" if len(names) == 1 else f"{len(names)} checks {reason}")
+            told = f"{len(names)} checks {reason} ({', '.join(names)})"
+            self.line(f"{names[0]}: {reason}" if len(names) == 1 else told)
+        for said in (check.details for check in judged if check.name == "validity" and check.details):
+            self.line(f"validity: {said}")
+        if result.outcome is Outcome.MEASURED:
+            self.line("measured only: nothing was judged")
         for name, why in _problems(result):
             self.line(f"{name}: {why}")
         if unpinned := result.provenance.get("unpinned"):

@@ -13,7 +13,7 @@ from harness.engines.diagnosis import root_cause, tail
 from harness.engines.engine import EngineSpec
 from harness.host import concurrent_requests, processes
 from harness.host.ownership import Label
-from harness.run import server_environment
+from harness.run import api_key, server_environment
 from harness.run.progress import Progress
 from harness.run.rundir import Prepared, Ready, RunDir, RunningServer, Runtime, Servers
 
@@ -58,15 +58,17 @@ class Context:
         return self.prepared.label(self.rundir.path)
 
     def servers(self) -> list[RunningServer]:
-        """The servers that were started.
+        """The servers that were started, or that the run is attached to, with the key that those want.
 
         Raises:
-            UsageError: None were.
+            UsageError: There are none, or the key is not to be had any more.
         """
         document = self.rundir.read("servers", Servers)
         if document is None or not document.servers:
             raise UsageError(f"{self.rundir.path}: no server was started; run `harness serve` first")
-        server_environment.remember(self.rundir, (running.process for running in document.servers))
+        server_environment.remember(self.rundir, (each.process for each in document.servers if each.process))
+        if self.prepared.attached:
+            api_key.use(self.runtime.api_key, [each.server.at for each in document.servers])
         return document.servers
 
     def require_open_files(self) -> None:
@@ -90,7 +92,7 @@ class Context:
             CannotJudge: With the server's own last error.
         """
         for running in servers:
-            status = processes.exit_status(running.process)
+            status = processes.exit_status(running.process) if running.process else None
             if status is not None:
                 raise self.blame(running.server.name, status)
 
@@ -99,6 +101,8 @@ class Context:
 
         ``note`` is said after the cause.
         """
+        if self.prepared.attached:
+            return CannotJudge(f"{server} {what}", cause="its log is not here: somebody else runs it")
         log = self.rundir.log_text(server)
         try:
             ready = self.rundir.read("ready", Ready)

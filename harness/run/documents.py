@@ -14,18 +14,17 @@ from contextlib import suppress
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
 
-from harness.base.domain import Device, Outcome, Platform, Server, Stage, Usage
+from harness.base.domain import Device, Outcome, Platform, Stage, Usage
 from harness.base.errors import Fault, UsageError
 from harness.cases.model import Case
 from harness.host import files
 from harness.host.ownership import Label, Owner
 from harness.host.processes import Started
-from harness.host.stopping import Stopped
 
 T = TypeVar("T")
 
@@ -146,9 +145,6 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
-_SERVER = re.compile(r"[\w-][\w.-]{0,99}", re.ASCII)
-
-
 def _point(name: str) -> str:
     """Part of the id of a case: it names folders, classes of a report and lines on a terminal."""
     if not name.isprintable() or not 0 < len(name) <= 500:
@@ -170,11 +166,13 @@ class Document(BaseModel):
 class Runtime(Document):
     """Where the engine runs, and why there."""
 
-    kind: Literal["local", "docker"]
+    kind: Literal["local", "docker", "attached"]
+    """``attached``: somebody else runs it, and nothing is started or stopped."""
     why: str
     engine_python: str
     environment: str
-    """SHA-256 of the environment's lock, id of the image, or ``given`` for an interpreter of the caller's."""
+    """SHA-256 of the environment's lock, id of the image, ``given`` for an interpreter of the caller's,
+    or the addresses of somebody else's servers by name."""
     base_unpinned: str = ""
     """Of a base image that the project has not pinned: how it came to be taken."""
     base: str = ""
@@ -185,6 +183,10 @@ class Runtime(Document):
     """How the container was given them, in words; empty without a container or without any."""
     container: str = Field("", pattern=r"^[\w.-]*$")
     """Id of the container that holds the servers; empty without one."""
+    api_key: str = ""
+    """Where the key of attached servers is: ``env:NAME`` or ``file:PATH``; empty without one."""
+    wanted_model: str = ""
+    """Model that attached servers are to be asked for, as the user says it; empty: whatever fits."""
 
 
 class Checkpoint(Document):
@@ -227,38 +229,22 @@ class Prepared(Document):
     versions: dict[str, str] = {}
     """Distributions of the engine's environment, as it reports them itself."""
     host: dict[str, str] = {}
+    served_as: str = Field("", max_length=500)
+    """Model that attached servers are asked for; empty: that of the case."""
+
+    @property
+    def attached(self) -> bool:
+        """Whether somebody else runs the servers."""
+        return self.runtime is not None and self.runtime.kind == "attached"
+
+    @property
+    def model(self) -> str:
+        """What requests name as their model."""
+        return self.served_as or self.case.serve.served_as
 
     def label(self, folder: Path) -> Label:
         """What every process and container of the run in this run directory carries."""
         return Label(self.run_id, str(folder), self.owner.text if self.owner else "")
-
-
-class RunningServer(Document):
-    """A started server."""
-
-    server: Server
-    process: Started
-    folder: str
-
-
-class Servers(Document):
-    """``servers.json``: what was started and how stopping it went."""
-
-    servers: list[RunningServer]
-    stopped: Stopped | None = None
-
-    @model_validator(mode="after")
-    def _possible(self) -> Self:
-        """Names become names of files, and process ids and ports are asked and signalled."""
-        names = [running.server.name for running in self.servers]
-        for running in self.servers:
-            if not _SERVER.fullmatch(running.server.name) or names.count(running.server.name) > 1:
-                raise ValueError(f"{running.server.name[:50]!r} is no name of a server of its own")
-            if not 1 < running.process.pid < 2**31:
-                raise ValueError(f"{running.server.name}: no process has the id {running.process.pid}")
-            if not all(0 < port < 1 << 16 for port in running.server.ports.values()):
-                raise ValueError(f"{running.server.name}: a port that none can be")
-        return self
 
 
 class Occupancy(Document):

@@ -16,10 +16,11 @@ from pydantic import TypeAdapter
 from pydantic_core import from_json
 
 from harness.base.errors import UsageError
-from harness.base.evidence import Evidence, Measurement, Source
+from harness.base.evidence import Evidence, Measurement, Offer, Source
 from harness.cases.model import Case
 from harness.checks import CHECKS
 from harness.engines import ENGINES, metrics
+from harness.engines.engine import EngineSpec
 from harness.run import documents
 from harness.run.measure import measure
 from harness.run.rundir import RunDir, Servers
@@ -48,7 +49,8 @@ def take(rundir: RunDir) -> Evidence | None:
     Raises:
         UsageError: A file of the evaluation is damaged.
     """
-    case, servers = rundir.prepared().case, rundir.read("servers", Servers)
+    prepared, servers = rundir.prepared(), rundir.read("servers", Servers)
+    case = prepared.case
     samples = rundir.samples()
     if samples is None or servers is None:
         return None
@@ -59,7 +61,8 @@ def take(rundir: RunDir) -> Evidence | None:
     after = _readings(rundir, engine.metrics, roles, "after")
     if before.keys() != roles.keys() or after.keys() != roles.keys():
         return None  # interrupted before the counters were read: the stage's own error says so
-    logs = {server.name: rundir.log_text(server.name) for server in started} if "logs" in reads else {}
+    ours = not prepared.attached
+    logs = {server.name: rundir.log_text(server.name) for server in started} if "logs" in reads and ours else {}
     measured = measure(
         case,
         samples,
@@ -69,9 +72,21 @@ def take(rundir: RunDir) -> Evidence | None:
         {name: {event: count(log) for event, count in engine.events.items()} for name, log in logs.items()},
         {name: seen for name in roles if (seen := metrics.restarted(before[name].series, after[name].series))},
         {counter: words for reading in after.values() for counter, words in reading.absent.items()},
+        {each.server.name: each.lacks["metrics"] for each in servers.servers if "metrics" in each.lacks},
+        None if ours else _not_said(engine, servers),
     )
-    said = {server.name: _info(rundir.info_file(server.name)) for server in started} if engine.info else {}
+    asked = [each.server.name for each in servers.servers if each.server.role != "router"]
+    said = {name: _info(rundir.info_file(name)) for name in asked} if engine.info else {}
     return Evidence(measured, tuple(samples), said, logs)
+
+
+def _not_said(engine: EngineSpec, servers: Servers) -> dict[Offer | Source, str]:
+    """What somebody else's servers do not say of themselves: they have no log here, and perhaps no configuration."""
+    found: dict[Offer | Source, str] = dict.fromkeys(("logs", *engine.events), "its log is not here")
+    for each in servers.servers:
+        if "configuration" in each.lacks:
+            found["configuration"] = f"{each.server.name}: {each.lacks['configuration']}"
+    return found
 
 
 @dataclass(frozen=True)

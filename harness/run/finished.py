@@ -17,9 +17,13 @@ def verdict(rundir: RunDir) -> Result | None:
     result = rundir.read("result", Result)
     if result is None:
         return None
+    prepared = rundir.prepared()
+    if prepared.attached:  # nothing was started, so nothing can be left
+        servers = rundir.read("servers", Servers)
+        return result if prepared.owner is not None or servers is None or servers.stopped else None
     teardown = [check.outcome for check in result.checks if check.name == "teardown"]
     # A supervised run is judged once, at its end, whether or not anything was started; one by hand also before.
-    over = set(teardown) == {Outcome.PASS} if teardown else rundir.prepared().owner is not None
+    over = set(teardown) == {Outcome.PASS} if teardown else prepared.owner is not None
     return result if over else None
 
 
@@ -35,7 +39,7 @@ def require_open(rundir: RunDir, stage: Stage) -> None:
     elif servers is None or not servers.servers:
         raise UsageError(f"{rundir.path}: no server was started; run `harness serve` first")
     elif servers.stopped is not None:
-        why = "its servers were stopped"
+        why = "it was ended" if rundir.prepared().attached else "its servers were stopped"
     else:
         evaluated = [each for each in rundir.stages() if each.stage is Stage.EVAL and each.outcome is Outcome.PASS]
         why = "it was evaluated" if evaluated else ""

@@ -32,6 +32,8 @@ def check(rundir: RunDir, stage: Stage) -> None:
     if document is None or document.stopped is not None:
         return
     for each in document.servers:
+        if each.process is None:
+            continue  # somebody else's, which is only asked
         if why := _unprovable(each.process.ticks, each.process.boot, each.process.namespace):
             raise UsageError(f"{rundir.path}: {each.server.name} (pid {each.process.pid}) {why}")
 

@@ -10,7 +10,6 @@ from harness.base import texts
 from harness.base.clock import Deadline
 from harness.base.domain import Item, Server
 from harness.base.errors import CannotJudge
-from harness.cases.model import Case
 from harness.host import http_client
 from harness.host.http_client import NoAnswer
 from harness.plan.request_bodies import chat_prompt
@@ -36,20 +35,22 @@ def evaluation_items(context: Context) -> list[Item]:
     return protocols.items(context.case.evaluation, data)
 
 
-def rendered(case: Case, servers: list[RunningServer], item: Item, deadline: Deadline) -> Item:
+def rendered(context: Context, servers: list[RunningServer], item: Item, deadline: Deadline) -> Item:
     """The item with a prompt to send: of a chat item, the token ids that the engine's chat template makes of it.
 
-    ``deadline`` is of the stage that asks.
+    What goes to the chat endpoint stays as it is: there the server makes the prompt. ``deadline`` is of the stage that
+    asks.
 
     Raises:
         CannotJudge: The engine has no chat template, or does not answer.
     """
-    if not item.chat:
+    if not item.chat or context.case.evaluation.endpoint == "chat":
         return item
-    server = next(running.server for running in servers if running.server.has_metrics)
+    server = next(running.server for running in servers if running.server.role != "router")
+    body = chat_prompt(context.case, item, context.prepared.model)
     limit = deadline.cut(_TOKENIZE_TIMEOUT)
     try:
-        status, reply = http_client.post(f"{server.url}/tokenize", chat_prompt(case, item), limit)
+        status, reply = http_client.post(f"{server.url}/tokenize", body, limit)
     except NoAnswer as error:
         raise CannotJudge(f"{server.name} does not render chat prompts", cause=str(error)) from error
     tokens = reply.get("tokens") if status == 200 and isinstance(reply, dict) else None

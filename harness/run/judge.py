@@ -15,6 +15,7 @@ from harness.base.evidence import Evidence
 from harness.checks import judge_all, validity
 from harness.checks import unjudged as not_judged
 from harness.checks.check import unmeasured
+from harness.checks.measuring import measured_only
 from harness.engines.capabilities import FLAGS, Capabilities
 from harness.host import files
 from harness.reports import junit
@@ -142,7 +143,9 @@ def _concluded(rundir: RunDir, stages: Sequence[StageRecord], checks: Sequence[C
         name=prepared.name,
         platform=prepared.platform,
         started=prepared.created,
-        stages=_with_those_not_run([record for record in stages if record.stage is not Stage.ASSERT]),
+        stages=_with_those_left_out(
+            _with_those_not_run([record for record in stages if record.stage is not Stage.ASSERT]), prepared
+        ),
         checks=checks,
         provenance=_provenance(prepared) | _flags(rundir),
         timing=_timing(rundir, stages),
@@ -173,7 +176,9 @@ def _checks(
     if evidence is not None and not broke:
         if other := disagreement(rundir, evidence.measured):
             missing.append(other)
-        return [*_damaged(missing), *judge_all(*of_case, evidence), *stopped, *asked], evidence
+        found = judge_all(*of_case, evidence)
+        found = measured_only(found, evidence) if case.measure_only else found
+        return [*_damaged(missing), *found, *stopped, *asked], evidence
     reason = f"{broke} broke" if broke else "the record of the run is damaged or not whole"
     first, *checks = not_judged(*of_case, reason)
     if evidence is not None:
@@ -209,6 +214,18 @@ def _passed(record: StageRecord) -> bool:
     return record.outcome is Outcome.PASS
 
 
+_SOMEBODY_ELSES = "not run: somebody else runs the servers"
+
+
+def _with_those_left_out(stages: list[StageRecord], prepared: Prepared) -> list[StageRecord]:
+    """With the stages that are none of ours where somebody else runs the servers."""
+    if not prepared.attached:
+        return stages
+    left_out = {stage: StageRecord(stage, Outcome.SKIPPED, 0.0, _SOMEBODY_ELSES) for stage in (Stage.SERVE, Stage.STOP)}
+    known = left_out | {record.stage: record for record in stages}
+    return [known[stage] for stage in Stage if stage in known]
+
+
 def _with_those_not_run(stages: list[StageRecord]) -> list[StageRecord]:
     """With the stages that never began because an earlier one broke: a report without them would look complete."""
     if not (broke := _broke(stages)):
@@ -226,13 +243,14 @@ def _provenance(prepared: Prepared) -> dict[str, str]:
     found |= {f"model.{name}.unpinned": made.unpinned for name, made in prepared.checkpoints.items() if made.unpinned}
     if unpinned := _unpinned(prepared):
         found["unpinned"] = unpinned
-    found |= {f"host.{name}": value for name, value in prepared.host.items()}
+    if not prepared.attached:  # of whose host nothing is known
+        found |= {f"host.{name}": value for name, value in prepared.host.items()}
     if prepared.runtime:
         found |= {"runtime": prepared.runtime.kind, "runtime.environment": prepared.runtime.environment}
         found |= {"runtime.base": prepared.runtime.base} if prepared.runtime.base else {}
         found |= {"runtime.base.unpinned": prepared.runtime.base_unpinned} if prepared.runtime.base_unpinned else {}
         found |= {"runtime.passthrough": prepared.runtime.passthrough} if prepared.runtime.passthrough else {}
-    return found
+    return found | ({"served_as": prepared.served_as} if prepared.served_as else {})
 
 
 def _flags(rundir: RunDir) -> dict[str, str]:

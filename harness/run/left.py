@@ -21,7 +21,7 @@ from harness.run.rundir import RunDir, Servers
 
 
 class _Runtime(BaseModel):
-    kind: Literal["local", "docker"]
+    kind: Literal["local", "docker", "attached"]
 
 
 class Claim(BaseModel):
@@ -94,7 +94,8 @@ class Left:
         """
         document = RunDir(self.folder).read("servers", Servers)
         # Once they were stopped they are history. Pids in a container's record count in that container.
-        return [each.process for each in document.servers] if document and not document.stopped else []
+        found = document.servers if document and not document.stopped else []
+        return [each.process for each in found if each.process]
 
 
 @dataclass

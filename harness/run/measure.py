@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import TypeVar
 
 from harness import protocols
 from harness.base.domain import Sample
 from harness.base.evidence import (
+    Acceptance,
     Agreement,
     Answers,
     Difference,
+    KvLedger,
+    KvTransfers,
     Measurement,
     Miss,
+    Offer,
     Primed,
+    Source,
     Unmeasured,
+    Verifications,
 )
 from harness.cases.model import Case, Role
 from harness.engines import ENGINES, metrics
-from harness.engines.counting import NO_COUNTER
-from harness.plan.request_bodies import ENDS, not_an_answer
+from harness.engines.counting import lacking
+from harness.plan.request_bodies import ENDS, UNSAID, not_an_answer
 from harness.protocols import Evaluation
 
 T = TypeVar("T")
@@ -38,6 +44,8 @@ def measure(
     events: Mapping[str, Mapping[str, int]] | None = None,
     restarted: Mapping[str, str] | None = None,
     absent: Mapping[str, str] | None = None,
+    lacks: Mapping[str, str] | None = None,
+    silent: Mapping[Offer | Source, str] | None = None,
 ) -> Measurement:
     """Put together what was observed.
 
@@ -50,6 +58,9 @@ def measure(
         events: Of each server, how often its log tells what the engine's module reads there; None if nobody looked.
         restarted: Servers that began anew between the two readings, and how that is seen: their counters say nothing.
         absent: Counters that a server does not export, and what they are called on ``/metrics``, in words.
+        lacks: Servers that count and do not say it, and why: what the others say is not the whole. Only of somebody
+            else's.
+        silent: What else servers do not say, and why; None of ours, where nothing may be missing.
     """
     absent = absent or {}
     by_run: dict[str, list[Sample]] = {name: [] for name in ("main", *case.controls, *case.comparisons)}
@@ -67,18 +78,46 @@ def measure(
     engine = ENGINES[case.engine.name]
     begun_anew = "; ".join(f"of {name}, {seen}" for name, seen in (restarted or {}).items())
     lost = Unmeasured(f"counters began anew: {begun_anew}") if begun_anew else uncountable
+    if lacks:
+        lost = Unmeasured("; ".join(f"{name}: {why}" for name, why in lacks.items()), absent=True)
+    acceptance: Acceptance | Verifications | Unmeasured | None
+    kv: KvLedger | KvTransfers | Unmeasured | None
+    acceptance = _named(lost or engine.acceptance(counted), absent) if case.serve_of(answering).speculation else None
+    kv = _named(lost or engine.kv_transfer(counted, deltas), absent) if case.topology.kind == "disagg" else None
+    finished = _named(lost or _finished(asked), absent) if "finished_requests" in engine.offers else None
     return Measurement(
         answers={run: count(case.evaluation, found) for run, found in by_run.items()},
-        acceptance=_named(lost or engine.acceptance(counted), absent) if case.serve_of(answering).speculation else None,
-        kv=_named(lost or engine.kv_transfer(counted, deltas), absent) if case.topology.kind == "disagg" else None,
-        finished=_named(lost or _finished(asked), absent) if "finished_requests" in engine.offers else None,
+        acceptance=acceptance,
+        kv=kv,
+        finished=finished,
         given_up={name: number for name, delta in deltas.items() if (number := _given_up(delta))},
         events=events or {},
         counters=deltas,
         restarted=restarted or {},
         agreement={name: agree(by_run["main"], by_run[name]) for name in case.comparisons},
         primed=_primed(case.evaluation, f"prime_{answering}", priming),
+        missing={} if silent is None else {**silent, **_missing(acceptance, kv, finished)},
     )
+
+
+def _missing(
+    acceptance: Acceptance | Verifications | Unmeasured | None,
+    kv: KvLedger | KvTransfers | Unmeasured | None,
+    finished: int | Unmeasured | None,
+) -> dict[Offer | Source, str]:
+    """What cannot be counted because a server does not export it, and why."""
+    found: dict[Offer | Source, str] = {}
+    told: tuple[tuple[tuple[Offer, ...], object], ...] = (
+        (("drafts", "accepted_per_position", "placeholder_drafts"), acceptance),
+        (("prompt_tokens_by_source", "transfers"), kv),
+        (("finished_requests",), finished),
+    )
+    for offers, counted in told:
+        if isinstance(counted, Unmeasured) and counted.absent:
+            found |= dict.fromkeys(offers, counted.reason)
+    if isinstance(acceptance, Acceptance) and not acceptance.accepted_per_position:
+        found["accepted_per_position"] = lacking(["accepted_at"]).reason
+    return found
 
 
 def agree(main: list[Sample], other: list[Sample]) -> Agreement:
@@ -103,7 +142,7 @@ def _primed(evaluation: Evaluation, run: str, priming: Mapping[str, list[Sample]
     return Primed(
         planned=sum(item.primed_run == run for item in items),
         answered=len(answered),
-        prompt_tokens=sum(sample.prompt_tokens for sample in answered),
+        prompt_tokens=sum(sample.prompt_tokens or 0 for sample in answered),
     )
 
 
@@ -120,22 +159,33 @@ def count(evaluation: Evaluation, samples: list[Sample]) -> Answers:
         planned=evaluation.items,
         answered=len(answered),
         failed=len(samples) - len(answered),
-        empty=sum(sample.completion_tokens == 0 for sample in answered),
+        empty=sum(_says_nothing(sample) for sample in answered),
         scored=len(scored),
         correct=len(scored) - len(missed),
         invalid=sum(found is None for found in read),
         compared=len(compared),
         equal=len(compared) - len(differing),
-        prompt_tokens=sum(sample.prompt_tokens for sample in answered),
+        prompt_tokens=sum(sample.prompt_tokens or 0 for sample in answered),
         unexpected_prompt_tokens=sum(
-            sample.expected_prompt_tokens not in (None, sample.prompt_tokens) for sample in answered
+            sample.prompt_tokens is not None and sample.expected_prompt_tokens not in (None, sample.prompt_tokens)
+            for sample in answered
         ),
+        completion_tokens=sum(sample.completion_tokens or 0 for sample in answered),
+        uncounted=sum(None in (sample.prompt_tokens, sample.completion_tokens) for sample in answered),
+        unended=sum(sample.finish_reason == UNSAID for sample in answered),
+        reasoned=sum(bool(sample.reasoning) for sample in answered),
         missed=tuple(
             Miss(sample.item, sample.expected or "", found, sample.text[-_EXCERPT:])
             for sample, found in missed[:_SHOWN]
         ),
         differing=tuple(_difference(each.item, each.text, each.expected_text or "") for each in differing[:_SHOWN]),
     )
+
+
+def _says_nothing(sample: Sample) -> bool:
+    """Whether there is not a single token, or, where nobody counts them, not a single character."""
+    tokens = sample.completion_tokens
+    return not (sample.text or sample.reasoning) if tokens is None else tokens == 0
 
 
 def _as_known(sample: Sample) -> bool:
@@ -150,17 +200,17 @@ def _answered(samples: list[Sample]) -> list[Sample]:
 
 def _named(found: T | Unmeasured, absent: Mapping[str, str]) -> T | Unmeasured:
     """The same; where it lacks a counter, with what that is called on ``/metrics``."""
-    if not isinstance(found, Unmeasured) or not found.reason.startswith(NO_COUNTER):
+    if not isinstance(found, Unmeasured):
         return found
-    lacking = re.split(r"[, .]+", found.reason.removeprefix(NO_COUNTER))
-    words = [f"{name} is {absent[name]}" for name in absent if name in lacking]
-    return Unmeasured(f"{found.reason} ({'; '.join(words)})") if words else found
+    without = {name.partition(".")[0] for name in found.counters}
+    words = [f"{name} is {absent[name]}" for name in absent if name in without]
+    return replace(found, reason=f"{found.reason} ({'; '.join(words)})") if words else found
 
 
 def _finished(counted: metrics.Counters) -> int | Unmeasured:
     """Requests that came to their end, where the engine keeps them apart by the reason."""
     found = [value for name, value in counted.items() if _reason(name) in ENDS or name == _REQUESTS]
-    return int(sum(found)) if found else Unmeasured(f"{NO_COUNTER}{_REQUESTS}")
+    return int(sum(found)) if found else lacking([_REQUESTS])
 
 
 def _given_up(counted: metrics.Counters) -> int:

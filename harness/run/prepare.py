@@ -26,7 +26,17 @@ from harness.images import base_images, engine_image
 from harness.plan import points
 from harness.plan.points import Planned
 from harness.protocols import datasets
-from harness.run import ask_flags, canary, model_sources, occupancy, own_folders, runtimes, server_environment
+from harness.run import (
+    ask_flags,
+    attached,
+    canary,
+    model_sources,
+    occupancy,
+    own_folders,
+    runtimes,
+    server_environment,
+)
+from harness.run.attachment import Attachment
 from harness.run.context import Context
 from harness.run.rundir import Prepared, RunDir, Runtime
 
@@ -42,6 +52,7 @@ class Options:
         build: For the image.
         wait_for_devices: Seconds to wait until enough devices are free.
         assume_free: Take also devices of which nobody can tell whether they are free.
+        attachment: Servers that run already, instead of all that; None: start some.
     """
 
     runtime: runtimes.Choice = "auto"
@@ -50,6 +61,7 @@ class Options:
     build: engine_image.Build = field(default_factory=engine_image.Build)
     wait_for_devices: float = 0.0
     assume_free: bool = False
+    attachment: Attachment | None = None
 
 
 def require_engine(planned: Iterable[Planned], options: Options) -> None:
@@ -59,6 +71,9 @@ def require_engine(planned: Iterable[Planned], options: Options) -> None:
         UsageError: There is no image to build on, a wheel has nowhere to go, or this machine was asked for, where no
             engine is locked and no interpreter was given.
     """
+    if options.attachment is not None:
+        options.attachment.require(each for each in planned if not each.skip)
+        return
     if options.engine_python is not None:
         return
     in_image = options.runtime == "docker" or (options.runtime == "auto" and not lifecycle.unavailable())
@@ -71,8 +86,11 @@ def require_engine(planned: Iterable[Planned], options: Options) -> None:
             engine_image.requirements(name, platform)  # where nobody chose, it is no fault of the caller's
 
 
-def create(planned: Planned, path: Path) -> RunDir:
-    """A run directory that holds the resolved case and nothing else yet."""
+def create(planned: Planned, path: Path, *, attached_to: bool = False) -> RunDir:
+    """A run directory that holds the resolved case and nothing else yet.
+
+    Of servers that somebody else runs (``attached_to``), this machine's accelerators say nothing.
+    """
     rundir = RunDir.create(path)
     rundir.save(
         Prepared(
@@ -84,7 +102,7 @@ def create(planned: Planned, path: Path) -> RunDir:
             case=planned.case,
             created=utc_now().isoformat(),
             owner=Owner.me(),
-            host=_host() | accelerators.hardware(planned.platform),
+            host=_host() | ({} if attached_to else accelerators.hardware(planned.platform)),
         )
     )
     return rundir
@@ -105,6 +123,10 @@ def run(context: Context, options: Options, planned: Planned | None = None) -> s
         CannotJudge: A device, a checkpoint, the engine, the image or the container could not be had.
     """
     with context.progress.stage(Stage.PREPARE):
+        if options.attachment is not None:
+            context.rundir.save(context.prepared.model_copy(update={"data": _data(context)}))
+            attached.record(context, options.attachment)
+            return ""
         kind, why = _place(context, options)
         context.progress.note(f"runtime {kind}: {why}")
         server_environment.require(context.case)
@@ -122,7 +144,7 @@ def run(context: Context, options: Options, planned: Planned | None = None) -> s
             made[model.name] = model_sources.have(
                 model, context.progress.note, anew=options.build.allow_unpinned, tokenizer=model.name not in bare
             )
-        data = {dataset.file: str(fetch(dataset)) for dataset in datasets(context.case.evaluation)}
+        data = _data(context)
         context.rundir.save(context.prepared.model_copy(update={"checkpoints": made, "data": data}))
         own_folders.before(context)
         folders = model_sources.mounted(made.values())
@@ -137,6 +159,10 @@ def run(context: Context, options: Options, planned: Planned | None = None) -> s
         else:
             context.rundir.save(context.prepared.model_copy(update={"runtime": runtime}))
     return ""
+
+
+def _data(context: Context) -> dict[str, str]:
+    return {dataset.file: str(fetch(dataset)) for dataset in datasets(context.case.evaluation)}
 
 
 def _place(context: Context, options: Options) -> tuple[Literal["local", "docker"], str]:

@@ -20,11 +20,10 @@ from harness.run.documents import (
     Occupancy,
     Prepared,
     Ready,
-    RunningServer,
     Runtime,
-    Servers,
 )
 from harness.run.folders import make_folder
+from harness.run.running_servers import RunningServer, Servers
 
 __all__ = [
     "Checkpoint",

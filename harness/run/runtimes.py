@@ -18,12 +18,13 @@ from harness.containers.passthrough import Passthrough
 from harness.devices import accelerators
 from harness.host import files, signals
 from harness.host.data_files import cache_folder
+from harness.host.stopping import Stopped
 from harness.images import engine_image
 from harness.plan import limits
 from harness.run import occupancy, own_folders, server_environment, stages
 from harness.run.console import Console
 from harness.run.context import Context
-from harness.run.rundir import Event, RunDir, Runtime
+from harness.run.rundir import Event, RunDir, Runtime, Servers
 
 _OUTSIDE = 30.0
 """Seconds for starting a stage in a container, beyond its own limit."""
@@ -135,6 +136,16 @@ class Docker:
         raise broken
 
 
+class Attached:
+    """Where somebody else runs the servers: asking happens here, and nothing is started, stopped or signalled."""
+
+    def perform(self, stage: Stage, context: Context) -> None:
+        if stage in (Stage.HEALTH_WAIT, Stage.EVAL):
+            stages.perform(stage, context)
+        elif stage is Stage.STOP and (document := context.rundir.read("servers", Servers)) is not None:
+            context.rundir.write("servers", Servers, document.model_copy(update={"stopped": Stopped()}))
+
+
 def _ended(events: list[Event], stage: Stage) -> str:
     """How the stage says it ended, empty if it says nothing."""
     ends = [event for event in events if event.stage is stage and event.kind == "end"]
@@ -143,6 +154,8 @@ def _ended(events: list[Event], stage: Stage) -> str:
 
 def of(runtime: Runtime, console: Console) -> Place:
     """The place that ``runtime`` describes."""
+    if runtime.kind == "attached":
+        return Attached()
     return Docker(console) if runtime.kind == "docker" else Local()
 
 

@@ -6,6 +6,7 @@ import difflib
 import re
 from collections.abc import Collection, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from harness.base.domain import PLATFORMS, Platform
@@ -13,7 +14,7 @@ from harness.base.errors import CannotJudge, NothingSelected, UsageError
 from harness.base.settings import cut
 from harness.cases.load import load
 from harness.devices import accelerators
-from harness.plan.points import Planned, Versions, everything, within
+from harness.plan.points import Planned, Versions, everything, not_started, within
 from harness.plan.soundness import of_point
 
 _SWITCHES = {"true", "false", "yes", "no", "on", "off"}
@@ -29,6 +30,7 @@ def matching(
     checkpoints: str = "",
     versions: Versions | None = None,
     decided: bool = True,
+    measured: bool = False,
 ) -> list[Planned]:
     """The points below ``folder`` that match all of what is given, those that do not run included.
 
@@ -41,6 +43,7 @@ def matching(
         checkpoints: Name of a checkpoint set; empty for the models of the cases.
         versions: As of :func:`~harness.plan.points.everything`.
         decided: The same.
+        measured: Nothing is judged, so no case needs a baseline.
 
     Raises:
         UsageError: A case file, the platform or the checkpoint set is wrong.
@@ -48,7 +51,7 @@ def matching(
     """
     if platform is not None:
         accelerators.named(platform)
-    cases = load(folder)
+    cases = load(folder, measured=measured)
     sets = {name for case in cases for name in case.checkpoint_sets}
     if checkpoints and checkpoints not in sets:
         there = f"there are: {', '.join(sorted(sets)) or 'none'}"
@@ -123,6 +126,8 @@ def select(
     at_most: int | None = None,
     checkpoints: str = "",
     versions: Versions | None = None,
+    measured: bool = False,
+    attached: bool = False,
 ) -> list[Planned]:
     """What of :func:`matching` is on one platform; at least one point runs.
 
@@ -135,6 +140,8 @@ def select(
         checkpoints: Name of a checkpoint set; empty for the models of the cases.
         versions: The version of an engine that its points are resolved for. Which one is really there is known later,
             and decides then which of them exist.
+        measured: Nothing is judged, so no case needs a baseline.
+        attached: Somebody else runs the servers, with their models on their devices.
 
     Raises:
         UsageError: A case file is wrong, or what it expects has no meaning; or the platform is not clear.
@@ -149,13 +156,20 @@ def select(
         checkpoints=checkpoints,
         versions=versions,
         decided=False,
+        measured=measured,
     )
     here = _here({each.platform for each in found})
     found = [each for each in found if each.platform == here]
+    if attached:
+        found = [replace(each, skip="") if each.skip == not_started(each.case) else each for each in found]
     if at_most is not None:
         found = within(found, at_most)
     if all(each.skip for each in found):
         raise NothingSelected(f"{found[0].id} does not run: {found[0].skip}")
+    unjudged = [each for each in found if not each.skip and each.case.measure_only and not measured]
+    if unjudged:
+        first = unjudged[0]
+        raise UsageError(f"{first.case_file.path}: {first.id} has no baseline to judge by; measure it: --measure-only")
     wrong = list(dict.fromkeys(line for each in found if not each.skip for line in of_point(each)))
     if wrong:
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""

@@ -72,7 +72,8 @@ def _run_point(
     path = None
     try:
         path = directly_below(runs, each.folder)
-        return run_case(each, prepare.create(each, path), options, console, also, keep=keep)
+        rundir = prepare.create(each, path, attached_to=options.attachment is not None)
+        return run_case(each, rundir, options, console, also, keep=keep)
     except Exception as error:  # noqa: BLE001 # a fault of ours is on record, and other cases go on
         return _broken(each, path, error, console)
 
@@ -148,8 +149,10 @@ def run_case(
     not_there = ""
     try:
         not_there = prepare.run(context, options, planned)
-        for stage in () if not_there else _STAGES:
-            runtimes.of(context.runtime, console).perform(stage, context)
+        if not not_there:
+            place = runtimes.of(context.runtime, console)
+            for stage in _STAGES:  # somebody else's servers are not started
+                place.perform(stage, context)
     except (Interrupted, Exception) as error:  # noqa: BLE001 # a fault of ours is on record, and other cases go on
         broken[stage] = error
     finally:

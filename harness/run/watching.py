@@ -91,22 +91,25 @@ class Watch:
 
     def _look(self) -> Trouble | None:
         for running in self._servers:
-            if status := processes.exit_status(running.process):
+            if running.process and (status := processes.exit_status(running.process)):
                 return Trouble(status, running.server.name)
         began = self._clock.monotonic()
         engines = [running for running in self._servers if running.server.has_metrics]
-        reading = engines if began - self._read >= self._every else []
+        due = began - self._read >= self._every
+        reading = engines if due else []
+        # Somebody else's is asked no more often than its counters: it has other users, and perhaps a limit.
+        asked = self._servers if due or not self._context.prepared.attached else []
         problems, pages = http_client.look(
-            [running.server.probes[0] for running in self._servers],
+            [running.server.probes[0] for running in asked],
             [f"{running.server.url}/metrics" for running in reading],
             self._deadline.cut(min(_HEALTH_TIMEOUT, max(2.0, self._limit))),
         )
-        if reading:
+        if due:
             self._read = began
             self._note({each.server.name: page for each, page in zip(reading, pages, strict=True)})
         if self._deadline.passed:
             return Trouble(f"not over after {self._deadline.seconds:g} s (timeouts.evaluation)")
-        for running, problem in zip(self._servers, problems, strict=True):
+        for running, problem in zip(asked, problems, strict=True):
             if found := self._unhealthy(running, problem, began):
                 return found
         if self._in_flight and self._silence >= self._limit + _SLACK:
@@ -123,13 +126,17 @@ class Watch:
                 self._moved, self._lines[name] = self._clock.monotonic(), lines
 
     def _unhealthy(self, running: RunningServer, problem: str, began: float) -> Trouble | None:
-        """One that is only late, while something moves, is busy and not unhealthy."""
+        """One that is only late, while something moves, is busy and not unhealthy.
+
+        Somebody else's may answer one request after the other, and nobody can tell from here whether it works on one.
+        """
         name = running.server.name
-        busy = LATE in problem and self._moved >= began
+        busy = LATE in problem and (running.process is None or self._moved >= began)
+        busy |= running.process is None and problem.endswith("answers 429")
         self._strikes[name] = self._strikes[name] + 1 if problem and not busy else 0
         if self._strikes[name] < _HEALTH_STRIKES:
             return None
-        ended = _soon(partial(processes.exit_status, running.process), self._clock)
+        ended = _soon(partial(processes.exit_status, running.process), self._clock) if running.process else ""
         return Trouble(ended or f"is not healthy any more ({problem})", name, stands=not ended)
 
     def error(self, answers: str) -> CannotJudge:
@@ -189,11 +196,13 @@ _MOST = 32
 
 def keep(context: Context, servers: Sequence[RunningServer]) -> str:
     """Write ``logs/NAME.stack`` of each of ``servers`` that still has a process; says in words where they are."""
+    if context.prepared.attached:
+        return ""
     spy = stacks.tool(context.runtime.engine_python)
     written, reasons = [], []
     for running in servers:
         name = running.server.name
-        grouped = Ours([running.process], context.label).look().grouped
+        grouped = Ours([running.process] if running.process else [], context.label).look().grouped
         found = sorted(grouped, key=lambda each: each.pid)[:_MOST]
         if not found:
             continue

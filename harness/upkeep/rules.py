@@ -11,7 +11,7 @@ from harness.cases.overlays import idle
 from harness.engines import ENGINES
 from harness.plan import points
 from harness.plan.expected_values import datasets, expected_values
-from harness.plan.points import Planned
+from harness.plan.points import Planned, attached_only
 from harness.plan.soundness import of_point
 from harness.upkeep import upstream_steps
 from harness.upkeep.unused import Tree, leftovers, old_exclusions, unused_pins
@@ -67,7 +67,13 @@ def problems(
         tree: What lies around the cases; None if they are not those of a source tree.
         today: For what is too old; None: nothing is.
     """
-    found = [*_not_run(planned, workflows), *_untitled(planned), *_spelt_two_ways(planned), *_without_twin(planned)]
+    found = [
+        *_not_run(planned, workflows),
+        *_off_menu(planned),
+        *_untitled(planned),
+        *_spelt_two_ways(planned),
+        *_without_twin(planned),
+    ]
     found += [*_not_in_checkout(planned, checkout)] if checkout is not None else []
     found += [*old_exclusions(planned, today)] if today is not None else []
     found += [*idle(list({each.case_file.id: each.case_file for each in planned}.values()))]
@@ -88,7 +94,7 @@ def problems(
 def _not_run(planned: Sequence[Planned], workflows: Mapping[str, str]) -> Iterator[str]:
     """Sessions that no workflow runs, and suites of which nothing runs."""
     reached = [reach(text) for text in workflows.values()]
-    for session, each in sorted({each.session: each for each in planned}.items()):
+    for session, each in sorted({each.session: each for each in planned if each.on_menu}.items()):
         if not any(one.runs(each) for one in reached):
             yield f"session {session}: no workflow runs it; there are {', '.join(workflows) or 'none'}"
     for case_file in {each.case_file.id: each.case_file for each in planned}.values():
@@ -98,18 +104,30 @@ def _not_run(planned: Sequence[Planned], workflows: Mapping[str, str]) -> Iterat
                 yield f"{case_file.path}: every point of its matrix is excluded on {platform}"
 
 
+def _off_menu(planned: Sequence[Planned]) -> Iterator[str]:
+    """Cases that no session runs though one could, and those that a session could only break on."""
+    for each in planned:
+        why = "judges nothing" if each.case.measure_only else ""
+        why = "can only be attached" if attached_only(each.case) else why
+        if each.on_menu and why:
+            yield f"{each.case_file.path}: {why}, and no session can run that: menu = false in {each.suite}/_suite.toml"
+        elif not each.on_menu and not why:
+            yield f"{each.case_file.path}: could run, and no session does; put it into a suite without menu = false"
+
+
 def _without_base(planned: Sequence[Planned], pinned: Collection[tuple[str, str]]) -> Iterator[str]:
     """Engines on platforms for which no image can be built."""
     for each in planned:
         engine = each.case.engine.name
-        if (engine, each.platform) not in pinned:
+        if each.on_menu and (engine, each.platform) not in pinned:
             yield f"docker/pins.toml: {engine}.{each.platform}: missing, though {each.case_file.id} runs there"
 
 
 def _untitled(planned: Sequence[Planned]) -> Iterator[str]:
     """Suites that nobody can read on the menu, or that no change of the engine would run."""
     for suite in {each.suite: each.case_file.suite for each in planned}.values():
-        for key in ("title", "paths"):
+        on_menu = any(each.on_menu for each in planned if each.suite == suite.name)
+        for key in ("title", *(("paths",) if on_menu else ())):
             if not getattr(suite.about, key):
                 yield f"suite {suite.name}: {key}: missing; add it to {suite.name}/_suite.toml"
 
@@ -119,7 +137,7 @@ def _without_twin(planned: Sequence[Planned]) -> Iterator[str]:
     on_cpu = {each.case_file.id for each in planned if each.platform == "cpu"}
     for each in planned:
         twin = each.case.cpu_twin
-        if each.case_file.id not in on_cpu and twin not in on_cpu and not twin.startswith("none: "):
+        if each.on_menu and each.case_file.id not in on_cpu and twin not in on_cpu and not twin.startswith("none: "):
             wrong = f"{twin!r} is no case that runs on cpu" if twin else "missing"
             yield f"{each.case_file.path}: cpu_twin: {wrong}; name one, or write `none: ` and why there is none"
 
@@ -146,6 +164,8 @@ def _variables(each: Planned) -> Iterator[str]:
 def _read_by_nobody(each: Planned) -> Iterator[str]:
     """Environment variables that neither the engine nor a library reads: a switch with nothing behind it."""
     engine = ENGINES[each.case.engine.name]
+    if attached_only(each.case):
+        return  # nothing is started that would be given them
     for name in _variables(each):
         if not name.startswith((*engine.prefixes, *_LIBRARIES)):
             yield (

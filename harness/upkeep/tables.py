@@ -14,7 +14,7 @@ def sessions(case_files: Sequence[CaseFile]) -> str:
     """One row a session."""
     rows = [["session", "what it shows", "cases", "points", "devices", "minutes"]]
     found = everything(case_files)
-    for session in sorted({each.session for each in found}):
+    for session in sorted({each.session for each in found if each.on_menu}):
         points = [each for each in found if each.session == session]
         running = [each for each in points if not each.skip]
         rows.append(

@@ -60,7 +60,7 @@ MI300X = tuple(
     Device(str(n), f"0000:0{n}:00.0", "MI300X", 192 * GIB, (f"/dev/dri/renderD{128 + n}",)) for n in range(4)
 )
 SLICES = tuple(Device(f"MIG-{n}", f"MIG-{n}", "NVIDIA H200 MIG 1g.18gb", 16 * GIB, whole="GPU-0") for n in range(7))
-ALL = everything(load(BASELINES))
+ALL = [each for each in everything(load(BASELINES)) if each.on_menu]
 
 
 NO_DEVICES: dict[Platform, Accelerators] = {

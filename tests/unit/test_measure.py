@@ -50,7 +50,7 @@ def test_counters_are_summed_over_engines_and_kept_apart_by_label() -> None:
 
 
 def test_an_engine_moves_if_one_of_its_counters_does() -> None:
-    for spec in ENGINES.values():
+    for spec in filter(lambda each: each.moving, ENGINES.values()):
         name = spec.moving[0]
         before = f'{name}{{engine="0"}} 5.0\n{name}_created 1.0\nprocess_cpu_seconds_total 1.0\n'
         same = before.replace("_created 1.0", "_created 2.0").replace("process_cpu_seconds_total 1.0", "")

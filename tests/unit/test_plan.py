@@ -399,7 +399,7 @@ def sessions_not_run(texts: dict[str, str]) -> set[str]:
 def test_a_session_that_no_workflow_runs_is_found_even_if_a_comment_names_it() -> None:
     texts = {str(path): path.read_text() for path in (REPOSITORY / ".github" / "workflows").glob("*.yml")}
     assert problems(ours(), texts, None) == []
-    everywhere = {each.session for each in ours()}
+    everywhere = {each.session for each in ours() if each.on_menu}
     # What happened upstream: a sweep moved behind a switch that no step of CI sets, and was gone.
     for platform in ("cpu", "rocm"):
         of_it = {name for name in everywhere if name.endswith(f"_{platform}")}

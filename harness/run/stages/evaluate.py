@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 from pydantic_core import from_json
@@ -16,7 +18,16 @@ from harness.base.evidence import Measurement
 from harness.engines import metrics
 from harness.host import concurrent_requests, files, http_client
 from harness.host.http_client import NoAnswer
-from harness.plan.request_bodies import Completion, completion, not_an_answer, priming, read_completion
+from harness.plan.request_bodies import (
+    COMPLETIONS,
+    Completion,
+    Request,
+    not_an_answer,
+    priming,
+    read,
+    read_completion,
+    request,
+)
 from harness.protocols.protocol import Destination
 from harness.run import watching
 from harness.run.context import Context
@@ -56,7 +67,7 @@ def run(context: Context) -> None:
     asking = _Asking(context, servers, Deadline(case.timeouts.evaluation, context.clock), [])
     samples = asking.samples
     try:
-        items = {item.id: rendered(case, servers, item, asking.deadline) for item in evaluation_items(context)}
+        items = {item.id: rendered(context, servers, item, asking.deadline) for item in evaluation_items(context)}
         _reset(asking)
         _scrape(asking, "before")
         stands = [_send(asking, items, "main", case.evaluation.send_to)]
@@ -84,21 +95,22 @@ def run(context: Context) -> None:
 def _send(asking: _Asking, items: dict[str, Item], run: str, send_to: Destination) -> str:
     """Ask all of one run. Returns where processes stand that left a request without an answer; empty as a rule."""
     context, servers = asking.context, asking.servers
-    case = context.case
+    case, model = context.case, context.prepared.model
     done = failed = late = 0
-    asked: dict[str, tuple[str, Item]] = {}
+    asked: dict[str, tuple[str, Item, str]] = {}
     calls: list[concurrent_requests.Call] = []
 
-    def call(name: str, item: Item, to: Destination, body: dict[str, Any]) -> None:
+    def call(name: str, item: Item, to: Destination, how: Request) -> None:
         key = item.id if name == run else f"{name} {item.id}"
-        asked[key] = name, item
-        calls.append(concurrent_requests.Call(key, f"{destination(servers, to).url}/v1/completions", body))
+        asked[key] = name, item, how.path
+        calls.append(concurrent_requests.Call(key, f"{destination(servers, to).url}{how.path}", how.body))
 
     def collect(reply: concurrent_requests.Reply) -> None:
         nonlocal done, failed, late
         if not reply.late:
             watch.answered()
-        sample = _sample(*asked[reply.key], reply)
+        name, item, path = asked[reply.key]
+        sample = _sample(name, item, reply, partial(read, case, path))
         asking.samples.append(sample)
         done += 1
         failed += bool(sample.error)
@@ -108,8 +120,9 @@ def _send(asking: _Asking, items: dict[str, Item], run: str, send_to: Destinatio
     for item in items.values():
         if item.prime and run == "main":
             ahead = replace(item, expected=None, expected_text=None, prompt_tokens=None)
-            call(item.primed_run, ahead, item.prime.role, priming(case, item.prime.prompt))
-        call(run, item, send_to, completion(case, item))
+            primer = Request(COMPLETIONS, priming(case, item.prime.prompt, model))
+            call(item.primed_run, ahead, item.prime.role, primer)
+        call(run, item, send_to, request(case, item, model))
 
     watch = Watch(context, servers, asking.deadline)
     try:
@@ -132,11 +145,13 @@ def _send(asking: _Asking, items: dict[str, Item], run: str, send_to: Destinatio
     return watching.keep(context, servers) if late and watch.stalled() else ""
 
 
-def _sample(run: str, item: Item, reply: concurrent_requests.Reply) -> Sample:
+def _sample(
+    run: str, item: Item, reply: concurrent_requests.Reply, decoded: Callable[[Any], Completion] = read_completion
+) -> Sample:
     said, error = Completion("", "", 0, 0), reply.error
     if not error:
         try:
-            said = read_completion(reply.body)
+            said = decoded(reply.body)
             error = not_an_answer(said.finish_reason)
         except ValueError as wrong:
             error = str(wrong)
@@ -154,6 +169,7 @@ def _sample(run: str, item: Item, reply: concurrent_requests.Reply) -> Sample:
         expected=item.expected,
         expected_text=item.expected_text,
         expected_prompt_tokens=item.prompt_tokens,
+        reasoning=said.reasoning,
     )
 
 
@@ -165,6 +181,9 @@ def _unanswered(asking: _Asking, what: str, cause: str) -> CannotJudge:
 def _reset(asking: _Asking) -> None:
     """Ask every engine server to forget what it did before: a refusal would leave its caches and means as they are."""
     path = asking.context.engine.reset
+    if path and asking.context.prepared.attached:
+        asking.context.progress.note(f"{path} is left out: others may use what somebody else's server keeps")
+        return
     for running in asking.servers:
         if not path or not running.server.has_metrics:
             continue
@@ -182,7 +201,7 @@ def _keep_info(asking: _Asking) -> None:
     context = asking.context
     path = context.engine.info
     for running in asking.servers:
-        if not path or not running.server.has_metrics:
+        if not path or not running.server.has_metrics or "configuration" in running.lacks:
             continue
         name = running.server.name
         try:

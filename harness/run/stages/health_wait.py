@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
+from harness.base import texts
 from harness.base.clock import Deadline
 from harness.base.domain import Probe
 from harness.base.errors import CannotJudge
+from harness.cases.model import Case
 from harness.engines.diagnosis import last_words, root_cause, tail
 from harness.host import http_client, processes, waiting
 from harness.host.http_client import NoAnswer
-from harness.plan.request_bodies import completion, not_an_answer, read_completion
-from harness.run import watching
+from harness.plan.request_bodies import not_an_answer, read, request
+from harness.run import attached, watching
 from harness.run.context import Context
 from harness.run.items import destination, evaluation_items, rendered
 from harness.run.rundir import Ready, RunningServer
 
 _PROBE_TIMEOUT = 2.0
 _FIRST_TOKEN_TIMEOUT = 15.0
+_MAY_PASS = (408, 425, 429)
 
 
 class _Readiness:
@@ -35,6 +38,8 @@ class _Readiness:
         """What each server last had against it, by its name, of those that were not up."""
         self.first_token = ""
         self.attempts = 0
+        # Somebody else's may have a slower machine, and a queue; a second request would only join it.
+        self._patience = context.case.timeouts.request if context.prepared.attached else _FIRST_TOKEN_TIMEOUT
 
     def missing(self) -> str:
         """What is still missing; empty once a first token has come back end to end."""
@@ -52,26 +57,29 @@ class _Readiness:
 
     def _ask_first_token(self) -> str:
         """One short request along the whole way: only an answer proves that a connector shook hands."""
-        case = self._context.case
+        context = self._context
         self.attempts += 1
-        first = rendered(case, self._servers, evaluation_items(self._context)[0], self._deadline)
-        body = completion(case, first) | {"max_tokens": 1}
+        item = rendered(context, self._servers, evaluation_items(context)[0], self._deadline)
+        first = request(context.case, item, context.prepared.model)
         url = destination(self._servers, "entry").url
         try:
-            limit = self._deadline.cut(_FIRST_TOKEN_TIMEOUT)
-            status, reply = http_client.post(f"{url}/v1/completions", body, limit)
+            limit = self._deadline.cut(self._patience)
+            status, reply = http_client.post(f"{url}{first.path}", first.body | {"max_tokens": 1}, limit)
         except NoAnswer as error:
             return f"first token: {error} (attempt {self.attempts})"
-        self.first_token = _answer(reply) if status == 200 else ""
+        if context.prepared.attached and 400 <= status < 500 and status not in _MAY_PASS:
+            cause = f"{first.path} answers {status}: {texts.cause(reply)}"
+            raise CannotJudge("no first token from somebody else's server", cause=cause)
+        self.first_token = _answer(context.case, first.path, reply) if status == 200 else ""
         return "" if self.first_token else f"first token: status {status} (attempt {self.attempts})"
 
 
-def _answer(reply: Any) -> str:
+def _answer(case: Case, path: str, reply: Any) -> str:
     try:
-        said = read_completion(reply)
+        said = read(case, path, reply)
     except ValueError:
         return ""
-    return "" if not_an_answer(said.finish_reason) else said.text
+    return "" if not_an_answer(said.finish_reason) else said.text or said.reasoning
 
 
 def run(context: Context) -> None:
@@ -81,6 +89,8 @@ def run(context: Context) -> None:
         CannotJudge: A server ended, or the case's start timeout passed.
     """
     servers = context.servers()
+    if context.prepared.attached:
+        servers = attached.found(context, servers)
     readiness = _Readiness(context, servers)
     limit = context.case.timeouts.start
     try:
@@ -99,8 +109,10 @@ def run(context: Context) -> None:
         answered=readiness.answered,
         first_token=readiness.first_token,
         attempts=readiness.attempts,
-        workers={each.server.name: processes.workers(each.process, context.label) for each in servers},
+        workers={each.server.name: processes.workers(each.process, context.label) for each in servers if each.process},
     )
+    if context.prepared.attached:
+        attached.with_gaps(context, servers, Deadline(limit, context.clock))
     context.rundir.write("ready", Ready, ready)
 
 

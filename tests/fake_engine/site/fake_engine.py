@@ -66,6 +66,7 @@ class Script:
         latency: Seconds per request.
         access_log: Print a line for each request.
         reset_status: What a reset answers (SGLang).
+        lacks: Paths that answer 404, as of a server that is another one.
         info: Laid over what the engine says about its configuration (SGLang); None takes a key away.
     """
 
@@ -99,6 +100,7 @@ class Script:
     latency: float = 0.01
     access_log: bool = False
     reset_status: int = 200
+    lacks: list[str] = field(default_factory=list)
     info: dict[str, Any] = field(default_factory=dict)
 
 
@@ -361,7 +363,7 @@ def handler(get: dict[str, Any], post: dict[str, Any], script: Script) -> type[B
         def do_GET(self) -> None:
             if self.odd():
                 return
-            action = get.get(self.path)
+            action = get.get(self.path) if self.path not in script.lacks else None
             self.reply(*(action() if action else (404, "no such path")))
 
         def do_POST(self) -> None:
@@ -448,6 +450,11 @@ def serve_engine(arguments: argparse.Namespace | None = None) -> None:
     if not arguments.enforce_eager:
         print("Graph capturing finished in 1 secs, took 0.01 GiB", flush=True)
     health = 503 if script.unhealthy else 200
-    get = {"/health": lambda: (health, ""), "/metrics": lambda: (200, engine.metrics(), "text/plain")}
+    get = {
+        "/health": lambda: (health, ""),
+        "/metrics": lambda: (200, engine.metrics(), "text/plain"),
+        "/version": lambda: (200, '{"version": "0.0.1"}'),
+        "/v1/models": lambda: (200, json.dumps({"data": [{"id": arguments.model}]})),
+    }
     post = {"/v1/completions": engine.respond}
     Server((arguments.host, arguments.port), handler(get, post, script)).serve_forever()

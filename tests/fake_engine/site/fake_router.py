@@ -44,5 +44,5 @@ def serve_router() -> None:
     ready = 503 if script.unhealthy else 200
     Server(
         (arguments.host, arguments.port),
-        handler({"/readiness": lambda: (ready, "")}, {"/v1/completions": route}, script),
+        handler({path: lambda: (ready, "") for path in ("/readiness", "/health")}, {"/v1/completions": route}, script),
     ).serve_forever()

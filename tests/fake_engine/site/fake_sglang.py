@@ -58,6 +58,7 @@ def serve(words: list[str] | None = None) -> None:
     get = {
         "/health": lambda: (503 if script.unhealthy else 200, ""),
         "/metrics": lambda: (200, engine.metrics(), "text/plain"),
+        "/v1/models": lambda: (200, json.dumps({"data": [{"id": arguments.served_model_name}]})),
         "/server_info": lambda: (200, json.dumps(said)),
     }
     post = {

@@ -1,0 +1,18 @@
+"""Any server that speaks OpenAI's API, and that somebody else runs: only its models and its answers are known.
+
+Asked are ``/v1/models``, ``/v1/completions`` and ``/v1/chat/completions``, with nothing in a request that OpenAI's own
+API has not. It is not asked for counters, so what only they say (drafts, transfers) cannot be judged.
+"""
+
+from __future__ import annotations
+
+from harness.cases.serve_settings import Serve
+from harness.engines.engine import EngineSpec
+
+
+def devices(_serve: Serve) -> int:
+    """None: whoever runs the server has them."""
+    return 0
+
+
+ENGINE = EngineSpec(name="openai", distributions=(), server=None, devices=devices, plain=True)
