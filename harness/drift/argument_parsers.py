@@ -110,14 +110,21 @@ def _builds(node: ast.AST) -> bool:
     """Whether a function makes a parser, or is given one to add to."""
     if isinstance(node, Function):
         arguments = [*node.args.posonlyargs, *node.args.args]
-        if any(each.arg == "parser" or (each.annotation and _is_parser(each.annotation)) for each in arguments):
-            return any(isinstance(each, ast.Call) and "arg" in last_name(each.func) for each in ast.walk(node))
+        parsers = {each.arg for each in arguments if each.arg == "parser" or _is_parser(each.annotation)}
+        if parsers:
+            return any(isinstance(each, ast.Call) and _hands_on(each, parsers) for each in ast.walk(node))
     body = running(node) if isinstance(node, ast.Module) else ast.walk(node)
     return any(isinstance(each, ast.Call) and last_name(each.func).endswith("ArgumentParser") for each in body)
 
 
-def _is_parser(annotation: ast.expr) -> bool:
-    return any(name in ast.dump(annotation) for name in ("ArgumentParser", "_ArgumentGroup"))
+def _hands_on(call: ast.Call, parsers: set[str]) -> bool:
+    """Whether a call adds to a parser, or gives it to another function."""
+    given = {each.id for each in call.args if isinstance(each, ast.Name)}
+    return last_name(call.func).startswith("add_argument") or bool(given & parsers)
+
+
+def _is_parser(annotation: ast.expr | None) -> bool:
+    return annotation is not None and any(name in ast.dump(annotation) for name in ("ArgumentParser", "_ArgumentGroup"))
 
 
 def _collect(sources: Sources, builders: list[tuple[Module, ast.AST]], found: Parser) -> None:
