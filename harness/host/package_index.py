@@ -60,8 +60,15 @@ def wheels(distribution: str) -> list[Wheel]:
         answer.raise_for_status()
         listed = _of_json(answer) if "json" in answer.headers.get("Content-Type", "") else _of_html(answer)
     except (requests.RequestException, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise Unavailable(f"the package index gives no list of {distribution}: {cause(error)}") from error
+        raise Unavailable(f"the package index gives no list of {distribution}: {_why(error)}") from error
     return [wheel for each in listed if (wheel := _wheel(*each))]
+
+
+def _why(error: Exception) -> str:
+    """In words; an address may hold a password."""
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return f"it answers {error.response.status_code}"
+    return cause(error)
 
 
 def _of_json(answer: requests.Response) -> list[tuple[str, str, bool]]:
@@ -130,7 +137,7 @@ def extract(wheel: Wheel, wanted: Callable[[str], bool], cache: Path) -> zipfile
             files.write(kept, packed.getvalue())
         return zipfile.ZipFile(kept)
     except (requests.RequestException, zipfile.BadZipFile, ValueError, EOFError, NotImplementedError) as error:
-        raise Unavailable(f"{wheel.file} cannot be read: {cause(error)}") from error
+        raise Unavailable(f"{wheel.file} cannot be read: {_why(error)}") from error
 
 
 def _opened(url: str) -> io.BufferedReader | io.BytesIO:

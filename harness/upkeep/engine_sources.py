@@ -17,6 +17,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from harness.base.domain import PLATFORMS
 from harness.base.errors import CannotJudge, UsageError
 from harness.base.texts import cause
 from harness.drift.sources import Sources
@@ -102,7 +103,8 @@ def release(engine: EngineSpec, version: str) -> Sources | None:
 
 def own_distributions(engine: EngineSpec) -> list[str]:
     """The engine itself, whatever it was built for."""
-    return [name for name in engine.distributions if name.startswith(engine.name) and "router" not in name]
+    names = {engine.name, *(f"{engine.name}-{platform}" for platform in PLATFORMS)}
+    return [name for name in engine.distributions if name in names] or [engine.name]
 
 
 def routers(engine: EngineSpec) -> list[str]:
