@@ -41,7 +41,8 @@ class Parser:
     @property
     def names(self) -> set[str]:
         """Everything that it takes."""
-        return {*self.options, *(f"--no-{name[2:]}" for name, each in self.options.items() if each.negatable)}
+        negated = [name for name, each in self.options.items() if each.negatable and name.startswith("--")]
+        return {*self.options, *(f"--no-{name[2:]}" for name in negated)}
 
 
 def parser_of(sources: Sources, module: str) -> Parser:

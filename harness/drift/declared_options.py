@@ -142,12 +142,17 @@ def _negatable(
     sources: Sources, module: Module, action: ast.expr | None, kind: Field | None, *, computed: bool
 ) -> bool | None:
     if action is None:
-        return mentions(kind.annotation, "bool") if kind else (None if computed else False)
+        return _is_switch(kind) if kind else (None if computed else False)
     if string_of(action):
         return False
     known = class_named(sources, module, last_name(action))
     bases = [last_name(base) for _, node in lineage(sources, *known) for base in node.bases] if known else []
     return "BooleanOptionalAction" in (last_name(action), *bases)
+
+
+def _is_switch(kind: Field) -> bool:
+    """Whether a type makes a switch; one that may be text as well is an option with a value."""
+    return mentions(kind.annotation, "bool") and not mentions(kind.annotation, "str")
 
 
 def _choices(
@@ -206,7 +211,7 @@ def _of_fields(sources: Sources, module: Module, node: ast.ClassDef, maker: Modu
             names=("--" + each.name.replace("_", "-"),),
             place=each.place,
             told=tuple(filter(None, (each.doc, each.module.comment_above(each.line)))),
-            negatable=None if carried else mentions(each.annotation, "bool"),
+            negatable=None if carried else _is_switch(each),
             choices=_few(allowed(sources, each.module, each.annotation)),
             kind=each,
         )

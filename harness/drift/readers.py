@@ -100,16 +100,17 @@ def _read_in(module: Module, name: str) -> Iterator[Place]:
 
 
 def _choices(sources: Sources, module: Module, name: str) -> set[str] | None:
-    """Of an annotation, or of a list that stands behind the name where it is declared."""
+    """Of a list that stands behind the name where it is declared; else of an annotation, which may know fewer."""
     for node in module.nodes:
         match node:
-            case ast.AnnAssign(target=ast.Name(id=target), annotation=annotation) if target == name:
-                if found := allowed(sources, module, annotation):
-                    return found
             case ast.Call(args=[first, *rest]) if string_of(first) == name:
                 for each in rest:
                     if found := listed(sources, module, each):
                         return found
+    for node in module.nodes:
+        match node:
+            case ast.AnnAssign(target=ast.Name(id=target), annotation=annotation) if target == name:
+                return allowed(sources, module, annotation)
     return None
 
 

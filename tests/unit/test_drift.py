@@ -68,6 +68,7 @@ class Config:
 class Base:
     from_field: int = 0
     other_field: bool = False
+    token: bool | str | None = None
     @classmethod
     def add_cli_args(cls, parser):
         for key, value in get_kwargs(cls).items():
@@ -176,7 +177,8 @@ def test_a_renamed_option_comes_with_the_nearest_name() -> None:
 
 def test_a_negation_that_is_hidden_is_taken_and_one_that_is_none_is_not() -> None:
     assert told(option("--no-hidden-pair")) == []
-    assert [what for what, _ in told(option("--no-staying"))] == ["missing"]
+    for name in ("--no-staying", "--no-token"):
+        assert [what for what, _ in told(option(name))] == ["missing"]
     report = Report("x")
     news.add(report, VLLM, {}, build(), None, [])
     assert "eng/cli.py:7 takes spellings out" in report.notes[-1]
