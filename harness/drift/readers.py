@@ -149,7 +149,7 @@ class Reading:
     def is_of_another(self, path: str, connector: str) -> bool:
         """Whether a file belongs to connectors of which this is none."""
         root, owners = self._owned
-        if not connector or connector not in self.connectors or not path.startswith(root):
+        if not connector or not path.startswith(root):
             return False
         first = path.removeprefix(root).split("/")[0].removesuffix(".py")
         return connector not in owners.get(first, {connector})

@@ -248,6 +248,7 @@ def test_a_value_is_deprecated_for_the_connector_that_says_so() -> None:
     assert told(key("kv_role", "kv_both", connector="Store")) == []
     assert told(key("kv_role", "kv_producer", connector="Nixl")) == []
     assert [what for what, _ in told(key("kv_connector", "Nixle", connector="Nixle"))] == ["unknown value"]
+    assert told(key("kv_role", "kv_both", connector="Nixle")) == []
 
 
 def test_environment_variables() -> None:
