@@ -294,6 +294,12 @@ def doctor(session: nox.Session) -> None:
 
 
 @nox.session
+def engine_drift(session: nox.Session) -> None:
+    """Say what cases ask of a build that it lacks, gives up or never reads: -- vllm==0.33.0, a wheel, a checkout."""
+    command(session, "drift")
+
+
+@nox.session
 def pins(session: nox.Session) -> None:
     """Look up the digests of the base images and write them down (-- --check: change nothing, fail on a re-tag)."""
     command(session, "pins")

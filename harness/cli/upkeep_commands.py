@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from harness.base.errors import EXIT_FAILED, EXIT_PASSED, CannotJudge, NothingSelected, UsageError
 from harness.base.texts import say
 from harness.cli import reference
-from harness.cli.options import CASES, Cases, CheckOnly
+from harness.cli.options import CASES, CaseArguments, Cases, CheckOnly, Platform, Suite
 
 if TYPE_CHECKING:
     from harness.upkeep.rules import Checkout
@@ -21,7 +21,7 @@ _SOURCES = {".c", ".cc", ".cpp", ".cu", ".cuh", ".h", ".hip", ".hpp", ".py", ".r
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    for command in (check, generate, pin, unpinned):
+    for command in (check, drift, generate, pin, unpinned):
         app.command()(command)
 
 
@@ -73,6 +73,38 @@ def _checkout(root: Path) -> Checkout:
         if path.suffix in _SOURCES and path.is_file():
             words.update(re.findall(r"[A-Z][A-Z0-9]*_[A-Z0-9_]+", _text(path)))
     return Checkout([path.relative_to(root).as_posix() for path in root.rglob("*")], words, steps(root))
+
+
+def drift(
+    spec: Annotated[
+        str,
+        typer.Argument(
+            metavar="SPEC",
+            help="vllm==0.33.0, vllm (the newest), 'vllm>=0.30' (every release since), a wheel, a checkout, or the "
+            "interpreter of an environment that holds the engine.",
+        ),
+    ],
+    wanted: CaseArguments = None,
+    suite: Suite = None,
+    platform: Platform = None,
+    form: Annotated[Literal["text", "markdown", "json"], typer.Option("--format", help="Of the report.")] = "text",
+    since: Annotated[
+        str | None,
+        typer.Option(help="Version that news are counted from; that of the pinned image if not given; none: no news."),
+    ] = None,
+    cases: Cases = CASES,
+) -> int:
+    """Say what cases ask of an engine that a build lacks, gives up or never reads; installs and runs nothing of it."""
+    from harness.devices.accelerators import on_paper
+    from harness.drift import findings
+    from harness.run.selection import matching
+    from harness.upkeep.drift_report import reports
+
+    planned = matching(cases, wanted=wanted or [], suite=suite, platform=platform)
+    found = reports(spec, planned, on_paper, "" if since == "none" else since)
+    render = {"text": findings.as_text, "markdown": findings.as_markdown, "json": findings.as_json}
+    say(render[form](found))
+    return EXIT_FAILED if any(report.findings for report in found) else EXIT_PASSED
 
 
 def generate(

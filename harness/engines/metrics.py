@@ -25,12 +25,14 @@ class Metric:
         sample: Sample name on ``/metrics``, ``_total`` or ``_sum`` included, so that ``_created`` never matches.
         by: Label whose values are kept apart. All other labels (engine, rank, model) are summed over.
         scale: What one unit of the engine's is in ours.
+        since: First version of the engine that has it, if older ones are fine without.
     """
 
     name: str
     sample: str
     by: str = ""
     scale: float = 1.0
+    since: str = ""
 
 
 def read(text: str, metrics: tuple[Metric, ...]) -> dict[str, float]:

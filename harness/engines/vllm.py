@@ -47,8 +47,8 @@ METRICS = (
     Metric("failed_transfers", "vllm:nixl_num_failed_transfers_total"),
     Metric("failed_notifications", "vllm:nixl_num_failed_notifications_total"),
     Metric("expired_requests", "vllm:nixl_num_kv_expired_reqs_total"),
-    # Since 0.32: blocks may have been given to another request before their transfer was over.
-    Metric("notifications_after_expiry", "vllm:nixl_num_notifications_after_expiry_total"),
+    # Blocks may have been given to another request before their transfer was over.
+    Metric("notifications_after_expiry", "vllm:nixl_num_notifications_after_expiry_total", since="0.32.0"),
     # There only where the engine is told to look for NaN: VLLM_COMPUTE_NANS_IN_LOGITS.
     Metric("corrupted_requests", "vllm:corrupted_requests_total"),
     # Its name says success; it counts requests that were aborted or broke too, each under its reason.

@@ -9,8 +9,10 @@ import configparser
 import importlib
 import os
 import platform
+import re
 import shutil
 import sys
+import zipfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -92,7 +94,19 @@ def _built_in() -> str:
     try:
         return str(importlib.import_module("pip._internal.models.index").PyPI.simple_url)
     except (ImportError, AttributeError):
+        return _embedded()
+
+
+def _embedded() -> str:
+    """What the pip says that virtualenv carries along: an environment may have none of its own."""
+    try:
+        embedded = importlib.import_module("virtualenv.seed.wheels.embed")
+        wheel = embedded.get_embed_wheel("pip", f"{sys.version_info[0]}.{sys.version_info[1]}").path
+        text = zipfile.ZipFile(wheel).read("pip/_internal/models/index.py").decode()
+    except (ImportError, AttributeError, KeyError, OSError, zipfile.BadZipFile):
         return ""
+    found = re.search(r"^PyPI = PackageIndex\(\s*[\"']([^\"']+)[\"']", text, re.MULTILINE)
+    return f"{found[1].rstrip('/')}/simple" if found else ""
 
 
 def _configured() -> Iterator[str]:

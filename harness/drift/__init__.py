@@ -1,0 +1,1 @@
+"""What the cases ask of an engine, against what a build's sources know. Sources are read as text, never imported."""

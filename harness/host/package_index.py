@@ -1,0 +1,185 @@
+"""A package index: which wheels it has of a distribution, and files out of a wheel without the rest of it."""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urldefrag, urljoin, urlsplit
+
+import requests
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.version import Version
+
+from harness.base.texts import cause
+from harness.host import files, machine
+
+_TIMEOUT = 60.0
+_JSON = "application/vnd.pypi.simple.v1+json"
+_BLOCK = 1 << 21  # bytes a request: a wheel's sources lie side by side, and its libraries between them
+_MOST = 32 << 20  # bytes of one file in a wheel, unpacked
+
+
+class Unavailable(Exception):
+    """The index does not answer, or not with what it should; the message is one line."""
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """A wheel on the index. ``sha256``: as the index says; empty if it does not."""
+
+    name: str
+    version: Version
+    url: str
+    sha256: str
+    yanked: bool
+
+    @property
+    def file(self) -> str:
+        return unquote(urlsplit(self.url).path.rpartition("/")[2])
+
+
+def wheels(distribution: str) -> list[Wheel]:
+    """Every wheel that the index which pip is configured with has of a distribution; none if it does not know it.
+
+    Raises:
+        Unavailable: There is no index, or it gives no list.
+    """
+    index = machine.package_index()
+    if not index:
+        raise Unavailable("pip is configured with no package index")
+    url = f"{index.rstrip('/')}/{canonicalize_name(distribution)}/"
+    try:
+        answer = requests.get(url, timeout=_TIMEOUT, headers={"Accept": f"{_JSON}, text/html;q=0.5"})
+        if answer.status_code == 404:
+            return []
+        answer.raise_for_status()
+        listed = _of_json(answer) if "json" in answer.headers.get("Content-Type", "") else _of_html(answer)
+    except (requests.RequestException, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise Unavailable(f"the package index gives no list of {distribution}: {_why(error)}") from error
+    return [wheel for each in listed if (wheel := _wheel(*each))]
+
+
+def _why(error: Exception) -> str:
+    """In words; an address may hold a password."""
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return f"it answers {error.response.status_code}"
+    return cause(error)
+
+
+def _of_json(answer: requests.Response) -> list[tuple[str, str, bool]]:
+    """Address, SHA-256, and whether it was taken back."""
+    return [
+        (urljoin(answer.url, each["url"]), each.get("hashes", {}).get("sha256", ""), bool(each.get("yanked")))
+        for each in answer.json()["files"]
+    ]
+
+
+class _Links(HTMLParser):
+    """Links of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[str, bool]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        if tag == "a" and given.get("href"):
+            self.found.append((str(given["href"]), "data-yanked" in given))
+
+
+def _of_html(answer: requests.Response) -> list[tuple[str, str, bool]]:
+    links = _Links()
+    links.feed(answer.text)
+    found = []
+    for link, yanked in links.found:
+        url, fragment = urldefrag(urljoin(answer.url, link))
+        digest = re.fullmatch(r"sha256=([0-9a-f]{64})", fragment)
+        found.append((url, digest[1] if digest else "", yanked))
+    return found
+
+
+def _wheel(url: str, sha256: str, yanked: bool) -> Wheel | None:
+    try:
+        name, version, _, _ = parse_wheel_filename(unquote(urlsplit(url).path.rpartition("/")[2]))
+    except InvalidWheelFilename:
+        return None
+    return Wheel(name, version, url, sha256 if re.fullmatch(r"[0-9a-f]{64}", sha256) else "", yanked)
+
+
+def extract(wheel: Wheel, wanted: Callable[[str], bool], cache: Path) -> zipfile.ZipFile:
+    """Those files of a wheel, kept below ``cache`` by its digest.
+
+    Where the server gives parts of a file, only what lies around them is downloaded. The digest of the wheel is then
+    the name under which they are kept, and is not checked: what was read is to be looked at, and never run.
+
+    Raises:
+        Unavailable: The wheel cannot be had, or is none.
+    """
+    kept = cache / f"{wheel.sha256}.zip" if wheel.sha256 else None
+    try:
+        if kept is None or not kept.is_file():
+            packed = io.BytesIO()
+            with (
+                zipfile.ZipFile(_opened(wheel.url)) as whole,
+                zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as few,
+            ):
+                for each in sorted(whole.infolist(), key=lambda one: one.header_offset):
+                    if wanted(each.filename) and each.file_size <= _MOST:
+                        few.writestr(each.filename, whole.read(each))
+            if kept is None:
+                return zipfile.ZipFile(packed)
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            files.write(kept, packed.getvalue())
+        return zipfile.ZipFile(kept)
+    except (requests.RequestException, zipfile.BadZipFile, ValueError, EOFError, NotImplementedError) as error:
+        raise Unavailable(f"{wheel.file} cannot be read: {_why(error)}") from error
+
+
+def _opened(url: str) -> io.BufferedReader | io.BytesIO:
+    """A file on a server, to be read in parts; where it gives none, all of it."""
+    with requests.get(url, timeout=_TIMEOUT, headers={"Range": "bytes=0-0"}, stream=True) as first:
+        first.raise_for_status()
+        size = re.fullmatch(r"bytes 0-0/(\d+)", first.headers.get("Content-Range", ""))
+        if first.status_code != 206 or not size:
+            return io.BytesIO(first.content)
+    return io.BufferedReader(_Ranges(url, int(size[1])), _BLOCK)
+
+
+class _Ranges(io.RawIOBase):
+    """A file on a server that gives parts of it."""
+
+    def __init__(self, url: str, size: int) -> None:
+        super().__init__()
+        self._url, self._size, self._at = url, size, 0
+        self._session = requests.Session()
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        end = min(self._at + len(buffer), self._size)
+        if end <= self._at:
+            return 0
+        asked = {"Range": f"bytes={self._at}-{end - 1}"}
+        answer = self._session.get(self._url, timeout=_TIMEOUT, headers=asked)
+        answer.raise_for_status()
+        if answer.status_code != 206 or len(answer.content) != end - self._at:
+            raise ValueError("the server gave another part of the file than was asked for")
+        buffer[: end - self._at] = answer.content
+        self._at = end
+        return len(answer.content)

@@ -1,0 +1,128 @@
+"""Sources out of a wheel on an index: in parts, whole, and from one that breaks off."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import zipfile
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from harness.host import package_index
+from harness.host.package_index import Unavailable
+
+NAME = "vllm-9.1-cp38-abi3-manylinux_2_28_x86_64.whl"
+
+
+def wheel() -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as whole:
+        whole.writestr("vllm/_C.so", os.urandom(24 << 20))
+        whole.writestr("vllm/__init__.py", "version = 9\n")
+        whole.writestr("vllm-9.1.dist-info/METADATA", "Name: vllm\nVersion: 9.1\n")
+    return packed.getvalue()
+
+
+class Index(ThreadingHTTPServer):
+    """One wheel; ``sent``: bytes of it that were given away."""
+
+    daemon_threads = True
+    content = wheel()
+    sent = 0
+    ranges = True
+    page = "json"
+    cut = 0
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Index
+
+    def do_GET(self) -> None:
+        if self.path.endswith(".whl"):
+            return self._wheel()
+        digest = hashlib.sha256(self.server.content).hexdigest()
+        if self.path != "/simple/vllm/":
+            return self._answer(404, b"")
+        if self.server.page == "json":
+            listed = {"files": [{"url": f"/files/{NAME}", "hashes": {"sha256": digest}, "yanked": False}]}
+            return self._answer(200, json.dumps(listed).encode(), "application/vnd.pypi.simple.v1+json")
+        return self._answer(200, f'<a href="/files/{NAME}#sha256={digest}">x</a><a href="x.txt">y</a>'.encode())
+
+    def _wheel(self) -> None:
+        content, asked = self.server.content, self.headers.get("Range")
+        if not self.server.ranges or not asked:
+            self.server.sent += len(content)
+            return self._answer(200, content)
+        first, last = (int(each) for each in asked.removeprefix("bytes=").split("-"))
+        part = content[first : last + 1]
+        self.server.sent += len(part)
+        whole = {"Content-Range": f"bytes {first}-{first + len(part) - 1}/{len(content)}"}
+        return self._answer(206, part[: len(part) - self.server.cut] if len(part) > 1 else part, headers=whole)
+
+    def _answer(self, status: int, body: bytes, kind: str = "text/html", headers: dict[str, str] | None = None) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Type": kind, "Content-Length": str(len(body)), **(headers or {})}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def index(monkeypatch: pytest.MonkeyPatch) -> Iterator[Index]:
+    with Index(("127.0.0.1", 0), Handler) as server:
+        monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{server.server_port}/simple")
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def wanted(path: str) -> bool:
+    return path.endswith(".py")
+
+
+@pytest.mark.parametrize("page", ["json", "html"])
+def test_only_what_is_wanted_is_downloaded_and_once(index: Index, page: str, tmp_path: Path) -> None:
+    index.page = page
+    (found,) = package_index.wheels("vllm")
+    assert (found.name, str(found.version), found.yanked) == ("vllm", "9.1", False)
+    for _ in range(2):
+        with package_index.extract(found, wanted, tmp_path) as packed:
+            assert packed.namelist() == ["vllm/__init__.py"]
+            assert packed.read("vllm/__init__.py") == b"version = 9\n"
+    assert index.sent < len(index.content) / 3
+    assert [each.name for each in tmp_path.iterdir()] == [f"{found.sha256}.zip"]
+
+
+def test_a_server_that_gives_no_parts_is_asked_for_all(index: Index, tmp_path: Path) -> None:
+    index.ranges = False
+    (found,) = package_index.wheels("vllm")
+    with package_index.extract(found, wanted, tmp_path) as packed:
+        assert packed.namelist() == ["vllm/__init__.py"]
+
+
+def test_what_breaks_off_is_no_answer_and_nothing_is_kept(index: Index, tmp_path: Path) -> None:
+    (found,) = package_index.wheels("vllm")
+    index.cut = 7
+    with pytest.raises(Unavailable, match="another part"):
+        package_index.extract(found, wanted, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_distribution_has_no_wheels_and_no_index_is_said(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert package_index.wheels("nothing-of-the-sort") == []
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:1/simple")
+    with pytest.raises(Unavailable, match="gives no list of vllm"):
+        package_index.wheels("vllm")
