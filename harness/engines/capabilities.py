@@ -16,27 +16,53 @@ from harness.base.domain import Server
 from harness.base.settings import FlagValue
 from harness.cases.model import Case
 
+FLAGS, VARIABLES = "flags", "environment variables"
+
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What an engine's server knows, as its probe prints it.
+    """What an engine's server knows, as the build itself says it.
 
     Attributes:
-        options: Option strings of its argument parser, each with its dashes: ``--port``, ``--no-enable-eplb``, ``-tp``.
+        options: Option strings that it takes, each with its dashes: ``--port``, ``--no-enable-eplb``, ``-tp``.
         variables: Environment variables that it reads.
         choices: Values of those variables that take one of a few.
+        mentioned: Options that are not listed where the build was asked, and that its sources name: it may take them.
+        command: How its server is started by the command that users type; empty where the build lacks it.
+        refused: Why a way of asking, by what it is, gave no answer.
+        unverified: Of ``FLAGS`` and ``VARIABLES`` those of which the build says nothing in any way.
+        doubts: What a case sets and ``mentioned`` has, each with its key.
+        asked: When, as ISO 8601; empty: never mind.
     """
 
     options: tuple[str, ...]
     variables: tuple[str, ...]
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    mentioned: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    refused: Mapping[str, str] = field(default_factory=dict)
+    unverified: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+    asked: str = ""
+
+    @property
+    def not_verified(self) -> str:
+        """What nobody could verify before the servers were started, and why, in words; empty if all was."""
+        why = "; ".join(f"{way}: {reason}" for way, reason in self.refused.items())
+        whole = f"{' and '.join(self.unverified)} were not verified beforehand" if self.unverified else ""
+        single = f"not listed by the build, though its sources name it: {', '.join(self.doubts)}" if self.doubts else ""
+        return "; ".join(filter(None, [whole, single, why if whole or single else ""]))
 
     def knows(self, name: str) -> bool:
-        """Whether it knows an option or an environment variable.
+        """Whether it knows an option or an environment variable; where the build does not say, it may.
 
         Abbreviations, which argparse takes, count as unknown: the next option with the same beginning breaks them. Of
         ``--option=value`` and of ``--option.key``, a key of its table, the option counts.
         """
+        return (FLAGS if name.startswith("-") else VARIABLES) in self.unverified or self.lists(name)
+
+    def lists(self, name: str) -> bool:
+        """The same, and only what the build says itself."""
         option = name.partition("=")[0]
         return {option, option.partition(".")[0]} & {*self.options, *self.variables} != set()
 
@@ -83,7 +109,7 @@ def adapt(
         if capabilities.knows(rename.new):
             continue
         spelt = _respelt(rename, env, options)
-        if spelt and all(capabilities.knows(name) for name in spelt):
+        if spelt and all(capabilities.lists(name) for name in spelt):
             if rename.new in env:
                 del env[rename.new]
             options = [each for each in options if each[0] != rename.new]
@@ -143,6 +169,8 @@ def unknown(
     found = []
     for server in servers:
         for key, name in _names(case, server, prefixes):
+            if name in capabilities.mentioned:
+                continue
             if not capabilities.knows(name):
                 newer, near = replaced.get(name), capabilities.nearest(name)
                 advice = f"it is {newer} now" if newer else f"the nearest it knows is {near}" if near else ""
@@ -150,6 +178,17 @@ def unknown(
             elif not capabilities.takes(name, server.env.get(name, "")):
                 found.append(f"{key}: no {server.env[name]}, it is one of {', '.join(capabilities.choices[name])}")
     return list(dict.fromkeys(found))
+
+
+def doubtful(
+    case: Case, servers: Sequence[Server], capabilities: Capabilities, prefixes: Sequence[str]
+) -> tuple[str, ...]:
+    """Every option that the build does not list and may take all the same, with its key.
+
+    Arguments as of :func:`unknown`.
+    """
+    names = [pair for server in servers for pair in _names(case, server, prefixes)]
+    return tuple(dict.fromkeys(f"{name} ({key})" for key, name in names if name in capabilities.mentioned))
 
 
 def _olds(rename: Rename) -> Sequence[str]:

@@ -10,7 +10,7 @@ from harness.base.texts import shortened, without_sequences
 # vLLM repeats its log prefix on every line of a traceback: "(EngineCore pid=48) ERROR 11-20 20:22:53 [core.py:1510] ".
 _PREFIX = re.compile(r"^(\([^)]*\)\s*)?(?:(?:ERROR|CRITICAL|FATAL)\s+\d\d-\d\d \d\d:\d\d:\d\d \[[^\]]*\]\s?)?")
 _EXCEPTION = re.compile(r"^(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*(?:Error|Exception|Interrupt|Exit|Failure)\b(?::\s*.*)?$")
-_PROGRAM_ERROR = re.compile(r"^\S+: error: .+")
+_PROGRAM_ERROR = re.compile(r"^\S+(?: [a-z][\w-]*)?: error: .+")  # of a command's subcommand too
 _SAYS_ERROR = re.compile(r"^(?:E: |ERROR:|error:|fatal:|\s*\u00d7 )|: error: |\berror\b:", re.IGNORECASE)
 _STEP_NAMED = 120
 _MARKED = re.compile(r"\b(?:ERROR|CRITICAL|FATAL|panicked)\b")

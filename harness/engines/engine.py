@@ -25,12 +25,15 @@ class Place:
         checkpoints: Directory of each checkpoint, by name.
         port: Returns the first of that many consecutive free ports, others on every call.
         devices: Sets apart that many accelerators, others on every call, and returns the environment that says so.
+        command: The command that users of the engine type to start a server, as this build has it; empty where the
+            build lacks it, and its server is run as a module.
     """
 
     python: str
     checkpoints: Mapping[str, str]
     port: Callable[[int], int]
     devices: Callable[[int], Mapping[str, str]]
+    command: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,10 +64,14 @@ class EngineSpec:
         name: As cases name it.
         distributions: Python distributions whose versions are recorded; of alternatives the installed one counts. The
             engine's own begin with its name.
-        server: One server of a role, by that name. Its command is its own; most are ``place.python -m MODULE``.
+        server: One server of a role, by that name. Its command is its own.
         devices: Accelerators that one server takes.
         router: What stands before the servers of a disaggregated topology.
-        module: What its server is run as, for the canary to import; empty for a command of its own.
+        command: What its users type to start a server, as ``("vllm", "serve")``: a console script, and words for it.
+        helps: Options that make this command list its options, the fullest list first.
+        help_ends: Where, in what it prints then, the help of another command begins; empty if there is none.
+        serves: Module that this command imports to serve, for the canary to import; empty: none.
+        module: What its server is run as where a build lacks the command; empty if there is no such way.
         router_module: The same of its router.
         sources: Folder that holds its sources in its repository.
         speculation: Keys of ``[serve.speculation]`` by method.
@@ -79,7 +86,8 @@ class EngineSpec:
         no_prefix_cache: Flag and value that turn prefix caching off.
         echoes: Parts of error lines that only repeat that something above went wrong.
         prefixes: What the names of its own environment variables begin with.
-        probe: Program that its interpreter runs to say what its server knows; empty: nobody asks.
+        probe: Program that its interpreter runs to say what its server knows, faster and with more detail than its
+            help; empty: nobody asks.
         renames: What older builds spell in another way.
         reset: Path that must answer a POST with 200 before the main run; empty if there is none.
         info: Path of a JSON document with the configuration that is in force; empty if there is none.
@@ -92,6 +100,10 @@ class EngineSpec:
     server: Callable[[Case, Place, Role, str], Server]
     devices: Callable[[Serve], int]
     router: Callable[[Place, list[Server]], Server] = _no_router
+    command: tuple[str, ...] = ()
+    helps: tuple[str, ...] = ("--help",)
+    help_ends: str = ""
+    serves: str = ""
     module: str = ""
     router_module: str = ""
     sources: str = ""

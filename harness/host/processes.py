@@ -51,6 +51,10 @@ class Started(Identity):
     name: str = ""
 
 
+class WroteTooMuch(Exception):  # what it did
+    """A program wrote more than anybody reads."""
+
+
 def environment(extra: Mapping[str, str]) -> dict[str, str]:
     """The allow-listed part of our own environment, in an image of ours all of it, with ``extra`` on top."""
     kept = {
@@ -154,6 +158,7 @@ def run(
     env: Mapping[str, str] | None = None,
     folder: Path | None = None,
     on_tick: Callable[[str], None] = lambda _line: None,
+    most: int | None = None,
 ) -> tuple[int, str]:
     """Run a program to its end and return its exit status and output, stderr included; secrets in it are masked.
 
@@ -164,9 +169,11 @@ def run(
         env: Its environment; ours if None. The model hub's token stays out of it either way.
         folder: Where it runs.
         on_tick: Called at least once a second with the last line it wrote.
+        most: Bytes of output after which it is killed; None: it may write as much as it likes.
 
     Raises:
         OSError: The program does not exist or cannot be executed.
+        WroteTooMuch: It was killed for that.
     """
     child: subprocess.Popen[bytes] | None = None
     output = b""
@@ -191,6 +198,8 @@ def run(
                 break
             output += chunk or b""
             on_tick(_last_line(output))
+            if most is not None and len(output) >= most:
+                raise WroteTooMuch(f"wrote more than {most >> 20} MiB")
         return child.wait(), secrets.mask(output.decode(errors="replace"))
     finally:
         if child is not None:

@@ -16,6 +16,9 @@ _ENDING = 60.0
 die, stacks of processes, and writing it down."""
 _CLEARING = 120.0
 """Seconds for what follows SIGKILL: processes, ports, memory of devices, a container."""
+_ONE_WAY = 120.0
+WAYS = 6
+"""Ways of asking: the parser, two kinds of help of the command and of the module, and the sources."""
 SET_UP = 1800.0
 """Seconds of a job for what a host does once: environments, images, models."""
 JOB_MOST = 5 * 24 * 60
@@ -27,14 +30,20 @@ def questions(case: Case) -> float:
     return max(case.timeouts.start, _ENDING)
 
 
+def one_way(case: Case) -> float:
+    """Seconds for one way of asking an engine which flags it has: without an answer the case runs all the same."""
+    return min(case.timeouts.start, _ONE_WAY)
+
+
 def stage(case: Case, which: Stage) -> float:
     """Seconds after which a stage has ended, whatever the engine does. Downloads and builds are a job's, not a case's.
 
-    Preparing asks an engine at two goes, for the canary and for its flags; starting servers waits for none of them.
+    Preparing asks an engine at two goes, for what its environment has and for the canary, and in several ways for its
+    flags; starting servers waits for none of them.
     """
     limits = case.timeouts
     inner = {
-        Stage.PREPARE: 2 * questions(case),
+        Stage.PREPARE: 2 * questions(case) + WAYS * one_way(case),
         Stage.HEALTH_WAIT: limits.start,
         Stage.EVAL: limits.evaluation,
         Stage.STOP: limits.stop + _CLEARING,

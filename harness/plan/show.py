@@ -30,8 +30,9 @@ def servers(case: Case, variable: str) -> list[Server]:
         variable: The platform's visible-devices variable; empty for a platform without devices.
     """
     checkpoints = {model.name: f"{_FOLDER}/{model.name}" for model in case.models()}
-    place = Place("python", checkpoints, _counter(_FIRST_PORT), _named_devices(variable))
-    return ENGINES[case.engine.name].servers(case, place)
+    engine = ENGINES[case.engine.name]
+    place = Place("python", checkpoints, _counter(_FIRST_PORT), _named_devices(variable), engine.command)
+    return engine.servers(case, place)
 
 
 def _counter(first: int) -> Callable[[int], int]:

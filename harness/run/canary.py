@@ -24,17 +24,17 @@ from harness.datasets.pinned_files import DATASETS
 from harness.devices import accelerators
 from harness.devices.platform import DriverSilent
 from harness.engines import ENGINES
+from harness.engines.capabilities import Capabilities
 from harness.engines.diagnosis import root_cause, tail
 from harness.host import answer_cache, files, processes
 from harness.host.data_files import DATA_FOLDER, cache_folder, fetch
 from harness.images import engine_image
 from harness.protocols import datasets
-from harness.run import ask_engine, canary_checks
+from harness.run import ask_engine, ask_flags, canary_checks
 from harness.run.canary_checks import Finding, Imports, Live, Needs
 from harness.run.context import Context
 from harness.run.probes import imports as imports_probe
 from harness.run.probes import surroundings
-from harness.run.rundir import Runtime
 from harness.run.selection import matching
 
 IN_IMAGE = "INFERENCE_HARNESS_IMAGE"
@@ -42,6 +42,8 @@ IN_IMAGE = "INFERENCE_HARNESS_IMAGE"
 
 _BY_HAND = 600.0
 """Seconds for all questions where no case says how long an engine may take to start."""
+_ONE_WAY = 120.0
+"""The same for one way of asking for flags, none of which is needed."""
 _FINDINGS = list[Finding]
 _IMPORTS = TypeAdapter(Imports)
 _IMPORTS_PROGRAM = programs.text(imports_probe)
@@ -50,15 +52,15 @@ _LIVE_PROGRAM = programs.text(surroundings)
 T = TypeVar("T")
 
 
-def check(context: Context, runtime: Runtime) -> list[Finding]:
-    """Ask everything where ``runtime`` says, and write the answers into ``canary.json``.
+def check(context: Context) -> list[Finding]:
+    """Ask everything where the run's engine is, and write the answers into ``canary.json``.
 
     Raises:
         CannotJudge: Something is not in place: the first that is not.
     """
-    context.rundir.save(context.prepared.model_copy(update={"runtime": runtime}))
-    prepared = context.prepared
-    needs = _of_case(prepared.case, prepared.platform, prepared.data, image=runtime.kind == "docker")
+    prepared, runtime = context.prepared, context.runtime
+    known = ask_flags.known(context)
+    needs = _of_case(prepared.case, prepared.platform, prepared.data, known, image=runtime.kind == "docker")
     where = runtime.environment if runtime.container else runtime.engine_python
     harness_python = str(Path(engine_image.HARNESS).parent / "python") if runtime.container else ""
     found = look(
@@ -93,38 +95,51 @@ def by_hand(
         CannotJudge: The interpreter does not run, or has no engine.
     """
     on = accelerators.named(platform)
-    if wanted is not None:
-        chosen = matching(cases, wanted=[wanted], suite=None, platform=platform)[0]
-        data = {each.file: str(fetch(each)) for each in datasets(chosen.case.evaluation)}
-        needs = _of_case(chosen.case, on, data, image=False)
-    elif name not in ENGINES:
+    case = matching(cases, wanted=[wanted], suite=None, platform=platform)[0].case if wanted is not None else None
+    name = case.engine.name if case else name
+    if name not in ENGINES:
         raise UsageError(f"--engine {name}: must be one of {', '.join(ENGINES)}")
+    called = str(python.absolute() if python else _interpreter(name, on, environments))
+    asked = _within(_BY_HAND)
+    known = None
+    if ENGINES[name].probe:
+        build = ask_engine.environment(ENGINES[name], called, asked)
+        known = ask_flags.capabilities(ENGINES[name], build, called, called, lambda: _within(_ONE_WAY), lambda _: None)
+    if case:
+        data = {each.file: str(fetch(each)) for each in datasets(case.evaluation)}
+        needs = _of_case(case, on, data, known, image=False)
     else:
         needs = Needs(
             engine=name,
             platform=on,
-            modules=canary_checks.modules(ENGINES[name], router=True),
+            modules=canary_checks.modules(ENGINES[name], known, router=True),
+            flags=canary_checks.flags(known),
             transports=canary_checks.ALL_TRANSPORTS[name],
             data=_data_at_hand(),
             harness=__version__,
             image=IN_IMAGE in os.environ,
         )
-    called = str(python.absolute() if python else _interpreter(needs.engine, on, environments))
-
-    deadline = Deadline(_BY_HAND)
-
-    def on_tick(_line: str) -> None:
-        if deadline.passed:
-            raise CannotJudge(f"{called} did not answer within {deadline.seconds:g} s")
-
-    def asked(arguments: Sequence[str]) -> tuple[int, str]:
-        try:
-            return processes.run([called, "-c", *arguments], env=processes.environment({}), on_tick=on_tick)
-        except OSError as error:
-            raise CannotJudge(f"{called} cannot be run", cause=str(error)) from error
-
     with tempfile.TemporaryDirectory(prefix="inference-harness-canary-") as folder:
         return look(needs, called, asked, where=called, folder=Path(folder), note=lambda _: None)
+
+
+def _within(seconds: float) -> ask_engine.Ask:
+    """Runs commands on this machine, within one limit for all of them."""
+    deadline = Deadline(seconds)
+
+    def asked(argv: Sequence[str]) -> tuple[int, str]:
+        def on_tick(_line: str) -> None:
+            if deadline.passed:
+                raise CannotJudge(f"{argv[0]} did not answer within {deadline.seconds:g} s")
+
+        try:
+            return processes.run(argv, env=processes.environment({}), on_tick=on_tick, most=ask_engine.MOST)
+        except processes.WroteTooMuch as error:
+            raise CannotJudge(f"{argv[0]} {error}") from None
+        except OSError as error:
+            raise CannotJudge(f"{argv[0]} cannot be run", cause=str(error)) from error
+
+    return asked
 
 
 def _interpreter(engine: str, platform: Platform, environments: Path) -> Path:
@@ -150,15 +165,18 @@ def _interpreter(engine: str, platform: Platform, environments: Path) -> Path:
     raise UsageError(f"no {engine} for {platform} is installed here ({locked.parent.parent} is not there); {step}")
 
 
-def _of_case(case: Case, platform: Platform, data: Mapping[str, str], *, image: bool) -> Needs:
-    """What a case needs; ``data`` are the paths of its data files by name."""
+def _of_case(
+    case: Case, platform: Platform, data: Mapping[str, str], known: Capabilities | None, *, image: bool
+) -> Needs:
+    """What a case needs; ``data`` are the paths of its data files by name, ``known`` is what the build knows."""
     env: dict[str, str] = {}
     for role in case.topology.roles:
         env |= case.serve_of(role).env
     return Needs(
         engine=case.engine.name,
         platform=platform,
-        modules=canary_checks.modules(ENGINES[case.engine.name], router=case.topology.kind == "disagg"),
+        modules=canary_checks.modules(ENGINES[case.engine.name], known, router=case.topology.kind == "disagg"),
+        flags=canary_checks.flags(known),
         transports=canary_checks.transports(case),
         env=env,
         data={data[each.file]: each.sha256 for each in datasets(case.evaluation)},
@@ -199,7 +217,7 @@ def look(
     Args:
         needs: Of the case.
         python: The engine's interpreter, as it is called.
-        asked: Runs a program with it.
+        asked: Runs commands where it is.
         where: What stands for the build's place in the key of its kept answer: image or interpreter.
         folder: The run directory.
         harness_python: Interpreter of the image's harness; empty where the harness that asks is the one that runs.
@@ -209,15 +227,16 @@ def look(
         CannotJudge: The interpreter does not run, or has no engine.
     """
     spec = ENGINES[needs.engine]
-    versions, state = ask_engine.environment(spec, python, asked)
+    build = ask_engine.environment(spec, python, asked)
     accelerator = accelerators.of(needs.platform)
     torch = canary_checks.torch_versions() if accelerator.has_devices else []
     question = {"modules": needs.modules, "transports": needs.transports, "torch": torch}
-    answer = cache_folder("canary") / f"{files.digest_text(_IMPORTS_PROGRAM, json.dumps(question), where, state)}.json"
+    key = files.digest_text(_IMPORTS_PROGRAM, json.dumps(question), where, build.state)
+    answer = cache_folder("canary") / f"{key}.json"
     imports = answer_cache.read(answer, _IMPORTS)
     if imports is None:
         note(f"canary: importing {needs.engine}, which takes seconds; the next run knows")
-        imports = _answer(asked, _IMPORTS_PROGRAM, question, Imports, spec.echoes)
+        imports = _answer(asked, python, _IMPORTS_PROGRAM, question, Imports, spec.echoes)
         # A failure is asked again: what it lacks may be no part of what the key is made from.
         if not any((*imports.modules.values(), *imports.transports.values())):
             with suppress(OSError):  # the check of the caches says so
@@ -231,7 +250,7 @@ def look(
         "harness": harness_python,
         "version": needs.harness,
     }
-    live = _answer(asked, _LIVE_PROGRAM, live_question, Live, spec.echoes)
+    live = _answer(asked, python, _LIVE_PROGRAM, live_question, Live, spec.echoes)
     # The driver is the host's; it is asked here, because a container without devices does not show it.
     found, why = None, ""
     if accelerator.has_devices:
@@ -239,7 +258,7 @@ def look(
             found = accelerator.supported()
         except DriverSilent as error:
             why = str(error)
-    findings = canary_checks.judge(needs, versions, imports, live, found, why)
+    findings = canary_checks.judge(needs, build.versions, imports, live, found, why)
     return [replace(each, check=secrets.mask(each.check), text=secrets.mask(each.text)) for each in findings]
 
 
@@ -249,9 +268,14 @@ def looked_at(env: Mapping[str, str]) -> dict[str, str]:
 
 
 def _answer(
-    asked: ask_engine.Ask, program: str, question: Mapping[str, object], kind: type[T], echoes: tuple[str, ...]
+    asked: ask_engine.Ask,
+    python: str,
+    program: str,
+    question: Mapping[str, object],
+    kind: type[T],
+    echoes: tuple[str, ...],
 ) -> T:
-    status, output = asked([program, json.dumps(question)])
+    status, output = asked([python, "-c", program, json.dumps(question)])
     lines = [line for line in output.splitlines() if line.startswith("{")]
     if status == 0 and lines:
         with suppress(ValidationError):

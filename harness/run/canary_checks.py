@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -9,10 +10,14 @@ from harness.base.domain import Platform
 from harness.cases.model import Case
 from harness.devices import accelerators
 from harness.devices.platform import Accelerator
+from harness.engines import ENGINES
+from harness.engines.capabilities import Capabilities
 from harness.engines.engine import EngineSpec
 
 _TRANSPORTS = {"NixlConnector": ("nixl", "UCX"), "nixl": ("nixl", "UCX"), "mooncake": ("mooncake.engine", "")}
 """Module and plugin that a connector moves the KV cache with, by its name."""
+
+_GONE = re.compile(r"ModuleNotFoundError: No module named '([\w.]+)'")
 
 ALL_TRANSPORTS: dict[str, tuple[tuple[str, str], ...]] = {"vllm": (("nixl", "UCX"),), "sglang": (("nixl", "UCX"),)}
 """What an image of each engine should hold, whatever the case."""
@@ -25,7 +30,8 @@ class Needs:
     Attributes:
         engine: Its name.
         platform: Of the case.
-        modules: What is imported: the module the servers are run as, and the router's.
+        modules: What is imported: a module of the servers and of the router.
+        flags: What is known of the flags of the engine's server, in words; empty of one that nobody asks.
         transports: Module and plugin of each transport of the KV cache; the plugin is empty where there is none.
         env: Environment of the servers, as the case sets it.
         data: SHA-256 of each data file, by path.
@@ -36,6 +42,7 @@ class Needs:
     engine: str
     platform: Platform
     modules: tuple[str, ...]
+    flags: str = ""
     transports: tuple[tuple[str, str], ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     data: Mapping[str, str] = field(default_factory=dict)
@@ -78,9 +85,19 @@ class Finding:
     text: str
 
 
-def modules(engine: EngineSpec, *, router: bool) -> tuple[str, ...]:
-    """What is imported; of an engine with a command of its own nothing."""
-    return tuple(filter(None, (engine.module, engine.router_module if router else "")))
+def modules(engine: EngineSpec, known: Capabilities | None, *, router: bool) -> tuple[str, ...]:
+    """What is imported: what the command that starts a server does, or the module that it is run as, and the router."""
+    server = engine.serves if known and known.command else engine.module
+    return tuple(filter(None, (server, engine.router_module if router else "")))
+
+
+def flags(known: Capabilities | None) -> str:
+    """What is known of a build's flags, in words; empty if nobody asked."""
+    if known is None:
+        return ""
+    numbers = f"{len(known.options)} options and {len(known.variables)} environment variables are known"
+    ways = "".join(f"; {way}: {why}" for way, why in known.refused.items())
+    return known.not_verified or numbers + ways
 
 
 def transports(case: Case) -> tuple[tuple[str, str], ...]:
@@ -113,7 +130,8 @@ def judge(
         driver: What the driver supports, in its platform's terms; None where it does not say.
         no_driver: Why it does not.
     """
-    found = [_module(name, error, versions) for name, error in imports.modules.items()]
+    found = [_module(name, error, versions, needs) for name, error in imports.modules.items()]
+    found += [Finding("flags", True, needs.flags)] if needs.flags else []
     found += [Finding(name, not error, error or "loads") for name, error in imports.transports.items()]
     same = live.harness == needs.harness
     text = (
@@ -136,7 +154,11 @@ def judge(
     return found
 
 
-def _module(name: str, error: str, versions: Mapping[str, str]) -> Finding:
+def _module(name: str, error: str, versions: Mapping[str, str], needs: Needs) -> Finding:
+    gone = _GONE.fullmatch(error)
+    if gone and name == ENGINES[needs.engine].serves and f"{name}.".startswith(f"{gone[1]}."):
+        # It moved, and the command knows where to.
+        return Finding(f"import {name}", True, f"not verified that the server can be imported: {error}")
     package = name.partition(".")[0].replace("_", "-")
     known = [f"{each} {version}" for each, version in versions.items() if each in (package, f"{package}-cpu")]
     return Finding(f"import {name}", not error, error or ", ".join(known) or "yes")

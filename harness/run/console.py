@@ -14,7 +14,7 @@ import rich.markup
 import rich.status
 import rich.table
 
-from harness.base.domain import Outcome
+from harness.base.domain import CheckResult, Outcome
 from harness.base.secrets import mask
 from harness.base.texts import one_line, plain, say
 from harness.reports.numbers import message, shown
@@ -128,13 +128,20 @@ class Console:
             table.add_row(_escaped(check.name), f"[{colour}]{check.outcome}[/]", *escaped)
         if judged:
             self._console.print(table)
-        if unjudged:
-            self.line(f"{len(unjudged)} checks {unjudged[0].message}")
+        for reason, names in _by_reason(unjudged).items():
+            self.line(f"{names[0]}: {reason}" if len(names) == 1 else f"{len(names)} checks {reason}")
         for name, why in _problems(result):
             self.line(f"{name}: {why}")
         colour = _COLOURS[result.outcome]
         name = _escaped(result.case_id)
         self._console.print(f"[bold {colour}]{result.outcome}[/] {name} ({result.timing.total:.0f} s)")
+
+
+def _by_reason(checks: list[CheckResult]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for check in checks:
+        found.setdefault(check.message, []).append(check.name)
+    return found
 
 
 def _escaped(text: str) -> str:

@@ -15,6 +15,7 @@ from harness.base.evidence import Evidence
 from harness.checks import judge_all, validity
 from harness.checks import unjudged as not_judged
 from harness.checks.check import unmeasured
+from harness.engines.capabilities import FLAGS, Capabilities
 from harness.host import files
 from harness.reports import junit
 from harness.reports.result import REPORTED_STAGES, Result, Timing, conclude
@@ -157,7 +158,7 @@ def _checks(
     if evidence is not None and not broke:
         if other := disagreement(rundir, evidence.measured):
             missing.append(other)
-        return [*_damaged(missing), *judge_all(*of_case, evidence), *stopped], evidence
+        return [*_damaged(missing), *judge_all(*of_case, evidence), *stopped, *_not_verified(rundir)], evidence
     reason = f"{broke} broke" if broke else "the record of the run is damaged or not whole"
     first, *checks = not_judged(*of_case, reason)
     if evidence is not None:
@@ -166,7 +167,16 @@ def _checks(
     checks = [first, *checks]
     if not stopped and broke:
         stopped = [CheckResult("teardown", Outcome.SKIPPED, message=f"not judged: {reason}")]
-    return [*_damaged(missing), *checks, *stopped], evidence
+    return [*_damaged(missing), *checks, *stopped, *_not_verified(rundir)], evidence
+
+
+def _not_verified(rundir: RunDir) -> list[CheckResult]:
+    """What could not be verified before the servers were started: the check is there only then."""
+    try:
+        known = rundir.read("capabilities", Capabilities)
+    except UsageError as error:
+        return [unmeasured(FLAGS, str(error))]
+    return [CheckResult(FLAGS, Outcome.SKIPPED, message=known.not_verified)] if known and known.not_verified else []
 
 
 def _damaged(missing: list[str]) -> list[CheckResult]:

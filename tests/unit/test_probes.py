@@ -16,13 +16,14 @@ from typing import Any
 import pytest
 
 from harness.base import programs
-from harness.engines.probes import common, sglang_probe, vllm_probe
+from harness.engines.probes import common, sglang_probe, sources_probe, vllm_probe
 from harness.run.probes import environment, imports, surroundings
 from tests.unit.test_canary import CUDA_13
 
 PROGRAMS = {
     "vllm": programs.text(common, vllm_probe),
     "sglang": programs.text(common, sglang_probe),
+    "sources": programs.text(sources_probe),
     "environment": programs.text(environment),
     "imports": programs.text(imports),
     "surroundings": programs.text(surroundings),
@@ -140,8 +141,25 @@ def test_sglang_says_what_it_knows(lay: Lay, capsys: pytest.CaptureFixture[str])
     assert found == {
         "options": ["--help", "--model-path", "-h"],
         "variables": ["SGLANG_NEW", "SGLANG_OLD"],
-        "choices": {},
+        "errors": {},
     }
+
+
+def test_what_breaks_in_one_way_of_asking_is_told_and_the_others_answer(
+    lay: Lay, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lay(SGLANG | {"sglang.srt.server_args": "import nowhere_at_all"})
+    as_program(PROGRAMS["sglang"])
+    assert answered(capsys) == {
+        "variables": ["SGLANG_NEW", "SGLANG_OLD"],
+        "errors": {"options": "ModuleNotFoundError: No module named 'nowhere_at_all'"},
+    }
+
+
+def test_sources_tell_names_though_nothing_can_be_imported(lay: Lay) -> None:
+    lay({"laid.one": "raise SystemExit\nread('LAID_A', \"LAID_B\", 'OTHER_C', '--some-flag', 'see --no-flag')"})
+    assert sources_probe.named("laid", ["LAID_"]) == {"variables": ["LAID_A", "LAID_B"], "options": ["--some-flag"]}
+    assert sources_probe.named("nowhere_at_all", ["X_"]) == {"variables": [], "options": []}
 
 
 def test_vllm_says_what_it_knows(lay: Lay, capsys: pytest.CaptureFixture[str]) -> None:
@@ -163,13 +181,60 @@ def test_vllm_says_what_it_knows(lay: Lay, capsys: pytest.CaptureFixture[str]) -
 
 def test_the_environment_is_told_without_importing_the_engine(lay: Lay, capsys: pytest.CaptureFixture[str]) -> None:
     lay({"laid.inside": "raise AssertionError('imported')"})
-    as_program(PROGRAMS["environment"], "laid", "pytest", "no-such-distribution")
+    asked = {"engine": "laid", "distributions": ["pytest", "no-such-distribution"]}
+    asked |= {"command": [], "module": "laid.inside", "called": sys.executable}
+    as_program(PROGRAMS["environment"], json.dumps(asked))
     found = answered(capsys)
     assert set(found["versions"]) == {"python", "pytest"}
     assert found["versions"]["pytest"] == pytest.__version__
     assert found["sources"][0] == 2
-    environment.main("nowhere_at_all")
-    assert answered(capsys)["sources"] == [0]
+    assert found["starts"] == {"command": [], "module": [sys.executable, "-m", "laid.inside"]}
+    environment.main(json.dumps(asked | {"engine": "nowhere_at_all", "module": "laid.gone"}))
+    found = answered(capsys)
+    assert found["sources"] == [0]
+    assert found["starts"] == {"command": [], "module": []}
+
+
+@pytest.fixture
+def installed(lay: Lay, tmp_path: Path) -> Callable[[], dict[str, list[str]]]:
+    """A distribution ``laid`` whose console script calls ``laid.cli:main``, and the ways to start it."""
+    lay({"laid.cli": "raise AssertionError('imported')", "laid.old": ""})
+    about = tmp_path / "laid-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: laid\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[console_scripts]\nlaid = laid.cli:main\n")
+    (tmp_path / "bin").mkdir()
+    asked = {"distributions": ["laid"], "command": ["laid", "serve"], "module": "laid.old"}
+    return lambda: environment.starts(asked | {"called": str(tmp_path / "bin" / "python")})
+
+
+def test_a_server_is_started_by_the_script_of_this_very_interpreter(
+    installed: Callable[[], dict[str, list[str]]], tmp_path: Path
+) -> None:
+    python, script = tmp_path / "bin" / "python", tmp_path / "bin" / "laid"
+    by_entry = installed()["command"]
+    assert by_entry[:2] == [str(python), "-c"]
+    assert by_entry[3:] == ["serve"]
+    assert "from laid.cli import main as main" in by_entry[2]
+    for head in (f"#!{python}", f"#! {python}3 -I", f'#!/bin/sh\n\'\'\'exec\' "{python}" "$0" "$@"'):
+        script.write_text(f"{head}\nimport laid\n")
+        script.chmod(0o755)
+        assert installed()["command"] == [str(script), "serve"]
+    for head in ("#!/elsewhere/bin/python", "#!/usr/bin/env python3", "\x7fELF", ""):
+        script.write_text(f"{head}\nimport laid\n")
+        assert installed()["command"] == by_entry, "what another interpreter runs is another build"
+    script.write_text(f"#!{python}\n")
+    script.chmod(0o644)
+    assert installed()["command"] == by_entry
+
+
+def test_a_build_without_the_command_is_run_as_a_module(
+    installed: Callable[[], dict[str, list[str]]], tmp_path: Path
+) -> None:
+    (tmp_path / "laid" / "cli.py").unlink()
+    assert installed() == {"command": [], "module": [str(tmp_path / "bin" / "python"), "-m", "laid.old"]}
+    (tmp_path / "laid" / "old.py").unlink()
+    assert installed() == {"command": [], "module": []}
 
 
 def test_an_edit_changes_what_stands_for_the_build(lay: Lay, tmp_path: Path) -> None:

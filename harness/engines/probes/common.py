@@ -7,7 +7,7 @@ import json
 import pathlib
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 _READ = re.compile(r"""(?:environ|getenv|env_var)[\w.\s(\[]{0,40}["']([A-Z][A-Z0-9_]+)["']""")
@@ -43,7 +43,19 @@ def read_directly(package: str) -> set[str]:
     return found
 
 
-def report(options: Iterable[str], variables: Iterable[str], choices: Mapping[str, list[str]]) -> None:
-    """Print the answer."""
-    found = {"options": sorted(options), "variables": sorted(variables), "choices": choices}
+def report(**ways: Callable[[], Any]) -> None:
+    """Print what each way finds, and of one that broke the error: the others may answer all the same."""
+    found: dict[str, Any] = {"errors": {}}
+
+    def look(name: str, way: Callable[[], Any]) -> None:
+        try:
+            answer = way()
+            found[name] = answer if isinstance(answer, dict) else sorted(answer)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 # whatever an engine raises
+            said = f"{error}" if isinstance(error, SystemExit) else f"{type(error).__name__}: {error}"
+            found["errors"][name] = " ".join(said.split())
+
+    for name, way in ways.items():
+        look(name, way)
+    print()  # whatever was printed before may have left its line open
     print(json.dumps(found), flush=True)

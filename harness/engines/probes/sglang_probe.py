@@ -6,16 +6,26 @@ import importlib
 from harness.engines.probes.common import first, options_of, read_directly, report
 
 
-def main() -> None:
-    """Print what this build knows."""
+def options() -> set[str]:
+    """Of the server's argument parser."""
     parser = argparse.ArgumentParser()
     first("sglang.srt.server_args:ServerArgs").add_cli_args(parser)
+    return options_of(parser)
+
+
+def variables() -> set[str]:
+    """Of the engine's register, and those that are read elsewhere."""
     environ = importlib.import_module("sglang.srt.environ")
     register = {name for name in vars(environ.Envs) if not name.startswith("_")}
     # Variables that were renamed and are still taken.
     renamed = getattr(environ, "_DEPRECATED_ENVS", {})
     register |= {name for name, how in renamed.items() if getattr(how, "replacement", None)}
-    report(options_of(parser), register | read_directly("sglang"), {})
+    return register | read_directly("sglang")
+
+
+def main() -> None:
+    """Print what this build knows."""
+    report(options=options, variables=variables)
 
 
 if __name__ == "__main__":

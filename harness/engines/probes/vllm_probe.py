@@ -30,15 +30,28 @@ def choices_of(register: Mapping[str, Callable[[], Any]]) -> dict[str, list[str]
     return found
 
 
-def main() -> None:
-    """Print what this build knows."""
+def options() -> set[str]:
+    """Of the server's argument parser."""
     parser = first("vllm.utils.argparse_utils:FlexibleArgumentParser", "vllm.utils:FlexibleArgumentParser")()
     make = first(*(f"vllm.entrypoints.{folder}.cli_args:make_arg_parser" for folder in _FOLDERS))
-    options = options_of(make(parser))
+    found = options_of(make(parser))
     # Both spellings are taken.
-    options |= {"--" + option[2:].replace("-", "_") for option in options if option.startswith("--")}
-    register = first("vllm.envs:environment_variables")
-    report(options, {*register, *read_directly("vllm")}, choices_of(register))
+    return found | {"--" + option[2:].replace("-", "_") for option in found if option.startswith("--")}
+
+
+def variables() -> set[str]:
+    """Of the engine's register, and those that are read elsewhere."""
+    return {*first("vllm.envs:environment_variables"), *read_directly("vllm")}
+
+
+def choices() -> dict[str, list[str]]:
+    """Of the register's variables."""
+    return choices_of(first("vllm.envs:environment_variables"))
+
+
+def main() -> None:
+    """Print what this build knows."""
+    report(options=options, variables=variables, choices=choices)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from harness.containers import passthrough
 from harness.devices import accelerators
 from harness.engines.engine import Place, shell_line
 from harness.host import files, ports, processes, signals
-from harness.run import ask_engine, server_environment
+from harness.run import ask_flags, server_environment
 from harness.run.context import Context
 from harness.run.rundir import RunningServer, Runtime, Servers
 
@@ -29,8 +29,11 @@ def run(context: Context) -> None:
     python = context.runtime.engine_python
     checkpoints = {name: checkpoint.path for name, checkpoint in prepared.checkpoints.items()}
     apart = _Apart(prepared.platform, _names(context.runtime))
-    servers = context.engine.servers(prepared.case, Place(python, checkpoints, ports.Ports().take, apart))
-    servers = ask_engine.fitted(context, servers)
+    known = ask_flags.known(context)
+    place = Place(python, checkpoints, ports.Ports().take, apart, known.command if known else ())
+    servers = context.engine.servers(prepared.case, place)
+    if known:
+        servers = ask_flags.fitted(context, known, servers)
     files.write(rundir.path / "commands.sh", _commands(servers, rundir.cwd))
     started: list[RunningServer] = []
     rundir.write("servers", Servers, Servers(servers=started))

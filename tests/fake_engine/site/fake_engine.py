@@ -110,6 +110,11 @@ class Build:
         choices: What some of them may be.
         broken: Being asked, print this as the last line of a traceback and exit with 1.
         asked_for: Seconds that asking takes.
+        unimportable: What the module that serves raises as an ImportError.
+        help: What becomes of the command's help: "dies", "says ERROR" and ends with 1, "other" format, "endless".
+        module_help: The same of the module's.
+        help_waits: Seconds before both.
+        help_padding: Characters that are printed before the help.
     """
 
     options: list[str] = field(default_factory=lambda: ["--attention-backend"])
@@ -129,6 +134,11 @@ class Build:
     choices: dict[str, list[str]] = field(default_factory=dict)
     broken: str = ""
     asked_for: float = 0.0
+    unimportable: str = ""
+    help: str = ""
+    module_help: str = ""
+    help_waits: float = 0.0
+    help_padding: int = 0
 
 
 def build() -> Build:
@@ -382,8 +392,39 @@ def make_arg_parser(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     return parser
 
 
-def serve_engine() -> None:
-    arguments = make_arg_parser(argparse.ArgumentParser(prog="api_server.py")).parse_args()
+def helped(words: list[str], kind: str) -> list[str]:
+    """The words, if no help is asked for or it is as ever."""
+    if not any(word.startswith("--help") for word in words):
+        return words
+    time.sleep(build().help_waits)
+    if kind == "dies":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if kind.startswith("says "):
+        die(Script(), kind.removeprefix("says "))
+    if kind == "other":
+        print("OPTIONS\n  host: where to listen")
+        sys.exit()
+    while kind == "endless":
+        print("megabytes " * 1000)
+    print("INFO 11-27 10:00:00 [importing.py:17] a log line", "x" * build().help_padding, sep="\n")
+    return ["--help" if word.startswith("--help") else word for word in words]
+
+
+def command(words: list[str]) -> None:
+    """``vllm serve MODEL ...``, and its help."""
+    if words[:1] != ["serve"]:
+        sys.exit(f"vllm: error: invalid choice: {words[:1]}")
+    parser = make_arg_parser(argparse.ArgumentParser(prog="vllm serve"))
+    parser.add_argument("model_tag", nargs="?")
+    arguments = parser.parse_args(helped(words[1:], build().help))
+    arguments.model = arguments.model_tag or arguments.model
+    serve_engine(arguments)
+
+
+def serve_engine(arguments: argparse.Namespace | None = None) -> None:
+    if arguments is None:
+        words = helped(sys.argv[1:], build().module_help)
+        arguments = make_arg_parser(argparse.ArgumentParser(prog="api_server.py")).parse_args(words)
     role = {"kv_producer": "prefill", "kv_consumer": "decode"}.get(arguments.kv_transfer_config.get("kv_role"), "")
     role = role or ("server" if Path.cwd().name == "server" else Path.cwd().name.split("-")[0])
     script = script_for(role)

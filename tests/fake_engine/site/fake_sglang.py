@@ -45,10 +45,10 @@ def add_cli_args(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--{name}", action="store_true")
 
 
-def serve() -> None:
+def serve(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="launch_server.py")
     add_cli_args(parser)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     script = script_for("server")
     drafted = (arguments.speculative_num_draft_tokens or 1) - 1
     checkpoint = Path(arguments.model_path).resolve().name

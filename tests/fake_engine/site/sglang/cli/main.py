@@ -1,0 +1,7 @@
+import sys
+
+from fake_sglang import serve
+
+
+def main() -> None:
+    serve(sys.argv[2:])
