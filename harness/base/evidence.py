@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from harness.base.domain import Sample
+from harness.base.seen_settings import SeenSetting
 
 
 @dataclass(frozen=True)
@@ -267,9 +268,12 @@ class Evidence:
         configuration: Of each engine server, the document in which it says what is in force; empty where the engine
             says no such thing.
         logs: Of each engine server, what it wrote; empty where no check of the case reads logs.
+        settings: Everything that the case asks of each engine server, next to what the server shows of it; None where
+            nobody looked.
     """
 
     measured: Measurement
     samples: tuple[Sample, ...] = ()
     configuration: Mapping[str, Any] = field(default_factory=dict)
     logs: Mapping[str, str] = field(default_factory=dict)
+    settings: tuple[SeenSetting, ...] | None = None

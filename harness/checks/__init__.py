@@ -15,7 +15,7 @@ from harness.base import plugins
 from harness.base.domain import CheckResult, Outcome
 from harness.base.evidence import NO_ANSWERS, Agreement, Evidence, Measurement, Unmeasured
 from harness.base.settings import Strict
-from harness.checks import accuracy, parity, validity
+from harness.checks import accuracy, in_force, parity, validity
 from harness.checks.accuracy import AccuracySettings
 from harness.checks.check import Check, unmeasured
 from harness.checks.parity import ComparisonSettings
@@ -30,7 +30,7 @@ CHECKS = plugins.found("harness.checks", _check, "Check")
 
 
 class _Checks(Strict):
-    """The ``[checks]`` table. ``validity`` and ``teardown`` need no baseline and always run."""
+    """The ``[checks]`` table. ``validity``, ``in_force`` and ``teardown`` need no baseline and always run."""
 
     def configured(self) -> dict[str, Any]:
         """The settings of every check that the case has, by its name, in the order in which they are reported."""
@@ -80,7 +80,7 @@ def judge_all(
     evidence: Evidence,
 ) -> list[CheckResult]:
     """All results of a case, in the order in which they are reported."""
-    results = validity.judge(evidence)
+    results = [*validity.judge(evidence), *in_force.judge(evidence)]
     for name, settings in checks.configured().items():
         results += _judged(name, CHECKS[name].judge, settings, evidence)
     for name, control in controls.items():

@@ -14,6 +14,7 @@ from harness.cases.model import Case, Role
 from harness.cases.serve_settings import Serve
 from harness.engines.capabilities import Rename
 from harness.engines.metrics import Counters, Metric
+from harness.engines.sights import Asked, Sight, flattened
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,11 @@ def _no_speculation(_counted: Counters) -> Unmeasured:
 
 def _no_transfers(_counted: Counters, _deltas: Mapping[str, Counters]) -> Unmeasured:
     return Unmeasured("the engine's module does not say how transfers are counted")
+
+
+def _asked(case: Case, role: Role) -> Asked:
+    serve = case.serve_of(role)
+    return {**flattened(serve.flags), **serve.env}
 
 
 def _no_router(_place: Place, _behind: list[Server]) -> Server:
@@ -91,6 +97,9 @@ class EngineSpec:
         renames: What older builds spell in another way.
         reset: Path that must answer a POST with 200 before the main run; empty if there is none.
         info: Path of a JSON document with the configuration that is in force; empty if there is none.
+        asks: What a case asks of a server of a role, by the names of ``sights``.
+        sights: Where a server shows what is in force of a setting.
+        unseen: Settings of our cases that nothing shows, and why not; ``*`` stands for anything.
         no_multicast: Environment of servers on a host whose symmetric memory is not to use NVLink multicast, as far as
             the build knows it and the case does not say otherwise.
     """
@@ -123,6 +132,9 @@ class EngineSpec:
     renames: tuple[Rename, ...] = ()
     reset: str = ""
     info: str = ""
+    asks: Callable[[Case, Role], Asked] = _asked
+    sights: tuple[Sight, ...] = ()
+    unseen: Mapping[str, str] = field(default_factory=dict)
     no_multicast: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -7,17 +7,19 @@ files: they are what it judges, and where the numbers that were kept are others,
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
 from pydantic import TypeAdapter
 from pydantic_core import from_json
 
+from harness.base.domain import Server
 from harness.base.errors import UsageError
 from harness.base.evidence import Evidence, Measurement, Source
-from harness.cases.model import Case
+from harness.cases.model import Case, Role
 from harness.checks import CHECKS
-from harness.engines import ENGINES, metrics
+from harness.engines import ENGINES, metrics, sights
 from harness.run import documents
 from harness.run.measure import measure
 from harness.run.rundir import RunDir, Servers
@@ -57,7 +59,8 @@ def take(rundir: RunDir) -> Evidence | None:
     after = _readings(rundir, engine.metrics, roles, "after")
     if before.keys() != roles.keys() or after.keys() != roles.keys():
         return None  # interrupted before the counters were read: the stage's own error says so
-    logs = {server.name: rundir.log_text(server.name) for server in started} if "logs" in reads else {}
+    written = {server.name: rundir.log_text(server.name) for server in started}
+    logs = written if "logs" in reads else {}
     measured = measure(
         case,
         samples,
@@ -68,7 +71,27 @@ def take(rundir: RunDir) -> Evidence | None:
         {name: seen for name in roles if (seen := metrics.restarted(before[name][1], after[name][1]))},
     )
     said = {server.name: _info(rundir.info_file(server.name)) for server in started} if engine.info else {}
-    return Evidence(measured, tuple(samples), said, logs)
+    settings = [
+        setting
+        for server in started
+        for setting in sights.compare(
+            server.name, engine.asks(case, _role(server)), engine.sights, _told(rundir, server, written, said)
+        )
+    ]
+    return Evidence(measured, tuple(samples), said, logs, tuple(settings))
+
+
+def _role(server: Server) -> Role:
+    if server.role not in get_args(Role):
+        raise UsageError(f"servers.json: {server.name}: role: {server.role!r} is none; {documents.NEXT}")
+    return cast(Role, server.role)
+
+
+def _told(rundir: RunDir, server: Server, written: Mapping[str, str], said: Mapping[str, Any]) -> sights.Told:
+    """What a server wrote and said. Its metrics are those that were read once the main run was over."""
+    text = documents.text(rundir.metrics_file("after", server.name)) if server.has_metrics else None
+    infos = metrics.infos(text or "")  # read once already, so that it can be read
+    return sights.Told(written[server.name], infos, frozenset(infos), said.get(server.name))
 
 
 Reading = tuple[metrics.Counters, metrics.Counters]

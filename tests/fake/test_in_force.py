@@ -1,0 +1,63 @@
+"""A flag that an engine takes and does not heed is named, and so is what nobody can see."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from harness.base.domain import CheckResult, Outcome
+from tests.fake.conftest import DISAGG, ONE_POINT, SGLANG, Judge
+from tests.helpers import harness
+
+
+def in_force(result: Any) -> CheckResult:
+    (found,) = [each for each in result.checks if each.name == "in_force"]
+    return found  # type: ignore[no-any-return]
+
+
+def test_what_is_asked_for_is_in_force(judge: Judge) -> None:
+    run = judge(ONE_POINT, {})
+    assert run.code == 0, run.output
+    found = in_force(run.result)
+    assert found.outcome is Outcome.PASS
+    assert isinstance(found.measured, dict)
+    assert found.measured["different"] == 0
+    assert found.measured["unseen"] > 0
+    assert "OMP_NUM_THREADS" in str(found.measured["not_seen"])
+    assert "unseen" in run.output
+
+
+def test_a_flag_that_is_taken_and_ignored_is_named(judge: Judge, tmp_path: Path) -> None:
+    run = judge(ONE_POINT, {"server": {"ignores": ["block-size", "enforce-eager"]}})
+    assert run.code == 1, run.output
+    assert run.problems["in_force"] == (
+        "server: block-size is 16, and 32 was asked for; server: enforce-eager is False, and True was asked for"
+    )
+    # The same from the files alone.
+    copy = tmp_path / "copy"
+    shutil.copytree(run.directory, copy, symlinks=True)
+    assert harness("assert", copy).returncode == 1
+    again = json.loads((copy / "rejudged.json").read_text())["checks"]
+    assert next(each for each in again if each["name"] == "in_force")["message"] == run.problems["in_force"]
+
+
+def test_one_side_that_ignores_a_flag_is_named(judge: Judge) -> None:
+    run = judge(DISAGG, {"decode": {"ignores": ["enable-prefix-caching"]}})
+    assert run.code == 1, run.output
+    assert run.problems == {"in_force": "decode: enable-prefix-caching is True, and False was asked for"}
+
+
+def test_where_the_wording_moved_nothing_is_verified_and_nothing_fails(judge: Judge) -> None:
+    run = judge(ONE_POINT, {"server": {"silent": True}})
+    assert run.code == 0, run.output
+    assert run.problems["in_force"].startswith("not verified: nothing of what the servers wrote and said shows")
+    assert run.result.outcome is Outcome.PASS
+    assert "not verified" in run.output
+
+
+def test_sglang_says_something_else_than_was_asked_for(judge: Judge) -> None:
+    run = judge(SGLANG, {"server": {"info": {"page_size": 128}}})
+    assert run.code == 1, run.output
+    assert "server: page-size is 128" in run.problems["in_force"]
