@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from harness.base.domain import CheckResult, Outcome, Value
+from harness.base.domain import CheckResult, Outcome
 from harness.base.evidence import Evidence
 from harness.base.seen_settings import SeenSetting
 from harness.checks import check
@@ -25,8 +25,7 @@ def judge(evidence: Evidence) -> list[CheckResult]:
     unseen = [each for each in settings if not each.seen]
     different = [each for each in seen if not each.equal]
     outcome = Outcome.FAIL if different else Outcome.PASS if seen else Outcome.SKIPPED
-    measured: dict[str, Value] = {"different": len(different), "equal": len(seen) - len(different)}
-    measured |= {"unseen": len(unseen), "not_seen": _names(unseen) or "nothing"}
+    measured = {"different": len(different), "equal": len(seen) - len(different), "unseen": len(unseen)}
     return [
         CheckResult(
             name=NAME,
@@ -37,10 +36,14 @@ def judge(evidence: Evidence) -> list[CheckResult]:
             n=len(settings),
             unit="settings",
             direction="at-most",
-            message=_words(different) if different else "" if seen else _nothing(unseen),
+            message=_words(different) if different else _not_seen(unseen) if seen else _nothing(unseen),
             details="\n".join(map(_line, settings)),
         )
     ]
+
+
+def _not_seen(unseen: list[SeenSetting]) -> str:
+    return f"{len(unseen)} of the settings that the case asks for are not seen: {_names(unseen)}" if unseen else ""
 
 
 def _nothing(unseen: list[SeenSetting]) -> str:

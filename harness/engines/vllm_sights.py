@@ -69,7 +69,6 @@ _LINE = {
 _TABLES = ("compilation-config.*", "kernel-config.*", "observability-config.*", "structured-outputs-config.*")
 
 _LABELS = {
-    "block-size": "block_size",
     "enable-prefix-caching": "enable_prefix_caching",
     "gpu-memory-utilization": "gpu_memory_utilization",
     "kv-cache-dtype": "cache_dtype",
@@ -88,6 +87,7 @@ _LABELS = {
 
 _LAYOUTS = {"NHD": "LBNHC", "HND": "LBHNC"}  # vllm/config/cache.py: the old names of two of them
 _KV_DTYPES = {"fp8": "fp8_e4m3"}  # vllm/config/cache.py: what a CUDA device makes of it
+_CONNECTORS = {"NixlConnector": "NixlPullConnector"}  # nixl/connector.py: the old name of it
 _MANAGERS = {
     "AgRsAll2AllManager": "allgather_reducescatter",
     "DeepEPHTAll2AllManager": "deepep_high_throughput",
@@ -141,6 +141,18 @@ def _ranks(told: Told, _name: str) -> Iterator[object]:
         yield max([len(engines), *said])
 
 
+def _block_size(told: Told, name: str) -> Iterator[object]:
+    """vllm/platforms/interface.py: where a page of recurrent state needs more, what was asked for is the least."""
+    raised = set(logged(r"Setting attention block size to (\d+) tokens")(told, name))
+    for found in _label("block_size")(told, name):
+        yield f"{found} (raised to a page of recurrent state)" if found in raised else found
+
+
+def _size(asked: FlagValue, seen: tuple[object, ...]) -> bool:
+    least = [int(found[1]) for each in seen if (found := re.match(r"(\d+) \(raised", str(each)))]
+    return min(least) >= int(str(asked)) if least and str(asked).isdigit() else every(asked, seen)
+
+
 def _when(pattern: str, value: object, otherwise: str = "") -> Callable[[Told, str], Iterator[object]]:
     """``value`` where the log has the pattern; False where it has the other one instead."""
     yes, no = re.compile(pattern), re.compile(otherwise) if otherwise else None
@@ -177,6 +189,7 @@ SIGHTS = (
         Sight(name, f"metric `{_CACHE}`, label {key}", _label(key), _known_as(_KV_DTYPES) if "dtype" in key else every)
         for name, key in _LABELS.items()
     ),
+    Sight("block-size", f"metric `{_CACHE}`, label block_size", _block_size, _size),
     Sight("enable-prefix-caching", f"{_LINE_WORDS}, enable_prefix_caching", _line("enable_prefix_caching")),
     Sight("kv-cache-dtype", f"{_LINE_WORDS}, kv_cache_dtype", _line("kv_cache_dtype"), _known_as(_KV_DTYPES)),
     Sight("data-parallel-size", f"metric `{_CACHE}`, how many engines", _ranks),
@@ -200,14 +213,10 @@ SIGHTS = (
     Sight("eplb-config.log_balancedness", "log line `EPLB step: `", _when(r"EPLB step: .*balancedness=", True)),
     Sight("hf-overrides.architectures", "log line `Resolved architecture: `", logged(r"Resolved architecture: (\w+)"),
           lambda asked, seen: any(among(each, seen) for each in (asked if isinstance(asked, list) else [asked]))),
-    *(
-        _said(f"kv-transfer-config.{part}{key}", words, pattern, agrees)
-        for part in ("", "kv_connector_extra_config.connectors.*.")
-        for key, words, pattern, agrees in (
-            ("kv_connector", "Creating v1 connector with name: ", r"Creating v1 connector with name: (\w+)", among),
-            ("kv_buffer_device", "Registering KV_Caches. ", r"kv_buffer_device: (\w+), use_host_buffer", every),
-        )
-    ),
+    _said("kv-transfer-config.kv_connector", "Creating v1 connector with name: ", r"v1 connector with name: (\w+)",
+          _known_as(_CONNECTORS)),
+    _said("kv-transfer-config.kv_buffer_device", "Registering KV_Caches. ", r"kv_buffer_device: (\w+), use_host"),
+    _said("kv-transfer-config.*shared_storage_path", "Shared storage path is ", r"Shared storage path is (\S+)"),
     _said("max-num-batched-tokens", "Chunked prefill is enabled with ", r"with max_num_batched_tokens=(\d+)", among),
     _said("offload-backend", "Offloader set to ", r"Offloader set to (\w+)Offloader"),
     _said("offload-group-size", "[PrefetchOffloader] Initialized", r"\(group_size=(\d+), num_in_group="),
@@ -240,11 +249,11 @@ UNSEEN = {
     "eplb-config.num_redundant_experts": _DEVELOPMENT,
     "eplb-config.step_interval": _DEVELOPMENT,
     "eplb-config.window_size": _DEVELOPMENT,
+    "kv-transfer-config.kv_connector_extra_config.connectors.*": "the log names the MultiConnector alone",
     "kv-transfer-config.*kv_load_failure_policy": _DEVELOPMENT,
     "kv-transfer-config.*kv_role": _DEVELOPMENT,
     "kv-transfer-config.*cpu_bytes_to_use": _DEVELOPMENT,
     "kv-transfer-config.*enable_cross_layers_blocks": "the NIXL connector reads it up to 0.26 and writes nothing",
-    "kv-transfer-config.*shared_storage_path": _DEVELOPMENT,
     "max-num-seqs": _DEVELOPMENT,
     "speculative-config.prompt_lookup_max": _DEVELOPMENT,
     "speculative-config.prompt_lookup_min": _DEVELOPMENT,

@@ -130,6 +130,8 @@ class Console:
             self._console.print(table)
         for reason, names in _by_reason(unjudged).items():
             self.line(f"{names[0]}: {reason}" if len(names) == 1 else f"{len(names)} checks {reason}")
+        for name, what in _remarks(result):
+            self.line(f"{name}: {what}")
         for name, why in _problems(result):
             self.line(f"{name}: {why}")
         colour = _COLOURS[result.outcome]
@@ -147,6 +149,11 @@ def _by_reason(checks: list[CheckResult]) -> dict[str, list[str]]:
 def _escaped(text: str) -> str:
     """Somebody else's text as one line: no secret, and nothing that a terminal, a CI system or rich obeys."""
     return rich.markup.escape(plain(mask(text)).replace("\n", " "))
+
+
+def _remarks(result: Result) -> list[tuple[str, str]]:
+    """What checks say that passed: what they did not see."""
+    return [(check.name, check.message) for check in result.checks if check.outcome is Outcome.PASS and check.message]
 
 
 def _problems(result: Result) -> list[tuple[str, str]]:

@@ -25,8 +25,12 @@ def test_what_is_asked_for_is_in_force(judge: Judge) -> None:
     assert isinstance(found.measured, dict)
     assert found.measured["different"] == 0
     assert found.measured["unseen"] > 0
-    assert "OMP_NUM_THREADS" in str(found.measured["not_seen"])
-    assert "unseen" in run.output
+    assert f"in_force: {found.message}" in run.output
+    assert found.message.startswith(f"{found.measured['unseen']} of the settings")
+    assert "OMP_NUM_THREADS" in found.message
+    document = (run.directory / "junit.xml").read_text()
+    assert f'name="in_force.measured.unseen" value="{found.measured["unseen"]}"' in document
+    assert f'name="in_force.message" value="{found.message}"' in document
 
 
 def test_a_flag_that_is_taken_and_ignored_is_named(judge: Judge, tmp_path: Path) -> None:

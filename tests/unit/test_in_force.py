@@ -110,6 +110,12 @@ def test_vllm_shows_its_configuration() -> None:
     ("asked", "line", "equal"),
     [
         # vllm/platforms/cuda.py, rocm.py and cpu.py.
+        ({"kv-transfer-config.kv_connector": "NixlConnector"}, "connector with name: NixlPullConnector", None),
+        (
+            {"kv-transfer-config.kv_connector": "NixlConnector"},
+            "Creating v1 connector with name: NixlPullConnector and",
+            True,
+        ),
         ({"attention-backend": "FLASH_ATTN"}, "Using AttentionBackendEnum.FLASH_ATTN backend.", True),
         (
             {"attention-backend": "FLASHINFER"},
@@ -140,7 +146,7 @@ def test_vllm_shows_its_configuration() -> None:
             True,
         ),
         (
-            {"kv-transfer-config.kv_connector_extra_config.connectors.1.kv_connector": "OffloadingConnector"},
+            {"kv-transfer-config.kv_connector": "OffloadingConnector"},
             "Creating v1 connector with name: NixlConnector and",
             False,
         ),
@@ -164,6 +170,14 @@ def test_ranks_of_a_model_without_experts_each_call_themselves_one() -> None:
     two = METRICS + METRICS.replace('engine="0"', 'engine="1"')
     (found,) = seen("vllm", {"data-parallel-size": 2}, told(text=two)).values()
     assert found.equal
+
+
+def test_a_block_size_is_the_least_where_recurrent_state_needs_more() -> None:
+    line = "[interface.py:1096] Setting attention block size to 288 tokens to ensure that"
+    labels = METRICS.replace('block_size="32"', 'block_size="288"')
+    assert seen("vllm", {"block-size": 32}, told(line, labels))["block-size"].equal
+    assert not seen("vllm", {"block-size": 512}, told(line, labels))["block-size"].equal
+    assert not seen("vllm", {"block-size": 32}, told("", labels))["block-size"].equal
 
 
 def test_a_counter_of_nan_is_there_or_not() -> None:
@@ -204,13 +218,14 @@ def test_what_differs_fails_and_is_named() -> None:
     result = judged(EQUAL, UNSEEN, DIFFERENT)
     assert result.outcome is Outcome.FAIL
     assert result.message == "decode: dtype is torch.bfloat16, and float16 was asked for"
-    assert result.measured == {"different": 1, "equal": 1, "unseen": 1, "not_seen": "OMP_NUM_THREADS"}
+    assert result.measured == {"different": 1, "equal": 1, "unseen": 1}
 
 
 def test_what_nothing_shows_is_counted_and_named() -> None:
     result = judged(EQUAL, UNSEEN, replace(UNSEEN, server="decode"))
     assert result.outcome is Outcome.PASS
-    assert result.measured == {"different": 0, "equal": 1, "unseen": 2, "not_seen": "OMP_NUM_THREADS"}
+    assert result.measured == {"different": 0, "equal": 1, "unseen": 2}
+    assert result.message == "2 of the settings that the case asks for are not seen: OMP_NUM_THREADS"
     assert "decode: OMP_NUM_THREADS: asked 1, unseen" in result.details
 
 
