@@ -50,7 +50,7 @@ def _one_of(names: dict[str, tuple[str, ...]]) -> Agrees:
 _SPECIAL = ("chunked-prefill-size", "speculative-algorithm")
 
 SIGHTS = (
-    Sight("chunked-prefill-size", f"{_WHERE}, times the ranks that share a chunk", _chunk),
+    Sight("chunked-prefill-size", f"{_WHERE}, of all ranks that share a chunk", _chunk),
     Sight("speculative-algorithm", _WHERE, _argument, _one_of(_ALGORITHMS)),
     Sight("[a-z]*", _WHERE, lambda told, name: iter(()) if name in _SPECIAL else _argument(told, name)),
 )

@@ -12,6 +12,7 @@ from harness.engines import ENGINES
 from harness.plan.expected_values import datasets, expected_values
 from harness.plan.points import Planned
 from harness.plan.soundness import of_point
+from harness.upkeep.seen_on_paper import blind_axes
 from harness.upkeep.unused import Tree, leftovers, old_exclusions, unused_pins
 from harness.upkeep.workflows import reach
 
@@ -66,6 +67,7 @@ def problems(
     found = [*_not_run(planned, workflows), *_untitled(planned), *_spelt_two_ways(planned), *_without_twin(planned)]
     found += [*_not_in_checkout(planned, checkout)] if checkout is not None else []
     found += [*old_exclusions(planned, today)] if today is not None else []
+    found += [*blind_axes(planned)]
     found += [*idle(list({each.case_file.id: each.case_file for each in planned}.values()))]
     for each in planned:
         found += of_point(each)

@@ -65,3 +65,30 @@ def test_sglang_says_something_else_than_was_asked_for(judge: Judge) -> None:
     run = judge(SGLANG, {"server": {"info": {"page_size": 128}}})
     assert run.code == 1, run.output
     assert "server: page-size is 128" in run.problems["in_force"]
+
+
+def test_points_that_came_out_the_same_are_named(judge: Judge) -> None:
+    small = {"serve": {"flags": {"block-size": 16}}}
+    large = {"serve": {"flags": {"block-size": 64}}}
+    run = judge(ONE_POINT, {"server": {"ignores": ["block-size"]}}, {"matrix/block": {"small": small, "large": large}})
+    assert run.code == 1, run.output
+    assert (
+        "mtp/known_answer_k1[block=small] and mtp/known_answer_k1[block=large] ask for different block-size, "
+        "and nothing that was seen differs"
+    ) in run.output
+
+
+def test_points_that_nobody_can_tell_apart_are_named(judge: Judge) -> None:
+    one = {"serve": {"env": {"OMP_NUM_THREADS": "1"}}}
+    two = {"serve": {"env": {"OMP_NUM_THREADS": "2"}}}
+    run = judge(ONE_POINT, {}, {"matrix/threads": {"one": one, "two": two}})
+    assert run.code == 0, run.output
+    assert "ask for different OMP_NUM_THREADS, and nothing that was seen differs (no server shows it)" in run.output
+
+
+def test_points_that_differ_in_force_are_not_named(judge: Judge) -> None:
+    small = {"serve": {"flags": {"block-size": 16}}}
+    large = {"serve": {"flags": {"block-size": 64}}}
+    run = judge(ONE_POINT, {}, {"matrix/block": {"small": small, "large": large}})
+    assert run.code == 0, run.output
+    assert "ask for different" not in run.output
