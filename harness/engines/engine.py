@@ -6,6 +6,7 @@ import json
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 
 from harness.base.domain import Server
 from harness.base.evidence import Acceptance, KvLedger, KvTransfers, Offer, Unmeasured, Verifications
@@ -43,6 +44,21 @@ class Keys:
 
     needed: tuple[str, ...]
     optional: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Library:
+    """A Python module that a setting needs, and that an engine does not always bring.
+
+    Attributes:
+        setting: Its name, as in :class:`~harness.engines.sights.Sight`.
+        value: The value that needs it, in small letters; ``*`` stands for anything.
+        module: Its name at the top.
+    """
+
+    setting: str
+    value: str
+    module: str
 
 
 def _no_speculation(_counted: Counters) -> Unmeasured:
@@ -100,6 +116,7 @@ class EngineSpec:
         asks: What a case asks of a server of a role, by the names of ``sights``.
         sights: Where a server shows what is in force of a setting.
         unseen: Settings of our cases that nothing shows, and why not; ``*`` stands for anything.
+        libraries: What settings need besides the engine.
         no_multicast: Environment of servers on a host whose symmetric memory is not to use NVLink multicast, as far as
             the build knows it and the case does not say otherwise.
     """
@@ -135,6 +152,7 @@ class EngineSpec:
     asks: Callable[[Case, Role], Asked] = _asked
     sights: tuple[Sight, ...] = ()
     unseen: Mapping[str, str] = field(default_factory=dict)
+    libraries: tuple[Library, ...] = ()
     no_multicast: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -159,6 +177,16 @@ class EngineSpec:
         """
         own = [name for name in self.distributions if name.startswith(self.name) and not name.endswith("router")]
         return next((f"{name} {versions[name]}" for name in own if name in versions), "")
+
+    def needed(self, case: Case) -> dict[str, str]:
+        """Libraries that the settings of a case need: module by the setting with its value."""
+        asked = {(name, str(value)) for role in case.topology.roles for name, value in self.asks(case, role).items()}
+        return {
+            f"{name.rpartition('.')[2]} {value}": each.module
+            for name, value in sorted(asked)
+            for each in self.libraries
+            if fnmatchcase(name, each.setting) and fnmatchcase(value.lower(), each.value)
+        }
 
     def problem(self, case: Case) -> str:
         """What this engine does not understand of a case, as ``key: what``; empty if nothing is."""

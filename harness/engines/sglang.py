@@ -9,7 +9,7 @@ from harness.cases.model import Case, Role
 from harness.cases.serve_settings import Serve
 from harness.engines import counting
 from harness.engines.capabilities import Rename
-from harness.engines.engine import EngineSpec, Keys, Place, flag_arguments
+from harness.engines.engine import EngineSpec, Keys, Library, Place, flag_arguments
 from harness.engines.metrics import Metric
 from harness.engines.probes import common, sglang_probe
 from harness.engines.sglang_sights import SIGHTS, UNSEEN
@@ -148,6 +148,18 @@ def _router(place: Place, behind: list[Server]) -> Server:
     )
 
 
+# sglang/srt/layers/moe/token_dispatcher and sglang/srt/disaggregation. Mooncake and NIXL that move the KV cache are
+# transports, which the canary really loads.
+_LIBRARIES = (
+    Library("moe-a2a-backend", "deepep*", "deep_ep"),
+    Library("moe-a2a-backend", "mooncake", "mooncake"),
+    Library("moe-a2a-backend", "mori", "mori"),
+    Library("moe-a2a-backend", "nixl", "nixl_ep"),
+    Library("moe-a2a-backend", "flashinfer", "flashinfer"),
+    Library("*attention-backend", "flashinfer", "flashinfer"),
+    Library("disaggregation-transfer-backend", "mori", "mori"),
+)
+
 _TREE = ("num_steps", "topk", "num_draft_tokens")
 
 ENGINE = EngineSpec(
@@ -198,4 +210,5 @@ ENGINE = EngineSpec(
     asks=_asks,
     sights=SIGHTS,
     unseen=UNSEEN,
+    libraries=_LIBRARIES,
 )

@@ -12,7 +12,7 @@ from harness.cases.model import Case, Role
 from harness.cases.serve_settings import KvTransfer, Serve
 from harness.engines import counting
 from harness.engines.capabilities import Rename
-from harness.engines.engine import EngineSpec, Keys, Place, flag_arguments
+from harness.engines.engine import EngineSpec, Keys, Library, Place, flag_arguments
 from harness.engines.metrics import Metric
 from harness.engines.probes import common, vllm_probe
 from harness.engines.sights import Asked, flattened
@@ -190,6 +190,20 @@ def _rearrangements(log: str) -> int:
     return len(re.findall(r"Rearranging experts(?![^\n]*\(profile\))", log)) - log.count("[EPLB] Skip rearrange")
 
 
+# vllm/utils/import_utils.py; the connectors' own modules. NIXL's is a transport, which the canary really loads.
+_LIBRARIES = (
+    Library("all2all-backend", "deepep_*", "deep_ep"),
+    Library("all2all-backend", "pplx", "pplx_kernels"),
+    Library("all2all-backend", "mori_*", "mori"),
+    Library("all2all-backend", "nixl_ep", "nixl_ep"),
+    Library("all2all-backend", "moonep", "moonep"),
+    Library("all2all-backend", "flashinfer_*", "flashinfer"),
+    Library("attention-backend", "flashinfer*", "flashinfer"),
+    Library("kv-transfer-config.*kv_connector", "lmcache*", "lmcache"),
+    Library("kv-transfer-config.*kv_connector", "mooncake*", "mooncake"),
+    Library("kv-transfer-config.*kv_connector", "moriio*", "mori"),
+)
+
 _DRAFTS = ("model", "num_speculative_tokens")
 _NIXL = ("buffer_device", "load_failure_policy")
 
@@ -252,6 +266,7 @@ ENGINE = EngineSpec(
     asks=_asks,
     sights=SIGHTS,
     unseen=UNSEEN,
+    libraries=_LIBRARIES,
     # Left to choose, 0.26 takes the backend that multicasts, whatever the host's environment says, and FlashInfer
     # writes through the null pointer that PyTorch gives it (vllm-project/vllm 48071). With 49043 it falls back to this.
     no_multicast={"VLLM_FLASHINFER_ALLREDUCE_BACKEND": "trtllm"},
