@@ -54,11 +54,13 @@ class Library:
         setting: Its name, as in :class:`~harness.engines.sights.Sight`.
         value: The value that needs it, in small letters; ``*`` stands for anything.
         module: Its name at the top.
+        required: Whether the engine's own requirements bring it, so that it lacks only where somebody left it out.
     """
 
     setting: str
     value: str
     module: str
+    required: bool = False
 
 
 def _no_speculation(_counted: Counters) -> Unmeasured:
@@ -178,14 +180,20 @@ class EngineSpec:
         own = [name for name in self.distributions if name.startswith(self.name) and not name.endswith("router")]
         return next((f"{name} {versions[name]}" for name in own if name in versions), "")
 
-    def needed(self, case: Case) -> dict[str, str]:
-        """Libraries that the settings of a case need: module by the setting with its value."""
+    def needed(self, case: Case, *, rare: bool = False) -> dict[str, str]:
+        """Libraries that the settings of a case need: module by the setting with its value.
+
+        Args:
+            case: The case.
+            rare: Only those that the engine does not bring itself.
+        """
         asked = {(name, str(value)) for role in case.topology.roles for name, value in self.asks(case, role).items()}
         return {
             f"{name.rpartition('.')[2]} {value}": each.module
             for name, value in sorted(asked)
             for each in self.libraries
             if fnmatchcase(name, each.setting) and fnmatchcase(value.lower(), each.value)
+            if not (rare and each.required)
         }
 
     def problem(self, case: Case) -> str:

@@ -155,8 +155,8 @@ _LIBRARIES = (
     Library("moe-a2a-backend", "mooncake", "mooncake"),
     Library("moe-a2a-backend", "mori", "mori"),
     Library("moe-a2a-backend", "nixl", "nixl_ep"),
-    Library("moe-a2a-backend", "flashinfer", "flashinfer"),
-    Library("*attention-backend", "flashinfer", "flashinfer"),
+    Library("moe-a2a-backend", "flashinfer", "flashinfer", required=True),
+    Library("*attention-backend", "flashinfer", "flashinfer", required=True),
     Library("disaggregation-transfer-backend", "mori", "mori"),
 )
 
