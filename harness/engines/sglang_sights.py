@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from harness.engines.sights import Agrees, Sight, Told, every
+from harness.base.settings import FlagValue
+from harness.engines.sights import Agrees, Sight, Told, every, same
 
 _WHERE = "`/server_info`"
 
@@ -29,6 +30,10 @@ _KEYS = {
 _ALGORITHMS = {"NEXTN": ("EAGLE", "NEXTN", "FROZEN_KV_MTP"), "EAGLE": ("EAGLE", "FROZEN_KV_MTP")}
 
 
+_AITER = " (with aiter)"
+_ROUNDING = 1e-6
+
+
 def _argument(told: Told, name: str) -> Iterator[Any]:
     key = _KEYS.get(name, name.replace("-", "_"))
     if isinstance(told.info, dict) and told.info.get(key) is not None:
@@ -43,14 +48,33 @@ def _chunk(told: Told, name: str) -> Iterator[Any]:
         yield found * width if shared else found
 
 
+def _memory(told: Told, name: str) -> Iterator[Any]:
+    """Of a long context aiter's workspace takes its part of what was asked for (``arg_groups/attention_hook.py``)."""
+    for found in _argument(told, name):
+        aiter = told.info.get("attention_backend") == "aiter" and isinstance(found, float)
+        yield f"{found}{_AITER}" if aiter else found
+
+
+def _memory_agrees(asked: FlagValue, seen: tuple[object, ...]) -> bool:
+    """What was asked for, or with aiter 0.85 of it."""
+    for each in seen:
+        text = str(each)
+        least = float(text.removesuffix(_AITER)) / 0.85 if text.endswith(_AITER) else None
+        whole = same(asked, text.removesuffix(_AITER))
+        if not whole and (least is None or not isinstance(asked, float) or abs(asked - least) > _ROUNDING):
+            return False
+    return True
+
+
 def _one_of(names: dict[str, tuple[str, ...]]) -> Agrees:
     return lambda asked, seen: every(asked, seen) or all(each in names.get(str(asked).upper(), ()) for each in seen)
 
 
-_SPECIAL = ("chunked-prefill-size", "speculative-algorithm")
+_SPECIAL = ("chunked-prefill-size", "mem-fraction-static", "speculative-algorithm")
 
 SIGHTS = (
     Sight("chunked-prefill-size", f"{_WHERE}, of all ranks that share a chunk", _chunk),
+    Sight("mem-fraction-static", f"{_WHERE}, less what aiter takes", _memory, _memory_agrees),
     Sight("speculative-algorithm", _WHERE, _argument, _one_of(_ALGORITHMS)),
     Sight("[a-z]*", _WHERE, lambda told, name: iter(()) if name in _SPECIAL else _argument(told, name)),
 )

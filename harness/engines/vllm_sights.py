@@ -135,7 +135,8 @@ def _backend(told: Told, _name: str) -> Iterator[object]:
 
 def _ranks(told: Told, _name: str) -> Iterator[object]:
     """Engines that report, or what the line says: of a model without experts each rank calls itself the only one."""
-    engines = {each["engine"] for each in told.infos.get(_CACHE, ()) if "engine" in each}
+    engines: set[object] = {each["engine"] for each in told.infos.get(_CACHE, ()) if "engine" in each}
+    engines = max(engines, set(logged(r"EngineCore_DP(\d+)")(told, "")), key=len)
     said = [int(each) for each in _line("data_parallel_size")(told, "") if isinstance(each, int)]
     if engines or said:
         yield max([len(engines), *said])
@@ -192,7 +193,7 @@ SIGHTS = (
     Sight("block-size", f"metric `{_CACHE}`, label block_size", _block_size, _size),
     Sight("enable-prefix-caching", f"{_LINE_WORDS}, enable_prefix_caching", _line("enable_prefix_caching")),
     Sight("kv-cache-dtype", f"{_LINE_WORDS}, kv_cache_dtype", _line("kv_cache_dtype"), _known_as(_KV_DTYPES)),
-    Sight("data-parallel-size", f"metric `{_CACHE}`, how many engines", _ranks),
+    Sight("data-parallel-size", f"metric `{_CACHE}`, how many engines; log prefix `EngineCore_DP`", _ranks),
     Sight("attention-backend", "log line `Using … backend`", _backend, among),
     Sight("all2all-backend", "log line `Using … all2all manager`", _all2all, _known_as(_ALIASES)),
     Sight(

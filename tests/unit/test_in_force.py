@@ -170,6 +170,8 @@ def test_ranks_of_a_model_without_experts_each_call_themselves_one() -> None:
     two = METRICS + METRICS.replace('engine="0"', 'engine="1"')
     (found,) = seen("vllm", {"data-parallel-size": 2}, told(text=two)).values()
     assert found.equal
+    (found,) = seen("vllm", {"data-parallel-size": 2}, told("(EngineCore_DP0 pid=1)\n(EngineCore_DP1 pid=2)")).values()
+    assert found.equal
 
 
 def test_a_block_size_is_the_least_where_recurrent_state_needs_more() -> None:
@@ -196,6 +198,16 @@ def test_sglang_says_what_it_resolved() -> None:
     assert found["attention-backend"].seen == ("triton",)
     assert not found["SGLANG_X"].seen
     assert not found["unheard-of"].seen
+
+
+@pytest.mark.parametrize(
+    ("backend", "found", "equal"),
+    [("aiter", 0.68, True), ("aiter", 0.8, True), ("aiter", 0.5, False), ("fa3", 0.68, False)],
+)
+def test_aiter_takes_its_part_of_the_memory(backend: str, found: float, equal: bool) -> None:
+    info = {"attention_backend": backend, "mem_fraction_static": found}
+    (shown,) = seen("sglang", {"mem-fraction-static": 0.8}, told("", "", info)).values()
+    assert shown.equal is equal
 
 
 def test_settings_have_names_of_their_own() -> None:
