@@ -51,8 +51,8 @@ def _chunk(told: Told, name: str) -> Iterator[Any]:
 def _memory(told: Told, name: str) -> Iterator[Any]:
     """Of a long context aiter's workspace takes its part of what was asked for (``arg_groups/attention_hook.py``)."""
     for found in _argument(told, name):
-        aiter = told.info.get("attention_backend") == "aiter" and isinstance(found, float)
-        yield f"{found}{_AITER}" if aiter else found
+        less = told.info.get("attention_backend") == "aiter" and isinstance(found, float)
+        yield f"{found}{_AITER}" if less else found
 
 
 def _memory_agrees(asked: FlagValue, seen: tuple[object, ...]) -> bool:

@@ -150,7 +150,7 @@ def _block_size(told: Told, name: str) -> Iterator[object]:
 
 
 def _size(asked: FlagValue, seen: tuple[object, ...]) -> bool:
-    least = [int(found[1]) for each in seen if (found := re.match(r"(\d+) \(raised", str(each)))]
+    least = [int(found[1]) for each in seen if (found := re.match(r"(\d{1,12}) \(raised", str(each)))]
     return min(least) >= int(str(asked)) if least and str(asked).isdigit() else every(asked, seen)
 
 
