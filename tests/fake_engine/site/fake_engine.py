@@ -468,6 +468,8 @@ def serve_engine(arguments: argparse.Namespace | None = None) -> None:
     script = script_for(role)
     checkpoint = Path(arguments.model).resolve().name
     shown = in_force(arguments, script)
+    if script.garbage:
+        say(GARBAGE)
     engine = Engine(
         role=role,
         script=script,
