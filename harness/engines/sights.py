@@ -47,13 +47,13 @@ class Told:
 def same(asked: FlagValue, seen: object) -> bool:
     """Whether a value is the one that was asked for, however each of them is spelt.
 
-    ``true`` is ``True``, ``bfloat16`` is ``torch.bfloat16``, 1G is 1073741824, case does not count, and what is left to
-    the engine (``auto``) is whatever it chose.
+    ``true`` is ``True``, ``bfloat16`` is ``torch.bfloat16``, 1G is 1073741824, neither case nor the order of a list
+    counts, and what is left to the engine (``auto``) is whatever it chose.
     """
     if isinstance(asked, str) and asked.lower() in _LEFT_TO_THE_ENGINE:
         return True
     if isinstance(asked, list):
-        return isinstance(seen, list) and len(seen) == len(asked) and all(map(same, asked, seen))
+        return isinstance(seen, list) and sorted(map(_plain, asked)) == sorted(map(_plain, seen))
     if isinstance(seen, Member) and _same_text(asked, seen.value):
         return True
     return _same_text(asked, seen)
@@ -66,7 +66,7 @@ def _same_text(asked: FlagValue, seen: object) -> bool:
 
 
 def _plain(value: object) -> str:
-    return str(value).removeprefix("torch.").strip().lower() if not _is_short(value) else str(value)
+    return str(value).removeprefix("torch.").strip().rstrip("/").lower() if not _is_short(value) else str(value)
 
 
 def _is_short(value: object) -> bool:

@@ -183,8 +183,25 @@ def _said(setting: str, words: str, pattern: str, agrees: Agrees = every) -> Sig
 # Since 0.27 it is resolved once, and said; before, where the environment or a backend chose it.
 _LAYOUT = r"(?:Using (?=\w+ KV cache layout)|Setting KV cache layout to )([A-Z]{3,6})\b"
 
+
+def _length(asked: FlagValue, seen: tuple[object, ...]) -> bool:
+    return str(asked) == "-1" or every(asked, seen)  # as much as fits
+
+
+def _method(asked: FlagValue, seen: tuple[object, ...]) -> bool:
+    """vllm/config/speculative.py: of every model's own name for it, ``mtp`` is what all of them are."""
+    return every("mtp" if str(asked).endswith("mtp") else asked, seen)
+
+
+_AGREE = {
+    "dtype": _known_as({"half": "float16", "float": "float32"}),
+    "max-model-len": _length,
+    "speculative-config.method": _method,
+}
+"""What is compared in a way of its own."""
+
 SIGHTS = (
-    *(Sight(name, f"{_LINE_WORDS}, {key}", _line(key)) for name, key in _LINE.items()),
+    *(Sight(name, f"{_LINE_WORDS}, {key}", _line(key), _AGREE.get(name, every)) for name, key in _LINE.items()),
     *(Sight(name, f"{_LINE_WORDS}, the table of that name", _in_table) for name in _TABLES),
     *(
         Sight(name, f"metric `{_CACHE}`, label {key}", _label(key), _known_as(_KV_DTYPES) if "dtype" in key else every)

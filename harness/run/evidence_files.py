@@ -7,7 +7,6 @@ files: they are what it judges, and where the numbers that were kept are others,
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
@@ -59,8 +58,8 @@ def take(rundir: RunDir) -> Evidence | None:
     after = _readings(rundir, engine.metrics, roles, "after")
     if before.keys() != roles.keys() or after.keys() != roles.keys():
         return None  # interrupted before the counters were read: the stage's own error says so
-    written = {server.name: rundir.log_text(server.name) for server in started}
-    logs = written if "logs" in reads else {}
+    shown = {server.name: _told(rundir, server, info=bool(engine.info)) for server in started}
+    logs = {name: told.log for name, told in shown.items()} if "logs" in reads else {}
     measured = measure(
         case,
         samples,
@@ -70,15 +69,24 @@ def take(rundir: RunDir) -> Evidence | None:
         {name: {event: count(log) for event, count in engine.events.items()} for name, log in logs.items()},
         {name: seen for name in roles if (seen := metrics.restarted(before[name][1], after[name][1]))},
     )
-    said = {server.name: _info(rundir.info_file(server.name)) for server in started} if engine.info else {}
+    said = {name: told.info for name, told in shown.items()} if engine.info else {}
     settings = [
         setting
         for server in started
-        for setting in sights.compare(
-            server.name, engine.asks(case, _role(server)), engine.sights, _told(rundir, server, written, said)
-        )
+        for setting in sights.compare(server.name, engine.asks(case, _role(server)), engine.sights, shown[server.name])
     ]
     return Evidence(measured, tuple(samples), said, logs, tuple(settings))
+
+
+def told(rundir: RunDir) -> dict[str, sights.Told]:
+    """What each engine server wrote and said; nothing of a run that started none.
+
+    Raises:
+        UsageError: A file of the evaluation is damaged.
+    """
+    servers, info = rundir.read("servers", Servers), bool(ENGINES[rundir.prepared().case.engine.name].info)
+    started = [running.server for running in servers.servers if running.server.role != "router"] if servers else []
+    return {server.name: _told(rundir, server, info=info) for server in started}
 
 
 def _role(server: Server) -> Role:
@@ -87,11 +95,16 @@ def _role(server: Server) -> Role:
     return cast(Role, server.role)
 
 
-def _told(rundir: RunDir, server: Server, written: Mapping[str, str], said: Mapping[str, Any]) -> sights.Told:
+def _told(rundir: RunDir, server: Server, *, info: bool) -> sights.Told:
     """What a server wrote and said. Its metrics are those that were read once the main run was over."""
-    text = documents.text(rundir.metrics_file("after", server.name)) if server.has_metrics else None
-    infos = metrics.infos(text or "")  # read once already, so that it can be read
-    return sights.Told(written[server.name], infos, frozenset(infos), said.get(server.name))
+    path = rundir.metrics_file("after", server.name)
+    text = documents.text(path) if server.has_metrics else None
+    try:
+        infos = metrics.infos(text or "")
+    except ValueError as error:
+        raise UsageError(f"{path}: {' '.join(str(error).split())[:200]}; {documents.NEXT}") from None
+    said = _info(rundir.info_file(server.name)) if info else None
+    return sights.Told(rundir.log_text(server.name), infos, frozenset(infos), said)
 
 
 Reading = tuple[metrics.Counters, metrics.Counters]

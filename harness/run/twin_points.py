@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.base.errors import HarnessError
-from harness.base.seen_settings import SeenSetting
+from harness.base.settings import FlagValue
+from harness.engines import ENGINES
+from harness.engines.engine import numbered
+from harness.engines.sights import Told, compare
 from harness.plan.points import Planned
 from harness.run import evidence_files
 from harness.run.rundir import RunDir
 
-Settings = dict[tuple[str, str], SeenSetting]
+Key = tuple[str, str]
+"""Server and setting."""
+
+
+@dataclass(frozen=True)
+class _Point:
+    """A point, what it asks of each server by role, and what each server told."""
+
+    each: Planned
+    asked: Mapping[Key, FlagValue]
+    told: Mapping[str, Told]
+
+    def seen(self, key: Key, value: FlagValue) -> tuple[str, ...]:
+        """What is in force of a setting, whether the point asks for it or not."""
+        server, name = key
+        found = compare(server, {name: value}, ENGINES[self.each.case.engine.name].sights, self.told[server])
+        return next(iter(found)).seen
 
 
 def twins(points: Iterable[tuple[Planned, Path]]) -> Iterator[str]:
@@ -21,17 +41,24 @@ def twins(points: Iterable[tuple[Planned, Path]]) -> Iterator[str]:
     Args:
         points: Of a run, with their run directories. One that was not evaluated is left out.
     """
-    found = [(each, settings) for each, path in points if each.variant and (settings := _settings(path))]
+    found = [point for each, path in points if each.variant and (point := _point(each, path))]
     named: set[str] = set()
-    for (one, before), (other, after) in itertools.combinations(found, 2):
-        if other.id in named or not _comparable(one, other):
+    for one, other in itertools.combinations(found, 2):
+        if other.each.id in named or not _comparable(one.each, other.each):
             continue
-        differ = {key for key in before.keys() | after.keys() if _asked(before, key) != _asked(after, key)}
-        if differ and all(_seen(before, key) == _seen(after, key) for key in differ):
-            named.add(other.id)
+        absent = object()
+        keys = one.asked.keys() | other.asked.keys()
+        differ = {key: {**one.asked, **other.asked}[key] for key in keys
+                  if one.asked.get(key, absent) != other.asked.get(key, absent)}  # fmt: skip
+        seen = [(one.seen(key, value), other.seen(key, value)) for key, value in differ.items()]
+        if seen and all(mine == theirs for mine, theirs in seen):
+            named.add(other.each.id)
             names = ", ".join(sorted({name for _, name in differ}))
-            unseen = "" if any(_seen(before, key) for key in differ) else " (no server shows it)"
-            yield f"{one.id} and {other.id} ask for different {names}, and nothing that was seen differs{unseen}"
+            unseen = "" if any(mine for mine, _ in seen) else " (no server shows it)"
+            yield (
+                f"{one.each.id} and {other.each.id} ask for different {names}, and nothing that was seen "
+                f"differs{unseen}"
+            )
 
 
 def _comparable(one: Planned, other: Planned) -> bool:
@@ -39,17 +66,16 @@ def _comparable(one: Planned, other: Planned) -> bool:
     return same_case and one.case.topology == other.case.topology and one.case.models() == other.case.models()
 
 
-def _settings(path: Path) -> Settings:
+def _point(each: Planned, path: Path) -> _Point | None:
     try:
-        evidence = evidence_files.take(RunDir(path))
+        told = evidence_files.told(RunDir(path))
     except HarnessError:
-        return {}  # its verdict says what is wrong with it
-    return {(each.server, each.name): each for each in (evidence.settings if evidence else None) or ()}
-
-
-def _asked(settings: Settings, key: tuple[str, str]) -> str | None:
-    return settings[key].asked if key in settings else None
-
-
-def _seen(settings: Settings, key: tuple[str, str]) -> tuple[str, ...]:
-    return settings[key].seen if key in settings else ()
+        return None  # its verdict says what is wrong with it
+    asks = ENGINES[each.case.engine.name].asks
+    asked = {
+        (server, name): value
+        for role, count in each.case.topology.roles.items()
+        for server in numbered(role, count)
+        for name, value in asks(each.case, role).items()
+    }
+    return _Point(each, asked, told) if {server for server, _ in asked} <= told.keys() else None

@@ -92,3 +92,11 @@ def test_points_that_differ_in_force_are_not_named(judge: Judge) -> None:
     run = judge(ONE_POINT, {}, {"matrix/block": {"small": small, "large": large}})
     assert run.code == 0, run.output
     assert "ask for different" not in run.output
+
+
+def test_a_point_that_asks_for_what_the_other_has_anyway_is_named(judge: Judge) -> None:
+    caching = {"serve": {"flags": {"enable-prefix-caching": True}}}
+    axis = {"default": {"serve": {"flags": {"block-size": 32}}}, "on": caching}
+    run = judge(ONE_POINT, {}, {"matrix/caching": axis})
+    assert run.code == 0, run.output
+    assert "ask for different enable-prefix-caching, and nothing that was seen differs\n" in run.output

@@ -82,6 +82,8 @@ def test_what_nests_without_end_stays_text() -> None:
         ("vllm_compile", Member("VLLM_COMPILE", "3"), True),
         (["a"], ["a"], True),
         (["a", "b"], ["a"], False),
+        ([1, 2], [2, 1], True),
+        ("/models/x/", "/models/x", True),
         ("FLASH_ATTN", "flash_attn", True),
     ],
 )
@@ -101,6 +103,13 @@ def test_vllm_shows_its_configuration() -> None:
         "speculative-config.num_speculative_tokens": 3,
     }
     assert all(each.equal for each in seen("vllm", asked, told()).values())
+    spelt = {"dtype": "BFloat16", "max-model-len": -1, "speculative-config.method": "eagle3"}
+    assert all(each.equal for each in seen("vllm", spelt, told()).values())
+    mtp = told(LINE.replace("method='eagle3'", "method='mtp'").replace("torch.bfloat16", "torch.float16"))
+    assert all(
+        each.equal
+        for each in seen("vllm", {"speculative-config.method": "deepseek_mtp", "dtype": "half"}, mtp).values()
+    )
     other = seen("vllm", {**asked, "block-size": 16, "enable-prefix-caching": False, "dtype": "float16"}, told())
     assert [name for name, each in other.items() if not each.equal] == ["block-size", "dtype", "enable-prefix-caching"]
     assert other["block-size"].seen == ("32",)
