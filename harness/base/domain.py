@@ -250,7 +250,7 @@ class CheckResult:
         n: Number of observations behind ``measured``; 0 where counting makes no sense.
         unit: Of the numbers: ``share``, ``tokens per draft``, ``requests``.
         direction: Which side of ``expected`` is judged; empty where nothing is compared.
-        message: One line; why, unless the numbers say it or it passed.
+        message: One line; why, unless the numbers say it. Of a pass what it does not speak of.
         details: More lines for the body: the root cause, the items that flipped.
     """
 

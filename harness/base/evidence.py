@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from harness.base.domain import Sample
+from harness.base.seen_settings import SeenSetting
 
 
 @dataclass(frozen=True)
@@ -210,7 +211,7 @@ class Agreement:
     Attributes:
         compared: Items that both runs answered.
         equal: Those with the same text, to the character.
-        differing: The first of the others, in the order of their ids.
+        differing: The first of the others by id.
     """
 
     compared: int
@@ -238,7 +239,7 @@ Offer = Literal[
 - ``drafts``: how often it drafted and how many tokens came of it; ``accepted_per_position``: which were accepted too;
 - ``placeholder_drafts``: it pads the first step of a request whose prompt arrived over a connector with drafts;
 - ``prompt_tokens_by_source``, ``transfers``: where prompt tokens came from, and what moved;
-- ``finished_requests``: how many requests came to their end; ``corrupted_requests``: how many had NaN in their logits;
+- ``finished_requests``, ``corrupted_requests``: how many requests came to their end, or had NaN in their logits;
 - ``configuration``: which configuration is in force, as a document;
 - ``cuda_graphs``, ``rearrangements``: events that its log tells.
 """
@@ -286,12 +287,14 @@ class Evidence:
     Attributes:
         measured: What was counted.
         samples: Every request of the run, in order of run and item.
-        configuration: Of each engine server, the document in which it says what is in force; empty where the engine
-            says no such thing.
+        configuration: Of each engine server, the document in which it says what is in force, if the engine has one.
         logs: Of each engine server, what it wrote; empty where no check of the case reads logs.
+        settings: Everything that the case asks of each engine server, next to what the server shows of it; None where
+            nobody looked.
     """
 
     measured: Measurement
     samples: tuple[Sample, ...] = ()
     configuration: Mapping[str, Any] = field(default_factory=dict)
     logs: Mapping[str, str] = field(default_factory=dict)
+    settings: tuple[SeenSetting, ...] | None = None

@@ -10,6 +10,7 @@ from harness.base.device_architectures import suits
 from harness.cases.model import Case
 from harness.cases.serve_settings import Model
 from harness.devices import accelerators
+from harness.doctor import setting_libraries
 from harness.doctor.facts import Accelerators, DataFile, Facts, Folder, Source, facts_of
 from harness.engines import ENGINES
 from harness.plan.data_needs import datasets
@@ -52,6 +53,7 @@ def of(each: Planned, facts: Facts, way: Way) -> Obstacle | None:
         _devices(each, facts)
         or _memory(each, facts)
         or (_container(each, facts) if way == "docker" else _environment(each, facts))
+        or (_library(each, facts) if way == "local" else None)
         or _models(case, facts)
         or _data(case, facts)
         or _writable(facts)
@@ -224,6 +226,11 @@ def _packages(what: str, facts: Facts) -> Obstacle | None:
         f"{what} is not installed yet; {why}",
         "connect it once, or name your engine with --engine-python",
     )
+
+
+def _library(each: Planned, facts: Facts) -> Obstacle | None:
+    what = setting_libraries.missing(each.case, source_of(each, facts))
+    return Obstacle("library", what, "install it there, or --base-image with an image that has it") if what else None
 
 
 def _models(case: Case, facts: Facts) -> Obstacle | None:

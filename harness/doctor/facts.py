@@ -148,6 +148,7 @@ class Source:
         base_problem: Why there is none.
         base_here: Whether the container engine has it.
         base_holds_engine: Whether it holds the engine.
+        absent: Libraries that settings need and its interpreter does not find; None where nobody could ask one.
         registry: Key in :attr:`Facts.network` of the registry it is pulled from; empty for an image without one.
     """
 
@@ -161,6 +162,7 @@ class Source:
     base_problem: Problem = Problem()
     base_here: bool = False
     base_holds_engine: bool = False
+    absent: tuple[str, ...] | None = None
     registry: str = ""
 
 

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
+from harness.base import programs
 from harness.base.clock import Deadline
 from harness.base.domain import Platform
 from harness.base.errors import CannotJudge, UsageError
 from harness.containers import client, image_store, lifecycle, passthrough
 from harness.doctor.facts import Accelerators, ContainerEngine, Problem, Source
 from harness.engines import ENGINES
-from harness.host import environments, files
+from harness.host import environments, files, processes
 from harness.host.background import Later
 from harness.images import base_images, docker_build, engine_image
 from harness.plan.points import Planned
 from harness.run import ask_engine, ask_flags
 from harness.run.prepare import Options
+from harness.run.probes import imports
 
 ONE_ANSWER = 3
 """Seconds that a server has to connect, and to answer."""
 
+_MOST = 1 << 16  # bytes of an answer
 REGISTRY = "registry "
 _HOOK = "nvidia-container-runtime-hook"
 
@@ -74,13 +78,44 @@ def _refused(platform: Platform, found: Accelerators, about: client.About, nvidi
 
 
 def sources(
-    planned: Iterable[Planned], options: Options, container: ContainerEngine, deadline: Deadline
+    planned: Sequence[Planned], options: Options, container: ContainerEngine, deadline: Deadline
 ) -> dict[str, Source]:
     pairs = sorted({(each.case.engine.name, each.platform) for each in planned})
     found: dict[tuple[str, Platform], Source] = {pair: _source(*pair, options) for pair in pairs}
+    found = _with_libraries(found, planned, deadline)
     if not container.problem:
         found |= _in_engine({pair: one for pair, one in found.items() if one.base}, options.build, deadline)
     return {f"{engine}-{platform}": source for (engine, platform), source in found.items()}
+
+
+def _with_libraries(
+    found: dict[tuple[str, Platform], Source], planned: Iterable[Planned], deadline: Deadline
+) -> dict[tuple[str, Platform], Source]:
+    """The same, with the libraries that an interpreter does not find, where there is one and a case needs any."""
+    needed: dict[tuple[str, Platform], set[str]] = {}
+    for each in planned:
+        modules = ENGINES[each.case.engine.name].needed(each.case).values()
+        needed.setdefault((each.case.engine.name, each.platform), set()).update(modules)
+    for pair, source in found.items():
+        python = source.given or source.environment
+        if python and not source.given_problem and needed[pair]:
+            found[pair] = replace(source, absent=_absent(python, sorted(needed[pair]), deadline))
+    return found
+
+
+def _absent(python: str, modules: list[str], deadline: Deadline) -> tuple[str, ...] | None:
+    """Those of some libraries that an interpreter does not find; None if it does not say."""
+
+    def on_tick(_line: str) -> None:
+        if deadline.passed:
+            raise TimeoutError
+
+    question = json.dumps({"modules": [], "transports": [], "libraries": modules, "torch": []})
+    try:
+        status, output = processes.run([python, "-c", programs.text(imports), question], on_tick=on_tick, most=_MOST)
+        return tuple(map(str, json.loads(output.splitlines()[-1])["absent"])) if status == 0 else None
+    except (OSError, ValueError, LookupError, TypeError, processes.WroteTooMuch):
+        return None
 
 
 def _in_engine(

@@ -36,6 +36,7 @@ def document(facts: Facts, verdicts: Sequence[Verdict]) -> str:
             "runtime": each.way,
             "command": each.command,
             "instead": each.instead,
+            "libraries": list(each.libraries),
             "obstacles": [{**vars(obstacle), "points": count} for obstacle, count in each.obstacles],
         }
         for each in verdicts
@@ -62,7 +63,7 @@ def show(facts: Facts, verdicts: Sequence[Verdict], console: rich.console.Consol
     table.add_column("runs", no_wrap=True)
     table.add_column("why not, and what next", overflow="fold")
     for each in verdicts:
-        lines = [line for line in (_reason(each), _next(each)) if line]
+        lines = [line for line in (_reason(each), _libraries(each), _next(each)) if line]
         answer = f"[{_COLOURS[each.answer]}]{_answer(each)}[/]"
         table.add_row(each.session, answer, "\n".join(rich.markup.escape(_shown(line)) for line in lines))
     console.print(table)
@@ -79,7 +80,7 @@ def _answer(each: Verdict) -> str:
 def _plain(each: Verdict) -> str:
     """One line that can be searched for."""
     answer = f"partly ({each.runs} of {each.points} points)" if each.answer == "partly" else each.answer
-    return "; ".join(filter(None, (f"{answer}: {_reason(each)}".removesuffix(": "), _next(each))))
+    return "; ".join(filter(None, (f"{answer}: {_reason(each)}".removesuffix(": "), _libraries(each), _next(each))))
 
 
 def _reason(each: Verdict) -> str:
@@ -90,6 +91,10 @@ def _reason(each: Verdict) -> str:
     more = f" (and {len(others)} more reasons: --format json)" if len(others) > 1 else ""
     more = more or (f" (and, {others[0][1]} times, {others[0][0].kind})" if others else "")
     return f"{counted}{obstacle.reason}{more}"
+
+
+def _libraries(each: Verdict) -> str:
+    return f"not verified: {'; '.join(each.libraries)}" if each.libraries else ""
 
 
 def _next(each: Verdict) -> str:

@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import Literal
 
 from harness.base.domain import Platform
-from harness.doctor import blockers
+from harness.doctor import blockers, setting_libraries
 from harness.doctor.blockers import Obstacle, Way
 from harness.doctor.facts import Facts
 from harness.plan.points import Planned
@@ -25,6 +25,7 @@ class Verdict:
         way: Where; None if none can.
         command: That runs them; empty if none can.
         instead: Why they do not run where they would by themselves; empty if they do.
+        libraries: What settings of those that can run need besides the engine, where nobody could look for it.
         obstacles: Of the others, the most frequent first, each with the number of points.
     """
 
@@ -36,6 +37,7 @@ class Verdict:
     way: Way | None
     command: str
     instead: str
+    libraries: tuple[str, ...]
     obstacles: tuple[tuple[Obstacle, int], ...]
 
     @property
@@ -94,6 +96,14 @@ def _session(points: list[Planned], facts: Facts, runtime: str, arguments: list[
         way=way if cases else None,
         command=facts.command(first.suite, first.platform, arguments) if cases else "",
         instead=stopped if cases else "",
+        libraries=tuple(
+            dict.fromkeys(
+                line
+                for each, one in zip(points, found[way], strict=True)
+                if one is None and not (way == "local" and blockers.source_of(each, facts).absent is not None)
+                for line in setting_libraries.unverified(each.case)
+            )
+        ),
         obstacles=_told_together(left),
     )
 

@@ -6,6 +6,7 @@ import json
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 
 from harness.base.domain import Server
 from harness.base.evidence import Acceptance, KvLedger, KvTransfers, Offer, Unmeasured, Verifications
@@ -14,6 +15,7 @@ from harness.cases.model import Case, Role
 from harness.cases.serve_settings import Serve
 from harness.engines.capabilities import Rename
 from harness.engines.metrics import Counters, Metric
+from harness.engines.sights import Asked, Sight, flattened
 
 
 @dataclass(frozen=True)
@@ -44,12 +46,34 @@ class Keys:
     optional: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Library:
+    """A Python module that a setting needs, and that an engine does not always bring.
+
+    Attributes:
+        setting: Its name, as in :class:`~harness.engines.sights.Sight`.
+        value: The value that needs it, in small letters; ``*`` stands for anything.
+        module: Its name at the top.
+        required: Whether the engine's own requirements bring it, so that it lacks only where somebody left it out.
+    """
+
+    setting: str
+    value: str
+    module: str
+    required: bool = False
+
+
 def _no_speculation(_counted: Counters) -> Unmeasured:
     return Unmeasured("the engine's module does not say how drafts are counted")
 
 
 def _no_transfers(_counted: Counters, _deltas: Mapping[str, Counters]) -> Unmeasured:
     return Unmeasured("the engine's module does not say how transfers are counted")
+
+
+def _asked(case: Case, role: Role) -> Asked:
+    serve = case.serve_of(role)
+    return {**flattened(serve.flags), **serve.env}
 
 
 def _no_router(_place: Place, _behind: list[Server]) -> Server:
@@ -97,6 +121,10 @@ class EngineSpec:
         version_path: Path of a JSON document with its ``version``; empty if there is none.
         plain: Whether it is only asked what OpenAI's own API has, and may leave out what that has: the finish reason,
             and how many tokens there were.
+        asks: What a case asks of a server of a role, by the names of ``sights``.
+        sights: Where a server shows what is in force of a setting.
+        unseen: Settings of our cases that nothing shows, and why not; ``*`` stands for anything.
+        libraries: What settings need besides the engine.
         no_multicast: Environment of servers on a host whose symmetric memory is not to use NVLink multicast, as far as
             the build knows it and the case does not say otherwise.
     """
@@ -132,6 +160,10 @@ class EngineSpec:
     info: str = ""
     version_path: str = ""
     plain: bool = False
+    asks: Callable[[Case, Role], Asked] = _asked
+    sights: tuple[Sight, ...] = ()
+    unseen: Mapping[str, str] = field(default_factory=dict)
+    libraries: tuple[Library, ...] = ()
     no_multicast: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -167,6 +199,22 @@ class EngineSpec:
     def own(self) -> list[str]:
         """Its own distributions, of which one is installed."""
         return [name for name in self.distributions if name.startswith(self.name) and not name.endswith("router")]
+
+    def needed(self, case: Case, *, rare: bool = False) -> dict[str, str]:
+        """Libraries that the settings of a case need: module by the setting with its value.
+
+        Args:
+            case: The case.
+            rare: Only those that the engine does not bring itself.
+        """
+        asked = {(name, str(value)) for role in case.topology.roles for name, value in self.asks(case, role).items()}
+        return {
+            f"{name.rpartition('.')[2]} {value}": each.module
+            for name, value in sorted(asked)
+            for each in self.libraries
+            if fnmatchcase(name, each.setting) and fnmatchcase(value.lower(), each.value)
+            if not (rare and each.required)
+        }
 
     def problem(self, case: Case) -> str:
         """What this engine does not understand of a case, as ``key: what``; empty if nothing is."""

@@ -77,6 +77,19 @@ def absent(text: str, metrics: tuple[Metric, ...]) -> dict[str, str]:
     return found
 
 
+def infos(text: str) -> dict[str, tuple[dict[str, str], ...]]:
+    """Labels of every series of each sample, by its name: of a metric that has only labels to say, what it says.
+
+    Raises:
+        ValueError: ``text`` is no Prometheus exposition text.
+    """
+    found: dict[str, tuple[dict[str, str], ...]] = {}
+    for sample in _samples(text):
+        told = (sample.labels,) if sample.name.endswith("_info") else ()
+        found[sample.name] = (*found.get(sample.name, ()), *told)
+    return found
+
+
 def moving(text: str, samples: tuple[str, ...]) -> tuple[str, ...]:
     """The lines of ``text`` with these samples: two readings that differ say that something moved in between."""
     found = (line for line in text.splitlines() if line.startswith(samples))

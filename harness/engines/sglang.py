@@ -9,9 +9,11 @@ from harness.cases.model import Case, Role
 from harness.cases.serve_settings import Serve
 from harness.engines import counting
 from harness.engines.capabilities import Rename
-from harness.engines.engine import EngineSpec, Keys, Place, flag_arguments
+from harness.engines.engine import EngineSpec, Keys, Library, Place, flag_arguments
 from harness.engines.metrics import Metric
 from harness.engines.probes import common, sglang_probe
+from harness.engines.sglang_sights import SIGHTS, UNSEEN
+from harness.engines.sights import Asked, flattened
 
 _ALGORITHMS = {"eagle3": "EAGLE3", "mtp": "NEXTN"}
 _DRAFTER = "drafter"
@@ -69,18 +71,10 @@ def _server(case: Case, place: Place, role: Role, name: str) -> Server:
         "host": "127.0.0.1",
         "port": ports["http"],
         "nccl-port": ports["nccl"],
-        "tp-size": serve.tensor_parallel_size,
-        "dp-size": serve.data_parallel_size,
-        "enable-metrics": True,
+        **_settings(serve, role),
     }
-    if serve.speculation:
-        flags |= _speculation(serve)
-        if serve.speculation.model:
-            links[_DRAFTER] = place.checkpoints[serve.speculation.model.name]
-    if role != "server":
-        flags["disaggregation-mode"] = role
-    if serve.kv_transfer:
-        flags["disaggregation-transfer-backend"] = serve.kv_transfer.connector
+    if serve.speculation and serve.speculation.model:
+        links[_DRAFTER] = place.checkpoints[serve.speculation.model.name]
     if role == "prefill":
         ports["bootstrap"] = place.port(1)
         probes.append(Probe("http", ports["bootstrap"], "KV bootstrap", path="/health"))
@@ -96,6 +90,27 @@ def _server(case: Case, place: Place, role: Role, name: str) -> Server:
         links=links,
         has_metrics=True,
     )
+
+
+def _settings(serve: Serve, role: Role) -> dict[str, FlagValue]:
+    """Flags that a case asks for in other words than the engine's."""
+    flags: dict[str, FlagValue] = {
+        "tp-size": serve.tensor_parallel_size,
+        "dp-size": serve.data_parallel_size,
+        "enable-metrics": True,
+    }
+    if serve.speculation:
+        flags |= _speculation(serve)
+    if role != "server":
+        flags["disaggregation-mode"] = role
+    if serve.kv_transfer:
+        flags["disaggregation-transfer-backend"] = serve.kv_transfer.connector
+    return flags
+
+
+def _asks(case: Case, role: Role) -> Asked:
+    serve = case.serve_of(role)
+    return {**flattened(_settings(serve, role) | serve.flags), **serve.env}
 
 
 def _speculation(serve: Serve) -> dict[str, FlagValue]:
@@ -132,6 +147,18 @@ def _router(place: Place, behind: list[Server]) -> Server:
         probes=(Probe("http", ports["http"], "/health", path="/health"),),
     )
 
+
+# sglang/srt/layers/moe/token_dispatcher and sglang/srt/disaggregation. Mooncake and NIXL that move the KV cache are
+# transports, which the canary really loads.
+_LIBRARIES = (
+    Library("moe-a2a-backend", "deepep*", "deep_ep"),
+    Library("moe-a2a-backend", "mooncake", "mooncake"),
+    Library("moe-a2a-backend", "mori", "mori"),
+    Library("moe-a2a-backend", "nixl", "nixl_ep"),
+    Library("moe-a2a-backend", "flashinfer", "flashinfer", required=True),
+    Library("*attention-backend", "flashinfer", "flashinfer", required=True),
+    Library("disaggregation-transfer-backend", "mori", "mori"),
+)
 
 _TREE = ("num_steps", "topk", "num_draft_tokens")
 
@@ -191,4 +218,8 @@ ENGINE = EngineSpec(
     # Refused while a request runs or waits; with a timeout it waits for that. Resets the prefix cache too.
     reset="/flush_cache?timeout=10",
     info="/server_info",
+    asks=_asks,
+    sights=SIGHTS,
+    unseen=UNSEEN,
+    libraries=_LIBRARIES,
 )

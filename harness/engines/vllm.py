@@ -12,9 +12,11 @@ from harness.cases.model import Case, Role
 from harness.cases.serve_settings import KvTransfer, Serve
 from harness.engines import counting
 from harness.engines.capabilities import Rename
-from harness.engines.engine import EngineSpec, Keys, Place, flag_arguments
+from harness.engines.engine import EngineSpec, Keys, Library, Place, flag_arguments
 from harness.engines.metrics import Metric
 from harness.engines.probes import common, vllm_probe
+from harness.engines.sights import Asked, flattened
+from harness.engines.vllm_sights import SIGHTS, UNSEEN
 
 # NixlConnector treats both sides alike, but vLLM insists on a role.
 _KV_ROLE = {"server": "kv_both", "prefill": "kv_producer", "decode": "kv_consumer"}
@@ -80,16 +82,9 @@ def _server(case: Case, place: Place, role: Role, name: str) -> Server:
     links = {serve.served_as: place.checkpoints[serve.model.name]}
     own = {"VLLM_HOST_IP": "127.0.0.1", "VLLM_NO_USAGE_STATS": "1"}
     env = {**own, **serve.env, **place.devices(devices(serve))}
-    flags: dict[str, FlagValue] = {
-        "host": "127.0.0.1",
-        "port": ports["http"],
-        "tensor-parallel-size": serve.tensor_parallel_size,
-        "data-parallel-size": serve.data_parallel_size,
-    }
-    if serve.speculation:
-        flags["speculative-config"] = _speculative_config(serve)
-        if serve.speculation.model:
-            links[_DRAFTER] = place.checkpoints[serve.speculation.model.name]
+    flags: dict[str, FlagValue] = {"host": "127.0.0.1", "port": ports["http"], **_settings(serve, role)}
+    if serve.speculation and serve.speculation.model:
+        links[_DRAFTER] = place.checkpoints[serve.speculation.model.name]
     if serve.kv_transfer and serve.kv_transfer.connector != "none":
         # Each data parallel rank listens on a port of its own, counted up from the one named.
         first = place.port(devices(serve))
@@ -100,11 +95,10 @@ def _server(case: Case, place: Place, role: Role, name: str) -> Server:
             "VLLM_NIXL_SIDE_CHANNEL_HOST": "127.0.0.1",
             "VLLM_NIXL_SIDE_CHANNEL_PORT": str(first),
         }
-        flags["kv-transfer-config"] = _kv_transfer_config(serve.kv_transfer, _KV_ROLE[role])
     return Server(
         name=name,
         role=role,
-        argv=(*_begun(place, serve.served_as), *flag_arguments(flags | serve.flags)),
+        argv=(*_begun(place, serve.served_as), *flag_arguments(flags)),
         ports=ports,
         probes=tuple(probes),
         env=env,
@@ -112,6 +106,24 @@ def _server(case: Case, place: Place, role: Role, name: str) -> Server:
         links=links,
         has_metrics=True,
     )
+
+
+def _settings(serve: Serve, role: Role) -> dict[str, FlagValue]:
+    """Flags that a case asks for, its own words last."""
+    flags: dict[str, FlagValue] = {
+        "tensor-parallel-size": serve.tensor_parallel_size,
+        "data-parallel-size": serve.data_parallel_size,
+    }
+    if serve.speculation:
+        flags["speculative-config"] = _speculative_config(serve)
+    if serve.kv_transfer and serve.kv_transfer.connector != "none":
+        flags["kv-transfer-config"] = _kv_transfer_config(serve.kv_transfer, _KV_ROLE[role])
+    return flags | serve.flags
+
+
+def _asks(case: Case, role: Role) -> Asked:
+    serve = case.serve_of(role)
+    return {**flattened(_settings(serve, role)), **serve.env}
 
 
 def _begun(place: Place, model: str) -> tuple[str, ...]:
@@ -181,6 +193,20 @@ def _rearrangements(log: str) -> int:
     """
     return len(re.findall(r"Rearranging experts(?![^\n]*\(profile\))", log)) - log.count("[EPLB] Skip rearrange")
 
+
+# vllm/utils/import_utils.py; the connectors' own modules. NIXL's is a transport, which the canary really loads.
+_LIBRARIES = (
+    Library("all2all-backend", "deepep_*", "deep_ep"),
+    Library("all2all-backend", "pplx", "pplx_kernels"),
+    Library("all2all-backend", "mori_*", "mori"),
+    Library("all2all-backend", "nixl_ep", "nixl_ep"),
+    Library("all2all-backend", "moonep", "moonep"),
+    Library("all2all-backend", "flashinfer_*", "flashinfer", required=True),
+    Library("attention-backend", "flashinfer*", "flashinfer", required=True),
+    Library("kv-transfer-config.*kv_connector", "lmcache*", "lmcache"),
+    Library("kv-transfer-config.*kv_connector", "mooncake*", "mooncake"),
+    Library("kv-transfer-config.*kv_connector", "moriio*", "mori"),
+)
 
 _DRAFTS = ("model", "num_speculative_tokens")
 _NIXL = ("buffer_device", "load_failure_policy")
@@ -257,6 +283,10 @@ ENGINE = EngineSpec(
     probe=programs.text(common, vllm_probe),
     renames=_RENAMES,
     version_path="/version",
+    asks=_asks,
+    sights=SIGHTS,
+    unseen=UNSEEN,
+    libraries=_LIBRARIES,
     # Left to choose, 0.26 takes the backend that multicasts, whatever the host's environment says, and FlashInfer
     # writes through the null pointer that PyTorch gives it (vllm-project/vllm 48071). With 49043 it falls back to this.
     no_multicast={"VLLM_FLASHINFER_ALLREDUCE_BACKEND": "trtllm"},

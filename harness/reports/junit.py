@@ -83,10 +83,11 @@ def _properties(result: Result) -> dict[str, str]:
 
 
 def _values(check: CheckResult) -> dict[str, str]:
-    """Its numbers as text, and each one that has a name also by itself, for programs."""
+    """Its numbers as text, and each one that has a name also by itself, for programs; of a pass also what it says."""
     named = check.measured if isinstance(check.measured, Mapping) else {}
     unit = {"unit": check.unit} if check.unit else {}
-    return shown(check) | unit | {f"measured.{name}": show(value) for name, value in named.items()}
+    said = {"message": _one_line(check.message)} if check.message and check.outcome is Outcome.PASS else {}
+    return shown(check) | unit | said | {f"measured.{name}": show(value) for name, value in named.items()}
 
 
 def _case(result: Result, name: str, outcome: Outcome, why: str, details: str, kind: str) -> junitparser.TestCase:

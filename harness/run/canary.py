@@ -160,6 +160,7 @@ def _of_case(
         modules=canary_checks.modules(ENGINES[case.engine.name], known, router=case.topology.kind == "disagg"),
         flags=canary_checks.flags(known),
         transports=canary_checks.transports(case),
+        libraries=ENGINES[case.engine.name].needed(case),
         env=env,
         data={data[each.file]: each.sha256 for each in datasets(case.evaluation)},
         harness=__version__,
@@ -212,7 +213,8 @@ def look(
     build = ask_engine.environment(spec, python, asked)
     accelerator = accelerators.of(needs.platform)
     torch = canary_checks.torch_versions() if accelerator.has_devices else []
-    question = {"modules": needs.modules, "transports": needs.transports, "torch": torch}
+    question: dict[str, object] = {"modules": needs.modules, "transports": needs.transports, "torch": torch}
+    question["libraries"] = sorted(set(needs.libraries.values()))
     key = files.digest_text(_IMPORTS_PROGRAM, json.dumps(question), where, build.state)
     answer = cache_folder("canary") / f"{key}.json"
     imports = answer_cache.read(answer, _IMPORTS)
@@ -220,7 +222,7 @@ def look(
         note(f"canary: importing {needs.engine}, which takes seconds; the next run knows")
         imports = _answer(asked, python, _IMPORTS_PROGRAM, question, Imports, spec.echoes)
         # A failure is asked again: what it lacks may be no part of what the key is made from.
-        if not any((*imports.modules.values(), *imports.transports.values())):
+        if not any((*imports.modules.values(), *imports.transports.values(), *imports.absent)):
             with suppress(OSError):  # the check of the caches says so
                 answer_cache.keep(answer, _IMPORTS, imports)
     live_question = {

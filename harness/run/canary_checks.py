@@ -33,6 +33,7 @@ class Needs:
         modules: What is imported: a module of the servers and of the router.
         flags: What is known of the flags of the engine's server, in words; empty of one that nobody asks.
         transports: Module and plugin of each transport of the KV cache; the plugin is empty where there is none.
+        libraries: Module that a setting needs, by the setting and its value.
         env: Environment of the servers, as the case sets it.
         data: SHA-256 of each data file, by path.
         harness: Version of the harness that asks.
@@ -44,6 +45,7 @@ class Needs:
     modules: tuple[str, ...]
     flags: str = ""
     transports: tuple[tuple[str, str], ...] = ()
+    libraries: Mapping[str, str] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
     data: Mapping[str, str] = field(default_factory=dict)
     harness: str = ""
@@ -52,11 +54,14 @@ class Needs:
 
 @dataclass(frozen=True)
 class Imports:
-    """What :mod:`.probes.imports` prints: empty for what could be imported, else the error; torch's versions."""
+    """What :mod:`.probes.imports` prints: empty for what could be imported, else the error; torch's versions; which
+    libraries are not there.
+    """
 
     modules: dict[str, str]
     transports: dict[str, str]
     torch: dict[str, str]
+    absent: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -131,6 +136,7 @@ def judge(
     found = [_module(name, error, versions, needs) for name, error in imports.modules.items()]
     found += [Finding("flags", True, needs.flags)] if needs.flags else []
     found += [Finding(name, not error, error or "loads") for name, error in imports.transports.items()]
+    found += [_library(setting, module, imports) for setting, module in needs.libraries.items()]
     same = live.harness == needs.harness
     text = (
         live.harness if same else f"{live.harness or 'does not answer'}, and {needs.harness} asks: build the image anew"
@@ -160,6 +166,13 @@ def _module(name: str, error: str, versions: Mapping[str, str], needs: Needs) ->
     package = name.partition(".")[0].replace("_", "-")
     known = [f"{each} {version}" for each, version in versions.items() if each in (package, f"{package}-cpu")]
     return Finding(f"import {name}", not error, error or ", ".join(known) or "yes")
+
+
+def _library(setting: str, module: str, imports: Imports) -> Finding:
+    if module not in imports.absent:
+        return Finding(setting, True, f"{module} is there, not verified that it can be imported")
+    step = "install it there, or name an interpreter or an image that has it: --engine-python, --base-image"
+    return Finding(setting, False, f"needs {module}, which is not in the engine's environment; {step}")
 
 
 def _build(accelerator: Accelerator, torch: Mapping[str, str]) -> Finding:

@@ -141,6 +141,8 @@ class Console:
             self.line(f"validity: {said}")
         if result.outcome is Outcome.MEASURED:
             self.line("measured only: nothing was judged")
+        for name, what in _remarks(result):
+            self.line(f"{name}: {what}")
         for name, why in _problems(result):
             self.line(f"{name}: {why}")
         if unpinned := result.provenance.get("unpinned"):
@@ -160,6 +162,11 @@ def _by_reason(checks: list[CheckResult]) -> dict[str, list[str]]:
 def _escaped(text: str) -> str:
     """Somebody else's text as one line: no secret, and nothing that a terminal, a CI system or rich obeys."""
     return rich.markup.escape(plain(mask(text)).replace("\n", " "))
+
+
+def _remarks(result: Result) -> list[tuple[str, str]]:
+    """What checks say that passed: what they did not see."""
+    return [(check.name, check.message) for check in result.checks if check.outcome is Outcome.PASS and check.message]
 
 
 def _problems(result: Result) -> list[tuple[str, str]]:

@@ -10,16 +10,17 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
 from pydantic import TypeAdapter
 from pydantic_core import from_json
 
+from harness.base.domain import Server
 from harness.base.errors import UsageError
 from harness.base.evidence import Evidence, Measurement, Offer, Source
-from harness.cases.model import Case
+from harness.cases.model import Case, Role
 from harness.checks import CHECKS
-from harness.engines import ENGINES, metrics
+from harness.engines import ENGINES, metrics, sights
 from harness.engines.engine import EngineSpec
 from harness.run import documents
 from harness.run.measure import measure
@@ -62,7 +63,8 @@ def take(rundir: RunDir) -> Evidence | None:
     if before.keys() != roles.keys() or after.keys() != roles.keys():
         return None  # interrupted before the counters were read: the stage's own error says so
     ours = not prepared.attached
-    logs = {server.name: rundir.log_text(server.name) for server in started} if "logs" in reads and ours else {}
+    shown = {server.name: _told(rundir, server, info=bool(engine.info)) for server in started}
+    logs = {name: told.log for name, told in shown.items()} if "logs" in reads and ours else {}
     measured = measure(
         case,
         samples,
@@ -75,9 +77,42 @@ def take(rundir: RunDir) -> Evidence | None:
         {each.server.name: each.lacks["metrics"] for each in servers.servers if "metrics" in each.lacks},
         None if ours else _not_said(engine, servers),
     )
-    asked = [each.server.name for each in servers.servers if each.server.role != "router"]
-    said = {name: _info(rundir.info_file(name)) for name in asked} if engine.info else {}
-    return Evidence(measured, tuple(samples), said, logs)
+    said = {name: told.info for name, told in shown.items()} if engine.info else {}
+    settings = [
+        setting
+        for server in started
+        for setting in sights.compare(server.name, engine.asks(case, _role(server)), engine.sights, shown[server.name])
+    ]
+    return Evidence(measured, tuple(samples), said, logs, tuple(settings))
+
+
+def told(rundir: RunDir) -> dict[str, sights.Told]:
+    """What each engine server wrote and said; nothing of a run that started none.
+
+    Raises:
+        UsageError: A file of the evaluation is damaged.
+    """
+    servers, info = rundir.read("servers", Servers), bool(ENGINES[rundir.prepared().case.engine.name].info)
+    started = [running.server for running in servers.servers if running.server.role != "router"] if servers else []
+    return {server.name: _told(rundir, server, info=info) for server in started}
+
+
+def _role(server: Server) -> Role:
+    if server.role not in get_args(Role):
+        raise UsageError(f"servers.json: {server.name}: role: {server.role!r} is none; {documents.NEXT}")
+    return cast(Role, server.role)
+
+
+def _told(rundir: RunDir, server: Server, *, info: bool) -> sights.Told:
+    """What a server wrote and said. Its metrics are those that were read once the main run was over."""
+    path = rundir.metrics_file("after", server.name)
+    text = documents.text(path) if server.has_metrics else None
+    try:
+        infos = metrics.infos(text or "")
+    except ValueError as error:
+        raise UsageError(f"{path}: {' '.join(str(error).split())[:200]}; {documents.NEXT}") from None
+    said = _info(rundir.info_file(server.name)) if info else None
+    return sights.Told(rundir.log_text(server.name), infos, frozenset(infos), said)
 
 
 def _not_said(engine: EngineSpec, servers: Servers) -> dict[Offer | Source, str]:

@@ -20,6 +20,7 @@ from harness.run.context import Context
 from harness.run.judge import Also, judge, left_out, unjudged
 from harness.run.progress import Progress, fault_of, words
 from harness.run.rundir import RunDir, directly_below
+from harness.run.twin_points import twins
 
 _INTERRUPTED = "interrupted before it began"
 _STAGES = (Stage.SERVE, Stage.HEALTH_WAIT, Stage.EVAL)
@@ -61,8 +62,14 @@ def run_all(
                         judged = _judged(runs / each.folder)
                         results[index] = judged or _skipped(each, each.skip or left_out, console)
                 written = _written(path, junit.render(results[index] for index in sorted(results)), console)
+    for line in twins((each, runs / each.folder) for index, each in enumerate(selected) if _whole(results.get(index))):
+        console.line(line)
     code = exit_code(results.values())
     return code if written else max(code, CannotJudge.exit_code)
+
+
+def _whole(result: Result | None) -> bool:
+    return result is not None and result.outcome in (Outcome.PASS, Outcome.FAIL)
 
 
 def _run_point(

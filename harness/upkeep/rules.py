@@ -14,6 +14,7 @@ from harness.plan.expected_values import datasets, expected_values
 from harness.plan.points import Planned, attached_only
 from harness.plan.soundness import of_point
 from harness.upkeep import upstream_steps
+from harness.upkeep.seen_on_paper import blind_axes
 from harness.upkeep.unused import Tree, leftovers, old_exclusions, unused_pins
 from harness.upkeep.workflows import reach
 
@@ -76,6 +77,7 @@ def problems(
     ]
     found += [*_not_in_checkout(planned, checkout)] if checkout is not None else []
     found += [*old_exclusions(planned, today)] if today is not None else []
+    found += [*blind_axes(planned)]
     found += [*idle(list({each.case_file.id: each.case_file for each in planned}.values()))]
     for each in planned:
         found += of_point(each)

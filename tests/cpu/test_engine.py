@@ -60,6 +60,13 @@ def test_counters_that_differ_fail(folder: Path, case: str, changes: dict[str, A
     assert "draft_counts" in result.problems
 
 
+def test_a_flag_that_the_engine_takes_and_ignores_is_named(folder: Path) -> None:
+    changes = {"evaluation/items": 16, "serve/flags/attention-backend": "TRITON_ATTN"}
+    result = run(folder, "--cases", edited(folder / "cases", "mtp/known_answer_k1", changes), *LOCAL)
+    assert result.code == 1, result.output
+    assert result.problems == {"in_force": "server: attention-backend is CPU_ATTN, and TRITON_ATTN was asked for"}
+
+
 def not_a_number(model: bytes, tensor: str) -> bytes:
     """The same weights, of which the first of a tensor of bfloat16 is NaN."""
     start = 8 + int.from_bytes(model[:8], "little")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from harness.datasets.pinned_files import MT_BENCH
-from tests.fake.conftest import DISAGG, QUICK, SINGLE, SMALL, Judge
+from tests.fake.conftest import DISAGG, ONE_POINT, QUICK, SINGLE, SMALL, Judge
 from tests.fake.engine_api import EngineApi, serving
 from tests.fake.hosts import Nvidia
 from tests.fake_engine.install import install
@@ -57,6 +57,17 @@ def test_a_missing_transport_is_an_error_of_prepare(judge: Judge, fault: dict[st
     assert "failure" not in tags
     assert not (result.directory / "servers.json").exists()
     assert not findings(result.directory)["nixl UCX"]["ok"]
+
+
+def test_a_missing_library_is_an_error_of_prepare(judge: Judge) -> None:
+    build = {"options": ["--attention-backend", "--all2all-backend"]}
+    changes = {"serve/flags/all2all-backend": "deepep_high_throughput"}
+    result = judge(ONE_POINT, {"build": build}, changes)
+    assert result.code == 4, result.output
+    assert result.problems["prepare"].startswith(
+        "canary: all2all-backend deepep_high_throughput: needs deep_ep, which is not in the engine's environment; "
+    )
+    assert not (result.directory / "servers.json").exists()
 
 
 def test_what_the_case_does_not_need_is_not_demanded(judge: Judge) -> None:

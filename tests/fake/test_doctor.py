@@ -26,10 +26,12 @@ from harness.host.background import Later
 from harness.plan.points import everything
 from tests.fake.engine_api import EngineApi, serving
 from tests.fake.hosts import Nvidia
+from tests.fake_engine.install import install
 from tests.helpers import (
     BASELINES,
     REPOSITORY,
     command,
+    edited,
     environment,
     harness,
     in_hub_cache,
@@ -374,3 +376,21 @@ def test_settings_of_the_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert host.package_index() == "https://mirror.example/simple"
     assert host.folder(tmp_path / "not" / "there" / "yet")[1] == ""
     assert "is no folder" in host.folder(tmp_path / "pip.conf" / "below")[1]
+
+
+def test_an_interpreter_is_asked_for_the_libraries_that_settings_need(tmp_path: Path) -> None:
+    cases = edited(tmp_path / "cases", "mtp/known_answer_k1", {"serve/flags/all2all-backend": "deepep_low_latency"})
+    python = install(tmp_path / "engine", {})
+    done = harness("doctor", "--cases", cases, "--platform", "cpu", "--offline", "--engine-python", python)
+    assert "all2all-backend deepep_low_latency needs deep_ep, which is not in the engine's environment" in done.stdout
+    assert done.returncode == 4
+
+
+def test_an_interpreter_that_does_not_answer_holds_up_nobody(tmp_path: Path) -> None:
+    cases = edited(tmp_path / "cases", "mtp/known_answer_k1", {"serve/flags/all2all-backend": "deepep_low_latency"})
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nexec sleep 98761\n")
+    python.chmod(0o755)
+    done = harness("doctor", "--cases", cases, "--platform", "cpu", "--offline", "--engine-python", python)
+    assert "not verified: all2all-backend deepep_low_latency needs deep_ep" in done.stdout
+    assert [each for each in psutil.process_iter() if each.name() == "sleep" and "98761" in each.cmdline()] == []

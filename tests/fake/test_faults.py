@@ -256,7 +256,7 @@ def test_no_testcase_is_lost_with_a_stage_that_broke_and_none_is_judged(
 ) -> None:
     run = judge(SINGLE, faults, changes)
     assert run.code == 4
-    names = ["prepare", "serve", "health-wait", "eval", "validity", "acceptance_length"]
+    names = ["prepare", "serve", "health-wait", "eval", "validity", "in_force", "acceptance_length"]
     names += [*(f"acceptance_per_position[{position}]" for position in range(3)), "accuracy", "draft_counts", "parity"]
     names += ["teardown"]
     assert every_testcase(run) == names

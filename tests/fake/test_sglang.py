@@ -39,7 +39,8 @@ def test_another_configuration_fails_and_a_silent_one_is_an_error(
 ) -> None:
     run = judge(SGLANG, {"server": {"info": said}})
     assert run.code == code
-    assert run.problems == {"server_config[speculative_eagle_topk]": message}
+    in_force = {"in_force": "server: speculative-eagle-topk is 3, and 1 was asked for"} if code == 1 else {}
+    assert run.problems == {"server_config[speculative_eagle_topk]": message, **in_force}
 
 
 def test_a_decode_graph_that_is_off_fails(judge: Judge) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +14,7 @@ from harness.engines.capabilities import Capabilities
 from harness.plan.points import everything
 from harness.run import canary_checks
 from harness.run.canary_checks import Imports, Live, Needs
-from tests.helpers import BASELINES
+from tests.helpers import BASELINES, edited
 
 SERVER = "vllm.entrypoints.openai.api_server"
 CUDA_13 = {"version": "2.13.0+cu130", "cuda": "13.0", "hip": ""}
@@ -48,6 +49,36 @@ def test_what_is_in_place_passes_and_says_what_it_is() -> None:
     assert all(each.ok for each in found)
     assert {each.check: each.text for each in found}[f"import {SERVER}"] == "vllm 0.32.0"
     assert [each.check for each in found][-2:] == ["user", "driver"]
+
+
+def test_a_library_that_a_setting_needs_is_looked_for() -> None:
+    needs = replace(NEEDS, libraries={"all2all-backend deepep_low_latency": "deep_ep"})
+    assert wrong(needs) == []
+    ((check, text),) = wrong(needs, replace(IMPORTS, absent=["deep_ep"]))
+    assert check == "all2all-backend deepep_low_latency"
+    assert text.startswith("needs deep_ep, which is not in the engine's environment; ")
+
+
+@pytest.mark.parametrize(
+    ("engine", "flags", "module"),
+    [
+        ("vllm", {"all2all-backend": "deepep_high_throughput"}, "deep_ep"),
+        ("vllm", {"all2all-backend": "mori_low_latency"}, "mori"),
+        ("vllm", {"all2all-backend": "allgather_reducescatter"}, None),
+        ("vllm", {"attention-backend": "FLASHINFER_MLA"}, "flashinfer"),
+        ("vllm", {"kv-transfer-config": {"kv_connector": "LMCacheConnectorV1"}}, "lmcache"),
+        ("sglang", {"moe-a2a-backend": "deepep"}, "deep_ep"),
+        ("sglang", {"moe-a2a-backend": "none"}, None),
+    ],
+)
+def test_which_library_a_setting_needs(
+    tmp_path: Path, engine: str, flags: dict[str, object], module: str | None
+) -> None:
+    case = load(edited(tmp_path, "mtp/known_answer_k1", {"serve/flags": flags}, generate=False))[0].resolve("cpu", ())
+    spec = ENGINES[engine]
+    if engine == "sglang":
+        case = case.model_copy(update={"serve": case.serve.model_copy(update={"speculation": None})})
+    assert set(spec.needed(case).values()) == ({module} if module else set())
 
 
 def test_without_a_driver_that_is_the_only_line_and_the_last() -> None:

@@ -323,3 +323,25 @@ def test_a_program_reads_all_of_it() -> None:
     assert by_name["mtp_cuda"]["answer"] == "yes"
     assert by_name["mtp_cuda"]["cases"]
     assert by_name["mtp_rocm"]["obstacles"][0]["points"] == by_name["mtp_rocm"]["points"]
+
+
+def test_a_library_that_a_setting_needs() -> None:
+    lacking = replace(AIR_GAPPED, engines=ENGINES | {"vllm-cuda": Source(given="/opt/python", absent=("deep_ep",))})
+    found = verdicts(lacking)["eplb_cuda"]
+    assert found.answer == "partly"
+    (said,) = [obstacle.reason for obstacle, _ in found.obstacles if obstacle.kind == "library"]
+    assert said.startswith("all2all-backend deepep_")
+    assert said.endswith(" needs deep_ep, which is not in the engine's environment")
+    assert found.libraries == ()
+    having = replace(AIR_GAPPED, engines=ENGINES | {"vllm-cuda": Source(given="/opt/python", absent=())})
+    assert "library" not in kinds(verdicts(having)["eplb_cuda"])
+
+
+def test_where_nobody_can_be_asked_for_a_library_it_is_named() -> None:
+    found = verdicts(H200_HOST)["eplb_cuda"]
+    kinds_of_it = ("high_throughput", "low_latency")
+    assert set(found.libraries) == {f"all2all-backend deepep_{each} needs deep_ep" for each in kinds_of_it}
+    assert verdicts(H200_HOST)["eagle3_cuda"].libraries == ()
+    with io.StringIO() as text:
+        report.show(H200_HOST, list(verdicts(H200_HOST).values()), rich.console.Console(file=text, width=200))
+        assert "not verified: all2all-backend deepep_high_throughput needs deep_ep" in text.getvalue()

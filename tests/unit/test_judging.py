@@ -8,6 +8,7 @@ import pytest
 
 from harness.base.domain import Outcome
 from harness.base.evidence import Acceptance, Agreement, Answers, Evidence, KvLedger, Measurement
+from harness.base.seen_settings import SeenSetting
 from harness.checks import Checks, judge_all
 from harness.checks.accuracy import AccuracySettings
 from harness.checks.parity import ComparisonSettings
@@ -64,7 +65,8 @@ def judged(checks: dict[str, Any], **changes: Any) -> dict[str, Outcome]:
     """Outcomes by name, of these checks, a control and a comparison."""
     seen = {**GREEN, **changes}
     configuration = seen.pop("configuration")
-    evidence = Evidence(Measurement(**seen), configuration=configuration)
+    settings = (SeenSetting("server", "block-size", "32", ("32",), equal=True),)
+    evidence = Evidence(Measurement(**seen), configuration=configuration, settings=settings)
     results = judge_all(Checks.model_validate(checks), CONTROLS, COMPARISONS, evidence)
     assert len({each.name for each in results}) == len(results)
     return {each.name: each.outcome for each in results}
@@ -72,7 +74,7 @@ def judged(checks: dict[str, Any], **changes: Any) -> dict[str, Outcome]:
 
 def test_what_needs_no_baseline_is_judged_of_every_case() -> None:
     found = judged({})
-    assert set(found) == {"validity", "control[control]", "parity[comparison]"}
+    assert set(found) == {"validity", "in_force", "control[control]", "parity[comparison]"}
     assert set(found.values()) == {Outcome.PASS}
 
 

@@ -255,12 +255,14 @@ def test_each_import_is_tried_by_itself(lay: Lay, capsys: pytest.CaptureFixture[
             "        if backend != 'UCX': raise RuntimeError('NIXL_ERR_NOT_FOUND')\n"
             "def nixl_agent_config(backends): pass\n",
             "mooncake.engine": "",
+            "deep_ep": "raise ImportError('libcuda.so.1: cannot open shared object file')",
             "torch": "__version__ = '2.13.0+cu130'\nclass version:\n    cuda, hip = '13.0', None",
         }
     )
     question = {
         "modules": ["fine.server", "nowhere_at_all", "ends"],
         "transports": [["nixl", "UCX"], ["nixl", "POSIX"], ["mooncake.engine", ""]],
+        "libraries": ["deep_ep", "nowhere_at_all"],
         "torch": ["cuda", "hip"],
     }
     as_program(PROGRAMS["imports"], json.dumps(question))
@@ -273,6 +275,7 @@ def test_each_import_is_tried_by_itself(lay: Lay, capsys: pytest.CaptureFixture[
         },
         "transports": {"nixl UCX": "", "nixl POSIX": "RuntimeError: NIXL_ERR_NOT_FOUND", "mooncake.engine": ""},
         "torch": CUDA_13,
+        "absent": ["nowhere_at_all"],
     }
     assert imports.found({**question, "torch": []})["torch"] == {}
 

@@ -1,10 +1,12 @@
 """What the engine's interpreter can import, and what its torch is built for; takes as long as importing the engine.
 
-The argument is JSON: ``modules``, ``transports`` (module and plugin) and of ``torch`` the names under which it says
-what it is built for, empty: nobody looks.
+The argument is JSON: ``modules``, ``transports`` (module and plugin), ``libraries``, which are looked for and not
+imported (some link the driver, which a container without a device does not have), and of ``torch`` the names under
+which it says what it is built for, empty: nobody looks.
 """
 
 import importlib
+import importlib.util
 import json
 import sys
 from collections.abc import Callable
@@ -37,7 +39,17 @@ def torch(names: list[str]) -> dict[str, str]:
     return {"version": module.__version__, **built}
 
 
-def found(asked: dict[str, Any]) -> dict[str, dict[str, str]]:
+def absent(names: list[str]) -> list[str]:
+    """Those that the interpreter does not find."""
+    return [name for name in names if tried(partial(_required, name))]
+
+
+def _required(name: str) -> None:
+    if importlib.util.find_spec(name) is None:
+        raise ModuleNotFoundError(name)
+
+
+def found(asked: dict[str, Any]) -> dict[str, Any]:
     """The answer."""
     modules = {name: tried(partial(importlib.import_module, name)) for name in asked["modules"]}
     transports = {
@@ -47,7 +59,8 @@ def found(asked: dict[str, Any]) -> dict[str, dict[str, str]]:
     built: dict[str, str] = {}
     if asked["torch"]:
         modules["torch"] = tried(lambda: built.update(torch(asked["torch"])))
-    return {"modules": modules, "transports": transports, "torch": built}
+    libraries = absent(asked["libraries"])
+    return {"modules": modules, "transports": transports, "torch": built, "absent": libraries}
 
 
 if __name__ == "__main__":

@@ -68,6 +68,8 @@ class Script:
         reset_status: What a reset answers (SGLang).
         lacks: Paths that answer 404, as of a server that is another one.
         info: Laid over what the engine says about its configuration (SGLang); None takes a key away.
+        ignores: Flags that it takes and does not heed: what it shows of them is what it has without.
+        silent: Show nothing of the configuration that is in force, as a build does whose wording moved.
     """
 
     start_after: float = 0.0
@@ -102,6 +104,8 @@ class Script:
     reset_status: int = 200
     lacks: list[str] = field(default_factory=list)
     info: dict[str, Any] = field(default_factory=dict)
+    ignores: list[str] = field(default_factory=list)
+    silent: bool = False
 
 
 @dataclass
@@ -219,6 +223,7 @@ class Engine:
     k: int
     connected: bool
     twin: bool
+    shown: str = ""
     counters: Counter[str] = field(default_factory=Counter)
     requests: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -322,6 +327,8 @@ class Engine:
     def metrics(self) -> str:
         with self.lock:
             series = self.fixed() | dict(self.counters)
+        if self.shown:
+            series[f'vllm:cache_config_info{{engine="0",{self.shown}}}'] = 1
         dropped = self.script.drop_metric
         text = "".join(
             f"{name} {float(value)}\n" for name, value in sorted(series.items()) if not dropped or dropped not in name
@@ -399,6 +406,37 @@ def make_arg_parser(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     return parser
 
 
+def in_force(arguments: argparse.Namespace, script: Script) -> str:
+    """Print what is in force as vLLM does, and return the labels of the metric that shows the rest."""
+    without = make_arg_parser(argparse.ArgumentParser()).parse_args([])
+    for name in script.ignores:
+        setattr(arguments, name.replace("-", "_"), getattr(without, name.replace("-", "_")))
+    if script.silent:
+        return ""
+    speculation, transfer = arguments.speculative_config, arguments.kv_transfer_config
+    drafter = repr(speculation.get("model", arguments.model)) if speculation.get("method") != "ngram" else None
+    method, count = speculation.get("method"), speculation.get("num_speculative_tokens")
+    config = f"SpeculativeConfig(method={method!r}, model={drafter}, num_spec_tokens={count})" if speculation else None
+    caching = arguments.enable_prefix_caching is not False
+    print(
+        f"(EngineCore pid=1) INFO 11-27 10:00:00 [core.py:133] Initializing a V1 LLM engine (v0.0.1) with config: "
+        f"model={arguments.model!r}, speculative_config={config}, tokenizer={arguments.model!r}, revision=None, "
+        f"dtype=torch.{arguments.dtype or 'float32'}, max_seq_len={arguments.max_model_len or 2048}, "
+        f"tensor_parallel_size={arguments.tensor_parallel_size or 1}, "
+        f"data_parallel_size={arguments.data_parallel_size or 1}, enforce_eager={arguments.enforce_eager}, "
+        f"kv_cache_dtype=auto, enable_prefix_caching={caching}, "
+        "compilation_config={'mode': <CompilationMode.NONE: 0>, 'custom_ops': ['all'], 'inductor_passes': {}}, "
+        "kernel_config=KernelConfig(priority=Priority(rms_norm=['native']), moe_backend='auto')",
+        flush=True,
+    )
+    parts = transfer.get("kv_connector_extra_config", {}).get("connectors", [])
+    for each in [transfer, *parts] if transfer else []:
+        print(f"Creating v1 connector with name: {each['kv_connector']} and engine_id: fake", flush=True)
+        device = each.get("kv_buffer_device", "cpu")
+        print(f"Registering KV_Caches. use_mla: False, kv_buffer_device: {device}, use_host_buffer: True", flush=True)
+    return f'block_size="{arguments.block_size or 16}",cache_dtype="auto",enable_prefix_caching="{caching}"'
+
+
 def helped(words: list[str], kind: str) -> list[str]:
     """The words, if no help is asked for or it is as ever."""
     if not any(word.startswith("--help") for word in words):
@@ -436,12 +474,16 @@ def serve_engine(arguments: argparse.Namespace | None = None) -> None:
     role = role or ("server" if Path.cwd().name == "server" else Path.cwd().name.split("-")[0])
     script = script_for(role)
     checkpoint = Path(arguments.model).resolve().name
+    shown = in_force(arguments, script)
+    if script.garbage:
+        say(GARBAGE)
     engine = Engine(
         role=role,
         script=script,
         k=arguments.speculative_config.get("num_speculative_tokens", 0),
         connected=bool(arguments.kv_transfer_config),
         twin=checkpoint.startswith("twin_"),
+        shown=shown,
     )
     if "VLLM_NIXL_SIDE_CHANNEL_PORT" in os.environ:
         port = int(os.environ["VLLM_NIXL_SIDE_CHANNEL_PORT"])
