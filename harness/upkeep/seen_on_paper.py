@@ -30,8 +30,8 @@ of a run, points of one case that ask for different things and of which nothing 
 `harness check` names axes of a matrix on which that could not be otherwise.
 
 Seen at work on the CPU engine of vLLM 0.32.0: `attention-backend = "TRITON_ATTN"` is taken there and not heeded, and
-the result says `server: attention-backend is CPU_ATTN, and TRITON_ATTN was asked for`. What of this only a GPU, or SGLang,
-shows is read from the sources of the releases that the modules name; no run on a GPU was judged by it yet.
+the result says `server: attention-backend is CPU_ATTN, and TRITON_ATTN was asked for`. What of this only a GPU, or
+SGLang, shows is read from the sources of the releases that the modules name; no run on a GPU was judged by it yet.
 
 Below are the settings that the cases here ask for. Others are looked for in the same places.
 """
