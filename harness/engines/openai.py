@@ -6,8 +6,10 @@ API has not. It is not asked for counters, so what only they say (drafts, transf
 
 from __future__ import annotations
 
+from harness.cases.model import Case, Role
 from harness.cases.serve_settings import Serve
 from harness.engines.engine import EngineSpec
+from harness.engines.sights import Asked
 
 
 def devices(_serve: Serve) -> int:
@@ -15,4 +17,9 @@ def devices(_serve: Serve) -> int:
     return 0
 
 
-ENGINE = EngineSpec(name="openai", distributions=(), server=None, devices=devices, plain=True)
+def asks(_case: Case, _role: Role) -> Asked:
+    """Nothing: whoever runs the server has set it up."""
+    return {}
+
+
+ENGINE = EngineSpec(name="openai", distributions=(), server=None, devices=devices, asks=asks, plain=True)

@@ -44,7 +44,7 @@ def asked(planned: Iterable[Planned]) -> dict[str, set[str]]:
         spec = ENGINES[each.case.engine.name]
         for role in each.case.topology.roles:
             found[spec.name].update(spec.asks(each.case, role))
-    return found
+    return {engine: settings for engine, settings in found.items() if settings}
 
 
 def shown(spec: EngineSpec, setting: str) -> list[str]:

@@ -1,12 +1,14 @@
 """Every session of the menu on a machine with a container engine and all devices: what nobody has pinned ends none.
 
-Only what would come after the question at hand is scripted: devices are taken for granted, and no image is built.
+Only what is not the question at hand is scripted: devices are taken for granted, images too and what they know of
+themselves, and no container is started.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -59,12 +61,21 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(lifecycle, "unavailable", lambda: "")
     monkeypatch.setattr(image_store, "image_id", lambda _: None)
     monkeypatch.setattr(occupancy, "visible", lambda _: [])
+    monkeypatch.setattr(occupancy, "lease", lambda *_, **__: [])
     monkeypatch.setattr(engine_image, "lacks_base", lambda *_: "")
+    monkeypatch.setattr(engine_image, "ensure", lambda *_: ("image:1", f"sha256:{'3' * 64}"))
+    monkeypatch.setattr(base_images, "content", lambda reference: reference)
+    monkeypatch.setattr("harness.run.runtimes.container", lambda *_: nullcontext("none"))
+    monkeypatch.setattr(lifecycle, "remove", lambda *_: None)
+    monkeypatch.setattr("harness.run.prepare.fetch", lambda dataset: tmp_path / dataset.file)
+    monkeypatch.setattr("harness.run.ask_flags.ask", lambda _: None)
+    monkeypatch.setattr("harness.run.prepare._settled", lambda *_: "")
+    monkeypatch.setattr("harness.run.canary.check", lambda _: [])
 
-    def no_build(*_: object) -> None:
-        raise CannotJudge("no image is built here")
+    def no_container(*_: object) -> None:
+        raise CannotJudge("no container is started here")
 
-    monkeypatch.setattr(engine_image, "make", no_build)
+    monkeypatch.setattr("harness.run.runtimes.start_container", no_container)
     return tmp_path
 
 
@@ -144,11 +155,7 @@ def test_an_unresolved_base_image_is_taken_at_first_use(
         built.append(engine_image.recipe(engine, platform, build).base)
         return "image:1", f"sha256:{'3' * 64}"
 
-    def no_container(*_: object) -> None:
-        raise CannotJudge("no container is started here")
-
     monkeypatch.setattr(engine_image, "ensure", ensure)
-    monkeypatch.setattr("harness.run.runtimes.start_container", no_container)
     registry = Scripted()
     registry.daemon_threads = True
     with listening(registry):
