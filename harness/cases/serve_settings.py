@@ -65,7 +65,9 @@ class Model(Strict):
 class Speculation(Strict):
     """``[serve.speculation]``. Which keys a method needs, its engine says: see ``EngineSpec.speculation``."""
 
-    method: Name = Field(description="eagle3, draft_model, mtp or ngram: what the engine has of them.")
+    method: Name = Field(
+        description="vLLM: eagle3, dflash, dspark, draft_model, mtp, ngram, ngram_gpu or suffix. SGLang: eagle3 or mtp."
+    )
     model: Model | None = Field(None, description="The drafter, where it is no part of the verifier.")
     num_speculative_tokens: int | None = Field(None, ge=1, le=1024, description="vLLM: drafted tokens per step (k).")
     num_steps: int | None = Field(None, ge=1, le=1024, description="SGLang: steps of the drafter per verification.")
@@ -77,10 +79,10 @@ class Speculation(Strict):
         description="SGLang: tokens per verification: the nodes of the tree, the newest token included.",
     )
     prompt_lookup_min: int | None = Field(
-        None, ge=1, le=1024, description="Shortest n-gram that is looked up; ngram only."
+        None, ge=1, le=1024, description="Shortest n-gram that is looked up; ngram and ngram_gpu."
     )
     prompt_lookup_max: int | None = Field(
-        None, ge=1, le=1024, description="Longest n-gram that is looked up; ngram only."
+        None, ge=1, le=1024, description="Longest n-gram that is looked up; ngram and ngram_gpu."
     )
 
     @property

@@ -210,6 +210,7 @@ ENGINE = EngineSpec(
     renames=(
         # Chose between two implementations of speculation, of which the newer one is left.
         Rename("", "SGLANG_ENABLE_SPEC_V2"),
+        Rename("--mamba-radix-cache-strategy", "--mamba-scheduler-strategy"),
         Rename("SGLANG_TEST_DISAGG_FAILURE_PROB", "DISAGGREGATION_TEST_FAILURE_PROB"),
     ),
     # sglang/srt/eplb/eplb_manager.py.

@@ -209,6 +209,7 @@ _LIBRARIES = (
 )
 
 _DRAFTS = ("model", "num_speculative_tokens")
+_LOOKUP = ("num_speculative_tokens", "prompt_lookup_min", "prompt_lookup_max")
 _NIXL = ("buffer_device", "load_failure_policy")
 
 ENGINE = EngineSpec(
@@ -240,9 +241,13 @@ ENGINE = EngineSpec(
     devices=devices,
     speculation={
         "eagle3": Keys(_DRAFTS),
+        "dflash": Keys(_DRAFTS),
+        "dspark": Keys(_DRAFTS),
         "draft_model": Keys(_DRAFTS),
-        "mtp": Keys(("num_speculative_tokens",)),
-        "ngram": Keys(("num_speculative_tokens", "prompt_lookup_min", "prompt_lookup_max")),
+        "mtp": Keys(("num_speculative_tokens",), ("model",)),
+        "ngram": Keys(_LOOKUP),
+        "ngram_gpu": Keys(_LOOKUP),
+        "suffix": Keys(("num_speculative_tokens",)),
     },
     kv_connectors={
         "NixlConnector": Keys(_NIXL, ("extra",)),

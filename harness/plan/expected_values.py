@@ -153,7 +153,9 @@ def _counts(
         return tree.total(requests, shape, table, candidates) if candidates else None
     if drafter and drafter.drafts:
         table = drafter.drafts
-    if speculation.method != "ngram":
+    if speculation.method == "suffix":
+        return None  # how many it drafts depends on what it was asked before, and nothing here simulates that
+    if speculation.method not in {"ngram", "ngram_gpu"}:
         return simulate.total(requests, k, disaggregated=disaggregated, table=table)
     shortest, longest = speculation.prompt_lookup_min or 1, speculation.prompt_lookup_max or 1
     counts = simulate.Counts(0, (0,) * k)

@@ -184,7 +184,9 @@ def _for_version(case_file: CaseFile, platform: Platform, versions: Versions | N
     """The file for the version of its engine."""
     if versions is None or not case_file.every_rule(platform).depends_on_version:
         return case_file
-    return replace(case_file, version=versions(case_file.resolve(platform).engine.name, platform))
+    # Any point will do: what is asked may be on an axis, and a file without a point of its matrix is no case then.
+    point = next(iter(case_file.matrix(platform).variants()), ())
+    return replace(case_file, version=versions(case_file.resolve(platform, point).engine.name, platform))
 
 
 def _lacks(each: Planned, checkpoints: str) -> str:

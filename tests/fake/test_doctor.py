@@ -291,7 +291,7 @@ def test_a_host_with_devices_that_a_container_can_be_given(home: dict[str, str],
         facts, sessions = machine("--platform", "cuda", "--runtime", "docker", env=env)
         devices = facts["accelerators"]["cuda"]["devices"]
         assert [(each["name"], each["product"]) for each in devices] == [(str(n), "NVIDIA H200") for n in range(8)]
-        obstacle = sessions["mtp_cuda"]["obstacles"][0]
+        obstacle = sessions["draft_model_cuda"]["obstacles"][0]
         assert obstacle["kind"] == "passthrough"
         assert "nvidia-container-toolkit is not there" in obstacle["reason"]
         assert "nvidia-ctk cdi generate" in obstacle["next_step"]
@@ -301,8 +301,8 @@ def test_a_host_with_devices_that_a_container_can_be_given(home: dict[str, str],
         facts, sessions = machine("--platform", "cuda", "--runtime", "docker", env=env)
         assert facts["container"]["refused"] == {}
         # The scripted engine has every image.
-        assert sessions["mtp_cuda"]["answer"] == "yes"
-        assert sessions["mtp_cuda"]["runtime"] == "docker"
+        assert sessions["draft_model_cuda"]["answer"] == "yes"
+        assert sessions["draft_model_cuda"]["runtime"] == "docker"
     assert api.created == []
 
 
@@ -315,7 +315,7 @@ def test_slices_and_devices_in_use(home: dict[str, str], tmp_path: Path) -> None
     found = facts["accelerators"]["cuda"]
     assert [each["whole"] for each in found["devices"]] == ["GPU-0aaa", "", ""]
     assert f"pid {os.getpid()}" in found["taken"]["1"]
-    assert sessions["mtp_cuda"]["answer"] == "yes"
+    assert sessions["draft_model_cuda"]["answer"] == "yes"
     kinds = {each["kind"] for session in sessions.values() for each in session["obstacles"]}
     assert {"devices", "slices", "devices in use", "models"} <= kinds
     facts, _ = machine("--platform", "cuda", env=home | nvidia.env | {"CUDA_VISIBLE_DEVICES": "7"})
@@ -334,12 +334,12 @@ def test_what_a_driver_does_not_say_is_said(home: dict[str, str], tmp_path: Path
     assert [each["uuid"] for each in found["devices"]] == ["GPU-0aaa"]
     assert "device 2 cannot be used: GPU is lost" in found["said"][0]
     assert "cannot tell whether it is free: memory: Not Supported" in found["unknown"]["GPU-0aaa"]
-    obstacle = sessions["mtp_cuda"]["obstacles"][0]
-    assert (obstacle["kind"], sessions["mtp_cuda"]["answer"]) == ("devices that may be in use", "no")
+    obstacle = sessions["draft_model_cuda"]["obstacles"][0]
+    assert (obstacle["kind"], sessions["draft_model_cuda"]["answer"]) == ("devices that may be in use", "no")
     assert obstacle["next_step"].startswith("--assume-free")
     _, sessions = machine(*here, "--assume-free", env=only)
-    assert sessions["mtp_cuda"]["answer"] == "yes"
-    assert "--assume-free" in sessions["mtp_cuda"]["command"]
+    assert sessions["draft_model_cuda"]["answer"] == "yes"
+    assert "--assume-free" in sessions["draft_model_cuda"]["command"]
     nvidia.errors = {"init": "Driver/library version mismatch"}
     nvidia.write()
     done = harness("doctor", "--offline", *here, env=home | nvidia.env)

@@ -7,11 +7,13 @@ import pytest
 from harness import protocols
 from harness.datasets import gsm8k
 from harness.datasets.pinned_files import GSM8K_TEST
-from harness.protocols import gsm8k_sgl_eval, latex_numbers
+from harness.protocols import gsm8k_boxed, gsm8k_sgl_eval, latex_numbers
 
 EVALUATION = gsm8k_sgl_eval.Gsm8kSglEval(
     protocol="gsm8k_sgl_eval", items=1319, max_tokens=2048, concurrency=128, send_to="entry"
 )
+
+STEPS = gsm8k_boxed.Gsm8kBoxed(protocol="gsm8k_boxed", items=200, max_tokens=2048, concurrency=1, send_to="entry")
 
 # Recorded from that grader: the text, and which of 18, 1800 and 18000 it takes for equal.
 GRADED: list[tuple[str, str]] = [
@@ -90,6 +92,21 @@ def test_the_first_and_the_last_question(real_data: dict[str, str]) -> None:
     for item in items:
         assert (item.chat, item.body) == (True, {"max_tokens": 2048})
         assert item.template == {"enable_thinking": False, "thinking": False}
+
+
+def test_the_questions_of_vllms_tests_of_acceptance(real_data: dict[str, str]) -> None:
+    rows = gsm8k.rows(real_data[GSM8K_TEST.file])[:200]
+    items = STEPS.questions(real_data)
+    tail = "\nPlease reason step by step, and put your final answer within \\boxed{}."
+    assert [item.prompt for item in items] == [row["question"] + tail for row in rows]
+    assert [item.expected for item in items] == [item.expected for item in EVALUATION.questions(real_data)[:200]]
+    for item in items:
+        assert (item.chat, item.body, item.template) == (True, {"max_tokens": 2048}, {"enable_thinking": False})
+
+
+@pytest.mark.parametrize(("text", "read"), [(r"so \boxed{1,800}", "1800"), (r"\boxed{x}", None), ("18", None)])
+def test_only_a_number_in_a_box_is_an_answer_to_them(text: str, read: str | None) -> None:
+    assert STEPS.answer(text) == read
 
 
 @pytest.mark.parametrize(

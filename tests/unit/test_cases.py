@@ -96,7 +96,7 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
         "checks.kv_transfer.local_tokens_per_request: the engine counts prompt tokens by source; add it",
     ),
     ({"matrx/tp": {"1": {}}}, "matrx: unknown key; did you mean 'matrix'?"),
-    ({"serve/speculation/method": "mtp"}, "serve.speculation.model: mtp on vllm does not know it; known: num_spec"),
+    ({"serve/speculation/method": "suffix"}, "serve.speculation.model: suffix on vllm does not know it; known: num_"),
     ({"container/capabilities": ["SYS_PTRACE"]}, "container.capabilities: unknown key"),
     ({"container/memlock_unlimited": True}, "container.memlock_unlimited: Input should be a valid string"),
     ({"container/seccomp_unconfined": "because"}, "container.seccomp_unconfined: String should have at least 20"),
@@ -169,6 +169,18 @@ def test_drafts_from_text_that_never_repeats_itself_are_refused(tmp_path: Path) 
         expected_values(cases[0], "cpu")
 
 
+def test_what_suffixes_draft_is_not_known_beforehand_and_what_lookups_draft_is(tmp_path: Path) -> None:
+    here = load(edited(tmp_path / "a", "ngram/known_answer", {}, generate=False))
+    there = {"serve/speculation/method": "ngram_gpu"}
+    other = load(edited(tmp_path / "b", "ngram/known_answer", there, generate=False))
+    known = expected_values(here[0], "cpu")
+    assert expected_values(other[0], "cpu") == known
+    assert "draft_counts" in known
+    suffix = {"serve/speculation": {"method": "suffix", "num_speculative_tokens": 4}}
+    unknown = expected_values(load(edited(tmp_path / "c", "ngram/known_answer", suffix, generate=False))[0], "cpu")
+    assert unknown == {"parity": known["parity"]}
+
+
 def test_the_schema_takes_every_file_and_no_unknown_key() -> None:
     validator = jsonschema.Draft202012Validator(json.loads((BASELINES / "case.schema.json").read_text()))
     files = [json.loads(json.dumps(dict(case.content), default=str)) for case in load(BASELINES)]
@@ -195,7 +207,7 @@ def test_the_schema_describes_every_key() -> None:
     ("wanted", "suite", "platform", "words"),
     [
         (["eagle3/known_anser"], None, None, "did you mean 'eagle3/known_answer'?"),
-        ([], "eagel3", None, "nothing matches suite eagel3; suites are: any_server, disagg, draft_model, eagle3,"),
+        ([], "eagel3", None, "nothing matches suite eagel3; suites are: any_server, dflash, disagg, draft_model,"),
         ([], "gemma4_mtp", "cpu", "nothing matches suite gemma4_mtp, platform cpu"),
         (["eagle3/known_answer"], "disagg", None, "nothing matches suite disagg"),
     ],

@@ -139,7 +139,7 @@ def kinds(verdict: Verdict) -> list[str]:
         (AIR_GAPPED, "mtp_cuda", "yes", "", ""),
         (AIR_GAPPED, "eagle3_cpu", "no", "vllm is not installed yet", "--engine-python"),
         (AIR_GAPPED, "sglang_eagle3_cuda", "no", "no sglang for cuda comes with the harness", "--engine-python"),
-        (MIG_HOST, "mtp_cuda", "yes", "", ""),
+        (MIG_HOST, "draft_model_cuda", "yes", "", ""),
         (MIG_HOST, "eagle3_cuda", "partly", "have that; the largest has 16", "larger devices"),
     ],
 )
@@ -205,7 +205,7 @@ def test_a_server_of_two_devices_cannot_have_slices() -> None:
 def test_devices_that_others_use_do_not_count() -> None:
     taken = {device.name: "in use by trainer (pid 7)" for device in H200[1:]}
     found = verdicts(replace(H200_HOST, accelerators={"cuda": Accelerators(H200, "", "", taken)}))
-    assert found["mtp_cuda"].answer == "yes"
+    assert found["draft_model_cuda"].answer == "yes"
     assert found["spec_disagg_cuda"].answer == "no"
     assert "1 of 8 are free: in use by trainer (pid 7)" in found["spec_disagg_cuda"].obstacles[0][0].reason
 

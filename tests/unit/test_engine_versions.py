@@ -101,6 +101,16 @@ def test_a_whole_case_may_be_for_some_versions(tmp_path: Path) -> None:
     assert "not on vllm 0.28.1" in only.skip
 
 
+def test_what_is_asked_may_be_on_an_axis_of_a_case_for_some_versions(tmp_path: Path) -> None:
+    asked = {"protocol": "known_answer_qa", "items": 100, "first_key": 0, "max_tokens": 128}
+    axis = {"matrix": {"asked": {"here": {"evaluation": asked}, "there": {"evaluation": asked | {"concurrency": 2}}}}}
+    rules = [rule("<0.29", since=date(2026, 11, 27), match={"asked": "there"})]
+    changes = axis | {"evaluation": None, "exclude": rules}
+    here, there = (each for each in points(tmp_path, changes, "0.26.0") if each.platform == "cpu")
+    assert (here.skip, there.case.evaluation.concurrency) == ("", 2)
+    assert REASON in there.skip
+
+
 def test_a_build_decides_what_a_point_sets(tmp_path: Path) -> None:
     changes = {"when": [rule(">=0.33", set={"serve": {"flags": {"max-model-len": 512}}})]}
     (point,) = points(tmp_path, changes, "0.32.0")

@@ -132,6 +132,18 @@ def test_every_server_has_devices_of_its_own(tmp_path: Path) -> None:
     assert not any("VISIBLE" in name for server in servers(BASELINES, case) for name in server.env)
 
 
+@pytest.mark.parametrize(
+    ("case", "method", "tokens"), [("mtp/gemma4_e4b", "mtp", 2), ("dflash/qwen3_8b", "dflash", 16)]
+)
+def test_an_assistant_and_a_drafter_of_blocks_are_given_as_a_drafter(case: str, method: str, tokens: int) -> None:
+    found = next(each for each in load(BASELINES) if each.id == case).resolve("cuda", (("asked", "gsm8k"),))
+    (server,) = show.servers(found, on_paper("cuda"))
+    assert json.loads(flags(server)["speculative-config"]) == {
+        "method": method, "model": "drafter", "num_speculative_tokens": tokens
+    }  # fmt: skip
+    assert list(server.links) == ["model", "drafter"]
+
+
 def test_mtp_needs_no_drafter(tmp_path: Path) -> None:
     case = "eagle3/known_answer"
     changes = {

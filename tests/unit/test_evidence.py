@@ -40,8 +40,8 @@ def test_the_last_run_of_a_point_counts(tmp_path: Path) -> None:
     record(tmp_path / "a", "mtp/known_answer_k1", "fail", "2026-11-21T10:00:00")
     record(tmp_path / "a", "mtp/known_answer_k3", "pass", "2026-11-21T11:00:00")
     cpu, cuda, rocm = row(records.systems(CASES, records.read(tmp_path)), "mtp")
-    assert cuda == "verified: 1 of 2 on NVIDIA H200 (vllm 0.26.0); 1 red"
-    assert (cpu, rocm) == ("built only: 2 points", "built only: 2 points")
+    assert cuda == "verified: 1 of 7 on NVIDIA H200 (vllm 0.26.0); 1 red"
+    assert (cpu, rocm) == ("built only: 2 points", "built only: 5 points")
 
 
 def test_a_checkpoint_set_counts_for_its_case_and_red_runs_verify_nothing(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 from harness.base.errors import CannotJudge
 from harness.datasets.pinned_files import MT_BENCH, Dataset
 from harness.host import answer_cache, data_files, hub, internet
-from harness.protocols import items, mt_bench_first_turn
+from harness.protocols import items, mt_bench_direct, mt_bench_first_turn
 from tests.helpers import in_hub_cache, tensors
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -163,6 +163,15 @@ def test_mt_bench_asks_the_first_turns_as_chat() -> None:
     found = items(config, {MT_BENCH.file: CONTENT.decode()})
     assert [(item.id, item.prompt, item.chat) for item in found] == [("M81", "Who?", True), ("M82", "Where?", True)]
     assert found[0].body == {"max_tokens": 256}
+
+
+def test_direct_mt_bench_is_the_same_without_thinking() -> None:
+    config = mt_bench_direct.MtBenchDirect(
+        protocol="mt_bench_direct", items=2, max_tokens=2048, concurrency=1, send_to="entry"
+    )
+    found = items(config, {MT_BENCH.file: CONTENT.decode()})
+    assert [(item.id, item.prompt, item.chat) for item in found] == [("M81", "Who?", True), ("M82", "Where?", True)]
+    assert all(item.template == {"enable_thinking": False} and item.body == {"max_tokens": 2048} for item in found)
 
 
 @pytest.mark.usefixtures("real_data")

@@ -259,7 +259,7 @@ class Numbered(Planned):
 
 def test_more_jobs_than_github_takes_is_said_before_github_does() -> None:
     one = next(each for each in ours() if not each.skip)
-    sessions = [Numbered(one.case_file, one.platform, number=number) for number in range(MATRIX_LIMIT + 1)]
+    sessions = [Numbered(one.case_file, one.platform, one.variant, number=number) for number in range(MATRIX_LIMIT + 1)]
     assert len(json.loads(render(sessions[1:], "github", on_paper))["include"]) == MATRIX_LIMIT
     with pytest.raises(UsageError, match="257 jobs, and GitHub takes 256 a matrix"):
         render(sessions, "github", on_paper)
