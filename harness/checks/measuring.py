@@ -8,7 +8,7 @@ from statistics import median
 
 from harness.base.domain import CheckResult, Outcome, Value
 from harness.base.evidence import Acceptance, Answers, Evidence, KvLedger, Unmeasured
-from harness.checks import check
+from harness.checks import check, in_force
 
 _WHY = "measured only, not judged"
 
@@ -24,7 +24,7 @@ def measured_only(judged: Iterable[CheckResult], evidence: Evidence) -> list[Che
     """
     found: dict[str, CheckResult] = {}
     for each in judged:
-        if each.name == "validity" and each.outcome is not Outcome.FAIL:
+        if (each.name == "validity" and each.outcome is not Outcome.FAIL) or _not_shown(each):
             found[each.name] = each
         elif each.outcome in (Outcome.SKIPPED, Outcome.ERROR) or each.name == "validity" or each.measured is None:
             found[each.name] = replace(each, outcome=Outcome.ERROR)
@@ -33,6 +33,11 @@ def measured_only(judged: Iterable[CheckResult], evidence: Evidence) -> list[Che
     for each in _observed(evidence):
         found.setdefault(each.name, each)
     return list(found.values())
+
+
+def _not_shown(judged: CheckResult) -> bool:
+    """Whether servers show nothing of what is in force, which no case asked them for."""
+    return judged.name == in_force.NAME and judged.outcome is Outcome.SKIPPED
 
 
 def _only(name: str, measured: object, n: int, unit: str, message: str = "", details: str = "") -> CheckResult:

@@ -133,7 +133,7 @@ def test_an_interpreter_without_an_engine(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--engine", "tgi"], "--engine tgi: must be one of sglang, vllm"),
+        (["--engine", "tgi"], "--engine tgi: must be one of openai, sglang, vllm"),
         (["--platform", "gpu"], "--platform gpu: must be one of cpu, cuda, rocm"),
     ],
 )
