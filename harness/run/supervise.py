@@ -128,7 +128,9 @@ def _judged(path: Path) -> Result | None:
 
 def _written(path: Path, content: bytes, console: Console) -> bool:
     try:
-        files.write(path, content)
+        # The last point's verdict may have put it there already, and a full disk has no room for it twice.
+        if not path.is_file() or path.read_bytes() != content:
+            files.write(path, content)
     except OSError as error:
         console.line(f"junit: {path} could not be written: {error.strerror}")
         return False
