@@ -6,16 +6,20 @@ import hashlib
 import io
 import json
 import os
+import signal
+import subprocess
+import time
 import zipfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 
 from harness.host import package_index
 from harness.host.package_index import Unavailable
+from tests.helpers import command, environment
 
 NAME = "vllm-9.1-cp38-abi3-manylinux_2_28_x86_64.whl"
 
@@ -38,6 +42,7 @@ class Index(ThreadingHTTPServer):
     ranges = True
     page = "json"
     cut = 0
+    hold: Event | None = None
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -62,6 +67,8 @@ class Handler(BaseHTTPRequestHandler):
         first, last = (int(each) for each in asked.removeprefix("bytes=").split("-"))
         part = content[first : last + 1]
         self.server.sent += len(part)
+        if self.server.hold and len(part) > 1:
+            self.server.hold.wait(60)
         whole = {"Content-Range": f"bytes {first}-{first + len(part) - 1}/{len(content)}"}
         return self._answer(206, part[: len(part) - self.server.cut] if len(part) > 1 else part, headers=whole)
 
@@ -126,3 +133,21 @@ def test_an_unknown_distribution_has_no_wheels_and_no_index_is_said(
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:1/simple")
     with pytest.raises(Unavailable, match="gives no list of vllm"):
         package_index.wheels("vllm")
+
+
+def test_the_report_ended_half_way_keeps_nothing(index: Index, tmp_path: Path) -> None:
+    index.hold = Event()
+    given = {"XDG_CACHE_HOME": str(tmp_path), "PIP_INDEX_URL": os.environ["PIP_INDEX_URL"]}
+    running = subprocess.Popen(command("drift", "vllm==9.1"), env=environment(given), stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        while index.sent < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert index.sent > 1
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(30) == 130
+    finally:
+        index.hold.set()
+        running.kill()
+        running.wait()
+    assert [each for each in tmp_path.rglob("*") if each.is_file()] == []
