@@ -267,6 +267,7 @@ UNSEEN = {
     "eplb-config.num_redundant_experts": _DEVELOPMENT,
     "eplb-config.step_interval": _DEVELOPMENT,
     "eplb-config.window_size": _DEVELOPMENT,
+    "limit-mm-per-prompt.*": _DEVELOPMENT,
     "kv-transfer-config.kv_connector_extra_config.connectors.*": "the log names the MultiConnector alone",
     "kv-transfer-config.*kv_load_failure_policy": _DEVELOPMENT,
     "kv-transfer-config.*kv_role": _DEVELOPMENT,

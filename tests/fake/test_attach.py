@@ -123,7 +123,11 @@ def test_what_a_server_does_not_say_is_not_measured_and_the_rest_is_judged(
     one_a_position = {name for name in found if name.startswith("acceptance_per_position")}
     expected = unmeasured | (one_a_position if "acceptance_per_position[0]" in unmeasured else set())
     # Without its log and its metrics a server shows nothing of what is in force.
-    always = {"teardown", "in_force"} if unmeasured >= {"acceptance_length"} and found["in_force"] is Outcome.SKIPPED else {"teardown"}
+    always = (
+        {"teardown", "in_force"}
+        if unmeasured >= {"acceptance_length"} and found["in_force"] is Outcome.SKIPPED
+        else {"teardown"}
+    )
     assert {name for name, outcome in found.items() if outcome is Outcome.SKIPPED} == expected | always
     assert found["accuracy"] is found["parity"] is found["validity"] is Outcome.PASS
     assert skipped(done).keys() == expected
