@@ -88,8 +88,12 @@ def pytest_sessionfinish() -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Let what runs alone come last, and first what takes longest: others fill the time beside it."""
+    if not config.getoption("--long"):
+        left_out = [item for item in items if item.get_closest_marker("long")]
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=left_out)
     for item in items:
         if _folder(item.path) == "unit" and item.get_closest_marker("slow") is None:
             item.add_marker(pytest.mark.quick)
@@ -97,8 +101,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """One more than cores: most tests wait half of their time for a server or a program."""
-    return (psutil.cpu_count() or 1) + 1
+    """Two more than cores: most tests wait half of their time for a server or a program."""
+    return (psutil.cpu_count() or 1) + 2
 
 
 class Scheduling(LoadScopeScheduling):
@@ -149,6 +153,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--build-network", default="default", help="Network of the steps of image builds, for docker.")
     parser.addoption(
         "--engine-python", default=None, help="Interpreter with an engine for tests/gpu; they are skipped without."
+    )
+    parser.addoption(
+        "--long",
+        action="store_true",
+        help="Also starts of real engines for which another test of the same kind stands.",
     )
     parser.addoption("--kills", default=12, type=int, help="Kills of the storm on scripted engines.")
     parser.addoption("--kills-of-engines", default=0, type=int, help="Kills of the storm on vLLM, here and in Docker.")

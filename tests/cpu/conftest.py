@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,10 @@ from harness.run.rundir import RunDir
 from known_answer.simulate import Counts, total
 from tests.helpers import BASELINES, REPOSITORY, Run, busy_ports, harness, left_in, run
 
+SIGNALS = [
+    pytest.param(signal.SIGINT, id="SIGINT"),
+    pytest.param(signal.SIGTERM, id="SIGTERM", marks=pytest.mark.long),
+]
 DISAGG = "disagg/known_answer_eagle3"
 SINGLE = "eagle3/known_answer"
 LOCAL = ("--runtime", "local")

@@ -15,6 +15,7 @@ from harness.base.evidence import KvLedger
 from tests.cpu.conftest import (
     DISAGG,
     LOCAL,
+    SIGNALS,
     WITH_DOCKER,
     assert_counters_equal,
     assert_every_point_passes,
@@ -72,8 +73,10 @@ ORDINARY: dict[str, Any] = {
 
 @pytest.mark.parametrize(
     "changes",
-    [{"roles/decode/kv_transfer/connector": "none"}, {"evaluation/send_to": "decode"}],
-    ids=["decode without connector", "past the router"],
+    [
+        pytest.param({"roles/decode/kv_transfer/connector": "none"}, id="decode without connector"),
+        pytest.param({"evaluation/send_to": "decode"}, id="past the router", marks=pytest.mark.long),
+    ],
 )
 def test_kv_transfer_fails_though_every_answer_is_right(folder: Path, changes: dict[str, Any]) -> None:
     cases = edited(folder / "cases", DISAGG, ORDINARY | changes)
@@ -87,26 +90,30 @@ def test_kv_transfer_fails_though_every_answer_is_right(folder: Path, changes: d
 @pytest.mark.parametrize(
     ("case", "changes", "check", "words"),
     [
-        (
+        pytest.param(
             "disagg/known_answer_parity",
             {"roles/decode/model/known_answer": "twin_decode"},
             "parity[direct]",
             "parity[direct] is 0, expected 1",
+            id="another model",
+            marks=pytest.mark.long,
         ),
-        (
+        pytest.param(
             "disagg/known_answer_edges",
             {"matrix": None, "serve/flags/enable-prefix-caching": False},
             "kv_transfer",
             "0 prompt tokens found in the own cache, 960 expected",
+            id="no prefix cache",
         ),
-        (
+        pytest.param(
             "disagg/known_answer_multi",
             {"serve/kv_transfer/connectors": ["NixlConnector"], "serve/kv_transfer/extra": {}},
             "parity[kept]",
             "parity[kept] is 0, expected 1",
+            id="no second connector",
+            marks=pytest.mark.long,
         ),
     ],
-    ids=["another model", "no prefix cache", "no second connector"],
 )
 def test_what_is_taken_away_is_missed_by_its_check_and_no_other(
     folder: Path, case: str, changes: dict[str, Any], check: str, words: str
@@ -117,6 +124,7 @@ def test_what_is_taken_away_is_missed_by_its_check_and_no_other(
     assert words in result.problems[check]
 
 
+@pytest.mark.long
 def test_edge_cases_in_plain_text(folder: Path) -> None:
     """The protocol of real models, whose tokenizer only bounds what the ledger must show."""
     case = "disagg/known_answer_edges"
@@ -157,7 +165,7 @@ def test_a_killed_worker_is_an_error_within_ten_seconds(folder: Path) -> None:
     assert result.problems["eval"].startswith("decode ")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+@pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_while_the_engine_starts(folder: Path, number: signal.Signals) -> None:
     process = begin(folder, DISAGG, *LOCAL)
     wait_for(lambda: list(folder.glob("runs/*/servers.json")), 300)

@@ -16,7 +16,7 @@ import pytest
 import docker
 from harness.containers import lifecycle
 from harness.images import base_images
-from tests.cpu.conftest import DISAGG, SINGLE, WITH_DOCKER, foreign_files, ours_in
+from tests.cpu.conftest import DISAGG, SIGNALS, SINGLE, WITH_DOCKER, foreign_files, ours_in
 from tests.helpers import begin, end, harness, recorded, run, wait_for
 
 
@@ -85,7 +85,7 @@ def test_the_canary_says_what_is_in_the_image(folder: Path, image_options: list[
     assert foreign_files(folder) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+@pytest.mark.parametrize("number", SIGNALS)
 def test_an_interrupt_while_the_canary_asks_removes_its_container(
     folder: Path, image_options: list[str], number: signal.Signals
 ) -> None:
@@ -99,7 +99,7 @@ def test_an_interrupt_while_the_canary_asks_removes_its_container(
     assert foreign_files(folder) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+@pytest.mark.parametrize("number", SIGNALS)
 def test_an_interrupt_removes_the_container(folder: Path, image_options: list[str], number: signal.Signals) -> None:
     process = begin(folder, SINGLE, "--runtime", "docker", *image_options, env=WITH_DOCKER)
     wait_for(lambda: list(folder.glob("runs/*/servers.json")), 300)

@@ -123,6 +123,7 @@ def test_gsm8k_fails_on_a_model_that_does_not_know_it(folder: Path) -> None:
     assert set(result.problems) >= {"accuracy", "parity"}
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("gsm8k_data")
 def test_gsm8k_without_its_drafter_is_not_green(folder: Path) -> None:
     changes = {
