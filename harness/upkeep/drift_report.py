@@ -52,6 +52,9 @@ def _report(
     engine = given.engine
     build = Build(given.sources, engine.module) if given.sources else None
     router = Build(given.router, engine.router_module) if given.router else None
+    if build and (version := build.sources.version):  # as a run would take them, which asks the build
+        there = [each.on(version) if each.conditional else each for each in points]
+        points = running(there, engine.name)
     report, uses = compare(engine, points, lambda each: started(each, variable), build, router)
     report.unseen += [each for each in (given.missing, why) if each]
     if build:
