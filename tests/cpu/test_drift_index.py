@@ -37,7 +37,7 @@ CROSSED = "--kv-transfer-config.kv_connector_extra_config.enable_cross_layers_bl
 
 def test_vllm_0_33_reads_no_cross_layers_for_nixl(cache: Path, tmp_path: Path) -> None:
     case = "disagg/accuracy_qwen3_0_6b"
-    everywhere = edited(tmp_path / "cases", case, {"platform/cuda/exclude": []}, generate=False)
+    everywhere = edited(tmp_path / "cases", case, {"platform/cuda/exclude": []}, generate=False, platform="cuda")
     code, (one,) = report(cache, "vllm==0.33.0", case, "--cases", str(everywhere))
     assert code == 1
     assert ("never read", CROSSED) in found(one)
