@@ -7,34 +7,21 @@ may end early.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
-from pydantic import Field
-
 from harness.base.domain import Item
-from harness.datasets.pinned_files import MT_BENCH, Dataset
-from harness.protocols.protocol import EvaluationBase
+from harness.protocols.mt_bench_turns import FirstTurnsBase
 
 
-class MtBenchFirstTurn(EvaluationBase):
+class MtBenchFirstTurn(FirstTurnsBase):
     """``[evaluation]`` with ``protocol = "mt_bench_first_turn"``."""
 
-    DATASETS: ClassVar[tuple[Dataset, ...]] = (MT_BENCH,)
     CHAT: ClassVar[bool] = True
 
     protocol: Literal["mt_bench_first_turn"]
-    items: int = Field(ge=1, le=80, description="How many of the 80 questions are asked, from the first one on.")
 
     def questions(self, data: Mapping[str, str]) -> list[Item]:
-        """One item a question, in the order of the file: one JSON object a line, with ``question_id`` and ``turns``."""
-        rows = [json.loads(line) for line in data[MT_BENCH.file].splitlines()[: self.items]]
-        return [
-            Item(id=f"M{row['question_id']}", prompt=row["turns"][0], body={"max_tokens": self.max_tokens}, chat=True)
-            for row in rows
-        ]
-
-    def answer(self, text: str) -> str | None:  # noqa: ARG002 # nothing is scored here
-        """None."""
-        return None
+        """One item a question."""
+        body = {"max_tokens": self.max_tokens}
+        return [Item(id=name, prompt=turn, body=body, chat=True) for name, turn in self.turns(data).items()]

@@ -7,40 +7,28 @@ model's own template.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from typing import ClassVar, Literal
-
-from pydantic import Field
+from typing import Literal
 
 from harness.base.domain import Item
-from harness.datasets.pinned_files import MT_BENCH, Dataset
-from harness.protocols.protocol import EvaluationBase
+from harness.protocols.mt_bench_turns import FirstTurnsBase
 
 _STOP = ["USER:"]
 
 
-class MtBenchPlain(EvaluationBase):
+class MtBenchPlain(FirstTurnsBase):
     """``[evaluation]`` with ``protocol = "mt_bench_plain"``."""
 
-    DATASETS: ClassVar[tuple[Dataset, ...]] = (MT_BENCH,)
-
     protocol: Literal["mt_bench_plain"]
-    items: int = Field(ge=1, le=80, description="How many of the 80 questions are asked, from the first one on.")
 
     def questions(self, data: Mapping[str, str]) -> list[Item]:
-        """One item a question, in the order of the file."""
-        rows = [json.loads(line) for line in data[MT_BENCH.file].splitlines()[: self.items]]
+        """One item a question."""
         return [
             Item(
-                id=f"M{row['question_id']}",
-                prompt=f"USER: {row['turns'][0]} ASSISTANT:",
+                id=name,
+                prompt=f"USER: {turn} ASSISTANT:",
                 body={"max_tokens": self.max_tokens, "stop": _STOP},
                 special_tokens=True,
             )
-            for row in rows
+            for name, turn in self.turns(data).items()
         ]
-
-    def answer(self, text: str) -> str | None:  # noqa: ARG002 # nothing is scored here
-        """None."""
-        return None
