@@ -241,13 +241,14 @@ def touched(planned: Iterable[Planned], changed_files: Iterable[str]) -> list[Pl
     changed = list(changed_files)
     return [
         each
-        if each.skip or any(_below(name, path) for name in changed for path in sources(each))
+        if each.skip or any(below(name, path) for name in changed for path in sources(each))
         else replace(each, skip="no changed file is below the suite's paths")
         for each in planned
     ]
 
 
-def _below(name: str, path: str) -> bool:
+def below(name: str, path: str) -> bool:
+    """Whether a file or folder is the one at ``path``, or in it: a path that ends with a slash is a folder."""
     return name.startswith(path) if path.endswith("/") else name == path
 
 

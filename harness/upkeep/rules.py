@@ -200,7 +200,7 @@ def _matching_nothing(planned: Sequence[Planned], sources: Sequence[str]) -> Ite
     # A checkout is of one engine: what belongs to another cannot be looked for in it.
     for suite, each in _of_the_checkout(planned, sources).items():
         for path in points.sources(each):
-            if not any(name.startswith(path) if path.endswith("/") else name == path for name in sources):
+            if not any(points.below(name, path) for name in sources):
                 yield f"suite {suite}: paths: {path!r} matches no file of the engine's checkout"
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from harness.base.errors import UsageError
+from harness.plan.points import below
 
 _FOLDER = ".buildkite/test_areas"
 """Of vLLM. SGLang selects nearly all of its tests by one list, from which nothing can be taken for a suite."""
@@ -78,8 +79,4 @@ def _as_folder(root: Path, path: str) -> str:
 def missing(wanted: Iterable[str], have: Iterable[str]) -> list[str]:
     """Those of ``wanted`` that no path of ``have`` covers."""
     covers = list(have)
-    return [path for path in wanted if not any(_covers(each, path) for each in covers)]
-
-
-def _covers(path: str, other: str) -> bool:
-    return other.startswith(path) if path.endswith("/") else other == path
+    return [path for path in wanted if not any(below(path, each) for each in covers)]
