@@ -17,6 +17,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from harness.base import programs
 from harness.base.domain import PLATFORMS
 from harness.base.errors import CannotJudge, UsageError
 from harness.base.texts import cause
@@ -25,27 +26,12 @@ from harness.engines import ENGINES
 from harness.engines.engine import EngineSpec
 from harness.host import data_files, package_index, processes
 from harness.host.package_index import Unavailable, Wheel
+from harness.upkeep.probes import packages
 
 _CACHE = "sources"
 _FOLDERS = ("", "python", "src", "py_src", "bindings/python", "bindings/python/src")
 """Where a repository has the packages that it makes."""
-_ASK = """
-import importlib.metadata, importlib.util, json, sys
-found = {}
-for package, *names in json.loads(sys.argv[1]):
-    spec = importlib.util.find_spec(package)
-    if spec and spec.submodule_search_locations:
-        told = {}
-        for name in names:
-            try:
-                told = {"name": name, "version": importlib.metadata.version(name)}
-                told["requires"] = importlib.metadata.requires(name) or []
-                break
-            except importlib.metadata.PackageNotFoundError:
-                pass
-        found[package] = {"folder": list(spec.submodule_search_locations)[0], **told}
-print(json.dumps(found))
-"""
+_PACKAGES = programs.text(packages)
 
 
 @dataclass(frozen=True)
@@ -232,7 +218,7 @@ def _of_interpreter(python: Path) -> Given:
     if not python.is_file() or not os.access(python, os.X_OK):
         raise UsageError(f"{python}: neither a wheel, a checkout nor an interpreter")
     try:
-        status, output = processes.run([str(python), "-I", "-c", _ASK, json.dumps(asked)])
+        status, output = processes.run([str(python), "-I", "-c", _PACKAGES, json.dumps(asked)])
         found = json.loads(output.strip().splitlines()[-1]) if status == 0 else None
     except (OSError, ValueError, IndexError) as error:
         raise UsageError(f"{python}: it did not say what it holds: {cause(error)}") from None

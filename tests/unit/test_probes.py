@@ -18,6 +18,7 @@ import pytest
 from harness.base import programs
 from harness.engines.probes import common, sglang_probe, sources_probe, vllm_probe
 from harness.run.probes import environment, imports, surroundings
+from harness.upkeep.probes import packages
 from tests.unit.test_canary import CUDA_13
 
 PROGRAMS = {
@@ -306,3 +307,12 @@ def test_the_surroundings_of_servers(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert named["VLLM_CACHE_ROOT"].startswith("/proc/1: ")
     assert f"VLLM_CACHE_ROOT (/proc/1/cache{os.sep}vllm)" in found["folders"]
     assert not home.exists()
+
+
+def test_a_package_is_found_with_the_first_distribution_that_is_there() -> None:
+    found = packages.found("packaging", ["no-such-distribution", "packaging"])
+    assert found["name"] == "packaging"
+    assert found["version"]
+    assert Path(found["folder"], "__init__.py").is_file()
+    assert packages.found("packaging", ["no-such-distribution"]).keys() == {"folder"}
+    assert packages.found("no_such_package", ["packaging"]) == {}

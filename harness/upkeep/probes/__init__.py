@@ -1,0 +1,1 @@
+"""Programs of other interpreters, as text for ``python -c``: see :mod:`harness.base.programs`."""
