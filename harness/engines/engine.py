@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
-from harness.base.domain import Server
+from harness.base.domain import Probe, Server
 from harness.base.evidence import Acceptance, KvLedger, KvTransfers, Offer, Unmeasured, Verifications
 from harness.base.settings import FlagValue
 from harness.cases.model import Case, Role
@@ -273,6 +273,12 @@ def flag_arguments(flags: Mapping[str, FlagValue]) -> list[str]:
             case _:
                 arguments += [flag, str(value)]
     return arguments
+
+
+def router(place: Place, module: str, arguments: list[str], ports: Mapping[str, int], ready: str) -> Server:
+    """What stands before the servers of a disaggregated topology, run as a module; ``ready`` is asked on port http."""
+    argv, probe = (place.python, "-m", module, *arguments), Probe("http", ports["http"], ready, path=ready)
+    return Server(name="router", role="router", argv=argv, ports=dict(ports), probes=(probe,))
 
 
 def shell_line(server: Server) -> str:

@@ -9,7 +9,7 @@ from harness.cases.model import Case, Role
 from harness.cases.serve_settings import Serve
 from harness.engines import counting
 from harness.engines.capabilities import Rename
-from harness.engines.engine import EngineSpec, Keys, Library, Place, flag_arguments
+from harness.engines.engine import EngineSpec, Keys, Library, Place, flag_arguments, router
 from harness.engines.metrics import Metric
 from harness.engines.probes import common, sglang_probe
 from harness.engines.sglang_sights import SIGHTS, UNSEEN
@@ -139,13 +139,7 @@ def _router(place: Place, behind: list[Server]) -> Server:
     for server in behind:
         bootstrap = [str(server.ports["bootstrap"])] if "bootstrap" in server.ports else []
         arguments += [f"--{server.role}", server.url, *bootstrap]
-    return Server(
-        name="router",
-        role="router",
-        argv=(place.python, "-m", _ROUTER_MODULE, *arguments),
-        ports=ports,
-        probes=(Probe("http", ports["http"], "/health", path="/health"),),
-    )
+    return router(place, _ROUTER_MODULE, arguments, ports, "/health")
 
 
 # sglang/srt/layers/moe/token_dispatcher and sglang/srt/disaggregation. Mooncake and NIXL that move the KV cache are

@@ -12,7 +12,7 @@ from harness.cases.model import Case, Role
 from harness.cases.serve_settings import KvTransfer, Serve
 from harness.engines import counting
 from harness.engines.capabilities import Rename
-from harness.engines.engine import EngineSpec, Keys, Library, Place, flag_arguments
+from harness.engines.engine import EngineSpec, Keys, Library, Place, flag_arguments, router
 from harness.engines.metrics import Metric
 from harness.engines.probes import common, vllm_probe
 from harness.engines.sights import Asked, flattened
@@ -176,13 +176,7 @@ def _router(place: Place, behind: list[Server]) -> Server:
     arguments = flag_arguments(flags)
     for server in behind:
         arguments += [f"--{server.role}", server.url]
-    return Server(
-        name="router",
-        role="router",
-        argv=(place.python, "-m", _ROUTER_MODULE, *arguments),
-        ports=ports,
-        probes=(Probe("http", ports["http"], "/readiness", path="/readiness"),),
-    )
+    return router(place, _ROUTER_MODULE, arguments, ports, "/readiness")
 
 
 def _rearrangements(log: str) -> int:
