@@ -33,6 +33,7 @@ from harness.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from harness.plan.points import Planned
     from harness.run.context import Context
     from harness.run.prepare import Options
     from harness.run.rundir import RunDir
@@ -67,12 +68,9 @@ def run(
 ) -> int:
     """Run cases from start to verdict: serve, health-wait, eval, assert, stop."""
     from harness.host import signals
-    from harness.images.pinned_versions import version
-    from harness.plan.points import with_own
     from harness.run.console import Console
     from harness.run.folders import claimed
     from harness.run.prepare import require_engine
-    from harness.run.selection import select
     from harness.run.supervise import run_all
 
     names = [*(wanted or []), *(case or [])]
@@ -80,18 +78,7 @@ def run(
     options = _options(where, how, attached)
     if options.attachment and (keep or devices is not None):
         raise UsageError(f"--{'keep' if keep else 'devices'}: not with servers that run already: they are only asked")
-    chosen = select(
-        cases,
-        wanted=names,
-        suite=suite,
-        platform=platform,
-        at_most=devices,
-        checkpoints=checkpoints,
-        versions=version,
-        measured=attached.measure_only,
-        attached=options.attachment is not None,
-    )
-    chosen = with_own(chosen, own)
+    chosen = _points(cases, names, platform, checkpoints, own, attached, options, suite=suite, at_most=devices)
     require_engine(chosen, options)
     with claimed(runs, RUNS) as folder, signals.handled():
         return run_all(chosen, folder, options, Console(), keep=keep)
@@ -111,24 +98,11 @@ def serve(
 ) -> int:
     """Stage 1: make a run directory and start the servers, which go on running; or note those that run already."""
     from harness.host import signals
-    from harness.images.pinned_versions import version
-    from harness.plan.points import with_own
     from harness.run import prepare
-    from harness.run.selection import select
 
     own = own_models(model)
     options = _options(where, how, attached)
-    found = select(
-        cases,
-        wanted=[case],
-        suite=None,
-        platform=platform,
-        checkpoints=checkpoints,
-        versions=version,
-        measured=attached.measure_only,
-        attached=options.attachment is not None,
-    )
-    found = with_own(found, own)
+    found = _points(cases, [case], platform, checkpoints, own, attached, options)
     chosen, *others = [each for each in found if not each.skip]
     if others:
         names = ", ".join(each.id for each in (chosen, *others[:4]))
@@ -151,6 +125,37 @@ def serve(
     if not_there:
         raise NothingSelected(f"{chosen.id} does not run: {not_there}")
     return EXIT_PASSED
+
+
+def _points(
+    cases: Path,
+    wanted: list[str],
+    platform: str | None,
+    checkpoints: str,
+    own: tuple[tuple[str, str], ...],
+    attached: AttachOptions,
+    options: Options,
+    *,
+    suite: str | None = None,
+    at_most: int | None = None,
+) -> list[Planned]:
+    """What is to run, as all options together say it."""
+    from harness.images.pinned_versions import version
+    from harness.plan.points import with_own
+    from harness.run.selection import select
+
+    found = select(
+        cases,
+        wanted=wanted,
+        suite=suite,
+        platform=platform,
+        at_most=at_most,
+        checkpoints=checkpoints,
+        versions=version,
+        measured=attached.measure_only,
+        attached=options.attachment is not None,
+    )
+    return with_own(found, own)
 
 
 def _options(where: RunOptions, how: BuildOptions, attached: AttachOptions) -> Options:

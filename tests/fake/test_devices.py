@@ -70,12 +70,30 @@ def test_too_few_devices_are_an_error_with_both_numbers(tmp_path: Path) -> None:
     assert not (done.directory / "servers.json").exists()
 
 
-def test_a_device_that_is_too_small_is_not_used(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("described", "needs", "problem"),
+    [
+        (
+            {0: {"total": 24 << 30}, 3: {"total": 24 << 30}},
+            {"device_memory_gib": 32},
+            "device 0 has 24 GiB, the case needs 32",
+        ),
+        (
+            dict(enumerate({"capability": each} for each in ([9, 0], [10, 0], [12, 0], [8, 9]))),
+            {"device_architectures": [">=10.0"]},
+            "device 0 is 9.0 ({name}), the case needs >=10.0",
+        ),
+    ],
+    ids=["too small", "another generation"],
+)
+def test_a_device_that_the_case_is_not_for_is_not_used(
+    tmp_path: Path, described: dict[int, dict[str, Any]], needs: dict[str, Any], problem: str
+) -> None:
     host = Nvidia(tmp_path / "host", 4)
-    for gpu in (host.gpus[0], host.gpus[3]):
-        gpu["total"] = 24 << 30
+    for number, about in described.items():
+        host.gpus[number].update(about)
     host.write()
-    changes = SMALL[ONE_POINT] | QUICK | {"platforms": ["cuda"], "device_memory_gib": 32}
+    changes = SMALL[ONE_POINT] | QUICK | {"platforms": ["cuda"]} | needs
     python = install(tmp_path / "engine", {})
     cases = edited(tmp_path / "cases", ONE_POINT, changes | {"serve/tensor_parallel_size": 2})
     done = run(tmp_path, "--cases", cases, "--engine-python", python, env=host.env)
@@ -85,26 +103,7 @@ def test_a_device_that_is_too_small_is_not_used(tmp_path: Path) -> None:
     cases = edited(tmp_path / "more", ONE_POINT, changes | {"serve/tensor_parallel_size": 3})
     done = run(tmp_path / "again", "--cases", cases, "--engine-python", python, env=host.env)
     assert done.code == 4
-    assert done.errors == {"prepare": "device 0 has 24 GiB, the case needs 32"}
-
-
-def test_a_device_of_another_generation_is_not_used(tmp_path: Path) -> None:
-    host = Nvidia(tmp_path / "host", 4)
-    for number, capability in enumerate(([9, 0], [10, 0], [12, 0], [8, 9])):
-        host.gpus[number]["capability"] = capability
-    host.write()
-    changes = SMALL[ONE_POINT] | QUICK | {"platforms": ["cuda"], "device_architectures": [">=10.0"]}
-    python = install(tmp_path / "engine", {})
-    cases = edited(tmp_path / "cases", ONE_POINT, changes | {"serve/tensor_parallel_size": 2})
-    done = run(tmp_path, "--cases", cases, "--engine-python", python, env=host.env)
-    assert done.code == 0, done.output
-    servers = Servers.model_validate_json((done.directory / "servers.json").read_bytes()).servers
-    assert servers[0].server.env["CUDA_VISIBLE_DEVICES"] == "1,2"
-    cases = edited(tmp_path / "more", ONE_POINT, changes | {"serve/tensor_parallel_size": 3})
-    done = run(tmp_path / "again", "--cases", cases, "--engine-python", python, env=host.env)
-    assert done.code == 4
-    name = host.gpus[0]["name"]
-    assert done.errors == {"prepare": f"device 0 is 9.0 ({name}), the case needs >=10.0"}
+    assert done.errors == {"prepare": problem.format(name=host.gpus[0]["name"])}
 
 
 def test_points_that_need_more_than_allowed_are_skipped_and_reported(tmp_path: Path) -> None:
