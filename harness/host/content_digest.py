@@ -17,7 +17,6 @@ from pydantic import TypeAdapter, ValidationError
 
 from harness.host import data_files, files, model_files
 
-_BLOCK = 1 << 24
 _WORKERS = 4
 _SETTLED = 2.0
 """Seconds after which a file has changed for the clock too: within one tick of it, a second change leaves no trace."""
@@ -57,10 +56,8 @@ def _of(path: Path, kept: tuple[Stamp, str] | None) -> tuple[Stamp, str]:
     before = _stamp(path)
     if kept is not None and kept[0] == before:
         return kept
-    sha = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            sha.update(block)
+        sha = hashlib.file_digest(file, "sha256")
     # Of one that changed meanwhile the content is nobody's: with the older stamp it is read again next time.
     return before, sha.hexdigest()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import cache
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Annotated
@@ -34,10 +35,14 @@ def _origin(name: str) -> str:
     parts = {"numpy": metadata.version("numpy").encode(), "name": name.encode()}
     for dataset in pinned_files.named(names.DATA_FILES.get(name, ())):
         parts[dataset.file] = dataset.sha256.encode()
-    for module in resources.files(names.__package__).iterdir():
-        if module.name.endswith(".py"):
-            parts[module.name] = module.read_bytes()
-    return digest(parts)
+    return digest(parts | _sources())
+
+
+@cache
+def _sources() -> dict[str, bytes]:
+    """What makes every checkpoint."""
+    modules = resources.files(names.__package__).iterdir()
+    return {module.name: module.read_bytes() for module in modules if module.name.endswith(".py")}
 
 
 def cached(name: str) -> tuple[Path, str]:

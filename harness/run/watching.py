@@ -167,6 +167,8 @@ class Watch:
 
 def death(context: Context, servers: list[RunningServer], unanswered: CannotJudge) -> CannotJudge:
     """Why nobody answered between two runs: one of ``servers`` died, or else ``unanswered`` itself."""
+    if context.prepared.attached:
+        return unanswered  # nobody here would see it
 
     def died() -> CannotJudge | None:
         try:

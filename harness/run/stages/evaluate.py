@@ -178,6 +178,12 @@ def _unanswered(asking: _Asking, what: str, cause: str) -> CannotJudge:
     return watching.death(asking.context, asking.servers, CannotJudge(what, cause=cause))
 
 
+def _unread(asking: _Asking, what: str, error: NoAnswer | ValueError) -> CannotJudge:
+    """The error for what cannot be read. Who answered is alive, whatever the answer was."""
+    what = f"{what} cannot be read"
+    return _unanswered(asking, what, str(error)) if isinstance(error, NoAnswer) else CannotJudge(what, cause=str(error))
+
+
 def _reset(asking: _Asking) -> None:
     """Ask every engine server to forget what it did before: a refusal would leave its caches and means as they are."""
     path = asking.context.engine.reset
@@ -207,7 +213,7 @@ def _keep_info(asking: _Asking) -> None:
         try:
             document = from_json(http_client.text(f"{running.server.url}{path}", asking.deadline.cut(_SCRAPE_TIMEOUT)))
         except (NoAnswer, ValueError) as error:
-            raise _unanswered(asking, f"{path} of {name} cannot be read", str(error)) from error
+            raise _unread(asking, f"{path} of {name}", error) from error
         files.write(context.rundir.info_file(name), json.dumps(secrets.masked(document), indent=1, sort_keys=True))
 
 
@@ -223,7 +229,7 @@ def _scrape(asking: _Asking, when: Literal["before", "after"]) -> dict[str, Any]
             text = http_client.text(f"{running.server.url}/metrics", asking.deadline.cut(_SCRAPE_TIMEOUT))
             counters[name] = metrics.read(text, context.engine.metrics)
         except (NoAnswer, ValueError) as error:
-            raise _unanswered(asking, f"/metrics of {name} cannot be read", str(error)) from error
+            raise _unread(asking, f"/metrics of {name}", error) from error
         files.write(context.rundir.metrics_file(when, name), secrets.mask(text))
     return counters
 
