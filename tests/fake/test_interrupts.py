@@ -99,10 +99,10 @@ _SIGNALLED_BEFORE_THE_SECOND = """
 import os, signal
 from harness.run import prepare, supervise
 create, made = prepare.create, []
-def signal_first(*arguments):
+def signal_first(*arguments, **named):
     if made:
         os.kill(os.getpid(), signal.SIGTERM)
-    made.append(create(*arguments))
+    made.append(create(*arguments, **named))
     return made[-1]
 prepare.create = signal_first
 from harness.__main__ import main

@@ -300,12 +300,12 @@ _KILLED_WHILE_WRITING = """
 import os, signal, sys
 number, name = int(sys.argv.pop()), sys.argv.pop()
 from harness.host import files
-write = files.write
-def write_and_be_killed(path, content):
-    if path.name == name:
+write_all = files.write_all
+def write_and_be_killed(contents):
+    if any(path.name == name for path in contents):
         files.os.fsync = lambda _: os.kill(os.getpid(), number)
-    write(path, content)
-files.write = write_and_be_killed
+    write_all(contents)
+files.write_all = write_and_be_killed
 from harness.__main__ import main
 main()
 """
