@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import pytest
 
 from harness.host import machine
+from tests import forked, helpers
 from tests.fake_engine.install import install
 from tests.helpers import Run, busy_ports, edited, left_in, run
 
@@ -35,6 +36,12 @@ Prepared = tuple[Path, list[str | Path]]
 
 class Judge(Protocol):
     def __call__(self, case: str, faults: dict[str, dict[str, Any]], changes: dict[str, Any] | None = None) -> Run: ...
+
+
+@pytest.fixture(autouse=True)
+def forked_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands that run to their end are forked from a process that has imported the harness."""
+    monkeypatch.setattr(helpers, "in_a_fork", forked.perform)
 
 
 @pytest.fixture(scope="session", autouse=True)
