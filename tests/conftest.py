@@ -83,7 +83,7 @@ def pytest_testnodeready(node: WorkerController) -> None:
 def pytest_sessionfinish() -> None:
     """Let interrupted workers end what their tests have started, for which pytest-xdist gives them a few seconds."""
     for worker in _workers if _interrupted else ():
-        with suppress(worker.channel.TimeoutError, worker.channel.RemoteError):
+        with suppress(worker.channel.TimeoutError, worker.channel.RemoteError, EOFError):  # it may be gone already
             worker.channel.waitclose(2 * _PATIENCE)
 
 
