@@ -12,8 +12,9 @@ from harness.base.errors import UsageError
 from harness.cases.model import Case
 from harness.engines import ENGINES, metrics
 from harness.engines.engine import numbered
-from harness.run import documents, own_folders
+from harness.run import documents, footprints, own_folders
 from harness.run.evidence_files import read_by_checks
+from harness.run.footprints import Footprints
 from harness.run.own_folders import ModelFolders
 from harness.run.rundir import Event, Occupancy, Prepared, Ready, RunDir, RunningServer, Servers
 
@@ -39,7 +40,8 @@ def gaps(rundir: RunDir) -> list[str]:
         found += _of_whose(prepared, servers.servers)
         found += _of_readings(rundir, prepared.case, servers.servers)
         samples = rundir.samples()
-        found += ["samples.jsonl: missing"] if samples is None else _of_samples(prepared.case, samples)
+        found += ["samples.jsonl: missing"] if samples is None else _of_samples(prepared, samples)
+        found += _of_rest(rundir, prepared, servers.servers)
         found += own_folders.gaps(prepared, rundir.read(own_folders.NAME, ModelFolders))
         found += _of_stopping(rundir, prepared, servers, stopped=Stage.STOP in records)
     return found
@@ -140,8 +142,34 @@ def _of_readings(rundir: RunDir, case: Case, servers: list[RunningServer]) -> It
             yield f"{rundir.log(name).relative_to(rundir.path)}: missing"
 
 
-def _of_samples(case: Case, samples: list[Sample]) -> Iterator[str]:
+def _of_rest(rundir: RunDir, prepared: Prepared, servers: list[RunningServer]) -> Iterator[str]:
+    """What servers held at rest and as the main run went on. Earlier versions did not look."""
+    name = f"{footprints.NAME}.json"
+    document = rundir.read(footprints.NAME, Footprints)
+    if prepared.layout < 2:  # since when it is recorded
+        if document is not None:
+            yield f"case.json: layout: is {prepared.layout}, though there is a {name}"
+        return
+    engines = [each for each in servers if each.server.role != "router"]
+    for path in [rundir.metrics_file("rest", each.server.name) for each in engines if each.server.has_metrics]:
+        if not path.is_file():
+            yield f"{path.relative_to(rundir.path)}: missing"
+    ours = {each.server.name for each in engines if each.process}
+    if document is None:
+        yield f"{name}: missing"
+    elif {*document.servers} != ours or {*document.logs} != ours:
+        has, wanted = ", ".join(document.servers) or "no server", ", ".join(sorted(ours)) or "none"
+        yield f"{name}: has {has}, the run has {wanted}"
+    else:
+        for server, found in document.servers.items():
+            done, planned = [each.done for each in found], {each.planned for each in found}
+            if len(found) < 2 or len(planned) != 1 or done[0] or done != sorted(done) or {done[-1]} != planned:
+                yield f"{name}: {server}: does not go from the first request to the last"
+
+
+def _of_samples(prepared: Prepared, samples: list[Sample]) -> Iterator[str]:
     """Items that are there more than once, too few, too many, or of another evaluation."""
+    case = prepared.case
     # Which rows of a data file are asked, only the file says; of all others everything is known here.
     known = {} if protocols.datasets(case.evaluation) else {each.id: each for each in protocols.items(case.evaluation)}
     planned = dict.fromkeys(("main", *case.controls, *case.comparisons), case.evaluation.items)
@@ -162,12 +190,24 @@ def _of_samples(case: Case, samples: list[Sample]) -> Iterator[str]:
     wrong = [each for each in samples if each.run in planned and each.item in known and not _fits(each, known)]
     if wrong:
         yield f"samples.jsonl: {wrong[0].item} of {wrong[0].run}: the right answer is another one"
+    if prepared.layout >= 2:  # since when it is recorded
+        ends = [each for each in samples if each.run in planned and not _ends(each, known, case)]
+        if ends:
+            yield f"samples.jsonl: {ends[0].item} of {ends[0].run}: the right end of the answer is another one"
 
 
 def _fits(sample: Sample, known: Mapping[str, Item]) -> bool:
     item = known[sample.item]
     said = (sample.expected, sample.expected_text, sample.expected_prompt_tokens)
     return said == (item.expected, item.expected_text, item.prompt_tokens)
+
+
+def _ends(sample: Sample, known: Mapping[str, Item], case: Case) -> bool:
+    """Whether what is known of the end of the answer is there; of a question from a data file, whether anything."""
+    said = sample.expected_completion_tokens, sample.expected_finish_reason
+    if item := known.get(sample.item):
+        return said == (item.completion_tokens, item.finish_reason)
+    return said[0] is not None or case.evaluation.ANSWERS is None or sample.expected_text is None
 
 
 def _of_stopping(rundir: RunDir, prepared: Prepared, servers: Servers, *, stopped: bool) -> Iterator[str]:
