@@ -148,12 +148,14 @@ class Prefilled:
     Attributes:
         finished: Requests that came to their end there.
         prompt_tokens: Tokens of their prompts.
+        generated: Tokens that it answered with: one each, which nobody reads.
         asked: Requests that went there first, and what went ahead of them.
         asked_tokens: Tokens of their prompts, as the servers that answered counted them.
     """
 
     finished: int
     prompt_tokens: int
+    generated: int
     asked: int
     asked_tokens: int
 

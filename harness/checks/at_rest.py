@@ -34,6 +34,8 @@ Measured on vLLM 0.32.0 (CPU): docs/evidence/at-rest.md.
 _SHARE = 1 / 6
 """Of the growth of the second half, what each of its quarters has where it goes on: half of what would be even is a
 quarter, less what one reading may be off."""
+_SUDDEN = 40
+"""Times the bound, at which growth counts however it came."""
 _FEWEST = 16
 """Requests of a main run that growth can be told of: four a quarter."""
 _RESIDENT = 512 * _MIB
@@ -106,13 +108,12 @@ def _grew(seen: Resting) -> Iterator[str]:
     if _enough(seen.footprints):
         for name in _BOUNDS:
             first, second, third, fourth = _growth(seen.footprints, name)
-            half = third + fourth
-            if half > _bound(seen.footprints, name) and min(third, fourth) >= _SHARE * half:
-                shown = _shown(name)
+            half, most, shown = third + fourth, _bound(seen.footprints, name), _shown(name)
+            if half > _SUDDEN * most or (half > most and min(third, fourth) >= _SHARE * half):
                 yield (
                     f"{name.partition('_')[0]} grew by {shown(half)} in the second half of the main run, "
                     f"{shown(third)} and {shown(fourth)} a quarter, after {shown(first + second)} in the first half; "
-                    f"at most {shown(_bound(seen.footprints, name))} is allowed"
+                    f"at most {shown(most)} is allowed"
                 )
     yield from _resident(seen)
 

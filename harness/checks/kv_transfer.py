@@ -116,6 +116,8 @@ def _of_prefill(prefilled: Prefilled) -> Iterator[str]:
             f"the prefill side had {prefilled.prompt_tokens} prompt tokens, {prefilled.asked_tokens} were asked and "
             "received"
         )
+    if prefilled.generated != prefilled.finished:
+        yield f"the prefill side generated {prefilled.generated} tokens for {prefilled.finished} requests of one each"
 
 
 def _of_transfers(settings: KvTransferSettings, ledger: KvLedger | KvTransfers, answered: int) -> list[str]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Literal
 
 from harness import protocols
 from harness.base.domain import Item, Outcome, Sample, Stage, StageRecord
 from harness.base.errors import UsageError
+from harness.base.resting import Footprint
 from harness.cases.model import Case
 from harness.engines import ENGINES, metrics
 from harness.engines.engine import numbered
+from harness.plan.request_bodies import UNSAID
 from harness.run import documents, footprints, own_folders
 from harness.run.evidence_files import read_by_checks
 from harness.run.footprints import Footprints
@@ -40,7 +43,11 @@ def gaps(rundir: RunDir) -> list[str]:
         found += _of_whose(prepared, servers.servers)
         found += _of_readings(rundir, prepared.case, servers.servers)
         samples = rundir.samples()
-        found += ["samples.jsonl: missing"] if samples is None else _of_samples(prepared, samples)
+        found += (
+            ["samples.jsonl: missing"]
+            if samples is None
+            else [*_of_samples(prepared.case, samples), *_of_answers(prepared, samples)]
+        )
         found += _of_rest(rundir, prepared, servers.servers)
         found += own_folders.gaps(prepared, rundir.read(own_folders.NAME, ModelFolders))
         found += _of_stopping(rundir, prepared, servers, stopped=Stage.STOP in records)
@@ -162,17 +169,28 @@ def _of_rest(rundir: RunDir, prepared: Prepared, servers: list[RunningServer]) -
         yield f"{name}: has {has}, the run has {wanted}"
     else:
         for server, found in document.servers.items():
-            done, planned = [each.done for each in found], {each.planned for each in found}
-            if len(found) < 2 or len(planned) != 1 or done[0] or done != sorted(done) or {done[-1]} != planned:
-                yield f"{name}: {server}: does not go from the first request to the last"
+            if wrong := _of_footprints(found, document.logs[server], _size(rundir.log(server))):
+                yield f"{name}: {server}: {wrong}"
 
 
-def _of_samples(prepared: Prepared, samples: list[Sample]) -> Iterator[str]:
+def _of_footprints(found: Sequence[Footprint], began: int, log: int) -> str:
+    """What is wrong with the readings of one server, whose log had so many bytes and now has so many."""
+    done, planned = [each.done for each in found], {each.planned for each in found}
+    if len(found) < 2 or len(planned) != 1 or done[0] or done != sorted(done) or {done[-1]} != planned:
+        return "does not go from the first request to the last"
+    if any(not each.threads or each.memory_bytes > each.resident_bytes for each in found):
+        return "holds what no process can hold"
+    return f"its log had {began} bytes, and now has {log}" if began > log else ""
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
+
+
+def _of_samples(case: Case, samples: list[Sample]) -> Iterator[str]:
     """Items that are there more than once, too few, too many, or of another evaluation."""
-    case = prepared.case
-    # Which rows of a data file are asked, only the file says; of all others everything is known here.
-    known = {} if protocols.datasets(case.evaluation) else {each.id: each for each in protocols.items(case.evaluation)}
-    planned = dict.fromkeys(("main", *case.controls, *case.comparisons), case.evaluation.items)
+    known = _known(case)
+    planned = _runs(case)
     ahead = Counter(item.primed_run for item in known.values() if item.prime)
     found = Counter((sample.run, sample.item) for sample in samples)
     main = {item for run, item in found if run == "main"}
@@ -187,13 +205,36 @@ def _of_samples(prepared: Prepared, samples: list[Sample]) -> Iterator[str]:
         there = sum(one == run for one, _ in found)
         if there != number:
             yield f"samples.jsonl: {there} items of {run}, {number} planned"
-    wrong = [each for each in samples if each.run in planned and each.item in known and not _fits(each, known)]
-    if wrong:
+
+
+def _of_answers(prepared: Prepared, samples: list[Sample]) -> Iterator[str]:
+    """What is known of the right answer and of its end where that is another one, and what no answer can have."""
+    case, known = prepared.case, _known(prepared.case)
+    asked = [each for each in samples if each.run in _runs(case)]
+    if wrong := [each for each in asked if each.item in known and not _fits(each, known)]:
         yield f"samples.jsonl: {wrong[0].item} of {wrong[0].run}: the right answer is another one"
-    if prepared.layout >= 2:  # since when it is recorded
-        ends = [each for each in samples if each.run in planned and not _ends(each, known, case)]
-        if ends:
-            yield f"samples.jsonl: {ends[0].item} of {ends[0].run}: the right end of the answer is another one"
+    answers = [each for each in asked if not each.error and not ENGINES[case.engine.name].plain]
+    if unsaid := [each for each in answers if _unsaid(each)]:
+        yield f"samples.jsonl: {unsaid[0].item} of {unsaid[0].run}: an answer without its end or its tokens"
+    if thought := [each for each in asked if each.reasoning and case.evaluation.endpoint == "completions"]:
+        yield f"samples.jsonl: {thought[0].item} of {thought[0].run}: a completion with reasoning"
+    if prepared.layout >= 2 and (ends := [each for each in asked if not _ends(each, known, case)]):
+        yield f"samples.jsonl: {ends[0].item} of {ends[0].run}: the right end of the answer is another one"
+
+
+def _unsaid(sample: Sample) -> bool:
+    """Whether it lacks what every engine but somebody else's says of an answer."""
+    return sample.finish_reason == UNSAID or None in (sample.prompt_tokens, sample.completion_tokens)
+
+
+def _known(case: Case) -> dict[str, Item]:
+    """Items by id. Which rows of a data file are asked, only the file says; of all others everything is known here."""
+    return {} if protocols.datasets(case.evaluation) else {each.id: each for each in protocols.items(case.evaluation)}
+
+
+def _runs(case: Case) -> dict[str, int]:
+    """Items of each run but of what goes ahead of items."""
+    return dict.fromkeys(("main", *case.controls, *case.comparisons), case.evaluation.items)
 
 
 def _fits(sample: Sample, known: Mapping[str, Item]) -> bool:

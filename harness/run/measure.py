@@ -113,6 +113,7 @@ def measure(
             prefilled = Prefilled(
                 finished=there,
                 prompt_tokens=int(prefill.get("all_prompt_tokens", 0)),
+                generated=int(prefill.get("generated_tokens", 0)),
                 asked=main.answered + ahead.answered,
                 asked_tokens=main.prompt_tokens + ahead.prompt_tokens,
             )

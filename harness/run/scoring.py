@@ -10,6 +10,7 @@ from harness.base.evidence import Agreement, Answers, Difference, Miss, OtherEnd
 from harness.plan.request_bodies import UNSAID, not_an_answer
 from harness.protocols import Evaluation
 
+_OK = 200
 _SHOWN = 5  # items that are kept of what is wrong, and characters of each: enough to look into it
 _EXCERPT = 60
 _AHEAD = 64  # tokens before the end of the context at which an engine that drafts may stop
@@ -132,4 +133,8 @@ def _as_known(sample: Sample) -> bool:
 
 def _answered(samples: list[Sample]) -> list[Sample]:
     """Those that came to their end. What a record does not say of its end is not taken for granted."""
-    return [sample for sample in samples if not sample.error and not not_an_answer(sample.finish_reason)]
+    return [
+        sample
+        for sample in samples
+        if sample.status == _OK and not sample.error and not not_an_answer(sample.finish_reason)
+    ]
