@@ -128,9 +128,13 @@ def _resident(seen: Resting) -> Iterator[str]:
         for when, value in (("after the main run", each.after), ("at the end", each.last)):
             if value is not None and not value <= allowed:
                 yield f"{each.series} is {_mib(value)} {when}, {_mib(each.before)} before it"
-            elif value is not None and last and not value <= 1.05 * last.resident_bytes + _SLACK:
+            elif value is not None and value == each.after and last and not value <= _most(last):
                 every = _mib(last.resident_bytes)
                 yield f"{each.series} is {_mib(value)} {when}, more than the {every} of all processes"
+
+
+def _most(footprint: Footprint) -> float:
+    return 1.05 * footprint.resident_bytes + _SLACK
 
 
 def _enough(footprints: tuple[Footprint, ...]) -> bool:

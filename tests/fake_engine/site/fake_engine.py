@@ -338,6 +338,8 @@ class Engine:
             'vllm:generation_tokens_total{engine="0"}': 0,
             'vllm:num_preemptions_total{engine="0"}': 0,
         }
+        for reason in ("stop", "length", "abort", "error", "repetition"):
+            fixed[f'vllm:request_success_total{{engine="0",finished_reason="{reason}"}}'] = 0
         fixed |= {
             f'vllm:prompt_tokens_by_source_total{{engine="0",source="{source}"}}': 0
             for source in ("local_compute", "local_cache_hit", "external_kv_transfer")
