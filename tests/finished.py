@@ -15,6 +15,7 @@ from unittest import mock
 from harness import protocols
 from harness.base.domain import Item, Sample, Stage
 from harness.base.errors import CannotJudge
+from harness.base.resting import Footprint
 from harness.cases.load import load as load_cases
 from harness.engines import ENGINES
 from harness.engines.engine import Place
@@ -22,7 +23,8 @@ from harness.host import concurrent_requests, files, processes
 from harness.host.stopping import Stopped
 from harness.plan.points import everything
 from harness.plan.request_bodies import completion
-from harness.run import prepare
+from harness.run import footprints, prepare
+from harness.run.footprints import Footprints
 from harness.run.judge import judge
 from harness.run.progress import Progress
 from harness.run.rundir import Ready, RunDir, RunningServer, Runtime, Servers
@@ -115,11 +117,16 @@ def _evaluate(rundir: RunDir, engines: Mapping[str, Engine]) -> None:
 
     items = [replace(each) for each in protocols.items(case.evaluation)]
     scrape("before")
+    step = -(-len(items) // 4)
+    kept = [Footprint(done, len(items), 64 << 20, 4 << 30, 8, 20) for done in range(0, len(items) + 1, step)]
+    servers = dict.fromkeys(engines, tuple(kept))
+    rundir.write(footprints.NAME, Footprints, Footprints(servers=servers, logs=dict.fromkeys(engines, 0)))
     for run, send_to in (("main", "entry"), *((name, each.send_to) for name, each in case.controls.items())):
         for each in items:
             ask(run, send_to, each)
         if run == "main":
             scrape("after")
+    scrape("rest")
     rundir.write_samples(samples)
     if any(sample.error for sample in samples):
         raise CannotJudge("requests failed")

@@ -174,6 +174,8 @@ class Item:
         expected: The right answer as the protocol extracts it; None if the protocol scores no answers.
         expected_text: The whole text, where it is known beforehand.
         prompt_tokens: Tokens the prompt must have on the server, where known: a second BOS shows here.
+        completion_tokens: Tokens that the answer must have, where its text is known.
+        finish_reason: Why it must end, where that is known: ``stop`` or ``length``.
         chat: The engine's chat template has yet to make the prompt.
         template: Of a chat item, what the chat template is told.
         earlier: Of a chat item, what was said before: by the user, then by the assistant, and so on.
@@ -188,6 +190,8 @@ class Item:
     expected: str | None = None
     expected_text: str | None = None
     prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    finish_reason: str | None = None
     chat: bool = False
     earlier: tuple[str, ...] = ()
     template: Mapping[str, bool] = field(default_factory=dict)
@@ -229,6 +233,8 @@ class Sample:
     expected_text: str | None = None
     expected_prompt_tokens: int | None = None
     reasoning: str = ""
+    expected_completion_tokens: int | None = None
+    expected_finish_reason: str | None = None
 
 
 Number = int | float  # a count stays whole where it is written down

@@ -6,104 +6,33 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from harness.base.answers import NO_ANSWERS, Agreement, Answers, Difference, Miss, OtherEnd, Primed
 from harness.base.domain import Sample
+from harness.base.resting import Resting
 from harness.base.seen_settings import SeenSetting
 
-
-@dataclass(frozen=True)
-class Miss:
-    """A wrong answer.
-
-    Attributes:
-        expected: The right one.
-        read: What the protocol read; None if there was nothing to read.
-        text: The end of what the answer was read from.
-    """
-
-    item: str
-    expected: str
-    read: str | None
-    text: str
-
-
-@dataclass(frozen=True)
-class Difference:
-    """One item that says something else than it should.
-
-    Attributes:
-        at: Characters that are equal before the texts part.
-        main: What the main run says from there on, cut short.
-        other: What the comparison says from there on, or of a text that is known beforehand, that one.
-    """
-
-    item: str
-    at: int
-    main: str
-    other: str
-
-
-@dataclass(frozen=True)
-class Answers:
-    """Samples of one run, counted.
-
-    Attributes:
-        planned: Items the case asks for.
-        answered: Responses with status 200.
-        failed: Requests without a usable response, or that the engine gave up: errors, never wrong answers.
-        empty: Answers without a single token.
-        scored: Answers with a known right answer.
-        correct: Scored answers that are right.
-        invalid: Scored answers from which the protocol could read no answer; they are wrong too.
-        compared: Answers whose whole text is known beforehand.
-        equal: Compared answers whose text is exactly that.
-        prompt_tokens: Sum over the answers, as the server counted them.
-        completion_tokens: The same of the answers themselves.
-        uncounted: Answers of which the server does not say how many tokens they have.
-        unended: Answers of which it does not say why they ended.
-        reasoned: Answers with reasoning that was kept apart.
-        unexpected_prompt_tokens: Answers whose prompt has another number of tokens than was sent.
-        missed: The first of the wrong answers; of those first whose text is not even the one known beforehand.
-        differing: The first of the compared answers with another text.
-    """
-
-    planned: int
-    answered: int
-    failed: int
-    empty: int
-    scored: int
-    correct: int
-    invalid: int
-    compared: int
-    equal: int
-    prompt_tokens: int
-    unexpected_prompt_tokens: int
-    missed: tuple[Miss, ...] = ()
-    differing: tuple[Difference, ...] = ()
-    completion_tokens: int = 0
-    uncounted: int = 0
-    unended: int = 0
-    reasoned: int = 0
-
-    @property
-    def accuracy(self) -> float:
-        """Share of scored answers that are right."""
-        return self.correct / self.scored
-
-
-NO_ANSWERS = Answers(
-    planned=0, answered=0, failed=0, empty=0, scored=0, correct=0, invalid=0, compared=0, equal=0, prompt_tokens=0,
-    unexpected_prompt_tokens=0,
-)  # fmt: skip
-"""Of a run that was not measured."""
-
-
-@dataclass(frozen=True)
-class Primed:
-    """Requests that went ahead of items to the servers whose counters are read."""
-
-    planned: int = 0
-    answered: int = 0
-    prompt_tokens: int = 0
+__all__ = [
+    "NO_ANSWERS",
+    "Acceptance",
+    "Agreement",
+    "Answers",
+    "Difference",
+    "Evidence",
+    "Failures",
+    "KvLedger",
+    "KvTransfers",
+    "Measurement",
+    "Miss",
+    "Offer",
+    "OtherEnd",
+    "Preempted",
+    "Prefilled",
+    "Primed",
+    "Source",
+    "Tokens",
+    "Unmeasured",
+    "Verifications",
+]
 
 
 @dataclass(frozen=True)
@@ -205,18 +134,42 @@ class KvTransfers:
 
 
 @dataclass(frozen=True)
-class Agreement:
-    """Texts of a comparison next to those of the main run.
+class Tokens:
+    """What the servers that answer counted during the main run, priming included; None of what they do not count."""
+
+    prompt: int | None = None
+    generated: int | None = None
+
+
+@dataclass(frozen=True)
+class Prefilled:
+    """What the prefill side says it did during the main run, summed over servers, engines and ranks.
 
     Attributes:
-        compared: Items that both runs answered.
-        equal: Those with the same text, to the character.
-        differing: The first of the others by id.
+        finished: Requests that came to their end there.
+        prompt_tokens: Tokens of their prompts.
+        generated: Tokens that it answered with: one each, which nobody reads.
+        asked: Requests that went there first, and what went ahead of them.
+        asked_tokens: Tokens of their prompts, as the servers that answered counted them.
     """
 
-    compared: int
-    equal: int
-    differing: tuple[Difference, ...] = ()
+    finished: int
+    prompt_tokens: int
+    generated: int
+    asked: int
+    asked_tokens: int
+
+
+@dataclass(frozen=True)
+class Preempted:
+    """Requests that an engine server put back during the main run to make room in its KV cache.
+
+    Attributes:
+        room: How often everything that was in flight at once would have fitted in; None where nobody can say.
+    """
+
+    requests: int
+    room: float | None
 
 
 Source = Literal["logs", "configuration"]
@@ -229,6 +182,7 @@ Offer = Literal[
     "prompt_tokens_by_source",
     "transfers",
     "finished_requests",
+    "prefilled_requests",
     "corrupted_requests",
     "configuration",
     "cuda_graphs",
@@ -240,6 +194,7 @@ Offer = Literal[
 - ``placeholder_drafts``: it pads the first step of a request whose prompt arrived over a connector with drafts;
 - ``prompt_tokens_by_source``, ``transfers``: where prompt tokens came from, and what moved;
 - ``finished_requests``, ``corrupted_requests``: how many requests came to their end, or had NaN in their logits;
+- ``prefilled_requests``: the prefill side counts each request that it made the KV cache of, and its prompt's tokens;
 - ``configuration``: which configuration is in force, as a document;
 - ``cuda_graphs``, ``rearrangements``: events that its log tells.
 """
@@ -261,6 +216,14 @@ class Measurement:
         agreement: Of each comparison.
         primed: What the same servers were asked besides the main run.
         counters: Of each engine server, what its counters grew by during the main run, by their names in the harness.
+        tokens: Of the main run, as the engine itself counted them.
+        prefilled: None where requests do not go through a prefill side that counts them.
+        preempted: By server; only those with any.
+        contradictions: Of each engine server, what its counters say of each other that cannot be; only those with any.
+        findings: Of each engine server, how often its log says since the evaluation began that something is broken, in
+            the words of the engine's module; only those with any.
+        resting: Of each engine server, what it held when nothing was asked of it, and as the main run went on; None
+            if nobody looked.
         missing: What servers that somebody else runs do not say, and why: the checks that need it are not measured.
             Of servers of ours nothing may be missing.
         schema_version: Two measurements of one run are compared only where it is the same.
@@ -274,10 +237,16 @@ class Measurement:
     restarted: Mapping[str, str] = field(default_factory=dict)
     events: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     agreement: Mapping[str, Agreement] = field(default_factory=dict)
-    primed: Primed = Primed()
+    primed: Primed = field(default_factory=Primed)
     counters: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    tokens: Tokens = Tokens()
+    prefilled: Prefilled | None = None
+    preempted: Mapping[str, Preempted] = field(default_factory=dict)
+    contradictions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    findings: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    resting: Mapping[str, Resting] | Unmeasured | None = None
     missing: Mapping[Offer | Source, str] = field(default_factory=dict)
-    schema_version: int = 4
+    schema_version: int = 5
 
 
 @dataclass(frozen=True)

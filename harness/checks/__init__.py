@@ -15,7 +15,7 @@ from harness.base import plugins
 from harness.base.domain import CheckResult, Outcome
 from harness.base.evidence import NO_ANSWERS, Agreement, Evidence, Measurement, Offer, Source, Unmeasured
 from harness.base.settings import Strict
-from harness.checks import accuracy, in_force, parity, validity
+from harness.checks import accuracy, at_rest, in_force, parity, validity
 from harness.checks.accuracy import AccuracySettings
 from harness.checks.check import Check, unmeasured
 from harness.checks.parity import ComparisonSettings
@@ -30,7 +30,7 @@ CHECKS = plugins.found("harness.checks", _check, "Check")
 
 
 class _Checks(Strict):
-    """The ``[checks]`` table. ``validity``, ``in_force`` and ``teardown`` need no baseline and always run."""
+    """The ``[checks]`` table. `validity`, `in_force`, `at_rest` and `teardown` need no baseline and always run."""
 
     def configured(self) -> dict[str, Any]:
         """The settings of every check that the case has, by its name, in the order in which they are reported."""
@@ -89,7 +89,7 @@ def judge_all(
     What somebody else's servers do not say is not measured, and the checks that need it are skipped. If that leaves
     none, one more says that nothing was judged: a case is never green without.
     """
-    first: list[CheckResult] = [*validity.judge(evidence), *in_force.judge(evidence)]
+    first: list[CheckResult] = [*validity.judge(evidence), *in_force.judge(evidence), *at_rest.judge(evidence)]
     results: list[CheckResult] = []
     missing = evidence.measured.missing
     for name, settings in checks.configured().items():

@@ -8,10 +8,12 @@ from dataclasses import replace
 from pydantic import Field
 
 from harness.base.domain import CheckResult, Outcome
-from harness.base.evidence import Answers, Evidence
+from harness.base.evidence import Answers, Evidence, Miss
 from harness.base.settings import Baseline
 from harness.checks import check
 from harness.checks.check import Check
+
+_NAMED = 2  # wrong answers in the line that says so; the lines below it have more
 
 
 class AccuracySettings(Baseline):
@@ -37,11 +39,19 @@ def judge(settings: AccuracySettings, evidence: Evidence, run: str = "main") -> 
     result = check.baseline(name, answers.accuracy, answers.scored, settings, "share")
     told = [f"{answers.invalid} of {answers.scored} answers hold no answer to read"] if answers.invalid else []
     if result.outcome is Outcome.FAIL:
-        told += [
-            f"{each.item}: {each.expected} expected, {each.read} read from {each.text!r}" for each in answers.missed
-        ]
+        told += map(_line, answers.missed)
+        # Of an answer whose text is the known one it is known that it is wrong: it is not what made the difference.
+        other = {each.item for each in answers.differing}
+        if first := [_line(each) for each in answers.missed if each.item in other][:_NAMED]:
+            wrong = f"{answers.scored - answers.correct} of {answers.scored} answers are wrong"
+            result = replace(result, message=f"{wrong}, other ones than are known to be: {'; '.join(first)}")
     result = replace(result, details="\n".join(told))
     return [result] if bounded is None else [result, _invalid(f"{name}_invalid", answers, bounded)]
+
+
+def _line(missed: Miss) -> str:
+    read = "nothing" if missed.read is None else missed.read
+    return f"{missed.item}: {missed.expected} expected, {read} read from {missed.text!r}"
 
 
 def _invalid(name: str, answers: Answers, most: float) -> CheckResult:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Self
 
 from pydantic import Field, model_validator
 
 from harness.base.domain import CheckResult, Number, Outcome
-from harness.base.evidence import Evidence, KvLedger, KvTransfers, Measurement, Offer, Unmeasured
+from harness.base.evidence import Evidence, KvLedger, KvTransfers, Measurement, Offer, Prefilled, Unmeasured
 from harness.base.settings import Origin, Strict
 from harness.checks import check
 from harness.checks.check import Check
@@ -86,6 +87,11 @@ def judge(settings: KvTransferSettings, evidence: Evidence) -> list[CheckResult]
         wrong, (least, most) = _by_source(settings, measured, ledger), _bounds(settings, measured)
         low, high = low | least, high | most
     wrong += _of_transfers(settings, ledger, main.answered)
+    if measured.prefilled:
+        found |= {"prefilled": measured.prefilled.finished, "prefilled_tokens": measured.prefilled.prompt_tokens}
+        sent = {"prefilled": measured.prefilled.asked, "prefilled_tokens": measured.prefilled.asked_tokens}
+        expected, low, high = expected | sent, low | sent, high | sent
+        wrong += _of_prefill(measured.prefilled)
     return [
         CheckResult(
             name="kv_transfer",
@@ -99,6 +105,19 @@ def judge(settings: KvTransferSettings, evidence: Evidence) -> list[CheckResult]
             message="; ".join(wrong),
         )
     ]
+
+
+def _of_prefill(prefilled: Prefilled) -> Iterator[str]:
+    """Where the prefill side did something else than what the decode side received, and what was asked."""
+    if prefilled.finished != prefilled.asked:
+        yield f"the prefill side finished {prefilled.finished} requests, {prefilled.asked} were asked and received"
+    if prefilled.prompt_tokens != prefilled.asked_tokens:
+        yield (
+            f"the prefill side had {prefilled.prompt_tokens} prompt tokens, {prefilled.asked_tokens} were asked and "
+            "received"
+        )
+    if prefilled.generated != prefilled.finished:
+        yield f"the prefill side generated {prefilled.generated} tokens for {prefilled.finished} requests of one each"
 
 
 def _of_transfers(settings: KvTransferSettings, ledger: KvLedger | KvTransfers, answered: int) -> list[str]:
@@ -170,7 +189,7 @@ def _problem(settings: KvTransferSettings, offers: frozenset[Offer]) -> tuple[st
 
 CHECK = Check(
     name="kv_transfer",
-    about="The ledger of prompt tokens on the decode side.",
+    about="The ledger of both sides: requests and prompt tokens sent, received and asked, bytes, failures.",
     settings=KvTransferSettings,
     judge=judge,
     problem=_problem,

@@ -36,8 +36,8 @@ def measured_only(judged: Iterable[CheckResult], evidence: Evidence) -> list[Che
 
 
 def _not_shown(judged: CheckResult) -> bool:
-    """Whether servers show nothing of what is in force, which no case asked them for."""
-    return judged.name == "in_force" and judged.outcome is Outcome.SKIPPED
+    """Whether servers show nothing of what is in force, or of what they hold, which no case asked them for."""
+    return judged.name in ("in_force", "at_rest") and judged.outcome is Outcome.SKIPPED
 
 
 def _only(name: str, measured: object, n: int, unit: str, message: str = "", details: str = "") -> CheckResult:

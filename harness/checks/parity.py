@@ -11,6 +11,9 @@ from harness.base.settings import Baseline
 from harness.checks import check
 from harness.checks.check import Check
 
+_NAMED = 2  # items that differ in the line that says so, and characters of each; the lines below it have more
+_EXCERPT = 24
+
 
 class ParitySettings(Baseline):
     """``[checks.parity]``: ``expected`` is the share of equal texts, ``n`` the number of items."""
@@ -26,7 +29,7 @@ def judge(settings: ParitySettings, evidence: Evidence) -> list[CheckResult]:
     if answers.compared != answers.planned or not answers.planned:
         return [check.unmeasured("parity", f"{answers.compared} of {answers.planned} texts could be compared")]
     result = check.baseline("parity", answers.equal / answers.compared, answers.compared, settings, "share")
-    return [_with(result, answers.differing, "known beforehand")]
+    return [_with(result, answers.equal, answers.differing, "known beforehand")]
 
 
 def judge_comparison(name: str, settings: ComparisonSettings, evidence: Evidence) -> CheckResult:
@@ -36,10 +39,10 @@ def judge_comparison(name: str, settings: ComparisonSettings, evidence: Evidence
     if found.compared != planned or not planned:
         return check.unmeasured(title, f"{found.compared} of {planned} items were answered in both runs")
     result = check.baseline(title, found.equal / found.compared, found.compared, settings, "share")
-    return _with(result, found.differing, "comparison")
+    return _with(result, found.equal, found.differing, "the comparison")
 
 
-def _with(result: CheckResult, differing: Sequence[Difference], other: str) -> CheckResult:
+def _with(result: CheckResult, equal: int, differing: Sequence[Difference], other: str) -> CheckResult:
     """Unless it passed, with the first items that differ, and where."""
     if result.outcome is Outcome.PASS:
         return result
@@ -47,7 +50,16 @@ def _with(result: CheckResult, differing: Sequence[Difference], other: str) -> C
         f"{each.item}: equal for {each.at} characters, then main {each.main!r}, {other} {each.other!r}"
         for each in differing
     ]
-    return replace(result, details="\n".join(told))
+    first = "; ".join(
+        f"{each.item} says {_cut(each.main)} after {each.at} equal characters, {other} is {_cut(each.other)}"
+        for each in differing[:_NAMED]
+    )
+    why = f"{result.n - equal} of {result.n} texts are others: {first}" if first else ""
+    return replace(result, message=why, details="\n".join(told))
+
+
+def _cut(text: str) -> str:
+    return repr(text if len(text) <= _EXCERPT else f"{text[:_EXCERPT]}…")
 
 
 def weakness(settings: Baseline, _guessed: float) -> Iterable[str]:

@@ -8,6 +8,14 @@ from harness.base.domain import CheckResult, Outcome
 from harness.base.evidence import Answers, Evidence, Measurement, Unmeasured
 from harness.checks import check
 
+_STEP = 32
+"""Tokens that an engine may have drafted in one step, and thrown away at the end of an answer."""
+_ROOM = 8
+"""How often what is in flight must fit into a KV cache so that nothing can have to be put back.
+
+A model may have several groups of layers that share its blocks.
+"""
+
 
 def judge(evidence: Evidence) -> list[CheckResult]:
     """One result, ``validity``.
@@ -34,7 +42,16 @@ def judge(evidence: Evidence) -> list[CheckResult]:
                 f"{prefix}{answers.unexpected_prompt_tokens} prompts arrived with another number of tokens than was "
                 "sent (a second BOS?)"
             )
+        false += [prefix + what for what in _ended(answers)]
     broken += _miscounted(measured)
+    false += [f"{server}: {what}" for server, found in measured.contradictions.items() for what in found]
+    false += [
+        f"the log of {server} says {count} times that {what}"
+        for server, found in measured.findings.items()
+        for what, count in found.items()
+    ]
+    false += _tokens(measured)
+    false += _preempted(measured)
     broken += [f"{name} began anew during the evaluation: {seen}" for name, seen in measured.restarted.items()]
     broken += [f"{name} gave up {number} requests (aborted, or an error)" for name, number in measured.given_up.items()]
     speculation = measured.acceptance
@@ -48,7 +65,7 @@ def judge(evidence: Evidence) -> list[CheckResult]:
             measured=_observed(main),
             expected={"answered": main.planned},
             low={"answered": main.planned},
-            high={"failed": 0, "without_a_token": 0, "with_another_prompt": 0},
+            high={name: 0 for name in _observed(main) if name != "answered"},
             n=main.planned,
             unit="requests",
             direction="at-least",
@@ -78,7 +95,49 @@ def _observed(main: Answers) -> dict[str, int]:
         "failed": main.failed,
         "without_a_token": main.empty,
         "with_another_prompt": main.unexpected_prompt_tokens,
+        "with_another_end": main.other_ends,
+        "with_another_length": main.other_lengths,
     }
+
+
+def _ended(answers: Answers) -> Iterator[str]:
+    """Answers that ended otherwise than they can have, the first of them with what they say."""
+    for number, what in ((answers.other_ends, "finish_reason"), (answers.other_lengths, "completion_tokens")):
+        if number:
+            first = next(each for each in answers.odd if each.what == what)
+            yield (
+                f"{number} of {answers.answered} answers have another {what} than they can have: {first.item} has "
+                f"{first.said}, and it is {first.known}"
+            )
+
+
+def _tokens(measured: Measurement) -> Iterator[str]:
+    """Tokens of the answers, and those that the engine counted itself, where they differ.
+
+    Exact where every text is known beforehand. Else an engine that drafts may count what it throws away when a stop
+    string ends an answer within a step, and a prompt twice that it computed again.
+    """
+    main, primed, tokens = measured.answers["main"], measured.primed, measured.tokens
+    if measured.restarted or main.uncounted or main.failed or primed.answered != primed.planned:
+        return
+    exact = main.compared == main.answered > 0
+    for what, counted, said in (
+        ("prompt", tokens.prompt, main.prompt_tokens + primed.prompt_tokens),
+        ("generated", tokens.generated, main.completion_tokens + primed.completion_tokens),
+    ):
+        more = 0 if exact or counted is None else _STEP * main.answered if what == "generated" else counted
+        if counted is not None and not said <= counted <= said + more:
+            yield f"the engine counted {counted} {what} tokens, the answers say {said}"
+
+
+def _preempted(measured: Measurement) -> Iterator[str]:
+    """Requests that were put back though there was room for them."""
+    for server, found in measured.preempted.items():
+        if found.room is not None and found.room >= _ROOM:
+            yield (
+                f"{server} put back {found.requests} requests to make room, and its KV cache has room for "
+                f"{found.room:.0f} times what was in flight"
+            )
 
 
 def _miscounted(measured: Measurement) -> list[str]:

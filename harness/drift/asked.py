@@ -134,7 +134,7 @@ def of_case(case: Case, engine: EngineSpec) -> Iterator[Asked]:
 
 def of_engine(engine: EngineSpec) -> Iterator[Asked]:
     """What an engine's module reads of every server."""
-    for sample in dict.fromkeys([*(each.sample for each in engine.metrics), *engine.moving]):
+    for sample in dict.fromkeys([*(each.sample for each in (*engine.metrics, *engine.inside.gauges)), *engine.moving]):
         yield Asked("engine", "metric", sample)
     for path in filter(None, (engine.reset, engine.info)):
         yield Asked("engine", "path", path.partition("?")[0])

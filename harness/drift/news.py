@@ -61,7 +61,7 @@ def _switched_on(engine: EngineSpec, uses: Uses, build: Build) -> Iterator[str]:
     given = {asked.name for asked in uses if asked.kind == "variable" and asked.program == "engine"}
     for prefix in _prefixes(uses):
         declared = build.reading.metrics(prefix)
-        read = {declared_as(each.sample, declared) for each in engine.metrics}
+        read = {declared_as(each.sample, declared) for each in (*engine.metrics, *engine.inside.gauges)}
         for metric in declared.values():
             for name in sorted(given & metric.guards) if metric.name not in read else ():
                 yield f"{metric.name} is there only with {name}, which a case sets, and nothing here reads it"

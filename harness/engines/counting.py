@@ -5,8 +5,10 @@ All counters are what was counted during the main run, by the harness's names, s
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 
 from harness.base.evidence import Acceptance, KvLedger, KvTransfers, Unmeasured, Verifications
 from harness.engines.metrics import Counters, add
@@ -97,6 +99,53 @@ def _counted_already(counted: Counters) -> bool:
     return "notifications_after_expiry" in counted and counted.get("failed_notifications", 0) <= counted.get(
         "failed_transfers", 0
     )
+
+
+def contradictions(counted: Counters) -> list[str]:
+    """What the counters of one rank say of each other that cannot be, whatever was asked.
+
+    vLLM, ``v1/spec_decode/metrics.py``, ``v1/metrics/stats.py`` and the NIXL connector's ``stats.py``: each pair is
+    counted at the same place, so it differs only where counting is wrong, or a number was changed since.
+    """
+    by_position = _positions(counted)
+    found = [
+        *_differ(counted, "accepted", "accepted tokens", sum(by_position), "by position"),
+        *_differ(
+            counted, "all_prompt_tokens", "prompt tokens", sum(counted.get(each, 0) for each in _SOURCES), "by source"
+        ),
+        *_differ(
+            counted, "transfers", "transfers", counted.get("transfer_sizes", counted.get("transfers", 0)), "by size"
+        ),
+    ]
+    found += [
+        f"{after:g} tokens accepted at position {index + 1}, {before:g} at the one before it"
+        for index, (before, after) in enumerate(pairwise(by_position))
+        if after > before
+    ]
+    for number, name in (("drafts", "draft_tokens"), ("transfers", "transfer_bytes")):
+        if number in counted and name in counted and bool(counted[number]) != bool(counted[name]):
+            found.append(f"{counted[number]:g} {number}, and {counted[name]:g} {name.replace('_', ' ')} of them")
+    if counted.get("accepted", 0) > counted.get("draft_tokens", math.inf):
+        found.append(f"{counted['accepted']:g} tokens accepted of {counted['draft_tokens']:g} drafted")
+    if by_position and by_position[0] > counted.get("drafts", math.inf):
+        found.append(f"{by_position[0]:g} first tokens accepted of {counted['drafts']:g} drafts")
+    return found
+
+
+def _differ(counted: Counters, total: str, what: str, parts: float, by: str) -> list[str]:
+    if total not in counted or counted[total] == parts:
+        return []
+    return [f"{counted[total]:g} {what}, and {parts:g} {by}"]
+
+
+def _positions(counted: Counters) -> list[float]:
+    """Accepted tokens by position, in order; of labels that are no positions nothing is said here."""
+    labels = sorted(
+        int(label)
+        for name in counted
+        if _POSITION.fullmatch(label := name.removeprefix("accepted_at.")) and label != name
+    )
+    return [counted[f"accepted_at.{label}"] for label in labels]
 
 
 def _missing(counted: Counters, names: Iterable[str]) -> Unmeasured | None:

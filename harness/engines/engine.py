@@ -14,6 +14,7 @@ from harness.base.settings import FlagValue
 from harness.cases.model import Case, Role
 from harness.cases.serve_settings import Serve
 from harness.engines.capabilities import Rename
+from harness.engines.inside import Inside
 from harness.engines.metrics import Counters, Metric
 from harness.engines.sights import Asked, Sight, flattened
 
@@ -108,6 +109,7 @@ class EngineSpec:
         acceptance: From the counters of the servers that answer to how much was accepted.
         kv_transfer: From the counters of the servers that answer, and those of every server, to what moved.
         moving: Samples of ``/metrics`` that change as long as it works on requests.
+        inside: What else it shows of its state.
         events: How often a server's log tells of something, by the name that checks have for it.
         block_flag: Flag with the tokens per block (page) of the KV cache: the unit in which it is transferred.
         no_prefix_cache: Flag and value that turn prefix caching off.
@@ -149,6 +151,7 @@ class EngineSpec:
     acceptance: Callable[[Counters], Acceptance | Verifications | Unmeasured] = _no_speculation
     kv_transfer: Callable[[Counters, Mapping[str, Counters]], KvLedger | KvTransfers | Unmeasured] = _no_transfers
     moving: tuple[str, ...] = ()
+    inside: Inside = field(default_factory=Inside)
     events: Mapping[Offer, Callable[[str], int]] = field(default_factory=dict)
     block_flag: str = ""
     no_prefix_cache: tuple[str, FlagValue] = ("", False)

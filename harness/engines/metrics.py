@@ -35,14 +35,27 @@ class Metric:
     since: str = ""
 
 
+RESIDENT = Metric("resident", "process_resident_memory_bytes")
+"""Memory of the process that answers, as Prometheus' own client library exports it."""
+
+
 def read(text: str, metrics: tuple[Metric, ...]) -> dict[str, float]:
-    """Counters in ``text``; a series that is not there is not in the result.
+    """Counters in ``text``, summed over ranks; a series that is not there is not in the result.
+
+    Raises:
+        ValueError: ``text`` is no Prometheus exposition text.
+    """
+    return add(by_rank(text, metrics, "").values())
+
+
+def by_rank(text: str, metrics: tuple[Metric, ...], label: str) -> dict[str, dict[str, float]]:
+    """The same of each rank, by the value of the label that tells ranks apart; empty for series without it.
 
     Raises:
         ValueError: ``text`` is no Prometheus exposition text.
     """
     wanted = {metric.sample: metric for metric in metrics}
-    counters: dict[str, float] = {}
+    ranks: dict[str, dict[str, float]] = {}
     seen = set()
     for sample in _samples(text):
         metric = wanted.get(sample.name)
@@ -52,8 +65,9 @@ def read(text: str, metrics: tuple[Metric, ...]) -> dict[str, float]:
                 raise ValueError(f"{sample.name} is there twice with the same labels")
             seen.add(series)
             name = f"{metric.name}.{sample.labels[metric.by]}" if metric.by else metric.name
+            counters = ranks.setdefault(sample.labels.get(label, ""), {})
             counters[name] = counters.get(name, 0.0) + sample.value * metric.scale
-    return counters
+    return ranks
 
 
 def absent(text: str, metrics: tuple[Metric, ...]) -> dict[str, str]:
@@ -130,6 +144,20 @@ def series(text: str, metrics: tuple[Metric, ...]) -> dict[str, float]:
 def _spelt(name: str, labels: Mapping[str, str]) -> str:
     said = ",".join(f'{label}="{value}"' for label, value in sorted(labels.items()))
     return f"{name}{{{said}}}" if said else name
+
+
+def gauges(text: str, metrics: tuple[Metric, ...]) -> dict[tuple[str, str], float]:
+    """Every series of ``metrics`` on its own, by the metric's name and the series' name and labels.
+
+    Raises:
+        ValueError: ``text`` is no Prometheus exposition text.
+    """
+    names = {metric.sample: metric.name for metric in metrics}
+    return {
+        (names[sample.name], _spelt(sample.name, sample.labels)): sample.value
+        for sample in _samples(text)
+        if sample.name in names
+    }
 
 
 def restarted(before: Counters, after: Counters) -> str:

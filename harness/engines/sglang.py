@@ -10,6 +10,7 @@ from harness.cases.serve_settings import Serve
 from harness.engines import counting
 from harness.engines.capabilities import Rename
 from harness.engines.engine import EngineSpec, Keys, Library, Place, flag_arguments, router
+from harness.engines.inside import Inside
 from harness.engines.metrics import Metric
 from harness.engines.probes import common, sglang_probe
 from harness.engines.sglang_sights import SIGHTS, UNSEEN
@@ -36,7 +37,17 @@ METRICS = (
     Metric("transfer_bytes", "sglang:kv_transfer_total_mb_sum", scale=1024 * 1024),
     Metric("failed_transfers", "sglang:num_transfer_failed_reqs_total"),
     Metric("failed_bootstraps", "sglang:num_bootstrap_failed_reqs_total"),
+    Metric("all_prompt_tokens", "sglang:prompt_tokens_total"),
 )
+
+# Tokens that only the radix cache holds are not in use (`available` and `evictable` ones are taken off). The scheduler
+# writes all three with its log lines, and when it idles every 30 seconds: what a step left there may be that old.
+GAUGES = (
+    Metric("running", "sglang:num_running_reqs"),
+    Metric("waiting", "sglang:num_queue_reqs"),
+    Metric("kv_usage", "sglang:token_usage"),
+)
+_IDLE_SECONDS = 45.0
 
 # Tokens and requests are counted when a request ends; the others move meanwhile: at every interval of the scheduler's
 # log, and with every fifty tokens of a request (managers/tokenizer_manager.py).
@@ -197,6 +208,7 @@ ENGINE = EngineSpec(
     acceptance=counting.verifications,
     kv_transfer=counting.transfers,
     moving=MOVING,
+    inside=Inside(gauges=GAUGES, seconds=_IDLE_SECONDS),
     block_flag="page-size",
     no_prefix_cache=("disable-radix-cache", True),
     prefixes=("SGLANG_",),

@@ -13,9 +13,10 @@ from harness.cases.serve_settings import KvTransfer, Serve
 from harness.engines import counting
 from harness.engines.capabilities import Rename
 from harness.engines.engine import EngineSpec, Keys, Library, Place, flag_arguments, router
-from harness.engines.metrics import Metric
+from harness.engines.inside import Inside
 from harness.engines.probes import common, vllm_probe
 from harness.engines.sights import Asked, flattened
+from harness.engines.vllm_metrics import FINDINGS, GAUGES, METRICS, MOVING, capacity
 from harness.engines.vllm_sights import SIGHTS, UNSEEN
 
 # NixlConnector treats both sides alike, but vLLM insists on a role.
@@ -36,36 +37,6 @@ _RENAMES = (
             "log_balancedness": "--eplb-log-balancedness",
         },
     ),
-)
-
-METRICS = (
-    Metric("drafts", "vllm:spec_decode_num_drafts_total"),
-    Metric("draft_tokens", "vllm:spec_decode_num_draft_tokens_total"),
-    Metric("accepted", "vllm:spec_decode_num_accepted_tokens_total"),
-    Metric("accepted_at", "vllm:spec_decode_num_accepted_tokens_per_pos_total", by="position"),
-    Metric("prompt_tokens", "vllm:prompt_tokens_by_source_total", by="source"),
-    Metric("transfers", "vllm:nixl_xfer_time_seconds_count"),
-    Metric("transfer_bytes", "vllm:nixl_bytes_transferred_sum"),
-    Metric("failed_transfers", "vllm:nixl_num_failed_transfers_total"),
-    Metric("failed_notifications", "vllm:nixl_num_failed_notifications_total"),
-    Metric("expired_requests", "vllm:nixl_num_kv_expired_reqs_total"),
-    # Blocks may have been given to another request before their transfer was over.
-    Metric("notifications_after_expiry", "vllm:nixl_num_notifications_after_expiry_total", since="0.32.0"),
-    # There only where the engine is told to look for NaN: VLLM_COMPUTE_NANS_IN_LOGITS.
-    Metric("corrupted_requests", "vllm:corrupted_requests_total"),
-    # Its name says success; it counts requests that were aborted or broke too, each under its reason.
-    Metric("finished_requests", "vllm:request_success_total", by="finished_reason"),
-)
-
-# vllm/v1/metrics/loggers.py: counted after every step of the engine.
-MOVING = (
-    "vllm:generation_tokens_total",
-    "vllm:prompt_tokens_total",
-    "vllm:prompt_tokens_by_source_total",
-    "vllm:iteration_tokens_total_count",
-    "vllm:request_success_total",
-    "vllm:spec_decode_num_drafts_total",
-    "vllm:nixl_xfer_time_seconds_count",
 )
 
 
@@ -257,12 +228,20 @@ ENGINE = EngineSpec(
             "prompt_tokens_by_source",
             "transfers",
             "finished_requests",
+            "prefilled_requests",
             "corrupted_requests",
         }
     ),
     acceptance=counting.accepted_by_position,
     kv_transfer=counting.tokens_by_source,
     moving=MOVING,
+    inside=Inside(
+        gauges=GAUGES,
+        rank="engine",
+        contradictions=counting.contradictions,
+        capacity=capacity,
+        findings=FINDINGS,
+    ),
     events={
         "rearrangements": _rearrangements,
         # vllm/v1/worker/gpu_model_runner.py and vllm/v1/worker/gpu/model_runner.py; without graphs: "Skipping ...".

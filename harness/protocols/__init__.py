@@ -8,6 +8,7 @@ numbers are comparable only under the same id.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING, Annotated, Any, get_args
@@ -18,7 +19,9 @@ from harness.base import plugins
 from harness.base.domain import Item
 from harness.datasets.pinned_files import Dataset
 from harness.protocols.protocol import EvaluationBase
-from known_answer.simulate import Request
+from known_answer import vocabulary as v
+from known_answer.simulate import Request, simulate
+from known_answer.table import Table
 
 
 def _protocol(name: str, found: object) -> type[EvaluationBase] | None:
@@ -52,7 +55,24 @@ def items(evaluation: EvaluationBase, data: Mapping[str, str] | None = None) -> 
         evaluation: What is asked.
         data: Text of each of its :func:`datasets` by file name.
     """
-    return evaluation.questions(data or {})
+    asked, table = evaluation.questions(data or {}), evaluation.ANSWERS
+    known = evaluation.requests(data or {}) if table else []
+    if table is None or len(known) != len(asked):
+        return asked
+    return [_with_its_end(*each, table) for each in zip(asked, known, strict=True)]
+
+
+def _with_its_end(item: Item, request: Request, table: Table) -> Item:
+    """The item, with how many tokens its known text has and why it ends.
+
+    Engines do not agree on the reason where the end-of-sequence token is the last one that the limit allows.
+    """
+    tokens, _ = simulate(request, 0, table=table)
+    if item.expected_text is None or v.decode(tokens) != item.expected_text:
+        return item
+    ended, full = v.EOS in tokens and not request.ignore_eos, len(tokens) >= request.max_tokens
+    reason = None if ended and full else "stop" if ended else "length"
+    return replace(item, completion_tokens=len(tokens), finish_reason=reason)
 
 
 def requests(evaluation: EvaluationBase, data: Mapping[str, str] | None = None) -> list[Request]:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Literal
 
 from harness import protocols
 from harness.base.domain import Item, Outcome, Sample, Stage, StageRecord
 from harness.base.errors import UsageError
+from harness.base.resting import Footprint
 from harness.cases.model import Case
 from harness.engines import ENGINES, metrics
 from harness.engines.engine import numbered
-from harness.run import documents, own_folders
+from harness.plan.request_bodies import UNSAID
+from harness.run import documents, footprints, own_folders
 from harness.run.evidence_files import read_by_checks
+from harness.run.footprints import Footprints
 from harness.run.own_folders import ModelFolders
 from harness.run.rundir import Event, Occupancy, Prepared, Ready, RunDir, RunningServer, Servers
 
@@ -39,7 +43,12 @@ def gaps(rundir: RunDir) -> list[str]:
         found += _of_whose(prepared, servers.servers)
         found += _of_readings(rundir, prepared.case, servers.servers)
         samples = rundir.samples()
-        found += ["samples.jsonl: missing"] if samples is None else _of_samples(prepared.case, samples)
+        found += (
+            ["samples.jsonl: missing"]
+            if samples is None
+            else [*_of_samples(prepared.case, samples), *_of_answers(prepared, samples)]
+        )
+        found += _of_rest(rundir, prepared, servers.servers)
         found += own_folders.gaps(prepared, rundir.read(own_folders.NAME, ModelFolders))
         found += _of_stopping(rundir, prepared, servers, stopped=Stage.STOP in records)
     return found
@@ -140,11 +149,48 @@ def _of_readings(rundir: RunDir, case: Case, servers: list[RunningServer]) -> It
             yield f"{rundir.log(name).relative_to(rundir.path)}: missing"
 
 
+def _of_rest(rundir: RunDir, prepared: Prepared, servers: list[RunningServer]) -> Iterator[str]:
+    """What servers held at rest and as the main run went on. Earlier versions did not look."""
+    name = f"{footprints.NAME}.json"
+    document = rundir.read(footprints.NAME, Footprints)
+    if prepared.layout < 2:  # since when it is recorded
+        if document is not None:
+            yield f"case.json: layout: is {prepared.layout}, though there is a {name}"
+        return
+    engines = [each for each in servers if each.server.role != "router"]
+    for path in [rundir.metrics_file("rest", each.server.name) for each in engines if each.server.has_metrics]:
+        if not path.is_file():
+            yield f"{path.relative_to(rundir.path)}: missing"
+    ours = {each.server.name for each in engines if each.process}
+    if document is None:
+        yield f"{name}: missing"
+    elif {*document.servers} != ours or {*document.logs} != ours:
+        has, wanted = ", ".join(document.servers) or "no server", ", ".join(sorted(ours)) or "none"
+        yield f"{name}: has {has}, the run has {wanted}"
+    else:
+        for server, found in document.servers.items():
+            if wrong := _of_footprints(found, document.logs[server], _size(rundir.log(server))):
+                yield f"{name}: {server}: {wrong}"
+
+
+def _of_footprints(found: Sequence[Footprint], began: int, log: int) -> str:
+    """What is wrong with the readings of one server, whose log had so many bytes and now has so many."""
+    done, planned = [each.done for each in found], {each.planned for each in found}
+    if len(found) < 2 or len(planned) != 1 or done[0] or done != sorted(done) or {done[-1]} != planned:
+        return "does not go from the first request to the last"
+    if any(not each.threads or each.memory_bytes > each.resident_bytes for each in found):
+        return "holds what no process can hold"
+    return f"its log had {began} bytes, and now has {log}" if began > log else ""
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
+
+
 def _of_samples(case: Case, samples: list[Sample]) -> Iterator[str]:
     """Items that are there more than once, too few, too many, or of another evaluation."""
-    # Which rows of a data file are asked, only the file says; of all others everything is known here.
-    known = {} if protocols.datasets(case.evaluation) else {each.id: each for each in protocols.items(case.evaluation)}
-    planned = dict.fromkeys(("main", *case.controls, *case.comparisons), case.evaluation.items)
+    known = _known(case)
+    planned = _runs(case)
     ahead = Counter(item.primed_run for item in known.values() if item.prime)
     found = Counter((sample.run, sample.item) for sample in samples)
     main = {item for run, item in found if run == "main"}
@@ -159,15 +205,50 @@ def _of_samples(case: Case, samples: list[Sample]) -> Iterator[str]:
         there = sum(one == run for one, _ in found)
         if there != number:
             yield f"samples.jsonl: {there} items of {run}, {number} planned"
-    wrong = [each for each in samples if each.run in planned and each.item in known and not _fits(each, known)]
-    if wrong:
+
+
+def _of_answers(prepared: Prepared, samples: list[Sample]) -> Iterator[str]:
+    """What is known of the right answer and of its end where that is another one, and what no answer can have."""
+    case, known = prepared.case, _known(prepared.case)
+    asked = [each for each in samples if each.run in _runs(case)]
+    if wrong := [each for each in asked if each.item in known and not _fits(each, known)]:
         yield f"samples.jsonl: {wrong[0].item} of {wrong[0].run}: the right answer is another one"
+    answers = [each for each in asked if not each.error and not ENGINES[case.engine.name].plain]
+    if unsaid := [each for each in answers if _unsaid(each)]:
+        yield f"samples.jsonl: {unsaid[0].item} of {unsaid[0].run}: an answer without its end or its tokens"
+    if thought := [each for each in asked if each.reasoning and case.evaluation.endpoint == "completions"]:
+        yield f"samples.jsonl: {thought[0].item} of {thought[0].run}: a completion with reasoning"
+    if prepared.layout >= 2 and (ends := [each for each in asked if not _ends(each, known, case)]):
+        yield f"samples.jsonl: {ends[0].item} of {ends[0].run}: the right end of the answer is another one"
+
+
+def _unsaid(sample: Sample) -> bool:
+    """Whether it lacks what every engine but somebody else's says of an answer."""
+    return sample.finish_reason == UNSAID or None in (sample.prompt_tokens, sample.completion_tokens)
+
+
+def _known(case: Case) -> dict[str, Item]:
+    """Items by id. Which rows of a data file are asked, only the file says; of all others everything is known here."""
+    return {} if protocols.datasets(case.evaluation) else {each.id: each for each in protocols.items(case.evaluation)}
+
+
+def _runs(case: Case) -> dict[str, int]:
+    """Items of each run but of what goes ahead of items."""
+    return dict.fromkeys(("main", *case.controls, *case.comparisons), case.evaluation.items)
 
 
 def _fits(sample: Sample, known: Mapping[str, Item]) -> bool:
     item = known[sample.item]
     said = (sample.expected, sample.expected_text, sample.expected_prompt_tokens)
     return said == (item.expected, item.expected_text, item.prompt_tokens)
+
+
+def _ends(sample: Sample, known: Mapping[str, Item], case: Case) -> bool:
+    """Whether what is known of the end of the answer is there; of a question from a data file, whether anything."""
+    said = sample.expected_completion_tokens, sample.expected_finish_reason
+    if item := known.get(sample.item):
+        return said == (item.completion_tokens, item.finish_reason)
+    return said[0] is not None or case.evaluation.ANSWERS is None or sample.expected_text is None
 
 
 def _of_stopping(rundir: RunDir, prepared: Prepared, servers: Servers, *, stopped: bool) -> Iterator[str]:

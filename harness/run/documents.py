@@ -211,6 +211,8 @@ class Prepared(Document):
     """``case.json``: the case fully resolved, and everything needed to run or re-judge it."""
 
     schema_version: Literal[1] = 1
+    layout: int = Field(1, ge=1, le=2)
+    """Which files the run leaves: 2 with what servers hold at rest and as the main run goes on."""
     run_id: str = Field(pattern=r"^[\w-]{1,64}$")
     folder: str = ""
     """The run directory when it was made: a copy is another. Empty if a former version made it."""

@@ -7,24 +7,28 @@ files: they are what it judges, and where the numbers that were kept are others,
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, cast, get_args
 
 from pydantic import TypeAdapter
 from pydantic_core import from_json
 
 from harness.base.domain import Server
 from harness.base.errors import UsageError
-from harness.base.evidence import Evidence, Measurement, Offer, Source
+from harness.base.evidence import Evidence, Measurement, Offer, Source, Unmeasured
+from harness.base.resting import Gauge, Held, Resting
 from harness.cases.model import Case, Role
 from harness.checks import CHECKS
 from harness.engines import ENGINES, metrics, sights
 from harness.engines.engine import EngineSpec
+from harness.engines.inside import Infos
 from harness.run import documents
-from harness.run.measure import measure
-from harness.run.rundir import RunDir, Servers
+from harness.run import footprints as footprints_file
+from harness.run.footprints import Footprints
+from harness.run.measure import Shown, measure
+from harness.run.rundir import Prepared, RunDir, Servers, When
 
 _ADAPTER = TypeAdapter(Measurement)
 
@@ -58,11 +62,12 @@ def take(rundir: RunDir) -> Evidence | None:
     engine, reads = ENGINES[case.engine.name], read_by_checks(case)
     started = [running.server for running in servers.servers if running.server.role != "router"]
     roles = {server.name: server.role for server in started if server.has_metrics}
-    before = _readings(rundir, engine.metrics, roles, "before")
-    after = _readings(rundir, engine.metrics, roles, "after")
+    before = _readings(rundir, engine, roles, "before")
+    after = _readings(rundir, engine, roles, "after")
+    rest = _readings(rundir, engine, roles, "rest")
     if before.keys() != roles.keys() or after.keys() != roles.keys():
         return None  # interrupted before the counters were read: the stage's own error says so
-    ours = not prepared.attached
+    ours, footprints = not prepared.attached, rundir.read(footprints_file.NAME, Footprints)
     shown = {server.name: _told(rundir, server, info=bool(engine.info)) for server in started}
     logs = {name: told.log for name, told in shown.items()} if "logs" in reads and ours else {}
     measured = measure(
@@ -76,6 +81,12 @@ def take(rundir: RunDir) -> Evidence | None:
         {counter: words for reading in after.values() for counter, words in reading.absent.items()},
         {each.server.name: each.lacks["metrics"] for each in servers.servers if "metrics" in each.lacks},
         None if ours else _not_said(engine, servers),
+        Shown(
+            contradictions={name: _contradictions(engine, before[name], after[name]) for name in roles},
+            findings=_findings(engine, {name: told.log for name, told in shown.items()}, footprints) if ours else {},
+            capacity={name: engine.inside.capacity(after[name].infos) for name in roles},
+            resting=_resting(prepared, [server.name for server in started], before, after, rest, footprints),
+        ),
     )
     said = {name: told.info for name, told in shown.items()} if engine.info else {}
     settings = [
@@ -132,16 +143,20 @@ class Reading:
         counters: By our names, summed.
         series: Each series on its own.
         absent: Counters that it lacks, and what they are called there.
+        ranks: The counters of each rank by itself.
+        gauges: What the server holds, by the metric's name and the series; the memory of its first process too.
+        infos: What metrics say that have only labels.
     """
 
     counters: metrics.Counters
     series: metrics.Counters
     absent: Mapping[str, str]
+    ranks: Mapping[str, metrics.Counters]
+    gauges: Mapping[tuple[str, str], float]
+    infos: Infos
 
 
-def _readings(
-    rundir: RunDir, of_engine: tuple[metrics.Metric, ...], roles: dict[str, str], when: Literal["before", "after"]
-) -> dict[str, Reading]:
+def _readings(rundir: RunDir, engine: EngineSpec, roles: dict[str, str], when: When) -> dict[str, Reading]:
     """Of each server whose metrics are there."""
     found: dict[str, Reading] = {}
     for path, name in ((rundir.metrics_file(when, name), name) for name in roles):
@@ -152,12 +167,68 @@ def _readings(
             raise UsageError(f"{path}: empty, or its last line was cut off; {documents.NEXT}")
         try:
             reading = Reading(
-                metrics.read(text, of_engine), metrics.series(text, of_engine), metrics.absent(text, of_engine)
+                metrics.read(text, engine.metrics),
+                metrics.series(text, engine.metrics),
+                metrics.absent(text, engine.metrics),
+                metrics.by_rank(text, engine.metrics, engine.inside.rank),
+                metrics.gauges(text, (*engine.inside.gauges, metrics.RESIDENT)),
+                metrics.infos(text),
             )
         except ValueError as error:
             raise UsageError(f"{path}: {' '.join(str(error).split())[:200]}; {documents.NEXT}") from None
         found[name] = reading
     return found
+
+
+def _contradictions(engine: EngineSpec, before: Reading, after: Reading) -> tuple[str, ...]:
+    """What the counters of each rank say of each other that cannot be."""
+    found = []
+    for rank, counted in after.ranks.items():
+        of = f"{engine.inside.rank} {rank}: " if len(after.ranks) > 1 else ""
+        delta = metrics.delta(before.ranks.get(rank, {}), counted)
+        found += [of + what for what in engine.inside.contradictions(delta)]
+    return tuple(found)
+
+
+def _findings(engine: EngineSpec, logs: Mapping[str, str], footprints: Footprints | None) -> dict[str, dict[str, int]]:
+    """What logs say is broken, since the main run began: until then a first token may have needed another try."""
+    began = footprints.logs if footprints else {}
+    since = {name: log.encode()[began.get(name, 0) :].decode(errors="replace") for name, log in logs.items()}
+    return {name: engine.inside.found(log) for name, log in since.items()}
+
+
+def _resting(
+    prepared: Prepared,
+    names: Iterable[str],
+    before: Mapping[str, Reading],
+    after: Mapping[str, Reading],
+    rest: Mapping[str, Reading],
+    footprints: Footprints | None,
+) -> dict[str, Resting] | Unmeasured:
+    """What each server held when nothing was asked of it, and as the main run went on."""
+    if prepared.layout < 2:  # since when it is recorded
+        return Unmeasured("recorded by an earlier version of the harness, which did not look", absent=True)
+    there = footprints.servers if footprints else {}
+    engine = ENGINES[prepared.case.engine.name]
+    return {
+        name: Resting(
+            _gauges(*(when[name].gauges if name in when else {} for when in (before, after, rest))),
+            tuple(each.sample for each in engine.inside.gauges if each.name not in _held(after, name)),
+            there.get(name, ()),
+        )
+        for name in names
+        if name in after or name in there
+    }
+
+
+def _held(readings: Mapping[str, Reading], name: str) -> set[str]:
+    """Names of the gauges that a server has; of one that nobody read, all that there are."""
+    return {gauge for gauge, _ in readings[name].gauges} if name in readings else set(get_args(Held))
+
+
+def _gauges(*when: Mapping[tuple[str, str], float]) -> tuple[Gauge, ...]:
+    keys = dict.fromkeys(key for each in when for key in each)
+    return tuple(Gauge(cast(Held, held), name, *(each.get((held, name)) for each in when)) for held, name in keys)
 
 
 def _info(path: Path) -> Any:
@@ -189,6 +260,7 @@ def disagreement(rundir: RunDir, again: Measurement) -> str:
     if recorded.get("schema_version") != computed["schema_version"]:
         return ""
     for measured in (recorded, computed):
+        measured.pop("findings", None)
         # Logs grow on: an engine that idles may move experts again.
         for told in measured["events"].values() if isinstance(measured.get("events"), dict) else ():
             if isinstance(told, dict):

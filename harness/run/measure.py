@@ -3,36 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from harness import protocols
 from harness.base.domain import Sample
 from harness.base.evidence import (
     Acceptance,
-    Agreement,
-    Answers,
-    Difference,
     KvLedger,
     KvTransfers,
     Measurement,
-    Miss,
     Offer,
-    Primed,
+    Preempted,
+    Prefilled,
     Source,
+    Tokens,
     Unmeasured,
     Verifications,
 )
+from harness.base.resting import Resting
 from harness.cases.model import Case, Role
 from harness.engines import ENGINES, metrics
 from harness.engines.counting import lacking
-from harness.plan.request_bodies import ENDS, UNSAID, not_an_answer
-from harness.protocols import Evaluation
+from harness.plan.request_bodies import ENDS
+from harness.run.scoring import agree, count, primed
 
 T = TypeVar("T")
 _REQUESTS = "finished_requests"
-_SHOWN = 5  # differing items of a comparison that are kept, and characters of each: enough to look into it
-_EXCERPT = 60
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What servers show besides what they counted.
+
+    Attributes:
+        contradictions: Of each server, what its counters say of each other that cannot be.
+        findings: Of each server, how often its log says that something is broken, by what.
+        capacity: Tokens that the KV cache of each server has room for, as far as it says.
+        resting: What each holds when nothing is asked of it, or why nobody can say; None if nobody looked.
+    """
+
+    contradictions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    findings: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    capacity: Mapping[str, int | None] = field(default_factory=dict)
+    resting: Mapping[str, Resting] | Unmeasured | None = None
+
+
+_NOTHING = Shown()
 
 
 def measure(
@@ -46,6 +62,7 @@ def measure(
     absent: Mapping[str, str] | None = None,
     lacks: Mapping[str, str] | None = None,
     silent: Mapping[Offer | Source, str] | None = None,
+    shown: Shown = _NOTHING,
 ) -> Measurement:
     """Put together what was observed.
 
@@ -61,6 +78,7 @@ def measure(
         lacks: Servers that count and do not say it, and why: what the others say is not the whole. Only of somebody
             else's.
         silent: What else servers do not say, and why; None of ours, where nothing may be missing.
+        shown: What they show besides.
     """
     absent = absent or {}
     by_run: dict[str, list[Sample]] = {name: [] for name in ("main", *case.controls, *case.comparisons)}
@@ -85,19 +103,60 @@ def measure(
     acceptance = _named(lost or engine.acceptance(counted), absent) if case.serve_of(answering).speculation else None
     kv = _named(lost or engine.kv_transfer(counted, deltas), absent) if case.topology.kind == "disagg" else None
     finished = _named(lost or _finished(asked), absent) if "finished_requests" in engine.offers else None
+    answers = {run: count(case.evaluation, found) for run, found in by_run.items()}
+    prefilled = None
+    if case.topology.kind == "disagg" and case.evaluation.send_to == "entry" and not lost:
+        ahead = primed(case.evaluation, "prime_prefill", priming)
+        prefill = metrics.add([deltas[name] for name, role in roles.items() if role == "prefill"])
+        if "prefilled_requests" in engine.offers and not isinstance(there := _finished(prefill), Unmeasured):
+            main = answers["main"]
+            prefilled = Prefilled(
+                finished=there,
+                prompt_tokens=int(prefill.get("all_prompt_tokens", 0)),
+                generated=int(prefill.get("generated_tokens", 0)),
+                asked=main.answered + ahead.answered,
+                asked_tokens=main.prompt_tokens + ahead.prompt_tokens,
+            )
     return Measurement(
-        answers={run: count(case.evaluation, found) for run, found in by_run.items()},
+        answers=answers,
         acceptance=acceptance,
         kv=kv,
         finished=finished,
-        given_up={name: number for name, delta in deltas.items() if (number := _given_up(delta))},
+        given_up={name: number for name, delta in deltas.items() if (number := _given_up(delta)) > 0},
         events=events or {},
         counters=deltas,
         restarted=restarted or {},
         agreement={name: agree(by_run["main"], by_run[name]) for name in case.comparisons},
-        primed=_primed(case.evaluation, f"prime_{answering}", priming),
+        primed=primed(case.evaluation, f"prime_{answering}", priming),
+        tokens=Tokens() if lost else Tokens(_whole(asked, "all_prompt_tokens"), _whole(asked, "generated_tokens")),
+        prefilled=prefilled,
+        preempted={} if lost else _preempted(case, deltas, by_run["main"], shown.capacity),
+        contradictions={name: found for name, found in shown.contradictions.items() if found and not lost},
+        findings={name: found for name, found in shown.findings.items() if found},
+        resting=shown.resting,
         missing={} if silent is None else {**silent, **_missing(acceptance, kv, finished)},
     )
+
+
+def _whole(counted: metrics.Counters, name: str) -> int | None:
+    return int(counted[name]) if name in counted else None
+
+
+def _preempted(
+    case: Case,
+    deltas: Mapping[str, metrics.Counters],
+    samples: Iterable[Sample],
+    capacity: Mapping[str, int | None],
+) -> dict[str, Preempted]:
+    """Requests that were put back, and how much more room there was than all that can have been in flight needs."""
+    longest = max(((each.prompt_tokens or 0) + (each.completion_tokens or 0) for each in samples), default=0)
+    found = {}
+    for name, delta in deltas.items():
+        if requests := int(delta.get("preempted_requests", 0)):
+            tokens = capacity.get(name)
+            room = tokens / (case.evaluation.concurrency * longest) if tokens and longest else None
+            found[name] = Preempted(requests, room)
+    return found
 
 
 def _missing(
@@ -118,84 +177,6 @@ def _missing(
     if isinstance(acceptance, Acceptance) and not acceptance.accepted_per_position:
         found["accepted_per_position"] = lacking(["accepted_at"]).reason
     return found
-
-
-def agree(main: list[Sample], other: list[Sample]) -> Agreement:
-    """Compare two runs item by item."""
-    said = {sample.item: sample.text for sample in _answered(main)}
-    both = sorted((each.item, said[each.item], each.text) for each in _answered(other) if each.item in said)
-    differing = [_difference(*each) for each in both if each[1] != each[2]]
-    return Agreement(len(both), len(both) - len(differing), tuple(differing[:_SHOWN]))
-
-
-def _difference(item: str, main: str, other: str) -> Difference:
-    at = next((index for index, pair in enumerate(zip(main, other, strict=False)) if len(set(pair)) > 1), None)
-    at = min(len(main), len(other)) if at is None else at
-    return Difference(item, at, main[at : at + _EXCERPT], other[at : at + _EXCERPT])
-
-
-def _primed(evaluation: Evaluation, run: str, priming: Mapping[str, list[Sample]]) -> Primed:
-    """What went ahead of items to the servers whose counters are read."""
-    answered = _answered(priming.get(run, []))
-    # No protocol that asks from a data file primes.
-    items = [] if protocols.datasets(evaluation) else protocols.items(evaluation)
-    return Primed(
-        planned=sum(item.primed_run == run for item in items),
-        answered=len(answered),
-        prompt_tokens=sum(sample.prompt_tokens or 0 for sample in answered),
-    )
-
-
-def count(evaluation: Evaluation, samples: list[Sample]) -> Answers:
-    """Score one run. A failed request is counted as failed and never scored."""
-    answered = _answered(samples)
-    scored = [sample for sample in answered if sample.expected is not None]
-    read = [protocols.answer(evaluation, sample.text) for sample in scored]
-    pairs = list(zip(scored, read, strict=True))
-    missed = sorted((pair for pair in pairs if pair[1] != pair[0].expected), key=lambda pair: _as_known(pair[0]))
-    compared = [sample for sample in answered if sample.expected_text is not None]
-    differing = [sample for sample in compared if not _as_known(sample)]
-    return Answers(
-        planned=evaluation.items,
-        answered=len(answered),
-        failed=len(samples) - len(answered),
-        empty=sum(_says_nothing(sample) for sample in answered),
-        scored=len(scored),
-        correct=len(scored) - len(missed),
-        invalid=sum(found is None for found in read),
-        compared=len(compared),
-        equal=len(compared) - len(differing),
-        prompt_tokens=sum(sample.prompt_tokens or 0 for sample in answered),
-        unexpected_prompt_tokens=sum(
-            sample.prompt_tokens is not None and sample.expected_prompt_tokens not in (None, sample.prompt_tokens)
-            for sample in answered
-        ),
-        completion_tokens=sum(sample.completion_tokens or 0 for sample in answered),
-        uncounted=sum(None in (sample.prompt_tokens, sample.completion_tokens) for sample in answered),
-        unended=sum(sample.finish_reason == UNSAID for sample in answered),
-        reasoned=sum(bool(sample.reasoning) for sample in answered),
-        missed=tuple(
-            Miss(sample.item, sample.expected or "", found, sample.text[-_EXCERPT:])
-            for sample, found in missed[:_SHOWN]
-        ),
-        differing=tuple(_difference(each.item, each.text, each.expected_text or "") for each in differing[:_SHOWN]),
-    )
-
-
-def _says_nothing(sample: Sample) -> bool:
-    """Whether there is not a single token, or, where nobody counts them, not a single character."""
-    tokens = sample.completion_tokens
-    return not (sample.text or sample.reasoning) if tokens is None else tokens == 0
-
-
-def _as_known(sample: Sample) -> bool:
-    """Whether the text is the one known beforehand: of some questions it is known that their answer is wrong."""
-    return sample.text == sample.expected_text
-
-
-def _answered(samples: list[Sample]) -> list[Sample]:
-    """Those that came to their end. What a record does not say of its end is not taken for granted."""
-    return [sample for sample in samples if not sample.error and not not_an_answer(sample.finish_reason)]
 
 
 def _named(found: T | Unmeasured, absent: Mapping[str, str]) -> T | Unmeasured:

@@ -94,6 +94,7 @@ def create(planned: Planned, path: Path, *, attached_to: bool = False) -> RunDir
     rundir = RunDir.create(path)
     rundir.save(
         Prepared(
+            layout=2,
             run_id=uuid.uuid4().hex,
             folder=str(rundir.path),
             suite=planned.suite,

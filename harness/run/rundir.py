@@ -41,6 +41,9 @@ __all__ = [
 
 T = TypeVar("T")
 
+When = Literal["before", "after", "rest"]
+"""When ``/metrics`` is read: before the main run, after it, and at the end of the evaluation."""
+
 _LARGEST_LOG = 4 << 30
 
 
@@ -136,7 +139,7 @@ class RunDir:
         except files.Unreadable:
             return ""
 
-    def metrics_file(self, when: Literal["before", "after"], server: str) -> Path:
+    def metrics_file(self, when: When, server: str) -> Path:
         return self.metrics / f"{when}-{server}.prom"
 
     def info_file(self, server: str) -> Path:

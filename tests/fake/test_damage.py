@@ -270,7 +270,7 @@ def test_the_command_says_what_is_missing_and_ends_with_4(green: Callable[[str],
     done = harness("assert", folder)
     assert done.returncode == 4
     assert "evidence: could not be judged: events.jsonl: empty" in done.stdout
-    assert "13 checks not judged: the record of the run is damaged or not whole" in done.stdout
+    assert "14 checks not judged: the record of the run is damaged or not whole" in done.stdout
 
 
 def test_kept_servers_are_a_pass_and_none_once_their_end_is_not_on_record(tmp_path: Path) -> None:

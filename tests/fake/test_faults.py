@@ -230,7 +230,10 @@ def test_an_answer_without_a_text_is_a_failed_request(judge: Judge) -> None:
 def test_a_request_that_another_client_gave_up_is_an_error(judge: Judge) -> None:
     run = judge(DISAGG, {"prefill": {"abort_at": [4]}})
     assert run.code == 4
-    assert run.problems == {"validity": "prefill gave up 1 requests (aborted, or an error)"}
+    assert run.problems == {
+        "validity": "prefill gave up 1 requests (aborted, or an error)",
+        "kv_transfer": "the prefill side finished 7 requests, 8 were asked and received",
+    }
 
 
 @pytest.mark.parametrize("role", ["prefill", "decode"])
@@ -256,7 +259,7 @@ def test_no_testcase_is_lost_with_a_stage_that_broke_and_none_is_judged(
 ) -> None:
     run = judge(SINGLE, faults, changes)
     assert run.code == 4
-    names = ["prepare", "serve", "health-wait", "eval", "validity", "in_force", "acceptance_length"]
+    names = ["prepare", "serve", "health-wait", "eval", "validity", "in_force", "at_rest", "acceptance_length"]
     names += [*(f"acceptance_per_position[{position}]" for position in range(3)), "accuracy", "draft_counts", "parity"]
     names += ["teardown"]
     assert every_testcase(run) == names
@@ -270,7 +273,8 @@ def test_answers_without_tokens_fail(judge: Judge) -> None:
     assert run.code == 1
     assert run.problems["validity"] == "8 of 8 answers have no token"
     (validity,) = [check for check in run.result.checks if check.name == "validity"]
-    assert validity.measured == {"answered": 8, "failed": 0, "without_a_token": 8, "with_another_prompt": 0}
+    others = dict.fromkeys(("with_another_prompt", "with_another_end", "with_another_length"), 0)
+    assert validity.measured == {"answered": 8, "failed": 0, "without_a_token": 8, **others}
     assert validity.expected == {"answered": 8}
 
 
@@ -289,7 +293,10 @@ def test_a_second_bos_fails(judge: Judge) -> None:
 def test_counters_that_start_again_are_an_error(judge: Judge) -> None:
     run = judge(DISAGG, {"decode": {"reset_at_request": 3}})
     assert run.code == 4
-    assert run.problems["validity"] == "the engine counted 7 finished requests for 8 answers"
+    assert run.problems["validity"] == (
+        "decode began anew during the evaluation: "
+        'vllm:request_success_total{engine="0",finished_reason="length"} went down from 1 to 0'
+    )
 
 
 @pytest.mark.parametrize(

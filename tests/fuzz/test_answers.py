@@ -14,8 +14,8 @@ from harness.base.domain import Item, Sample
 from harness.cases.load import load as load_cases
 from harness.host import concurrent_requests, http_client
 from harness.plan.points import everything
-from harness.run.measure import count
 from harness.run.rundir import RunDir
+from harness.run.scoring import count
 from harness.run.stages import evaluate
 from tests.fuzz import damage, ends, examples
 from tests.helpers import BASELINES

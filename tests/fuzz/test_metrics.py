@@ -12,7 +12,7 @@ from harness.base.domain import Outcome
 from harness.base.evidence import Evidence, Unmeasured
 from harness.checks import judge_all
 from harness.engines import metrics
-from harness.engines.vllm import METRICS
+from harness.engines.vllm_metrics import METRICS
 from harness.run.measure import measure
 from tests.fuzz import ends, examples
 from tests.unit.test_measure import CASE, COUNTED, ROLES

@@ -8,6 +8,7 @@ import pytest
 
 from harness.base.domain import Outcome
 from harness.base.evidence import Acceptance, Agreement, Answers, Evidence, KvLedger, Measurement
+from harness.base.resting import Gauge, Resting
 from harness.base.seen_settings import SeenSetting
 from harness.checks import Checks, judge_all
 from harness.checks.accuracy import AccuracySettings
@@ -38,6 +39,7 @@ GREEN: dict[str, Any] = {
     "events": {"server": {"rearrangements": 3, "cuda_graphs": 1}},
     "agreement": {"comparison": Agreement(10, 10)},
     "configuration": {"server": {"topk": 1}},
+    "resting": {"server": Resting((Gauge("running", "running", 0.0, 0.0, 0.0),))},
 }
 """Evidence on which everything below passes."""
 
@@ -74,7 +76,7 @@ def judged(checks: dict[str, Any], **changes: Any) -> dict[str, Outcome]:
 
 def test_what_needs_no_baseline_is_judged_of_every_case() -> None:
     found = judged({})
-    assert set(found) == {"validity", "in_force", "control[control]", "parity[comparison]"}
+    assert set(found) == {"validity", "in_force", "at_rest", "control[control]", "parity[comparison]"}
     assert set(found.values()) == {Outcome.PASS}
 
 

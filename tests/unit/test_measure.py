@@ -12,9 +12,10 @@ from harness.base.domain import Sample
 from harness.base.evidence import Agreement, Difference, KvLedger, Miss, Primed, Unmeasured
 from harness.cases.load import load
 from harness.engines import ENGINES, metrics
-from harness.engines.vllm import METRICS
+from harness.engines.vllm_metrics import METRICS
 from harness.plan.request_bodies import Completion, read_completion
-from harness.run.measure import agree, count, measure
+from harness.run.measure import measure
+from harness.run.scoring import agree, count
 from tests.helpers import BASELINES
 
 CASE = next(case for case in load(BASELINES) if case.id == "disagg/known_answer_eagle3").resolve("cpu")
@@ -46,6 +47,7 @@ def test_counters_are_summed_over_engines_and_kept_apart_by_label() -> None:
         "accepted_at.0": 12.0,
         "accepted_at.1": 3.0,
         "transfer_bytes": 1769472.0,
+        "transfer_sizes": 2.0,
     }
 
 
@@ -272,7 +274,7 @@ def test_what_goes_ahead_of_items_is_counted_apart() -> None:
     samples = [sample("K66"), sample("K67", run="prime_decode", prompt_tokens=128), sample("K67")]
     samples += [sample("K68", run="prime_decode", error="status 500", prompt_tokens=0)]
     found = measure(case, samples, {"prefill": {}, "decode": {}}, {"prefill": {}, "decode": {}}, ROLES, {})
-    assert found.primed == Primed(planned=12, answered=1, prompt_tokens=128)
+    assert found.primed == Primed(planned=12, answered=1, prompt_tokens=128, completion_tokens=3)
     assert found.answers["main"].answered == 2
     assert set(found.answers) == {"main", "prefill_alone", "decode_alone"}
 

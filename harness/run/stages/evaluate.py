@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
-from pydantic_core import from_json
-
-from harness.base import secrets, texts
 from harness.base.clock import Deadline
 from harness.base.domain import Item, Sample
 from harness.base.errors import CannotJudge
 from harness.base.evidence import Measurement
-from harness.engines import metrics
-from harness.host import concurrent_requests, files, http_client
-from harness.host.http_client import NoAnswer
+from harness.host import concurrent_requests
 from harness.plan.request_bodies import (
     COMPLETIONS,
     Completion,
@@ -32,14 +26,11 @@ from harness.protocols.protocol import Destination
 from harness.run import watching
 from harness.run.context import Context
 from harness.run.evidence_files import take
+from harness.run.footprints import Watched
 from harness.run.items import destination, evaluation_items, rendered
+from harness.run.readings import Readings
 from harness.run.rundir import RunningServer
 from harness.run.watching import Watch
-
-_SCRAPE_TIMEOUT = 15.0
-_RESET_TIMEOUT = 30.0
-_SETTLE_TIMEOUT = 15.0
-_SETTLE_EVERY = 0.5
 
 
 @dataclass(frozen=True)
@@ -68,13 +59,17 @@ def run(context: Context) -> None:
     samples = asking.samples
     try:
         items = {item.id: rendered(context, servers, item, asking.deadline) for item in evaluation_items(context)}
-        _reset(asking)
-        _scrape(asking, "before")
-        stands = [_send(asking, items, "main", case.evaluation.send_to)]
-        _settle(asking)
-        _keep_info(asking)
+        readings = Readings(context, servers, asking.deadline)
+        readings.reset()
+        readings.settle("before")
+        watched = Watched(context, servers)
+        stands = [_send(asking, items, "main", case.evaluation.send_to, watched.look)]
+        readings.settle("after")
+        watched.finish()
+        readings.keep_info()
         for name, other in (case.controls | case.comparisons).items():
             stands.append(_send(asking, items, name, other.send_to))
+        readings.settle("rest")
     finally:
         # Where nothing came back at all, what an earlier attempt left is worth more.
         if samples or context.rundir.samples() is None:
@@ -92,8 +87,17 @@ def run(context: Context) -> None:
         )
 
 
-def _send(asking: _Asking, items: dict[str, Item], run: str, send_to: Destination) -> str:
-    """Ask all of one run. Returns where processes stand that left a request without an answer; empty as a rule."""
+def _send(
+    asking: _Asking,
+    items: dict[str, Item],
+    run: str,
+    send_to: Destination,
+    look: Callable[[int, int], None] = lambda _done, _planned: None,
+) -> str:
+    """Ask all of one run. Returns where processes stand that left a request without an answer; empty as a rule.
+
+    ``look`` is told how many of how many requests came back, before the first one and after each.
+    """
     context, servers = asking.context, asking.servers
     case, model = context.case, context.prepared.model
     done = failed = late = 0
@@ -115,15 +119,19 @@ def _send(asking: _Asking, items: dict[str, Item], run: str, send_to: Destinatio
         done += 1
         failed += bool(sample.error)
         late += reply.late
+        look(done, len(calls))
         context.progress.tick(f"{run}: {reply.key} {'was late' if reply.late else 'answered'}", done, len(calls))
 
     for item in items.values():
         if item.prime and run == "main":
-            ahead = replace(item, expected=None, expected_text=None, prompt_tokens=None)
+            ahead = replace(
+                item, expected=None, expected_text=None, prompt_tokens=None, completion_tokens=None, finish_reason=None
+            )
             primer = Request(COMPLETIONS, priming(case, item.prime.prompt, model))
             call(item.primed_run, ahead, item.prime.role, primer)
         call(run, item, send_to, request(case, item, model))
 
+    look(0, len(calls))
     watch = Watch(context, servers, asking.deadline)
     try:
         concurrent_requests.send(
@@ -169,80 +177,7 @@ def _sample(
         expected=item.expected,
         expected_text=item.expected_text,
         expected_prompt_tokens=item.prompt_tokens,
+        expected_completion_tokens=item.completion_tokens,
+        expected_finish_reason=item.finish_reason,
         reasoning=said.reasoning,
     )
-
-
-def _unanswered(asking: _Asking, what: str, cause: str) -> CannotJudge:
-    """The error for a server that did not answer us while nothing was in flight, and nobody watched."""
-    return watching.death(asking.context, asking.servers, CannotJudge(what, cause=cause))
-
-
-def _unread(asking: _Asking, what: str, error: NoAnswer | ValueError) -> CannotJudge:
-    """The error for what cannot be read. Who answered is alive, whatever the answer was."""
-    what = f"{what} cannot be read"
-    return _unanswered(asking, what, str(error)) if isinstance(error, NoAnswer) else CannotJudge(what, cause=str(error))
-
-
-def _reset(asking: _Asking) -> None:
-    """Ask every engine server to forget what it did before: a refusal would leave its caches and means as they are."""
-    path = asking.context.engine.reset
-    if path and asking.context.prepared.attached:
-        asking.context.progress.note(f"{path} is left out: others may use what somebody else's server keeps")
-        return
-    for running in asking.servers:
-        if not path or not running.server.has_metrics:
-            continue
-        try:
-            status, reply = http_client.post(f"{running.server.url}{path}", {}, asking.deadline.cut(_RESET_TIMEOUT))
-            cause = f"{path} answers {status}: {texts.cause(reply)}"
-        except NoAnswer as error:
-            raise _unanswered(asking, f"{running.server.name} was not reset", f"{path}: {error}") from error
-        if status != 200:
-            raise CannotJudge(f"{running.server.name} was not reset", cause=cause)
-
-
-def _keep_info(asking: _Asking) -> None:
-    """Read and keep what every engine server says about its configuration."""
-    context = asking.context
-    path = context.engine.info
-    for running in asking.servers:
-        if not path or not running.server.has_metrics or "configuration" in running.lacks:
-            continue
-        name = running.server.name
-        try:
-            document = from_json(http_client.text(f"{running.server.url}{path}", asking.deadline.cut(_SCRAPE_TIMEOUT)))
-        except (NoAnswer, ValueError) as error:
-            raise _unread(asking, f"{path} of {name}", error) from error
-        files.write(context.rundir.info_file(name), json.dumps(secrets.masked(document), indent=1, sort_keys=True))
-
-
-def _scrape(asking: _Asking, when: Literal["before", "after"]) -> dict[str, Any]:
-    """Read and keep ``/metrics`` of every engine server; returns the counters by server."""
-    context = asking.context
-    counters = {}
-    for running in asking.servers:
-        if not running.server.has_metrics:
-            continue
-        name = running.server.name
-        try:
-            text = http_client.text(f"{running.server.url}/metrics", asking.deadline.cut(_SCRAPE_TIMEOUT))
-            counters[name] = metrics.read(text, context.engine.metrics)
-        except (NoAnswer, ValueError) as error:
-            raise _unread(asking, f"/metrics of {name}", error) from error
-        files.write(context.rundir.metrics_file(when, name), secrets.mask(text))
-    return counters
-
-
-def _settle(asking: _Asking) -> None:
-    """Read the counters until they stand still: they reach ``/metrics`` later than the answers reach us."""
-    context = asking.context
-    deadline = Deadline(asking.deadline.cut(_SETTLE_TIMEOUT), context.clock)
-    last: dict[str, Any] = {}
-    while not deadline.passed:
-        counters = _scrape(asking, "after")
-        if str(counters) == str(last):  # NaN is unlike itself
-            return
-        last = counters
-        context.progress.tick("waiting for the counters to settle")
-        context.clock.sleep(_SETTLE_EVERY)

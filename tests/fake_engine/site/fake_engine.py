@@ -59,6 +59,11 @@ class Script:
         drop_metric: Do not export series whose name contains this.
         no_transfer: Ignore what the prefill side sent and compute the prompt.
         no_drafts: Never draft.
+    held: Share of the KV cache that each finished request goes on holding.
+    hoarded: Bytes that each request leaves in memory.
+    stuck: Requests that go on running, by the gauge.
+    other_end: Say this for every finish reason.
+    says: Lines that the log has with the second request.
         ignore_sigterm: Go on after SIGTERM.
         leave_child: Start a child that outlives us: "group", or "session" for one that leaves the group too.
         garbage: Print bytes that no XML may hold, at the start and on dying.
@@ -95,6 +100,11 @@ class Script:
     drop_metric: str = ""
     no_transfer: bool = False
     no_drafts: bool = False
+    held: float = 0.0
+    hoarded: int = 0
+    stuck: int = 0
+    other_end: str = ""
+    says: list[str] = field(default_factory=list)
     ignore_sigterm: bool = False
     leave_child: str = ""
     garbage: bool = False
@@ -226,6 +236,9 @@ class Engine:
     shown: str = ""
     counters: Counter[str] = field(default_factory=Counter)
     requests: int = 0
+    running: int = 0
+    usage: float = 0.0
+    hoard: list[bytes] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def respond(self, body: dict[str, Any]) -> tuple[int, str]:
@@ -236,6 +249,7 @@ class Engine:
         """The response, None for a status 500."""
         with self.lock:
             self.requests += 1
+            self.running += 1
             number = self.requests
             if number == self.script.reset_at_request:
                 self.counters.clear()
@@ -245,7 +259,15 @@ class Engine:
             time.sleep(3600)
         self.work(self.script.steps)
         time.sleep(self.script.latency)
-        return None if number == self.script.fail_at_request else self.answer(body, number)
+        response = None if number == self.script.fail_at_request else self.answer(body, number)
+        with self.lock:
+            self.running -= 1
+            self.usage += self.script.held
+            self.hoard += [b"x" * self.script.hoarded] if self.script.hoarded else []
+        if number == 2:
+            for line in self.script.says:
+                say(line)
+        return response
 
     def work(self, seconds: float) -> None:
         """Take long, and count tokens all the while."""
@@ -253,7 +275,7 @@ class Engine:
         while time.monotonic() < until:
             time.sleep(0.1)
             with self.lock:
-                self.counters['vllm:generation_tokens_total{engine="0"}'] += 1
+                self.counters['vllm:iteration_tokens_total_count{engine="0"}'] += 1
 
     def answer(self, body: dict[str, Any], number: int) -> dict[str, Any]:
         prompt = v.encode(body["prompt"])
@@ -268,8 +290,9 @@ class Engine:
             tokens = [TABLE.successor[v.byte(":")]] * len(tokens)
         if 0 < self.script.empty_from_request <= self.requests:
             tokens = []
-        reason = "abort" if number in self.script.abort_at else "stop"
-        tokens = tokens if reason == "stop" else []
+        reason = "stop" if v.EOS in tokens and not request.ignore_eos else "length"
+        if number in self.script.abort_at:
+            tokens, reason = [], "abort"
         with self.lock:
             if not self.script.no_drafts:
                 self.count_drafts(counts)
@@ -282,7 +305,7 @@ class Engine:
         if (body.get("kv_transfer_params") or {}).get("do_remote_decode"):
             params = {"do_remote_prefill": True, "do_remote_decode": False, "remote_engine_id": "fake"}
         return {
-            "choices": [{"index": 0, "text": text, "finish_reason": reason}],
+            "choices": [{"index": 0, "text": text, "finish_reason": self.script.other_end or reason}],
             "usage": {"prompt_tokens": len(prompt) + self.script.wrong_bos, "completion_tokens": len(tokens)},
             "kv_transfer_params": params,
         }
@@ -298,16 +321,26 @@ class Engine:
     def count_prompt(self, tokens: int, *, arrived: bool) -> None:
         source = "external_kv_transfer" if arrived else "local_compute"
         self.counters[f'vllm:prompt_tokens_by_source_total{{engine="0",source="{source}"}}'] += tokens
+        self.counters['vllm:prompt_tokens_total{engine="0"}'] += tokens
         if arrived:
             self.counters['vllm:nixl_xfer_time_seconds_count{engine="0"}'] += 1
+            self.counters['vllm:nixl_bytes_transferred_count{engine="0"}'] += 1
             self.counters['vllm:nixl_bytes_transferred_sum{engine="0"}'] += -(-tokens // BLOCK) * BLOCK * KV_BYTES
 
-    def count_finished(self, _tokens: int, reason: str) -> None:
+    def count_finished(self, tokens: int, reason: str) -> None:
+        self.counters['vllm:generation_tokens_total{engine="0"}'] += tokens
         self.counters[f'vllm:request_success_total{{engine="0",finished_reason="{reason}"}}'] += 1
 
-    def fixed(self) -> dict[str, int]:
+    def fixed(self) -> dict[str, float]:
         """Series that are there before anything was counted."""
-        fixed = {
+        fixed: dict[str, float] = {
+            'vllm:prompt_tokens_total{engine="0"}': 0,
+            'vllm:generation_tokens_total{engine="0"}': 0,
+            'vllm:num_preemptions_total{engine="0"}': 0,
+        }
+        for reason in ("stop", "length", "abort", "error", "repetition"):
+            fixed[f'vllm:request_success_total{{engine="0",finished_reason="{reason}"}}'] = 0
+        fixed |= {
             f'vllm:prompt_tokens_by_source_total{{engine="0",source="{source}"}}': 0
             for source in ("local_compute", "local_cache_hit", "external_kv_transfer")
         }
@@ -321,14 +354,25 @@ class Engine:
             for name in ("failed_transfers", "failed_notifications", "kv_expired_reqs"):
                 fixed[f'vllm:nixl_num_{name}_total{{engine="0"}}'] = 0
             fixed['vllm:nixl_xfer_time_seconds_count{engine="0"}'] = 0
+            fixed['vllm:nixl_bytes_transferred_count{engine="0"}'] = 0
             fixed['vllm:nixl_bytes_transferred_sum{engine="0"}'] = 0
         return fixed
 
+    def gauges(self) -> dict[str, float]:
+        """What it holds at the moment."""
+        memory = Path("/proc/self/statm").read_text().split()[1]
+        return {
+            'vllm:num_requests_running{engine="0"}': self.running + self.script.stuck,
+            'vllm:num_requests_waiting{engine="0"}': 0,
+            'vllm:kv_cache_usage_perc{engine="0"}': self.usage,
+            "process_resident_memory_bytes": int(memory) * os.sysconf("SC_PAGE_SIZE"),
+        }
+
     def metrics(self) -> str:
         with self.lock:
-            series = self.fixed() | dict(self.counters)
+            series = self.fixed() | dict(self.counters) | self.gauges()
         if self.shown:
-            series[f'vllm:cache_config_info{{engine="0",{self.shown}}}'] = 1
+            series[f'vllm:cache_config_info{{engine="0",num_gpu_blocks="2048",{self.shown}}}'] = 1
         dropped = self.script.drop_metric
         text = "".join(
             f"{name} {float(value)}\n" for name, value in sorted(series.items()) if not dropped or dropped not in name

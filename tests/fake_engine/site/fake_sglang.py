@@ -18,7 +18,14 @@ class SGLang(Engine):
             self.counters[f"{PREFIX}spec_verify_calls_total{LABELS}"] += counts.drafts
 
     def count_prompt(self, tokens: int, *, arrived: bool) -> None:
-        pass
+        self.counters[f"{PREFIX}prompt_tokens_total{LABELS}"] += tokens
+
+    def gauges(self) -> dict[str, float]:
+        return {
+            f"{PREFIX}num_running_reqs{LABELS}": self.running + self.script.stuck,
+            f"{PREFIX}num_queue_reqs{LABELS}": 0,
+            f"{PREFIX}token_usage{LABELS}": self.usage,
+        }
 
     def count_finished(self, tokens: int, reason: str) -> None:
         if reason == "abort":
@@ -27,7 +34,7 @@ class SGLang(Engine):
         self.counters[f"{PREFIX}generation_tokens_total{LABELS}"] += tokens
         self.counters[f"{PREFIX}num_requests_total{LABELS}"] += 1
 
-    def fixed(self) -> dict[str, int]:
+    def fixed(self) -> dict[str, float]:
         return {}
 
 

@@ -1,0 +1,48 @@
+"""What an engine shows of its own state: by it a check can tell that something is wrong inside, though answers come."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from harness.engines.metrics import Counters, Metric
+
+Infos = Mapping[str, tuple[Mapping[str, str], ...]]
+"""Labels of every series of each metric that has only labels to say, by its name."""
+
+
+def _none(_counted: Counters) -> list[str]:
+    return []
+
+
+def _unknown(_infos: Infos) -> int | None:
+    return None
+
+
+@dataclass(frozen=True)
+class Inside:
+    """The places where it shows, all of them optional.
+
+    Attributes:
+        gauges: What a server holds at the moment: ``running`` and ``waiting`` requests, and ``kv_usage``, the share of
+            the KV cache that requests refer to. All must be 0, or what they were, when nothing is asked.
+        seconds: That a gauge may take to tell that a server came to rest.
+        rank: Label that tells ranks of one server apart on ``/metrics``; empty if there is none.
+        contradictions: What counters of one rank say of each other that cannot be, in words.
+        capacity: Tokens that the KV cache of a server has room for, from what it says on ``/metrics``; None if it says
+            nothing.
+        findings: Lines of a log that say that something is broken, as patterns by what they say.
+    """
+
+    gauges: tuple[Metric, ...] = ()
+    seconds: float = 15.0
+    rank: str = ""
+    contradictions: Callable[[Counters], list[str]] = _none
+    capacity: Callable[[Infos], int | None] = _unknown
+    findings: Mapping[str, str] = field(default_factory=dict)
+
+    def found(self, log: str) -> dict[str, int]:
+        """How often a log has each of the findings; only those that it has."""
+        counts = {what: len(re.findall(pattern, log)) for what, pattern in self.findings.items()}
+        return {what: count for what, count in counts.items() if count}

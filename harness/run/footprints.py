@@ -1,0 +1,75 @@
+"""``footprints.json``: what the processes of each server held as the main run went on, and where its log stood."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from harness.base.resting import Footprint
+from harness.devices import accelerators
+from harness.host import holdings
+from harness.host.ownership import Ours
+from harness.run.context import Context
+from harness.run.documents import Document
+from harness.run.rundir import RunningServer
+
+NAME = "footprints"
+_PARTS = 4
+
+
+class Footprints(Document):
+    """``footprints.json``, by server; somebody else's are not in it."""
+
+    servers: dict[str, tuple[Footprint, ...]]
+    logs: dict[str, int]
+    """Bytes of each log when the main run began."""
+
+
+class Watched:
+    """The servers of ours, looked at before the main run, after each quarter of its requests, and when it is over."""
+
+    def __init__(self, context: Context, servers: Sequence[RunningServer]) -> None:
+        self._context = context
+        self._servers = [each for each in servers if each.process and each.server.role != "router"]
+        self._found: dict[str, list[Footprint]] = {each.server.name: [] for each in self._servers}
+        self._looked, self._planned = -1, 0
+        logs = {name: context.rundir.log(name) for name in self._found}
+        self._logs = {name: path.stat().st_size if path.is_file() else 0 for name, path in logs.items()}
+
+    def look(self, done: int, planned: int) -> None:
+        """Look, if another quarter of the requests has come back since; the last one counts once all is quiet."""
+        part, self._planned = done * _PARTS // planned, planned
+        if self._looked < part < _PARTS:
+            self._looked = part
+            self._look(done, planned)
+
+    def finish(self) -> None:
+        """Look once more and write everything down."""
+        self._look(self._planned, self._planned)
+        found = {name: tuple(each) for name, each in self._found.items()}
+        self._context.rundir.write(NAME, Footprints, Footprints(servers=found, logs=self._logs))
+
+    def _look(self, done: int, planned: int) -> None:
+        device_bytes = self._device_bytes()
+        for each in self._servers:
+            assert each.process is not None
+            there = holdings.of(Ours([each.process], self._context.label).look().grouped)
+            self._found[each.server.name].append(
+                Footprint(
+                    done=done,
+                    planned=planned,
+                    memory_bytes=there.memory_bytes,
+                    resident_bytes=there.resident_bytes,
+                    threads=there.threads,
+                    descriptors=there.descriptors,
+                    device_bytes=device_bytes,
+                )
+            )
+
+    def _device_bytes(self) -> int | None:
+        """Memory in use on the devices of the run, which are leased to it alone."""
+        runtime = self._context.prepared.runtime
+        usages = [
+            accelerators.usage(self._context.prepared.platform, each) for each in (runtime.devices if runtime else [])
+        ]
+        known = [usage.memory_bytes for usage in usages if usage and usage.memory_bytes is not None]
+        return sum(known) if known and len(known) == len(usages) else None

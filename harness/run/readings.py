@@ -1,0 +1,122 @@
+"""Readings of the servers of an evaluation: counters, what they hold at rest, their configuration; and a reset."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic_core import from_json
+
+from harness.base import secrets, texts
+from harness.base.clock import Deadline
+from harness.base.errors import CannotJudge
+from harness.engines import metrics
+from harness.host import files, http_client
+from harness.host.http_client import NoAnswer
+from harness.run import watching
+from harness.run.context import Context
+from harness.run.rundir import RunningServer, When
+
+_SCRAPE_TIMEOUT = 15.0
+_RESET_TIMEOUT = 30.0
+_SETTLE_EVERY = 0.5
+_AT_REST = 1e-6  # a share of the KV cache that is nothing
+
+
+@dataclass(frozen=True)
+class Readings:
+    """Whoever reads, of whom, and how long there is for the whole of it."""
+
+    context: Context
+    servers: Sequence[RunningServer]
+    deadline: Deadline
+
+    def reset(self) -> None:
+        """Ask every engine server to forget what it did before: a refusal would leave its caches and means as they are.
+
+        Raises:
+            CannotJudge: One refuses, or does not answer.
+        """
+        path = self.context.engine.reset
+        if path and self.context.prepared.attached:
+            self.context.progress.note(f"{path} is left out: others may use what somebody else's server keeps")
+            return
+        for running in self.servers:
+            if not path or not running.server.has_metrics:
+                continue
+            try:
+                url = f"{running.server.url}{path}"
+                status, reply = http_client.post(url, {}, self.deadline.cut(_RESET_TIMEOUT))
+                cause = f"{path} answers {status}: {texts.cause(reply)}"
+            except NoAnswer as error:
+                raise self._unanswered(f"{running.server.name} was not reset", f"{path}: {error}") from error
+            if status != 200:
+                raise CannotJudge(f"{running.server.name} was not reset", cause=cause)
+
+    def keep_info(self) -> None:
+        """Read and keep what every engine server says about its configuration.
+
+        Raises:
+            CannotJudge: One cannot be read.
+        """
+        path = self.context.engine.info
+        for running in self.servers:
+            if not path or not running.server.has_metrics or "configuration" in running.lacks:
+                continue
+            name = running.server.name
+            try:
+                url = f"{running.server.url}{path}"
+                document = from_json(http_client.text(url, self.deadline.cut(_SCRAPE_TIMEOUT)))
+            except (NoAnswer, ValueError) as error:
+                raise self._unread(f"{path} of {name}", error) from error
+            text = json.dumps(secrets.masked(document), indent=1, sort_keys=True)
+            files.write(self.context.rundir.info_file(name), text)
+
+    def settle(self, when: When) -> None:
+        """Read the counters until they stand still and all servers are at rest, and keep the last reading.
+
+        Counters reach ``/metrics`` later than the answers reach us, and blocks are given back later still. A server
+        that does not come to rest is read as it is: a check says so.
+
+        Raises:
+            CannotJudge: A server cannot be read.
+        """
+        deadline = Deadline(self.deadline.cut(self.context.engine.inside.seconds), self.context.clock)
+        last = ""
+        while True:
+            counters, held = self._scrape(when)
+            now = str(counters)  # NaN is unlike itself
+            if deadline.passed or (now == last and all(abs(each) <= _AT_REST for each in held)):
+                return
+            last = now
+            self.context.progress.tick(f"waiting for the servers to come to rest ({when})")
+            self.context.clock.sleep(_SETTLE_EVERY)
+
+    def _scrape(self, when: When) -> tuple[dict[str, Any], list[float]]:
+        """Read and keep ``/metrics`` of every engine server; returns counters by server, and what all of them hold."""
+        engine, counters, held = self.context.engine, {}, list[float]()
+        for running in self.servers:
+            if not running.server.has_metrics:
+                continue
+            name = running.server.name
+            try:
+                text = http_client.text(f"{running.server.url}/metrics", self.deadline.cut(_SCRAPE_TIMEOUT))
+                counters[name] = metrics.read(text, engine.metrics)
+                held += metrics.gauges(text, engine.inside.gauges).values()
+            except (NoAnswer, ValueError) as error:
+                raise self._unread(f"/metrics of {name}", error) from error
+            files.write(self.context.rundir.metrics_file(when, name), secrets.mask(text))
+        return counters, held
+
+    def _unanswered(self, what: str, cause: str) -> CannotJudge:
+        """The error for a server that did not answer us while nothing was in flight, and nobody watched."""
+        return watching.death(self.context, list(self.servers), CannotJudge(what, cause=cause))
+
+    def _unread(self, what: str, error: NoAnswer | ValueError) -> CannotJudge:
+        """The error for what cannot be read. Who answered is alive, whatever the answer was."""
+        what = f"{what} cannot be read"
+        return (
+            self._unanswered(what, str(error)) if isinstance(error, NoAnswer) else CannotJudge(what, cause=str(error))
+        )
