@@ -11,7 +11,8 @@ from engine_mutants.named_cases import MULTI, TEXTS
 _MULTI = "vllm.distributed.kv_transfer.kv_connector.v1.multi_connector"
 _EXAMPLE = "vllm.distributed.kv_transfer.kv_connector.v1.example_connector"
 
-DECLARED = Declared("MultiConnector")
+# Not switched: what the store has kept of one evaluation would answer in the next.
+DECLARED = Declared("MultiConnector", switched=False)
 mutant = DECLARED.mutant
 
 
@@ -22,7 +23,6 @@ mutant = DECLARED.mutant
     module=_MULTI,
     cases=[MULTI],
     checks=("kv_transfer", *TEXTS, "eval"),
-    dirty=True,
 )
 def _last_loads(found: Any, fault: Fault) -> None:
     def broken(original: Any, self: Any, request: Any, num_computed_tokens: int) -> Any:

@@ -14,7 +14,7 @@ from harness.power.mutant_records import Record
 from harness.power.verdicts import Status
 from tests.fake.conftest import QUICK, SMALL
 from tests.fake_engine.install import environment as engine_environment
-from tests.helpers import REPOSITORY, busy_ports, edited, environment, left_in, wait_for
+from tests.helpers import REPOSITORY, busy_ports, edited, environment, harness, left_in, wait_for
 from tests.power.scripted_mutants import CASE
 
 SWITCHED = (
@@ -156,3 +156,16 @@ def test_killed_half_way(tmp_path: Path, number: signal.Signals, mutant: str) ->
     code, output = place.run("--mutants", f"counts_one_more,{mutant}", runs="again")
     assert code == 0, output
     assert place.record("counts_one_more").status is Status.KILLED
+
+
+def test_what_a_killed_runner_leaves_is_reaped(tmp_path: Path) -> None:
+    place = Place(tmp_path, {"server": {"latency": 0.5}})
+    process = place.begin("--mutants", "counts_one_more,does_no_harm")
+    wait_for(lambda: any((place.folder / "runs").glob("*/mutants/hits/*@server.*")), 60)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=30)
+    assert len(left_in(place.folder)) == 1
+    assert "removed: " in harness("reap", "--runs", place.folder / "runs").stdout
+    assert left_in(place.folder) == []
+    code, output = place.run("--mutants", "counts_one_more", runs="again")
+    assert (code, place.record("counts_one_more").status) == (0, Status.KILLED), output
