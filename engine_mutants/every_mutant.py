@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from engine_mutants import (
+    sglang_requests,
     vllm_api,
     vllm_blocks,
     vllm_connectors,
@@ -35,6 +36,7 @@ _DECLARED: tuple[Declared, ...] = (
     vllm_parallel.REDUCTIONS,
     vllm_parallel.EXPERTS,
     vllm_parallel.GRAPHS,
+    sglang_requests.DECLARED,
 )
 
 ALL: tuple[Mutant, ...] = tuple(mutant for each in _DECLARED for mutant in each.all)

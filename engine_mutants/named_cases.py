@@ -15,6 +15,8 @@ SLIDING = "disagg/sliding_window_gemma3"
 DP_EP = "disagg/accuracy_dp_ep"
 EPLB = "eplb/qwen3_30b_dp4_async"
 EPLB_SYNC = "eplb/qwen3_30b_sync"
+SGLANG_EAGLE3 = "sglang_eagle3/known_answer"
+SGLANG_EPLB = "sglang_eplb/dsv3_no_a2a"
 
 TEXTS = ("accuracy", "parity")
 ACCEPTANCE = ("draft_counts", "acceptance_length", "acceptance_per_position")
