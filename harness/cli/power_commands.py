@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from harness.base.errors import EXIT_FAILED, EXIT_PASSED, NothingSelected
+from harness.base.errors import EXIT_FAILED, EXIT_PASSED, NothingSelected, UsageError
 from harness.base.texts import say
-from harness.cli.options import CASES, RUNS, CaseArguments, Cases, PlatformHere, require_program
+from harness.cli.options import CASES, RUNS, CaseArguments, Cases, EnginePython, PlatformHere, require_program
 
 
 def register(app: typer.Typer) -> None:
@@ -19,10 +19,8 @@ def register(app: typer.Typer) -> None:
 
 
 def power(
-    engine_python: Annotated[
-        Path, typer.Option(help="Interpreter of the engine; its environment is used and not changed.")
-    ],
     wanted: CaseArguments = None,
+    engine_python: EnginePython = None,
     mutants: Annotated[
         str, typer.Option(metavar="NAME,...", help="Only these mutants, or those that such patterns fit; all if none.")
     ] = "",
@@ -52,6 +50,8 @@ def power(
     from harness.run.prepare import Options
     from harness.run.selection import select
 
+    if engine_python is None:
+        raise UsageError("--engine-python: missing; name the interpreter of the engine that is to be broken")
     require_program("--engine-python", engine_python)
     chosen = choice.named(ALL, mutants.split(","))
     points = select(
