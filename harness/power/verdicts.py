@@ -60,4 +60,6 @@ def status(mutant: Mutant, red: Sequence[str], hits: int, misfit: str) -> Status
         return Status.RED_UNREACHED if red else Status.NEVER_REACHED
     if not red:
         return Status.NOT_SEEN
-    return Status.KILLED if set(red) & set(mutant.checks) else Status.KILLED_BY_ANOTHER
+    # A check that compares several values has a result for each: acceptance_per_position[0].
+    names = {name.partition("[")[0] for name in red}
+    return Status.KILLED if names & set(mutant.checks) else Status.KILLED_BY_ANOTHER

@@ -51,6 +51,7 @@ def record(*attempts: Attempt, name: str = MUTANT.name, **changes: Any) -> Recor
     [
         (["draft_counts"], 3, "", Status.KILLED),
         (["parity", "acceptance_length"], 1, "", Status.KILLED),
+        (["acceptance_per_position[1]"], 1, "", Status.KILLED),
         (["parity"], 3, "", Status.KILLED_BY_ANOTHER),
         ([], 3, "", Status.NOT_SEEN),
         ([], 0, "", Status.NEVER_REACHED),
