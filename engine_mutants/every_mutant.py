@@ -9,6 +9,7 @@ from engine_mutants import (
     vllm_connectors,
     vllm_metrics,
     vllm_multi_connector,
+    vllm_ngrams,
     vllm_parallel,
     vllm_processes,
     vllm_proposers,
@@ -20,6 +21,7 @@ from engine_mutants.mutant import Declared, Mutant
 
 _DECLARED: tuple[Declared, ...] = (
     vllm_proposers.DECLARED,
+    vllm_ngrams.DECLARED,
     vllm_sampling.REJECTING,
     vllm_sampling.SAMPLING,
     vllm_scheduling.DECLARED,

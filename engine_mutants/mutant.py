@@ -29,7 +29,7 @@ class Mutant:
         platform: The least that it needs: ``cpu``, or ``cuda`` where a CPU never comes by.
         switched: It can be switched on and off in a running engine; else it is there from the start.
         dirty: It leaves something behind when it is switched off, so that the engine has to be started anew.
-        unseen: Why nothing sees it yet; empty of one that is seen.
+        unseen: Why nothing sees it, as long as nothing does; empty of one that is to be seen.
     """
 
     name: str

@@ -30,6 +30,7 @@ RUNNER = "vllm.v1.worker.gpu_model_runner"
 SCHEDULER = "vllm.v1.core.sched.scheduler"
 NIXL = "vllm.distributed.kv_transfer.kv_connector.v1.nixl"
 
+ROWS_UNREAD = "the drafters of these checkpoints give hidden rows no weight"
 NOTHING_SAMPLES = "every case decodes greedily and asks for no more than the text"
 NOTHING_STREAMS = "no case asks for a stream"
 NOTHING_RESTS = "nothing looks whether an engine that is idle is empty"

@@ -1,4 +1,4 @@
-"""Mutants of vLLM's proposers: EAGLE3, MTP, draft models, n-grams."""
+"""Mutants of vLLM's proposers that are models: EAGLE3, MTP, draft models."""
 
 from __future__ import annotations
 
@@ -6,11 +6,19 @@ from typing import Any
 
 from engine_mutants.fault import Fault
 from engine_mutants.mutant import Declared
-from engine_mutants.named_cases import ACCEPTANCE, DRAFT_MODEL, EAGLE3, MTP, NGRAM, PROPOSER, SCHEDULER, TWINS
+from engine_mutants.named_cases import (
+    ACCEPTANCE,
+    DRAFT_MODEL,
+    EAGLE3,
+    MTP,
+    PROPOSER,
+    ROWS_UNREAD,
+    SCHEDULER,
+    TWINS,
+)
 
 _EAGLE3_MODEL = "vllm.model_executor.models.llama_eagle3"
 _MIMO = "vllm.model_executor.models.mimo_mtp"
-_NGRAM = "vllm.v1.spec_decode.ngram_proposer"
 
 DECLARED = Declared("proposer")
 mutant = DECLARED.mutant
@@ -23,6 +31,7 @@ mutant = DECLARED.mutant
     module=PROPOSER,
     cases=[EAGLE3, MTP],
     checks=ACCEPTANCE,
+    unseen=ROWS_UNREAD,
 )
 def _rows_shifted(found: Any, fault: Fault) -> None:
     def broken(original: Any, self: Any, *, target_hidden_states: Any, **named: Any) -> Any:
@@ -54,6 +63,7 @@ mutant(
     module=_EAGLE3_MODEL,
     cases=[EAGLE3],
     checks=ACCEPTANCE,
+    unseen=ROWS_UNREAD,
 )(_aux(lambda parts: [parts[2], parts[1], parts[0]]))
 
 mutant(
@@ -63,6 +73,7 @@ mutant(
     module=_EAGLE3_MODEL,
     cases=[EAGLE3],
     checks=ACCEPTANCE,
+    unseen=ROWS_UNREAD,
 )(_aux(lambda parts: [parts[0], parts[1] * 0, parts[2]]))
 
 
@@ -253,39 +264,3 @@ def _mtp_hidden_lost(found: Any, fault: Fault) -> None:
         return original(self, *arguments, **named)
 
     fault.replace(found.MiMoMultiTokenPredictorLayer, "forward", broken)
-
-
-@mutant(
-    "ngram_starts_late",
-    ["vllm-project/vllm-ascend#3628"],
-    "the n-gram proposer leaves out the first token after the match",
-    module=_NGRAM,
-    cases=[NGRAM],
-    checks=ACCEPTANCE,
-)
-def _ngram_starts_late(found: Any, fault: Fault) -> None:
-    def broken(original: Any, self: Any, *arguments: Any, **named: Any) -> Any:
-        drafts = original(self, *arguments, **named)
-        fault.hit()
-        return [each[1:] for each in drafts]
-
-    fault.replace(found.NgramProposer, "propose", broken)
-
-
-@mutant(
-    "ngram_silent_when_busy",
-    ["vllm-project/vllm#16883"],
-    "the n-gram proposer finds nothing for the last of several requests",
-    module=_NGRAM,
-    cases=[NGRAM],
-    checks=ACCEPTANCE,
-)
-def _ngram_silent(found: Any, fault: Fault) -> None:
-    def broken(original: Any, self: Any, *arguments: Any, **named: Any) -> Any:
-        drafts = original(self, *arguments, **named)
-        if len(drafts) > 1:
-            fault.hit()
-            drafts[-1] = []
-        return drafts
-
-    fault.replace(found.NgramProposer, "propose", broken)

@@ -90,13 +90,10 @@ def _host(record: Record) -> str:
 
 def _unseen(found: Mapping[tuple[str, str], tuple[str, Record]]) -> list[str]:
     """Mutants that nothing kills, each with its reason."""
-    rows = [["mutant", "why nothing sees it"], *(_reason(each) for each in ALL if each.unseen)]
-    count = sum(record.status.is_killed for _, record in found.values())
-    text = [
-        "## What nothing sees yet\n",
-        f"Of {len(ALL)} mutants {count} were killed somewhere, and these have a reason:\n",
-    ]
-    return [*text, table(rows), ""]
+    killed = {name for (name, _), (_, record) in found.items() if record.status.is_killed}
+    left = [each for each in ALL if each.unseen and each.name not in killed]
+    text = f"Of {len(ALL)} mutants {len(killed)} were killed somewhere. Of these it is known why nothing kills them:\n"
+    return ["## What nothing sees yet\n", text, table([["mutant", "why nothing sees it"], *map(_reason, left)]), ""]
 
 
 def _reason(mutant: Mutant) -> list[str]:

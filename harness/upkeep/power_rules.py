@@ -87,11 +87,9 @@ def _judged(each: Planned) -> set[str]:
 
 
 def _recorded(mutant: Mutant | None, folder: str, record: Record) -> Iterator[str]:
-    """Records of what is no mutant any more, and reasons that say something else than the record."""
+    """Records of what is no mutant any more, or of what nothing saw and nobody says why."""
     where = f"docs/evidence/power/{folder}/{record.mutant}.json"
     if mutant is None:
         yield f"{where}: there is no mutant {record.mutant}; remove it"
-    elif record.status.is_killed and mutant.unseen:
-        yield f"mutant {mutant.name}: unseen: says that nothing sees it, and {record.best.red[0]} did ({where})"
     elif not record.status.is_killed and not mutant.unseen:
         yield f"mutant {mutant.name}: {record.status} ({where}): let a check see it, or say in `unseen` why none does"
