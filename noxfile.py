@@ -300,6 +300,12 @@ def engine_drift(session: nox.Session) -> None:
 
 
 @nox.session
+def power(session: nox.Session) -> None:
+    """Break an engine on purpose, one published bug after the other: -- --engine-python PATH --mutants a,b."""
+    command(session, "power")
+
+
+@nox.session
 def pins(session: nox.Session) -> None:
     """Look up the digests of the base images and write them down (-- --check: change nothing, fail on a re-tag)."""
     command(session, "pins")

@@ -16,6 +16,7 @@ from harness.cli import (
     data_commands,
     image_commands,
     machine_commands,
+    power_commands,
     report_commands,
     run_commands,
     upkeep_commands,
@@ -49,11 +50,13 @@ for room in (
     run_commands,
     case_commands,
     machine_commands,
+    power_commands,
     report_commands,
     image_commands,
     checkpoint_commands,
     data_commands,
     bundle_commands,
+    power_commands,
     upkeep_commands,
 ):
     room.register(app)

@@ -41,6 +41,8 @@ def check(
     from harness.cases.load import load
     from harness.images import base_images
     from harness.plan.points import everything
+    from harness.power.mutant_records import RECORDS, latest
+    from harness.upkeep import power_rules
     from harness.upkeep.rules import problems
     from harness.upkeep.unused import around
 
@@ -50,7 +52,10 @@ def check(
     texts = {str(path): _text(path) for path in sorted(workflows.glob("*.y*ml")) if path.is_file()}
     planned = everything(load(cases))
     pinned = base_images.load() if base_images.FILE.is_file() else None
-    found = problems(planned, texts, checkout, pinned, around(cases), utc_now().date())
+    tree = around(cases)
+    found = problems(planned, texts, checkout, pinned, tree, utc_now().date())
+    if tree is not None:
+        found += power_rules.problems(planned, latest(cases.parent / RECORDS))
     for problem in found:
         say(problem)
     say(f"{len(planned)} points of {len({each.case_file.id for each in planned})} cases, {len(found)} problems")

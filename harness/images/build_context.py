@@ -78,7 +78,8 @@ def make(folder: Path, parts: Ingredients) -> None:
     _copy(root / "requirements" / "harness.txt", folder / "harness")
     for name in _TREE:
         _copy(root / name, folder / "source" / "tree")
-    for path in sorted([*(root / "harness").rglob("*.py"), *(root / "known_answer").glob("*.py")]):
+    beside = [path for name in ("known_answer", "engine_mutants") for path in (root / name).glob("*.py")]
+    for path in sorted([*(root / "harness").rglob("*.py"), *beside]):
         _copy(path, (folder / "source" / "tree" / path.relative_to(root)).parent)
     _copy_data(folder / "source" / "data", parts.data)
     _write_archive(folder / "root.tar")

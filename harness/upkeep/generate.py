@@ -17,8 +17,9 @@ from harness.cases.load import files as case_files
 from harness.cases.matrix import label
 from harness.host import data_files, files
 from harness.plan import expected_values
+from harness.power.mutant_records import RECORDS as POWER_RECORDS
 from harness.reports.result import Result
-from harness.upkeep import case_reference, case_schema, records, seen_on_paper, tables
+from harness.upkeep import case_reference, case_schema, power_page, records, seen_on_paper, tables
 from harness.upkeep.records import Record
 
 _OUTPUT = Path("docs/evidence/disagg_cpu.txt")
@@ -26,6 +27,7 @@ _OVERVIEW = Path("docs/cases.md")
 _COMMAND_LINE = Path("docs/command-line.md")
 _CASE_FILE = Path("docs/case-file.md")
 _IN_FORCE = Path("docs/in-force.md")
+_POWER = Path("docs/power.md")
 _VERIFIED = Path("docs/evidence/verified.md")
 
 
@@ -69,6 +71,7 @@ def _generated(cases: Path, command_line: str) -> Iterator[tuple[Path, str]]:
         yield cases.parent / _VERIFIED, _verified(cases.parent / _VERIFIED, found, recorded)
         yield cases.parent / _CASE_FILE, case_reference.page(cases)
         yield cases.parent / _IN_FORCE, seen_on_paper.page(found)
+        yield cases.parent / _POWER, power_page.page(cases.parent / POWER_RECORDS)
         if command_line:
             yield cases.parent / _COMMAND_LINE, command_line
     yield cases / "case.schema.json", _schema(case_schema.of_a_layer(), "A case file")

@@ -23,11 +23,12 @@ from harness.engines import ENGINES
 from harness.protocols import PROTOCOLS
 from tests.helpers import REPOSITORY
 
-PACKAGES = ("harness", "known_answer")
+PACKAGES = ("harness", "known_answer", "engine_mutants")
 CONTRACTS: list[dict[str, Any]] = api.read_configuration(str(REPOSITORY / "pyproject.toml"))["contracts_options"]
 BY_NAME = {each["name"]: each for each in CONTRACTS}
 STAND = "rooms stand on one another"
 KNOWN_ANSWER = "the known-answer models know nothing of the harness"
+MUTANTS = "mutants know nothing of the harness"
 PURE = "pure rooms reach no machine"
 PROCESSES = "one module starts processes"
 COMMANDS = "commands do not know each other"
@@ -37,7 +38,7 @@ APART = {
     "checks": "checks do not know each other",
 }
 ROOMS = sorted(each.parent.name for each in (REPOSITORY / "harness").glob("*/__init__.py"))
-REACH_THE_MACHINE = {"host", "devices", "containers", "images", "run", "doctor", "bundle", "upkeep", "cli"}
+REACH_THE_MACHINE = {"host", "devices", "containers", "images", "run", "doctor", "bundle", "power", "upkeep", "cli"}
 
 Imports = set[tuple[str, str]]
 
@@ -107,7 +108,7 @@ def copy(once: Copy, monkeypatch: pytest.MonkeyPatch) -> Iterator[Copy]:
 
 def test_where_nothing_is_planted_nothing_is_broken(copy: Copy) -> None:
     assert copy.broken() == {}
-    assert set(BY_NAME) == {STAND, KNOWN_ANSWER, PURE, PROCESSES, COMMANDS, *APART.values()}
+    assert set(BY_NAME) == {STAND, KNOWN_ANSWER, MUTANTS, PURE, PROCESSES, COMMANDS, *APART.values()}
 
 
 def test_no_room_uses_one_above_or_one_beside_it(copy: Copy) -> None:
@@ -131,13 +132,23 @@ def test_the_known_answer_models_do_not_use_the_harness(copy: Copy, imported: st
     assert copy.broken()[KNOWN_ANSWER] == {("known_answer", "harness")}
 
 
+@pytest.mark.parametrize("imported", ["harness.base.errors", "known_answer.names"])
+def test_mutants_use_nothing_of_ours(copy: Copy, imported: str) -> None:
+    copy.plant("engine_mutants.planted", [imported])
+    assert copy.broken()[MUTANTS] == {("engine_mutants", imported.partition(".")[0])}
+
+
 def pure() -> tuple[list[str], list[str]]:
     return BY_NAME[PURE]["source_modules"], BY_NAME[PURE]["forbidden_modules"]
 
 
 def test_every_room_is_pure_or_known_to_reach_the_machine() -> None:
     rooms, machine = pure()
-    assert {each.removeprefix("harness.") for each in rooms} == {*ROOMS, "known_answer"} - REACH_THE_MACHINE
+    assert {each.removeprefix("harness.") for each in rooms} == {
+        *ROOMS,
+        "known_answer",
+        "engine_mutants",
+    } - REACH_THE_MACHINE
     assert {"subprocess", "socket", "docker", "requests", "aiohttp", "huggingface_hub"} < set(machine)
     assert {"psutil", "pynvml", "fcntl"} < set(machine)
 
@@ -247,4 +258,4 @@ def test_no_module_is_long() -> None:
 def test_coverage_is_asked_of_the_rooms_that_the_contract_calls_pure() -> None:
     tools = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]
     pure = {each.replace(".", "/") for each in BY_NAME[PURE]["source_modules"]}
-    assert set(tools["coverage"]["run"]["source"]) == pure - {"known_answer"}
+    assert set(tools["coverage"]["run"]["source"]) == pure - {"known_answer", "engine_mutants"}

@@ -1,0 +1,296 @@
+"""Mutants of vLLM's rejection sampler and sampler."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine_mutants.fault import Fault
+from engine_mutants.mutant import Declared
+from engine_mutants.named_cases import ACCEPTANCE, EAGLE3, MTP, NGRAM, NOTHING_SAMPLES, REJECTION, TEXTS
+
+_INPUTS = "vllm.v1.engine.input_processor"
+_FILTERS = "vllm.v1.sample.ops.topk_topp_sampler"
+_SAMPLER = "vllm.v1.sample.sampler"
+_PROCESSORS = "vllm.v1.sample.logits_processor.builtin"
+
+REJECTING = Declared("rejection sampler")
+SAMPLING = Declared("sampler")
+rejecting, sampling = REJECTING.mutant, SAMPLING.mutant
+
+
+@rejecting(
+    "bonus_token_lost",
+    ["vllm-project/vllm-ascend#7290"],
+    "the token after a step whose drafts were all accepted is thrown away",
+    module=REJECTION,
+    cases=[EAGLE3, MTP, NGRAM],
+    checks=ACCEPTANCE,
+)
+def _bonus_lost(found: Any, fault: Fault) -> None:
+    def broken(original: Any, *arguments: Any, **named: Any) -> Any:
+        tokens = original(*arguments, **named)
+        if tokens.shape[1] > 1 and bool((tokens[:, -1] != found.PLACEHOLDER_TOKEN_ID).any()):
+            fault.hit()
+            tokens[:, -1] = found.PLACEHOLDER_TOKEN_ID
+        return tokens
+
+    fault.replace(found, "rejection_sample", broken)
+
+
+@rejecting(
+    "wrong_draft_accepted",
+    ["vllm-project/vllm#40875"],
+    "one step in twenty takes its first draft whatever the model says",
+    module=REJECTION,
+    cases=[EAGLE3, MTP, NGRAM],
+    checks=TEXTS,
+)
+def _wrong_draft(found: Any, fault: Fault) -> None:
+    def broken(original: Any, draft_token_ids: Any, num_draft_tokens: Any, *arguments: Any, **named: Any) -> Any:
+        tokens = original(draft_token_ids, num_draft_tokens, *arguments, **named)
+        start = 0
+        for row, number in enumerate(num_draft_tokens):
+            if number and tokens[row, 0] != draft_token_ids[start] and fault.every(20):
+                tokens[row, 0] = draft_token_ids[start]
+            start += number
+        return tokens
+
+    fault.replace(found, "rejection_sample", broken)
+
+
+@rejecting(
+    "right_draft_rejected",
+    ["vllm-project/vllm#26191"],
+    "one step in ten accepts no draft, though all are right",
+    module=REJECTION,
+    cases=[EAGLE3, MTP, NGRAM],
+    checks=ACCEPTANCE,
+)
+def _right_draft(found: Any, fault: Fault) -> None:
+    def broken(original: Any, *arguments: Any, **named: Any) -> Any:
+        tokens = original(*arguments, **named)
+        for row in tokens:
+            if len(row) > 1 and row[1] != found.PLACEHOLDER_TOKEN_ID and fault.every(10):
+                row[1:] = found.PLACEHOLDER_TOKEN_ID
+        return tokens
+
+    fault.replace(found, "rejection_sample", broken)
+
+
+@rejecting(
+    "uniform_too_small",
+    ["vllm-project/vllm#13196"],
+    "at a temperature drafts are accepted more often than they may be: the random numbers are a tenth too small",
+    module=REJECTION,
+    cases=[EAGLE3],
+    checks=("acceptance_length", "parity"),
+    unseen=NOTHING_SAMPLES,
+)
+def _uniform(found: Any, fault: Fault) -> None:
+    def broken(original: Any, *arguments: Any, **named: Any) -> Any:
+        fault.hit()
+        return original(*arguments, **named) * 0.9
+
+    fault.replace(found, "generate_uniform_probs", broken)
+
+
+@rejecting(
+    "recovered_from_neighbour",
+    ["vllm-project/vllm#9441"],
+    "at a temperature a rejected draft is replaced by what was drawn for another position",
+    module=REJECTION,
+    cases=[EAGLE3],
+    checks=("parity",),
+    unseen=NOTHING_SAMPLES,
+)
+def _recovered(found: Any, fault: Fault) -> None:
+    def broken(original: Any, *arguments: Any, **named: Any) -> Any:
+        fault.hit()
+        return original(*arguments, **named).roll(1)
+
+    fault.replace(found, "sample_recovered_tokens", broken)
+
+
+@rejecting(
+    "verified_without_parameters",
+    ["vllm-project/vllm#9834", "vllm-project/vllm#42802"],
+    "drafts are verified at temperature 1, without top-k and top-p",
+    module=REJECTION,
+    cases=[EAGLE3],
+    checks=("parity",),
+    unseen=NOTHING_SAMPLES,
+)
+def _verified(found: Any, fault: Fault) -> None:
+    def broken(original: Any, logits: Any, counts: Any, metadata: Any) -> Any:
+        if metadata.all_greedy:
+            return original(logits, counts, metadata)
+        fault.hit()
+        return logits
+
+    fault.replace(found, "apply_sampling_constraints", broken)
+
+
+@rejecting(
+    "verified_without_penalties",
+    ["vllm-project/vllm#22987"],
+    "penalties are left out where drafts are verified",
+    module=REJECTION,
+    cases=[EAGLE3],
+    checks=("parity",),
+    unseen=NOTHING_SAMPLES,
+)
+def _unpenalized(found: Any, fault: Fault) -> None:
+    def broken(original: Any, logits: Any, metadata: Any, *arguments: Any, **named: Any) -> Any:
+        if metadata.no_penalties:
+            return original(logits, metadata, *arguments, **named)
+        fault.hit()
+        return logits
+
+    fault.replace(found.RejectionSampler, "apply_penalties", broken)
+
+
+@rejecting(
+    "verified_logprobs_flat",
+    ["vllm-project/vllm#29216", "vllm-project/vllm#30846", "vllm-project/vllm#38711"],
+    "log probabilities of verified tokens come from logits that are all zero",
+    module=REJECTION,
+    cases=[EAGLE3],
+    checks=("parity",),
+    unseen=NOTHING_SAMPLES,
+)
+def _flat(found: Any, fault: Fault) -> None:
+    def broken(
+        original: Any, self: Any, most: int, metadata: Any, logits: Any, target: Any, bonus: Any, *arguments: Any
+    ) -> Any:
+        fault.hit()
+        return original(self, most, metadata, logits, target * 0, bonus * 0, *arguments)
+
+    fault.replace(found.RejectionSampler, "_get_logprobs_tensors", broken)
+
+
+def _parameter(name: str, value: Any) -> Any:
+    """A patch by which a parameter of the request is not heeded."""
+
+    def patch(found: Any, fault: Fault) -> None:
+        def broken(original: Any, self: Any, *arguments: Any, **named: Any) -> Any:
+            request = original(self, *arguments, **named)
+            if getattr(request.sampling_params, name) not in (None, value):
+                fault.hit()
+                setattr(request.sampling_params, name, value)
+            return request
+
+        fault.replace(found.InputProcessor, "process_inputs", broken)
+
+    return patch
+
+
+for _name, _value, _bugs in (
+    ("temperature", 0.0, ["vllm-project/vllm#9834", "vllm-project/vllm#10198"]),
+    ("seed", None, ["vllm-project/vllm#6038", "vllm-project/vllm#13196"]),
+    ("top_p", 1.0, ["vllm-project/vllm#42802"]),
+    ("top_k", 0, ["vllm-project/vllm#42802"]),
+    ("min_p", 0.0, ["vllm-project/vllm#42802"]),
+    ("repetition_penalty", 1.0, ["vllm-project/vllm#22987"]),
+    ("frequency_penalty", 0.0, ["vllm-project/vllm#22987"]),
+):
+    sampling(
+        f"{_name}_ignored",
+        _bugs,
+        f"{_name} of a request is not heeded",
+        module=_INPUTS,
+        cases=[EAGLE3],
+        checks=("parity",),
+        unseen=NOTHING_SAMPLES,
+    )(_parameter(_name, _value))
+
+
+@sampling(
+    "top_k_one_more",
+    ["vllm-project/vllm#9834"],
+    "top-k lets one token more pass than it was told",
+    module=_FILTERS,
+    cases=[EAGLE3],
+    checks=("parity",),
+    unseen=NOTHING_SAMPLES,
+)
+def _one_more(found: Any, fault: Fault) -> None:
+    def broken(original: Any, logits: Any, k: Any, p: Any) -> Any:
+        if k is not None:
+            fault.hit()
+            k = (k + 1).clamp(max=logits.shape[-1])
+        return original(logits, k, p)
+
+    fault.replace(found, "apply_top_k_top_p", broken)
+
+
+@sampling(
+    "greedy_row_of_neighbour",
+    ["vllm-project/vllm#26231", "vllm-project/vllm#40766"],
+    "with three or more requests the last one gets the token of the one before",
+    module=_SAMPLER,
+    cases=[EAGLE3, MTP],
+    checks=TEXTS,
+)
+def _greedy_row(found: Any, fault: Fault) -> None:
+    def broken(original: Any, logits: Any) -> Any:
+        tokens = original(logits)
+        if len(tokens) > 2:
+            fault.hit()
+            tokens[-1] = tokens[-2]
+        return tokens
+
+    fault.replace(found.Sampler, "greedy_sample", broken)
+
+
+@sampling(
+    "logprobs_of_neighbour",
+    ["vllm-project/vllm#30846", "vllm-project/vllm#38711"],
+    "log probabilities are those of the row before",
+    module=_SAMPLER,
+    cases=[EAGLE3],
+    checks=("parity",),
+    unseen=NOTHING_SAMPLES,
+)
+def _logprobs_row(found: Any, fault: Fault) -> None:
+    def broken(original: Any, logprobs: Any, number: int, token_ids: Any) -> Any:
+        fault.hit()
+        return original(logprobs.roll(1, dims=0), number, token_ids)
+
+    fault.replace(found.Sampler, "gather_logprobs", broken)
+
+
+@sampling(
+    "min_tokens_ignored",
+    ["vllm-project/vllm#22014"],
+    "an answer may end before min_tokens",
+    module=_PROCESSORS,
+    cases=[EAGLE3],
+    checks=("parity",),
+    unseen="no case asks for a least number of tokens",
+)
+def _min_tokens(found: Any, fault: Fault) -> None:
+    def broken(_original: Any, self: Any, logits: Any, *_arguments: Any, **_named: Any) -> Any:
+        if self.min_toks:
+            fault.hit()
+        return logits
+
+    fault.replace(found.MinTokensLogitsProcessor, "apply", broken)
+    fault.replace(found.MinTokensLogitsProcessor, "apply_with_spec_decode", broken)
+
+
+@sampling(
+    "logit_bias_ignored",
+    ["vllm-project/vllm#42802"],
+    "a bias of logits is not heeded",
+    module=_PROCESSORS,
+    cases=[EAGLE3],
+    checks=("parity",),
+    unseen=NOTHING_SAMPLES,
+)
+def _logit_bias(found: Any, fault: Fault) -> None:
+    def broken(_original: Any, self: Any, logits: Any) -> Any:
+        if self.biases:
+            fault.hit()
+        return logits
+
+    fault.replace(found.LogitBiasLogitsProcessor, "apply", broken)
