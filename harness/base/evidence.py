@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from harness.base.domain import Sample
+from harness.base.exchange import Exchanged
 from harness.base.seen_settings import SeenSetting
 
 
@@ -90,10 +91,7 @@ class Answers:
         return self.correct / self.scored
 
 
-NO_ANSWERS = Answers(
-    planned=0, answered=0, failed=0, empty=0, scored=0, correct=0, invalid=0, compared=0, equal=0, prompt_tokens=0,
-    unexpected_prompt_tokens=0,
-)  # fmt: skip
+NO_ANSWERS = Answers(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 """Of a run that was not measured."""
 
 
@@ -291,6 +289,7 @@ class Evidence:
         logs: Of each engine server, what it wrote; empty where no check of the case reads logs.
         settings: Everything that the case asks of each engine server, next to what the server shows of it; None where
             nobody looked.
+        exchanges: What came back for each exchange of the protocol.
     """
 
     measured: Measurement
@@ -298,3 +297,4 @@ class Evidence:
     configuration: Mapping[str, Any] = field(default_factory=dict)
     logs: Mapping[str, str] = field(default_factory=dict)
     settings: tuple[SeenSetting, ...] | None = None
+    exchanges: tuple[Exchanged, ...] = ()

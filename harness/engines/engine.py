@@ -108,6 +108,7 @@ class EngineSpec:
         acceptance: From the counters of the servers that answer to how much was accepted.
         kv_transfer: From the counters of the servers that answer, and those of every server, to what moved.
         moving: Samples of ``/metrics`` that change as long as it works on requests.
+        at_rest: Samples of ``/metrics`` that are 0 when it works on nothing, by what they are of.
         events: How often a server's log tells of something, by the name that checks have for it.
         block_flag: Flag with the tokens per block (page) of the KV cache: the unit in which it is transferred.
         no_prefix_cache: Flag and value that turn prefix caching off.
@@ -149,6 +150,7 @@ class EngineSpec:
     acceptance: Callable[[Counters], Acceptance | Verifications | Unmeasured] = _no_speculation
     kv_transfer: Callable[[Counters, Mapping[str, Counters]], KvLedger | KvTransfers | Unmeasured] = _no_transfers
     moving: tuple[str, ...] = ()
+    at_rest: Mapping[str, str] = field(default_factory=dict)
     events: Mapping[Offer, Callable[[str], int]] = field(default_factory=dict)
     block_flag: str = ""
     no_prefix_cache: tuple[str, FlagValue] = ("", False)

@@ -96,6 +96,20 @@ def moving(text: str, samples: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(line for line in found if re.split(r"[{ ]", line, maxsplit=1)[0] in samples)
 
 
+def gauges(text: str, samples: Mapping[str, str]) -> dict[str, float]:
+    """What gauges stand at, by the names that ``samples`` gives them, summed over labels; those that are there.
+
+    Raises:
+        ValueError: ``text`` is no Prometheus exposition text.
+    """
+    found: dict[str, float] = {}
+    names = {sample: name for name, sample in samples.items()}
+    for sample in _samples(text):
+        if name := names.get(sample.name):
+            found[name] = found.get(name, 0.0) + sample.value
+    return found
+
+
 def _samples(text: str) -> Iterator[Sample]:
     """Every sample in ``text``. The parser checks as it goes, and says in many ways that something is wrong."""
     try:

@@ -197,6 +197,8 @@ ENGINE = EngineSpec(
     acceptance=counting.verifications,
     kv_transfer=counting.transfers,
     moving=MOVING,
+    # Its radix cache keeps the tokens of finished requests, so how full it is says nothing here.
+    at_rest={"running": "sglang:num_running_reqs", "waiting": "sglang:num_queue_reqs"},
     block_flag="page-size",
     no_prefix_cache=("disable-radix-cache", True),
     prefixes=("SGLANG_",),

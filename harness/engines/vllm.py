@@ -263,6 +263,11 @@ ENGINE = EngineSpec(
     acceptance=counting.accepted_by_position,
     kv_transfer=counting.tokens_by_source,
     moving=MOVING,
+    at_rest={
+        "running": "vllm:num_requests_running",
+        "waiting": "vllm:num_requests_waiting",
+        "kv_cache_usage": "vllm:kv_cache_usage_perc",
+    },
     events={
         "rearrangements": _rearrangements,
         # vllm/v1/worker/gpu_model_runner.py and vllm/v1/worker/gpu/model_runner.py; without graphs: "Skipping ...".
