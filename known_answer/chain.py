@@ -12,6 +12,7 @@ them is certain. Where the end is forbidden, the chain goes on.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 
 from known_answer import vocabulary as v
 
@@ -86,27 +87,43 @@ def greedy(last: int, length: int, forbidden: Mapping[int, int] | None = None) -
     return found
 
 
+_LONGEST = 5
+"""Characters of the longest token."""
+_AGREE = 3
+
+
 def ranks(text: str, last: int) -> Iterator[tuple[int, int | None]]:
     """What was drawn for a text: state and rank, token by token; as rank None where no such token follows there.
 
-    Any number of characters that belong to no token of the chain count as one token: they are spelled by one or more.
-    What was drawn after a strange one, only the token itself says.
+    A token that no state of the chain emits is spelled by none, one or more characters, some of which may look like
+    tokens of the chain. So behind one the walk is picked up where three tokens follow each other again.
 
     Args:
         text: An answer.
         last: Last token of its prompt.
     """
-    state: int | None = state_of(last)
-    strange = False
-    for character in text:
-        found = _DRAWN.get(v.BYTE + ord(character)) if ord(character) < 128 else None
-        if found is None:
-            if not strange and state is not None:
-                yield state, None
-            state, strange = None, True
-            continue
-        yield found if state in (None, found[0]) else (found[0], None)
-        state, strange = after(*found), False
+    found = [_DRAWN.get(v.BYTE + ord(each)) if ord(each) < 128 else None for each in text]
+    state, at = state_of(last), 0
+    while at < len(found):
+        here = found[at]
+        if here is not None and here[0] == state:
+            yield here
+        else:
+            yield state, None
+            window = range(at, min(at + _LONGEST + 1, len(found)))
+            at = next((each for each in window if _walks(found[each : each + _AGREE])), at)
+            if (here := found[at]) is None:
+                at += 1
+                continue
+            if _walks(found[at : at + _AGREE]):
+                yield here
+        state, at = after(*here), at + 1
+
+
+def _walks(drawn: Sequence[tuple[int, int] | None]) -> bool:
+    """Whether all are tokens of the chain that follow each other."""
+    known = [each for each in drawn if each is not None]
+    return len(known) == len(drawn) and all(after(*a) == b[0] for a, b in pairwise(known))
 
 
 def draft(state: int, rank: int) -> int:

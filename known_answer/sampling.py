@@ -159,8 +159,14 @@ GROUPS: dict[str, Group] = {
 
 
 def prompt(name: str, index: int) -> str:
-    """Text with which a request of a group begins: its last token decides, the others only count as said."""
-    return f"{name.split('_', maxsplit=1)[0]} {index}={v.decode([chain.token(0, GROUPS[name].start(index))])}"
+    """Text with which a request of a group begins: its last token decides, the others only count as said.
+
+    Where that matters, the likeliest token of each state is among them.
+    """
+    group = GROUPS[name]
+    said = [chain.token(state, 0) for state in range(chain.STATES) if group.settings.repetition_penalty != 1]
+    start = chain.token(0, group.start(index))
+    return f"{name.split('_', maxsplit=1)[0]} {index} {v.decode(said)}={v.decode([start])}"
 
 
 SAMPLED = "sampled_logprobs_"

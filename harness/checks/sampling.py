@@ -37,6 +37,8 @@ from known_answer import chain, sampling
 from known_answer import vocabulary as v
 
 _BINS = 16
+_EARLY = 32
+"""Draws of an answer in which tokens are said for the first time: what a penalty does to those shows there."""
 _SHOWN = 3
 _NAME = "sampling"
 
@@ -124,12 +126,13 @@ def _group(name: str, samples: Sequence[Sample]) -> Iterator[Test]:
     drawing = [each for each in samples if not (group.in_pairs and _index(each) % 2)]
     n = sum(sample.completion_tokens or 0 for sample in drawing)
     if group.settings.remembers:
-        bins = Counter(_bin(place) for sample in drawing for place in _places(name, sample))
-        for index in range(_BINS):
-            yield _test(
-                f"{name}: draws in part {index + 1} of {_BINS} of their distribution", bins[index], n, 1 / _BINS
-            )
-        yield _test(f"{name}: tokens that cannot follow", n - sum(bins.values()), n, _STRANGE)
+        places = [list(_places(name, sample)) for sample in drawing]
+        for when, part in (("early", slice(_EARLY)), ("late", slice(_EARLY, None))):
+            bins = Counter(_bin(place) for each in places for place in each[part])
+            for at in range(_BINS):
+                what = f"{name}: {when} draws in part {at + 1} of {_BINS} of their distribution"
+                yield _test(what, bins[at], sum(bins.values()), 1 / _BINS)
+        yield _test(f"{name}: tokens that cannot follow", n - sum(map(len, places)), n, _STRANGE)
         return
     counts: Counter[int | None] = Counter()
     for sample in drawing:
