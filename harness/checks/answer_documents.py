@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from harness.base.exchange import Exchanged
+from known_answer import vocabulary as v
 
 TOLERANCE = 1e-4
 """Of a log-probability. Logits are exact; exp, sum and log of 512 float32 are wrong by some units in the last place,
@@ -53,6 +54,8 @@ def _choice(choice: Mapping[str, Any]) -> dict[str, Any]:
     found = {
         name: choice[name] for name in ("finish_reason", "stop_reason", "logprobs", "prompt_logprobs") if name in choice
     }
+    if "matched_stop" in choice:  # SGLang's word, and there the end of the sequence is one of those
+        found["stop_reason"] = None if choice["matched_stop"] == v.EOS else choice["matched_stop"]
     said = choice.get("message", choice.get("delta"))
     if isinstance(said, Mapping):
         return found | {"text": said.get("content"), "role": said.get("role")}

@@ -1,6 +1,6 @@
 """Is what the engine samples distributed as the model and the request say? With speculation too, which must not show.
 
-Every token of the main run is a draw whose probabilities are known (:mod:`known_answer.sampling`). Of groups without
+Every token of the main run is a draw whose probabilities are known (:mod:`known_answer.draws`). Of groups without
 penalties the ranks of all tokens are independent draws from one distribution, whatever was said before, so their counts
 are multinomial: each rank is tested by itself. Where penalties make probabilities depend on what was said, each draw is
 turned into a number that is uniform if the probabilities are right (its distribution function, at a random place within
@@ -33,7 +33,7 @@ from harness.base.settings import Origin, Strict
 from harness.checks import check, exact_tests
 from harness.checks.answer_documents import TOLERANCE, differences, observed
 from harness.checks.check import Check
-from known_answer import chain, sampling
+from known_answer import chain, draws
 from known_answer import vocabulary as v
 
 _BINS = 16
@@ -88,7 +88,7 @@ def judge(settings: SamplingSettings, evidence: Evidence) -> list[CheckResult]:
         if sample.run == "main" and not sample.error:
             groups[sample.item.rpartition(".")[0]].append(sample)
     drawn = sum(sample.completion_tokens or 0 for samples in groups.values() for sample in samples)
-    if drawn != settings.n or groups.keys() - sampling.GROUPS.keys():
+    if drawn != settings.n or groups.keys() - draws.GROUPS.keys():
         return [check.unmeasured(_NAME, f"{drawn} tokens of known groups were drawn, {settings.n} planned")]
     tests = [test for name, samples in groups.items() for test in _group(name, samples)]
     if settings.drafted_rank is not None:
@@ -122,7 +122,7 @@ def judge(settings: SamplingSettings, evidence: Evidence) -> list[CheckResult]:
 
 def _group(name: str, samples: Sequence[Sample]) -> Iterator[Test]:
     """Tests of the draws of a group. Of two requests that must be alike only the first is a draw."""
-    group = sampling.GROUPS[name]
+    group = draws.GROUPS[name]
     drawing = [each for each in samples if not (group.in_pairs and _index(each) % 2)]
     n = sum(sample.completion_tokens or 0 for sample in drawing)
     if group.settings.remembers:
@@ -137,7 +137,7 @@ def _group(name: str, samples: Sequence[Sample]) -> Iterator[Test]:
     counts: Counter[int | None] = Counter()
     for sample in drawing:
         counts.update(rank for _, rank in chain.ranks(sample.text, _last(name, sample)))
-    probabilities = sampling.probabilities(group.settings)
+    probabilities = draws.probabilities(group.settings)
     for rank in range(chain.RANKS):
         yield _test(f"{name}: tokens of rank {rank}", counts[rank], n, probabilities[rank])
     others = max(n - sum(counts[rank] for rank in range(chain.RANKS)), 0)
@@ -157,19 +157,19 @@ def _index(sample: Sample) -> int:
 
 
 def _last(name: str, sample: Sample) -> int:
-    return v.encode(sampling.prompt(name, _index(sample)))[-1]
+    return v.encode(draws.prompt(name, _index(sample)))[-1]
 
 
 def _places(name: str, sample: Sample) -> Iterator[float]:
     """Where each draw fell in its distribution, likeliest first: uniform between 0 and 1 if that is right."""
-    settings = sampling.GROUPS[name].settings
-    prompt = frozenset(v.encode(sampling.prompt(name, _index(sample))))
+    settings = draws.GROUPS[name].settings
+    prompt = frozenset(v.encode(draws.prompt(name, _index(sample))))
     chance = random.Random(sample.item)
     counts: Counter[int] = Counter()
     for state, rank in chain.ranks(sample.text, _last(name, sample)):
         if rank is None:
             continue
-        probabilities = sampling.probabilities(settings, state, counts, prompt)
+        probabilities = draws.probabilities(settings, state, counts, prompt)
         yield sum(probabilities[:rank]) + chance.random() * probabilities[rank]
         counts[chain.token(state, rank)] += 1
 
@@ -187,9 +187,9 @@ def _drafts(settings: SamplingSettings, groups: dict[str, list[Sample]], evidenc
         return "the engine does not say how often it verified drafts"
     parts: Counter[tuple[float, int]] = Counter()
     for name, samples in groups.items():
-        if sampling.GROUPS[name].settings.remembers:
+        if draws.GROUPS[name].settings.remembers:
             return f"{name}: how many of its drafts are accepted is not known beforehand"
-        acceptance = sampling.probabilities(sampling.GROUPS[name].settings)[rank]
+        acceptance = draws.probabilities(draws.GROUPS[name].settings)[rank]
         parts.update((acceptance, sample.completion_tokens or 1) for sample in samples)
     distribution = drafting.together(parts, settings.drafted)
     mean = math.fsum(number * share for number, share in enumerate(distribution.tolist()))
@@ -200,7 +200,7 @@ def _drafts(settings: SamplingSettings, groups: dict[str, list[Sample]], evidenc
 def _texts(groups: dict[str, list[Sample]]) -> Iterator[str]:
     """Texts that must be equal and are not, or must not be and are."""
     for name, samples in groups.items():
-        group = sampling.GROUPS[name]
+        group = draws.GROUPS[name]
         for sample in samples:
             if sample.expected_text is not None and sample.text != sample.expected_text:
                 yield f"{sample.item}: is not the text of the likeliest tokens: {sample.text[:40]!r}"
@@ -225,7 +225,7 @@ def _exchange(exchanged: Exchanged) -> Iterator[str]:
     found = observed(exchanged)
     if exchanged.expected:
         wrong = next(differences(exchanged.expected, found), "")
-    elif exchanged.name.startswith(sampling.SAMPLED):
+    elif exchanged.name.startswith(draws.SAMPLED):
         wrong = next(_sampled(found), "")
     else:
         wrong = "nothing is known of its answer"
@@ -251,22 +251,20 @@ def _sampled(found: dict[str, object]) -> Iterator[str]:
         if drawn is None:
             continue  # what cannot follow is counted elsewhere
         state, rank = drawn
-        wanted = sampling.logprob(state, chain.token(state, rank))
+        wanted = draws.logprob(state, chain.token(state, rank))
         if not isinstance(value, int | float) or abs(value - wanted) > TOLERANCE:
             yield f"token_logprobs.{at} of {text!r}: {wanted:.6f} expected, got {value}"
         for other in range(3):
             likely = chain.token(state, other)
-            yield from differences(
-                {chain.spelled([likely]): sampling.logprob(state, likely)}, top, f"top_logprobs.{at}"
-            )
+            yield from differences({chain.spelled([likely]): draws.logprob(state, likely)}, top, f"top_logprobs.{at}")
 
 
 def _power(groups: dict[str, list[Sample]], limit: float) -> Iterator[str]:
     """What each group can see."""
     for name, samples in groups.items():
         n = sum(sample.completion_tokens or 0 for sample in samples)
-        settings = sampling.GROUPS[name].settings
-        share = 1 / _BINS if settings.remembers else sampling.probabilities(settings)[0]
+        settings = draws.GROUPS[name].settings
+        share = 1 / _BINS if settings.remembers else draws.probabilities(settings)[0]
         if 0 < share < 1:
             shift = exact_tests.least_shift(n, share, limit)
             yield f"{name}: {n} tokens; a share of {share:.4f} that is {shift:.4f} off is seen 95 times of 100"

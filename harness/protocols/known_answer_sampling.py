@@ -1,6 +1,6 @@
 """``known_answer_sampling``: long walks on a chain whose next-token distribution is known (:mod:`known_answer.chain`).
 
-Every token is a draw. The main run has groups of requests that sample alike (:data:`known_answer.sampling.GROUPS`); no
+Every token is a draw. The main run has groups of requests that sample alike (:data:`known_answer.draws.GROUPS`); no
 text is known beforehand, but for the greedy ones. Log-probabilities are asked for afterwards, in requests of their own:
 they are known to float32's precision, of greedy answers and prompts beforehand, of sampled ones from their text.
 """
@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from harness.base.domain import Item
 from harness.base.exchange import Exchange
 from harness.protocols.protocol import EvaluationBase
-from known_answer import chain, sampling
+from known_answer import chain, draws
 from known_answer import vocabulary as v
 
 _TOP = 5
@@ -29,7 +29,7 @@ class KnownAnswerSampling(EvaluationBase):
     max_tokens: int = Field(ge=64, le=4096, description="Tokens of each answer: draws from a known distribution.")
     groups: dict[str, int] = Field(
         description="How many requests of each group are asked, 0 for none; the sum is `items`. What a group asks for "
-        "is in `known_answer/sampling.py`."
+        "is in `known_answer/draws.py`."
     )
     logprobs: int = Field(
         0, ge=0, le=100, description="Sampled answers that are asked for with log-probabilities, all at once."
@@ -37,12 +37,12 @@ class KnownAnswerSampling(EvaluationBase):
 
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
-        unknown = self.groups.keys() - sampling.GROUPS.keys()
+        unknown = self.groups.keys() - draws.GROUPS.keys()
         if unknown:
-            raise ValueError(f"groups: {min(unknown)!r} is none; there are {', '.join(sampling.GROUPS)}")
+            raise ValueError(f"groups: {min(unknown)!r} is none; there are {', '.join(draws.GROUPS)}")
         if min(self.groups.values(), default=0) < 0 or sum(self.groups.values()) != self.items:
             raise ValueError(f"groups: {sum(self.groups.values())} requests, items says {self.items}")
-        odd = next((name for name, number in self.groups.items() if sampling.GROUPS[name].in_pairs and number % 2), "")
+        odd = next((name for name, number in self.groups.items() if draws.GROUPS[name].in_pairs and number % 2), "")
         if odd:
             raise ValueError(f"groups: {odd} asks in pairs; give it an even number")
         return self
@@ -55,9 +55,9 @@ class KnownAnswerSampling(EvaluationBase):
         return [item for _, item in sorted(found, key=lambda each: each[0])]
 
     def _item(self, name: str, index: int) -> Item:
-        group, prompt = sampling.GROUPS[name], sampling.prompt(name, index)
+        group, prompt = draws.GROUPS[name], draws.prompt(name, index)
         last = v.encode(prompt)[-1]
-        certain = max(sampling.probabilities(group.settings)) == 1 and not group.settings.remembers
+        certain = max(draws.probabilities(group.settings)) == 1 and not group.settings.remembers
         return Item(
             id=f"{name}.{index:03d}",
             prompt=prompt,
@@ -91,7 +91,7 @@ def _greedy(name: str, fields: Mapping[str, Any]) -> Exchange:
     told = [*prompt, *tokens] if echoed else tokens
     before = [None if echoed else prompt[-1], *told[:-1]]
     values = [
-        None if one is None else sampling.logprob(chain.state_of(one), token)
+        None if one is None else draws.logprob(chain.state_of(one), token)
         for one, token in zip(before, told, strict=True)
     ]
     logprobs: dict[str, Any] = {"tokens": [chain.spelled([each]) for each in told], "token_logprobs": values}
@@ -105,13 +105,13 @@ def _greedy(name: str, fields: Mapping[str, Any]) -> Exchange:
 def _likeliest(state: int) -> dict[str, float]:
     """Log-probabilities of the tokens with the highest ones, by text."""
     tokens = [chain.token(state, rank) for rank in range(_TOP)]
-    return {chain.spelled([token]): sampling.logprob(state, token) for token in tokens}
+    return {chain.spelled([token]): draws.logprob(state, token) for token in tokens}
 
 
 def _of_prompt() -> Exchange:
     """Log-probabilities of the prompt's tokens: of the first there is none."""
     prompt = v.encode(_PROMPT)
-    told = [None, *({str(b): {"logprob": sampling.logprob(chain.state_of(a), b)}} for a, b in pairwise(prompt))]
+    told = [None, *({str(b): {"logprob": draws.logprob(chain.state_of(a), b)}} for a, b in pairwise(prompt))]
     body = {"prompt": _PROMPT, "temperature": 0, "max_tokens": 1, "prompt_logprobs": _TOP}
     return Exchange("prompt_logprobs", body, {"status": 200, "choices": [{"prompt_logprobs": told}]})
 
@@ -120,7 +120,7 @@ def _sampled(index: int) -> Exchange:
     """A sampled answer with log-probabilities; which they must be, its text says."""
     prompt = f"Sample {index}={v.decode([chain.token(0, index % chain.RANKS)])}"
     body = {"prompt": prompt, "temperature": 1.0, "max_tokens": 100, "ignore_eos": True, "logprobs": _TOP}
-    return Exchange(f"{sampling.SAMPLED}{index:02d}", body)
+    return Exchange(f"{draws.SAMPLED}{index:02d}", body)
 
 
 def _choices(name: str, fields: Mapping[str, Any]) -> Exchange:

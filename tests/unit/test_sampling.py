@@ -17,14 +17,14 @@ from harness.checks import exact_tests
 from harness.checks.answer_documents import TOLERANCE
 from harness.checks.sampling import SamplingSettings, judge
 from harness.protocols.known_answer_sampling import KnownAnswerSampling
-from known_answer import chain, chain_weights, drafting, sampling, weights
+from known_answer import chain, chain_weights, drafting, draws, weights
 from known_answer import vocabulary as v
 from known_answer.checkpoints import CHECKPOINTS
 from tests.chain_runs import broken, evidence
 from tests.fake_engine.site.chain_server import ChainServer
 
 ORIGIN = "made for this test"
-EVERY = {name: 2 if name in ("greedy", "top_k_1") else 12 if name == "temperature_1" else 8 for name in sampling.GROUPS}
+EVERY = {name: 2 if name in ("greedy", "top_k_1") else 12 if name == "temperature_1" else 8 for name in draws.GROUPS}
 FAST = {"greedy": 2, "temperature_1": 8, "top_k_3": 4, "seed": 4, "same_seed": 4}
 
 
@@ -115,16 +115,16 @@ def test_a_walk_with_strange_tokens_in_it_is_counted_token_by_token() -> None:
         assert 38 <= len(found) - found.count(None) <= 39
 
 
-@pytest.mark.parametrize("name", sampling.GROUPS)
+@pytest.mark.parametrize("name", draws.GROUPS)
 def test_probabilities_are_those_of_a_sampler_over_the_whole_vocabulary(name: str) -> None:
     """The server of the tests draws from 512 logits in float64, and shares no arithmetic with the formulas."""
-    settings, chance = sampling.GROUPS[name].settings, random.Random(name)
-    prompt = v.encode(sampling.prompt(name, 3))
+    settings, chance = draws.GROUPS[name].settings, random.Random(name)
+    prompt = v.encode(draws.prompt(name, 3))
     said: list[int] = []
     for _ in range(60):
         state = chain.state_of((prompt + said)[-1])
         counts = {token: said.count(token) for token in said}
-        found = sampling.probabilities(settings, state, counts, set(prompt))
+        found = draws.probabilities(settings, state, counts, set(prompt))
         wanted = broken().probabilities(settings.body(), state, prompt, said)
         for rank in range(chain.RANKS):
             assert found[rank] == pytest.approx(wanted[chain.token(state, rank)], abs=1e-9)
@@ -133,9 +133,9 @@ def test_probabilities_are_those_of_a_sampler_over_the_whole_vocabulary(name: st
 
 
 def test_no_rounding_decides_what_a_cut_leaves() -> None:
-    for name, group in sampling.GROUPS.items():
+    for name, group in draws.GROUPS.items():
         settings = group.settings
-        plain = sampling.probabilities(replace(settings, top_p=1.0, min_p=0.0))
+        plain = draws.probabilities(replace(settings, top_p=1.0, min_p=0.0))
         if settings.top_p < 1:
             sums = [sum(plain[: rank + 1]) for rank in range(chain.RANKS)]
             assert min(abs(each - settings.top_p) for each in sums) > 0.01, name
@@ -148,7 +148,7 @@ def test_log_probabilities_are_those_of_softmax() -> None:
         logits = full(state)
         logs = logits - np.log(np.exp(logits - logits.max()).sum()) - logits.max()
         for token in (*chain.logits(state), v.PAD):
-            assert sampling.logprob(state, token) == pytest.approx(logs[token], abs=1e-12)
+            assert draws.logprob(state, token) == pytest.approx(logs[token], abs=1e-12)
         assert TOLERANCE > 1e-6 * 31
 
 
@@ -173,7 +173,7 @@ def test_verifications_have_the_distribution_of_rejection_sampling() -> None:
         before = server.drafts
         server.respond("/v1/completions", {"prompt": "!", "temperature": 1.0, "max_tokens": 40, "ignore_eos": True})
         numbers.append(server.drafts - before)
-    distribution = drafting.verifications(sampling.probabilities(sampling.Settings())[0], 3, 40)
+    distribution = drafting.verifications(draws.probabilities(draws.Settings())[0], 3, 40)
     assert distribution.sum() == pytest.approx(1)
     mean = float((distribution * np.arange(40)).sum())
     assert np.mean(numbers) == pytest.approx(mean, abs=0.4)
@@ -235,7 +235,7 @@ def test_a_broken_engine_fails(fault: str, says: str) -> None:
 
 
 def test_two_percent_too_much_acceptance_fail_with_the_power_that_was_computed() -> None:
-    n, share = 100_000, sampling.probabilities(sampling.Settings())[0]
+    n, share = 100_000, draws.probabilities(draws.Settings())[0]
     assert exact_tests.least_shift(n, share, 1e-8) < 0.02 * share, "as the module says"
     evaluation = asked({"temperature_1": 250}, 400, 0)
     result = judged(evaluation, broken("accepts_too_much", rank=0, seed=1), drafted_rank=0, drafted=3)

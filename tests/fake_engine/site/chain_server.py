@@ -1,7 +1,7 @@
 """A sound server of the chain, in memory: what a request must be answered. It breaks where it is told to.
 
 It draws token by token from logits over the whole vocabulary, in float64, in the order of vLLM's sampler, and shares no
-arithmetic with ``known_answer.sampling``. With a drafter it verifies drafts by rejection sampling.
+arithmetic with ``known_answer.draws``. With a drafter it verifies drafts by rejection sampling.
 """
 
 from __future__ import annotations
