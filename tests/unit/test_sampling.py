@@ -235,7 +235,7 @@ def test_a_broken_engine_fails(fault: str, says: str) -> None:
 
 
 def test_two_percent_too_much_acceptance_fail_with_the_power_that_was_computed() -> None:
-    n, share = 100_000, draws.probabilities(draws.Settings())[0]
+    n, share = 121_600, draws.probabilities(draws.Settings())[0]
     assert exact_tests.least_shift(n, share, 1e-8) < 0.02 * share, "as the module says"
     evaluation = asked({"temperature_1": 250}, 400, 0)
     result = judged(evaluation, broken("accepts_too_much", rank=0, seed=1), drafted_rank=0, drafted=3)
