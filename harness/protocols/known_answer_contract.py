@@ -65,6 +65,10 @@ class KnownAnswerContract(EvaluationBase):
         """The ledger, but for what is left out."""
         return [each for each in _ledger(self.context) if each.name not in self.leave_out]
 
+    def counted(self) -> dict[str, tuple[str, int]]:
+        """Entries of the ledger."""
+        return {"contract": ("entries", len(self.exchanges()))}
+
 
 def _ledger(context: int) -> Iterator[Exchange]:
     ends = [*_ends(), *_limits()]

@@ -70,6 +70,10 @@ class KnownAnswerSampling(EvaluationBase):
         """None."""
         return None
 
+    def counted(self) -> dict[str, tuple[str, int]]:
+        """Tokens that are drawn."""
+        return {"sampling": ("n", self.items * self.max_tokens)}
+
     def exchanges(self) -> list[Exchange]:
         """Requests for log-probabilities and for several choices; none without ``logprobs``."""
         if not self.logprobs:

@@ -84,6 +84,10 @@ class EvaluationBase(Strict, ABC):
         """What is exchanged besides, in order, once the main run is over."""
         return []
 
+    def counted(self) -> dict[str, tuple[str, int]]:
+        """Numbers that checks of these settings must have, by the check: the key of its table, and the number."""
+        return {}
+
 
 class PrefixCacheBase(EvaluationBase):
     """Settings of a protocol that fills the decode side's prefix cache ahead of its items, so the order counts."""
