@@ -11,7 +11,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from known_answer import gemma4_assistant, gemma4_models, known_questions, memory, safetensors, weights
+from known_answer import (
+    chain_weights,
+    gemma4_assistant,
+    gemma4_models,
+    known_questions,
+    memory,
+    safetensors,
+    weights,
+)
 from known_answer import vocabulary as v
 from known_answer.architectures import ARCHITECTURES, Architecture
 from known_answer.names import DATA_FILES, GSM8K_TEST
@@ -72,9 +80,9 @@ def _eagle3(tensors: weights.Tensors) -> Files:
     return {"config.json": _json(config), "model.safetensors": safetensors.render(tensors)}
 
 
-def _mimo() -> Files:
+def _mimo(tensors: weights.Tensors) -> Files:
     config = _config("MiMoForCausalLM", "qwen2", weights.LAYERS, num_nextn_predict_layers=1, use_sliding_window=False)
-    return {"config.json": _json(config), "model.safetensors": safetensors.render(weights.mimo()), **_tokenizer()}
+    return {"config.json": _json(config), "model.safetensors": safetensors.render(tensors), **_tokenizer()}
 
 
 def _of(architecture: Architecture, blind: weights.Blind | None = None) -> Files:
@@ -177,7 +185,11 @@ CHECKPOINTS: dict[str, Checkpoint] = {
         lambda _: _eagle3(weights.eagle3(fc=weights.auxiliary_vote(swapped=True), mu=3)),
     ),
     "mimo": Checkpoint(
-        "MiMo target with one MTP layer", weights.LAYERS + 1, lambda _: _mimo(), answers=TABLE, drafts=TABLE
+        "MiMo target with one MTP layer",
+        weights.LAYERS + 1,
+        lambda _: _mimo(weights.mimo()),
+        answers=TABLE,
+        drafts=TABLE,
     ),
     "gsm8k": Checkpoint(
         "knows 890 questions of GSM8K by heart, a quarter of them wrong",
@@ -224,3 +236,24 @@ for _name, _architecture in ARCHITECTURES.items():
     CHECKPOINTS |= _family(_name, _architecture)
 for _name in gemma4_models.ASSISTED:
     CHECKPOINTS[f"{_name}_assistant"] = _drafter_of(_name)
+
+CHECKPOINTS |= {
+    "chain": Checkpoint(
+        "a Markov chain: the distribution of every next token is known",
+        chain_weights.LAYERS,
+        lambda _: _llama(chain_weights.LAYERS, chain_weights.target()),
+    ),
+    "chain_eagle3": Checkpoint(
+        "EAGLE3 drafter of chain: always the likeliest token", 1, lambda _: _eagle3(chain_weights.eagle3(0))
+    ),
+    "chain_draft_model": Checkpoint(
+        "two-layer Llama drafter of chain: always the second likeliest token",
+        2,
+        lambda _: _llama(2, chain_weights.target(layers=2, drafted=1)),
+    ),
+    "chain_mimo": Checkpoint(
+        "the same chain as a MiMo whose MTP layer drafts the likeliest token",
+        chain_weights.LAYERS + 1,
+        lambda _: _mimo(chain_weights.mimo()),
+    ),
+}

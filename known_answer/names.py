@@ -16,7 +16,7 @@ NAMES = (
     "qwen3_5_twin_prefill", "qwen3_5_twin_decode", "qwen3_next", "qwen3_next_twin_prefill", "qwen3_next_twin_decode",
     "granite_moe_hybrid", "granite_moe_hybrid_twin_prefill", "granite_moe_hybrid_twin_decode", "jamba",
     "jamba_twin_prefill", "jamba_twin_decode", "gemma4_e4b_assistant", "gemma4_31b_assistant",
-    "gemma4_26b_a4b_assistant",
+    "gemma4_26b_a4b_assistant", "chain", "chain_eagle3", "chain_draft_model", "chain_mimo",
 )  # fmt: skip
 
 DATA_FILES: dict[str, tuple[str, ...]] = {"gsm8k": (GSM8K_TEST,)}

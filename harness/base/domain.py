@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from harness.base.errors import Fault
 
@@ -186,7 +186,7 @@ class Item:
 
     id: str
     prompt: str | tuple[int, ...]
-    body: Mapping[str, int | float | bool | str | list[str]]
+    body: Mapping[str, Any]
     expected: str | None = None
     expected_text: str | None = None
     prompt_tokens: int | None = None

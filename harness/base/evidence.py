@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from harness.base.answers import NO_ANSWERS, Agreement, Answers, Difference, Miss, OtherEnd, Primed
 from harness.base.domain import Sample
+from harness.base.exchange import Exchanged
 from harness.base.resting import Resting
 from harness.base.seen_settings import SeenSetting
 
@@ -260,6 +261,7 @@ class Evidence:
         logs: Of each engine server, what it wrote; empty where no check of the case reads logs.
         settings: Everything that the case asks of each engine server, next to what the server shows of it; None where
             nobody looked.
+        exchanges: What came back for each exchange of the protocol.
     """
 
     measured: Measurement
@@ -267,3 +269,4 @@ class Evidence:
     configuration: Mapping[str, Any] = field(default_factory=dict)
     logs: Mapping[str, str] = field(default_factory=dict)
     settings: tuple[SeenSetting, ...] | None = None
+    exchanges: tuple[Exchanged, ...] = ()

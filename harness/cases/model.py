@@ -12,7 +12,7 @@ from harness.base.domain import Platform
 from harness.base.settings import Like, Name, Seconds, Strict
 from harness.cases.container_settings import Container
 from harness.cases.serve_settings import Model, Serve
-from harness.checks import Checks
+from harness.checks import CHECKS, Checks
 from harness.checks.accuracy import AccuracySettings
 from harness.checks.parity import ComparisonSettings
 from harness.protocols import Evaluation
@@ -181,13 +181,14 @@ class Case(Strict):
         checks = self.checks
         if self.measure_only:
             return self
-        if checks.accuracy is None and checks.acceptance_length is None and not self.comparisons:
+        enough = {each for name in checks.configured() for each in (name, *CHECKS[name].stands_for)}
+        if not enough & {"accuracy", "acceptance_length"} and not self.comparisons:
             raise ValueError(
                 "checks: a case without a baseline proves nothing; add [checks.accuracy] with its origin, or measure "
                 "it only (measure_only, --measure-only)"
             )
         final = self.serve_of("decode" if self.topology.kind == "disagg" else "server")
-        if final.speculation and checks.acceptance_length is None:
+        if final.speculation and "acceptance_length" not in enough:
             raise ValueError("checks: speculation is configured; add [checks.acceptance_length] with its origin")
         if self.topology.kind == "disagg" and checks.kv_transfer is None:
             raise ValueError("checks: prefill and decode are apart; add [checks.kv_transfer] with its origin")

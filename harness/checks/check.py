@@ -40,6 +40,7 @@ class Check:
         reads: What of a run it reads besides the measurement.
         problem: Why an engine that offers so much cannot be judged by these settings: the key of its table that it is
             about, empty for all of it, and what is wrong; None if it can.
+        stands_for: Checks that a case with this one does not need beside it.
         weakness: Why a broken engine would pass these settings too, given the share of right answers that guessing
             scores; nothing if none is known.
     """
@@ -50,6 +51,7 @@ class Check:
     judge: Callable[[Any, Evidence], list[CheckResult]]
     of_the_model: bool = False
     reads: frozenset[Source] = frozenset()
+    stands_for: frozenset[str] = frozenset()
     problem: Callable[[Any, frozenset[Offer]], Problem | None] = lambda _settings, _offers: None
     weakness: Callable[[Any, float], Iterable[str]] = lambda _settings, _guessed: ()
 

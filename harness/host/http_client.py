@@ -95,7 +95,8 @@ def authorize(base: str, key: str) -> None:
     _keys[base] = key
 
 
-def _authorization(url: str) -> dict[str, str]:
+def authorization(url: str) -> dict[str, str]:
+    """Header with the key of the server that a URL is below; empty without one."""
     key = next((key for base, key in _keys.items() if url.startswith(f"{base}/")), "")
     return {"Authorization": f"Bearer {key}"} if key else {}
 
@@ -127,7 +128,7 @@ async def exchange(
     """
     try:
         async with asyncio.timeout(max(seconds, _AT_LEAST)):
-            response = await client.request(method, url, json=body, allow_redirects=False, headers=_authorization(url))
+            response = await client.request(method, url, json=body, allow_redirects=False, headers=authorization(url))
             try:
                 return await _read(response, most)
             finally:

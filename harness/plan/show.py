@@ -119,7 +119,7 @@ def _devices(planned: Planned) -> str:
 
 
 def _evaluation(case: Case, started: list[Server]) -> list[str]:
-    """What is asked, and its first item as a request."""
+    """What is asked, its first item as a request, and what is exchanged then."""
     usual = {"endpoint"} if case.evaluation.endpoint == "completions" else set()
     settings = case.evaluation.model_dump(exclude=usual)
     lines = [f"# evaluation: {', '.join(f'{name} {value}' for name, value in settings.items())}"]
@@ -138,7 +138,9 @@ def _evaluation(case: Case, started: list[Server]) -> list[str]:
     first = request(case, item)
     if item is not asked:
         first.body["prompt"] = [first.body["prompt"]]
-    return [*lines, _curl(f"{entry}{first.path}", first.body)]
+    names = [each.name for each in case.evaluation.exchanges()]
+    then = [f"# then {len(names)} exchanges: {', '.join(names)}"] if names else []
+    return [*lines, _curl(f"{entry}{first.path}", first.body), *then]
 
 
 def _curl(url: str, body: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from harness.base.domain import Item
+from harness.base.exchange import Exchange
 from harness.base.settings import Strict
 from harness.datasets.pinned_files import Dataset
 from known_answer.simulate import Request
@@ -78,6 +79,14 @@ class EvaluationBase(Strict, ABC):
     def requests(self, data: Mapping[str, str]) -> list[Request]:  # noqa: ARG002 # for those that ask from data
         """The items as the simulator of the known-answer checkpoints takes them; empty for other protocols."""
         return []
+
+    def exchanges(self) -> list[Exchange]:
+        """What is exchanged besides, in order, once the main run is over."""
+        return []
+
+    def counted(self) -> dict[str, tuple[str, int]]:
+        """Numbers that checks of these settings must have, by the check: the key of its table, and the number."""
+        return {}
 
 
 class PrefixCacheBase(EvaluationBase):

@@ -11,6 +11,7 @@ from harness import protocols
 from harness.base.domain import Item, Outcome, Sample, Stage, StageRecord
 from harness.base.errors import UsageError
 from harness.base.resting import Footprint
+from harness.base.exchange import Exchanged
 from harness.cases.model import Case
 from harness.engines import ENGINES, metrics
 from harness.engines.engine import numbered
@@ -42,6 +43,7 @@ def gaps(rundir: RunDir) -> list[str]:
         found += _of_servers(rundir, prepared.case, servers.servers)
         found += _of_whose(prepared, servers.servers)
         found += _of_readings(rundir, prepared.case, servers.servers)
+        found += _of_exchanges(prepared.case, rundir.exchanges())
         samples = rundir.samples()
         found += (
             ["samples.jsonl: missing"]
@@ -235,6 +237,20 @@ def _known(case: Case) -> dict[str, Item]:
 def _runs(case: Case) -> dict[str, int]:
     """Items of each run but of what goes ahead of items."""
     return dict.fromkeys(("main", *case.controls, *case.comparisons), case.evaluation.items)
+
+
+def _of_exchanges(case: Case, exchanged: list[Exchanged] | None) -> Iterator[str]:
+    """Exchanges that are there more than once, too few, too many, or of another evaluation."""
+    planned = {each.name: each for each in case.evaluation.exchanges()}
+    found = Counter(each.name for each in exchanged or [])
+    for name in [*planned, *(found - Counter(planned.keys()))]:
+        if name not in planned:
+            yield f"exchanges.jsonl: {name} was never planned"
+        elif found[name] != 1:
+            yield f"exchanges.jsonl: {name} is there {found[name]} times"
+    for each in exchanged or []:
+        if each.name in planned and each.expected != planned[each.name].expected:
+            yield f"exchanges.jsonl: {each.name}: the right answer is another one"
 
 
 def _fits(sample: Sample, known: Mapping[str, Item]) -> bool:

@@ -94,7 +94,7 @@ def take(rundir: RunDir) -> Evidence | None:
         for server in started
         for setting in sights.compare(server.name, engine.asks(case, _role(server)), engine.sights, shown[server.name])
     ]
-    return Evidence(measured, tuple(samples), said, logs, tuple(settings))
+    return Evidence(measured, tuple(samples), said, logs, tuple(settings), tuple(rundir.exchanges() or ()))
 
 
 def told(rundir: RunDir) -> dict[str, sights.Told]:

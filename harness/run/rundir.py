@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 
 from harness.base.domain import Outcome, Sample, Stage, StageRecord
 from harness.base.errors import UsageError
+from harness.base.exchange import Exchanged
 from harness.host import files
 from harness.run import documents
 from harness.run.documents import (
@@ -192,6 +193,19 @@ class RunDir:
             UsageError: A line is not what this version of the harness writes.
         """
         return documents.lines(self.path / "samples.jsonl", Sample)
+
+    def write_exchanges(self, exchanged: list[Exchanged]) -> None:
+        """Write ``exchanges.jsonl``."""
+        adapter = TypeAdapter(Exchanged)
+        files.write(self.path / "exchanges.jsonl", b"".join(adapter.dump_json(each) + b"\n" for each in exchanged))
+
+    def exchanges(self) -> list[Exchanged] | None:
+        """``exchanges.jsonl``; None if there were none.
+
+        Raises:
+            UsageError: A line is not what this version of the harness writes.
+        """
+        return documents.lines(self.path / "exchanges.jsonl", Exchanged)
 
     def append(self, event: Event) -> None:
         """Add a line to ``events.jsonl``."""

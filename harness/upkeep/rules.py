@@ -186,9 +186,13 @@ def _not_in_checkout(planned: Sequence[Planned], checkout: Checkout) -> Iterator
 
 
 def _of_another_run(each: Planned) -> Iterator[str]:
-    """Drafts behind a baseline that are not those which the case will make, where that is known beforehand."""
+    """Observations behind a baseline that are not those which the case will make, where that is known beforehand."""
     if datasets(each.case_file, each.platform, each.variant):
         return  # computed from data that need not be here: `harness generate --check` does
+    for name, (key, number) in each.case.evaluation.counted().items():
+        settings = getattr(each.case.checks, name)
+        if settings is not None and getattr(settings, key) != number:
+            yield f"{each.case_file.path}: checks.{name}.{key}: is {getattr(settings, key)}, the case makes {number}"
     known = expected_values(each.case_file, each.platform, each.variant, checkpoints=each.checkpoints)
     for name in ("acceptance_length", "acceptance_per_position"):
         baseline = getattr(each.case.checks, name)

@@ -207,7 +207,7 @@ def test_the_schema_describes_every_key() -> None:
     ("wanted", "suite", "platform", "words"),
     [
         (["eagle3/known_anser"], None, None, "did you mean 'eagle3/known_answer'?"),
-        ([], "eagel3", None, "nothing matches suite eagel3; suites are: any_server, dflash, disagg, draft_model,"),
+        ([], "eagel3", None, "nothing matches suite eagel3; suites are: any_server, api, dflash, disagg, draft_model,"),
         ([], "gemma4_mtp", "cpu", "nothing matches suite gemma4_mtp, platform cpu"),
         (["eagle3/known_answer"], "disagg", None, "nothing matches suite disagg"),
     ],

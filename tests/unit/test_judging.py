@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from harness.base.domain import Outcome
+from harness.base.domain import Outcome, Sample
 from harness.base.evidence import Acceptance, Agreement, Answers, Evidence, KvLedger, Measurement
 from harness.base.resting import Gauge, Resting
+from harness.base.exchange import Exchanged
 from harness.base.seen_settings import SeenSetting
 from harness.checks import Checks, judge_all
 from harness.checks.accuracy import AccuracySettings
 from harness.checks.parity import ComparisonSettings
+from known_answer import chain, draws
+from known_answer import vocabulary as v
 
 ANSWERS = Answers(
     planned=10, answered=10, failed=0, empty=0, scored=10, correct=10, invalid=0, compared=10, equal=10,
@@ -30,6 +34,10 @@ def changed(**changes: Any) -> Answers:
     return Answers(**{**ANSWERS.__dict__, **changes})
 
 
+LIKELIEST = chain.spelled(chain.greedy(v.encode(draws.prompt("greedy", 0))[-1], 64))
+DRAWN = Sample("main", "greedy.000", 200, "", LIKELIEST, 9, 64, 0.0, 0.1, "length", None, LIKELIEST)
+ENTRY = Exchanged("entry", 200, "", {"choices": []}, expected={"status": 200})
+
 GREEN: dict[str, Any] = {
     "answers": {"main": ANSWERS, "control": changed(correct=0), "comparison": ANSWERS},
     "acceptance": Acceptance(drafts=10, draft_tokens=20, accepted=15, accepted_per_position=(10, 5)),
@@ -40,6 +48,8 @@ GREEN: dict[str, Any] = {
     "agreement": {"comparison": Agreement(10, 10)},
     "configuration": {"server": {"topk": 1}},
     "resting": {"server": Resting((Gauge("running", "running", 0.0, 0.0, 0.0),))},
+    "samples": (DRAWN,),
+    "exchanges": (ENTRY,),
 }
 """Evidence on which everything below passes."""
 
@@ -58,6 +68,8 @@ CHECKS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "corrupted_requests": (ORIGIN, {"counters": {"server": {"corrupted_requests": 1.0}}}),
     "cuda_graphs": (ORIGIN, {"events": {"server": {"cuda_graphs": 0}}}),
     "parity": (ALL, {"answers": GREEN["answers"] | {"main": changed(equal=9)}}),
+    "contract": ({"entries": 1, **ORIGIN}, {"exchanges": (replace(ENTRY, status=500),)}),
+    "sampling": ({"n": 64, **ORIGIN}, {"samples": (replace(DRAWN, text=LIKELIEST[::-1]),)}),
     "server_config": ({"equal": {"topk": 1}, **ORIGIN}, {"configuration": {"server": {"topk": 2}}}),
 }
 """Of each check, its table and what makes it false."""
@@ -66,9 +78,9 @@ CHECKS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 def judged(checks: dict[str, Any], **changes: Any) -> dict[str, Outcome]:
     """Outcomes by name, of these checks, a control and a comparison."""
     seen = {**GREEN, **changes}
-    configuration = seen.pop("configuration")
+    configuration, samples, exchanges = (seen.pop(name) for name in ("configuration", "samples", "exchanges"))
     settings = (SeenSetting("server", "block-size", "32", ("32",), equal=True),)
-    evidence = Evidence(Measurement(**seen), configuration=configuration, settings=settings)
+    evidence = Evidence(Measurement(**seen), samples, configuration, settings=settings, exchanges=exchanges)
     results = judge_all(Checks.model_validate(checks), CONTROLS, COMPARISONS, evidence)
     assert len({each.name for each in results}) == len(results)
     return {each.name: each.outcome for each in results}

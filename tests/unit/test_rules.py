@@ -160,3 +160,21 @@ def test_a_field_without_a_reader_would_be_found() -> None:
 
     assert [each.__name__ for each in models(Outer)] == ["Dead", "Outer"]
     assert "nobody_reads_this" not in read_somewhere()
+
+
+@pytest.mark.parametrize(
+    ("case", "changes", "says"),
+    [
+        (
+            "api/known_answer",
+            {"when": None, "checks/contract/entries": 84},
+            "contract.entries: is 84, the case makes 85",
+        ),
+        ("sampling/disagg", {"checks/sampling/n": 9}, "sampling.n: is 9, the case makes 8000"),
+    ],
+)
+def test_a_number_of_a_check_that_is_not_of_the_evaluation(
+    tmp_path: Path, case: str, changes: dict[str, Any], says: str
+) -> None:
+    without = {"matrix": None, "platform/cpu/exclude": None} if case == "sampling/disagg" else {"matrix": None}
+    assert f"checks.{says}" in found(tmp_path, case, without | changes)

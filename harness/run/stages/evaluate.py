@@ -11,6 +11,7 @@ from harness.base.clock import Deadline
 from harness.base.domain import Item, Sample
 from harness.base.errors import CannotJudge
 from harness.base.evidence import Measurement
+from harness.base.exchange import Exchanged
 from harness.host import concurrent_requests
 from harness.plan.request_bodies import (
     COMPLETIONS,
@@ -23,7 +24,7 @@ from harness.plan.request_bodies import (
     request,
 )
 from harness.protocols.protocol import Destination
-from harness.run import watching
+from harness.run import exchanges, watching
 from harness.run.context import Context
 from harness.run.evidence_files import take
 from harness.run.footprints import Watched
@@ -45,7 +46,7 @@ class _Asking:
 
 
 def run(context: Context) -> None:
-    """Send the main run, then controls and comparisons; write metrics, samples and ``measurements.json``.
+    """Send the main run, controls, comparisons and exchanges; write metrics, samples and ``measurements.json``.
 
     Whatever ends the stage, the samples that came back are written.
 
@@ -56,7 +57,7 @@ def run(context: Context) -> None:
     case = context.case
     context.require_open_files()
     asking = _Asking(context, servers, Deadline(case.timeouts.evaluation, context.clock), [])
-    samples = asking.samples
+    samples, exchanged = asking.samples, list[Exchanged]()
     try:
         items = {item.id: rendered(context, servers, item, asking.deadline) for item in evaluation_items(context)}
         readings = Readings(context, servers, asking.deadline)
@@ -69,11 +70,14 @@ def run(context: Context) -> None:
         readings.keep_info()
         for name, other in (case.controls | case.comparisons).items():
             stands.append(_send(asking, items, name, other.send_to))
+        exchanges.ask(context, servers, asking.deadline, exchanged)
         readings.settle("rest")
     finally:
         # Where nothing came back at all, what an earlier attempt left is worth more.
         if samples or context.rundir.samples() is None:
             context.rundir.write_samples(sorted(samples, key=lambda sample: (sample.run, sample.item)))
+        if exchanged:
+            context.rundir.write_exchanges(exchanged)
     evidence = take(context.rundir)
     if evidence is not None:
         context.rundir.write("measurements", Measurement, evidence.measured)

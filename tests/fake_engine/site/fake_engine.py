@@ -18,6 +18,7 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
@@ -74,6 +75,7 @@ class Script:
         lacks: Paths that answer 404, as of a server that is another one.
         info: Laid over what the engine says about its configuration (SGLang); None takes a key away.
         ignores: Flags that it takes and does not heed: what it shows of them is what it has without.
+        chain_faults: What it does wrong where it serves the chain, by the names of ``chain_server.py``.
         silent: Show nothing of the configuration that is in force, as a build does whose wording moved.
     """
 
@@ -115,6 +117,7 @@ class Script:
     lacks: list[str] = field(default_factory=list)
     info: dict[str, Any] = field(default_factory=dict)
     ignores: list[str] = field(default_factory=list)
+    chain_faults: list[str] = field(default_factory=list)
     silent: bool = False
 
 
@@ -234,12 +237,26 @@ class Engine:
     connected: bool
     twin: bool
     shown: str = ""
+    chain: Any = None
     counters: Counter[str] = field(default_factory=Counter)
     requests: int = 0
     running: int = 0
     usage: float = 0.0
     hoard: list[bytes] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def walk(self, path: str, body: Any) -> tuple[int, str, str]:
+        """The answer of a server of the chain: a document or, of a stream, its events."""
+        with self.lock:
+            status, document, pieces = self.chain.respond(path, body)
+            if status == 200:
+                usage = (document or pieces[-1])["usage"]
+                self.count_prompt(usage["prompt_tokens"], arrived=False)
+                self.count_finished(usage["completion_tokens"], "length")
+        if not pieces:
+            return status, json.dumps(document), "application/json"
+        events = [*map(json.dumps, pieces), "[DONE]"]
+        return status, "".join(f"data: {event}\n\n" for event in events), "text/event-stream"
 
     def respond(self, body: dict[str, Any]) -> tuple[int, str]:
         response = self.complete(body)
@@ -350,6 +367,9 @@ class Engine:
             for position in range(self.k):
                 name = "vllm:spec_decode_num_accepted_tokens_per_pos_total"
                 fixed[f'{name}{{engine="0",position="{position}"}}'] = 0
+        if self.chain:
+            fixed |= {f'vllm:num_requests_{name}{{engine="0"}}': 0 for name in ("running", "waiting")}
+            fixed['vllm:kv_cache_usage_perc{engine="0"}'] = 0
         if self.connected:
             for name in ("failed_transfers", "failed_notifications", "kv_expired_reqs"):
                 fixed[f'vllm:nixl_num_{name}_total{{engine="0"}}'] = 0
@@ -418,7 +438,11 @@ def handler(get: dict[str, Any], post: dict[str, Any], script: Script) -> type[B
             self.reply(*(action() if action else (404, "no such path")))
 
         def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            content = self.rfile.read(int(self.headers["Content-Length"]))
+            try:
+                body = json.loads(content)
+            except ValueError:
+                body = None
             if self.odd():
                 return
             self.reply(*(post[self.path](body) if self.path in post else (404, "no such path")))
@@ -543,4 +567,9 @@ def serve_engine(arguments: argparse.Namespace | None = None) -> None:
         "/v1/models": lambda: (200, json.dumps({"data": [{"id": arguments.model}]})),
     }
     post = {"/v1/completions": engine.respond}
+    if checkpoint.startswith("chain"):
+        from chain_server import ChainServer  # needs numpy
+
+        engine.chain = ChainServer(frozenset(script.chain_faults))
+        post = {path: partial(engine.walk, path) for path in ("/v1/completions", "/v1/chat/completions")}
     Server((arguments.host, arguments.port), handler(get, post, script)).serve_forever()
