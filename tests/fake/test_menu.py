@@ -66,6 +66,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(engine_image, "ensure", lambda *_: ("image:1", f"sha256:{'3' * 64}"))
     monkeypatch.setattr(base_images, "content", lambda reference: reference)
     monkeypatch.setattr("harness.run.runtimes.container", lambda *_: nullcontext("none"))
+    monkeypatch.setattr(lifecycle, "is_running", lambda _: False)
     monkeypatch.setattr(lifecycle, "remove", lambda *_: None)
     monkeypatch.setattr("harness.run.prepare.fetch", lambda dataset: tmp_path / dataset.file)
     monkeypatch.setattr("harness.run.ask_flags.ask", lambda _: None)
