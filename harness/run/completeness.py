@@ -10,8 +10,8 @@ from typing import Literal
 from harness import protocols
 from harness.base.domain import Item, Outcome, Sample, Stage, StageRecord
 from harness.base.errors import UsageError
-from harness.base.resting import Footprint
 from harness.base.exchange import Exchanged
+from harness.base.resting import Footprint
 from harness.cases.model import Case
 from harness.engines import ENGINES, metrics
 from harness.engines.engine import numbered

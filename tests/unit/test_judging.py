@@ -9,8 +9,8 @@ import pytest
 
 from harness.base.domain import Outcome, Sample
 from harness.base.evidence import Acceptance, Agreement, Answers, Evidence, KvLedger, Measurement
-from harness.base.resting import Gauge, Resting
 from harness.base.exchange import Exchanged
+from harness.base.resting import Gauge, Resting
 from harness.base.seen_settings import SeenSetting
 from harness.checks import Checks, judge_all
 from harness.checks.accuracy import AccuracySettings
