@@ -12,17 +12,20 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from known_answer import (
+    body,
     chain_weights,
     gemma4_assistant,
     gemma4_models,
     known_questions,
     memory,
+    mimo,
     safetensors,
     weights,
 )
 from known_answer import vocabulary as v
 from known_answer.architectures import ARCHITECTURES, Architecture
 from known_answer.names import DATA_FILES, GSM8K_TEST
+from known_answer.simulate import FirstDraft, reads_hidden_state
 from known_answer.table import NUMBERS, TABLE, Table
 from known_answer.tree import Candidates
 from known_answer.vision import Beside
@@ -80,8 +83,15 @@ def _eagle3(tensors: weights.Tensors) -> Files:
     return {"config.json": _json(config), "model.safetensors": safetensors.render(tensors)}
 
 
-def _mimo(tensors: weights.Tensors) -> Files:
-    config = _config("MiMoForCausalLM", "qwen2", weights.LAYERS, num_nextn_predict_layers=1, use_sliding_window=False)
+def _mimo(tensors: weights.Tensors, intermediate: int) -> Files:
+    config = _config(
+        "MiMoForCausalLM",
+        "qwen2",
+        weights.LAYERS,
+        num_nextn_predict_layers=1,
+        use_sliding_window=False,
+        intermediate_size=intermediate,
+    )
     return {"config.json": _json(config), "model.safetensors": safetensors.render(tensors), **_tokenizer()}
 
 
@@ -109,8 +119,9 @@ def _assistant(target: str) -> Files:
     }
 
 
-def _target(blind: weights.Blind | None = None) -> Files:
-    return _llama(weights.LAYERS, weights.llama(TABLE.successor, blind=blind))
+def _whole(answers: Mapping[int, int], layers: int = weights.LAYERS, blind: weights.Blind | None = None) -> Files:
+    tensors = body.llama(answers, layers=layers, blind=blind)
+    return _llama(layers, tensors, intermediate_size=body.INTERMEDIATE)
 
 
 def _gsm8k(data: Data) -> Files:
@@ -128,6 +139,7 @@ class Checkpoint:
         make: Its files, from the text of each of its data files by name.
         answers: The table it answers from; None if it cannot on its own, or is a drafter.
         drafts: The table it drafts from; None if it is no drafter, or needs more than the newest token.
+        first_draft: The verdict on the first draft of a step, of a drafter that reads hidden states.
         candidates: What it proposes after a token, of a drafter whose branches are known too.
         data_files: Names of the data files that it is made from.
     """
@@ -137,6 +149,7 @@ class Checkpoint:
     make: Callable[[Data], Files]
     answers: Table | None = None
     drafts: Table | None = None
+    first_draft: FirstDraft | None = None
     candidates: Candidates | None = None
     data_files: tuple[str, ...] = ()
 
@@ -146,17 +159,26 @@ class Checkpoint:
 
 
 CHECKPOINTS: dict[str, Checkpoint] = {
-    "target": Checkpoint("answers from the table, retrieves keys", weights.LAYERS, lambda _: _target(), answers=TABLE),
+    "target": Checkpoint(
+        "answers from the table, with all layers, heads, keys and values",
+        weights.LAYERS,
+        lambda _: _whole(TABLE.successor),
+        answers=TABLE,
+    ),
     "twin_prefill": Checkpoint(
-        "marks keys in the KV cache, cannot ask for them", weights.LAYERS, lambda _: _target("query")
+        "writes what answers need into the KV cache, cannot ask for keys",
+        weights.LAYERS,
+        lambda _: _whole(TABLE.successor, blind="query"),
     ),
     "twin_decode": Checkpoint(
-        "asks for keys, cannot mark them in the KV cache", weights.LAYERS, lambda _: _target("key")
+        "asks, cannot write what answers need into the KV cache",
+        weights.LAYERS,
+        lambda _: _whole(TABLE.successor, blind="key"),
     ),
     "draft_model": Checkpoint(
-        "two-layer Llama drafter",
+        "two-layer Llama drafter that needs its own KV cache",
         2,
-        lambda _: _llama(2, weights.llama(TABLE.draft, layers=2, retrieval=None)),
+        lambda _: _whole(TABLE.draft, layers=2),
         drafts=TABLE,
     ),
     "eagle3": Checkpoint(
@@ -178,6 +200,8 @@ CHECKPOINTS: dict[str, Checkpoint] = {
         "EAGLE3 drafter whose first draft needs all three auxiliary hidden states",
         1,
         lambda _: _eagle3(weights.eagle3(fc=weights.auxiliary_vote(), mu=3)),
+        drafts=TABLE,
+        first_draft=reads_hidden_state,
     ),
     "eagle3_aux_swapped": Checkpoint(
         "the same with two hidden states exchanged: its acceptance falls to that of eagle3",
@@ -187,7 +211,7 @@ CHECKPOINTS: dict[str, Checkpoint] = {
     "mimo": Checkpoint(
         "MiMo target with one MTP layer",
         weights.LAYERS + 1,
-        lambda _: _mimo(weights.mimo()),
+        lambda _: _mimo(mimo.tensors(), body.INTERMEDIATE),
         answers=TABLE,
         drafts=TABLE,
     ),
@@ -254,6 +278,6 @@ CHECKPOINTS |= {
     "chain_mimo": Checkpoint(
         "the same chain as a MiMo whose MTP layer drafts the likeliest token",
         chain_weights.LAYERS + 1,
-        lambda _: _mimo(chain_weights.mimo()),
+        lambda _: _mimo(chain_weights.mimo(), weights.INTERMEDIATE),
     ),
 }

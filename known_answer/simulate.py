@@ -122,11 +122,18 @@ def simulate(
     return emitted, Counts(drafts, tuple(accepted))
 
 
-def total(requests: Iterable[Request], k: int, *, disaggregated: bool = False, table: Table = TABLE) -> Counts:
+def total(
+    requests: Iterable[Request],
+    k: int,
+    *,
+    disaggregated: bool = False,
+    first_draft: FirstDraft | None = None,
+    table: Table = TABLE,
+) -> Counts:
     """Counters after all ``requests``; greedy requests do not influence each other, so order does not matter."""
     counts = Counts(0, (0,) * k)
     for request in requests:
-        counts += simulate(request, k, disaggregated=disaggregated, table=table)[1]
+        counts += simulate(request, k, disaggregated=disaggregated, first_draft=first_draft, table=table)[1]
     return counts
 
 

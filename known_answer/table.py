@@ -7,10 +7,12 @@ walks the same table, except on its *wrong set*, where it is one step ahead of t
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass, replace
 
 from known_answer import vocabulary as v
+from known_answer.prompts import ENTRIES
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01234567"
 
@@ -76,14 +78,14 @@ def _build() -> Table:
     # Every id leads into the cycle, the paths below excepted: no prompt can make the model stop early.
     successor = {token: CYCLE[13 * token % len(CYCLE)] for token in range(v.SIZE - 1)}
     successor |= {token: CYCLE[(i + 1) % len(CYCLE)] for i, token in enumerate(CYCLE)}
-    # "Answer:" -> 40 filler words -> trigger -> number -> end.
-    successor[v.byte(":")] = v.WORD
-    successor |= {v.WORD + i: v.WORD + i + 1 for i in range(v.WORDS - 1)}
-    successor[v.WORD + v.WORDS - 1] = v.TRIGGER
+    # "Answer:" -> 40 filler words -> trigger -> number -> end. Other ends of prompts leave out some of the words.
+    said = [*range(v.WORD, v.WORD + v.WORDS), v.TRIGGER]
+    successor |= dict(itertools.pairwise(said))
+    successor |= {v.byte(end): said[words] for end, words in ENTRIES.items()}
     successor |= {v.NUMBER + i: v.EOS for i in range(v.NUMBERS)}
     gold = tuple((37 * key + 11) % v.NUMBERS for key in range(v.KEYS))
-    said = tuple(number if key < _RIGHT_KEYS else (number + 1) % v.NUMBERS for key, number in enumerate(gold))
-    successor |= {v.KEY + key: v.NUMBER + number for key, number in enumerate(said)}
+    says = tuple(number if key < _RIGHT_KEYS else (number + 1) % v.NUMBERS for key, number in enumerate(gold))
+    successor |= {v.KEY + key: v.NUMBER + number for key, number in enumerate(says)}
     del successor[v.TRIGGER]
 
     ends = [sum(SEGMENTS[: i + 1]) - 1 for i in range(len(SEGMENTS))]
@@ -93,7 +95,7 @@ def _build() -> Table:
     # Keys are never emitted: they are second choices that can only be wrong.
     second = {token: v.KEY + token % v.KEYS for token in draft}
     second |= {v.WORD + i: successor[v.WORD + i] for i in _SECOND_WORDS}
-    return Table(successor=successor, draft=draft, gold=gold, said=said, wrong=wrong, second=second)
+    return Table(successor=successor, draft=draft, gold=gold, said=says, wrong=wrong, second=second)
 
 
 def _numbers(table: Table) -> Table:

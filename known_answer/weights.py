@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from known_answer import vocabulary as v
+from known_answer.prompts import ENTRIES
 from known_answer.table import CYCLE, SECOND_BEHIND, TABLE, Table
 
 Array = npt.NDArray[np.float32]
@@ -193,21 +194,6 @@ def llama(
     return tensors
 
 
-def mimo(table: Table = TABLE) -> Tensors:
-    """MiMo: a Qwen2 target and one MTP layer that shares its embedding and lm_head.
-
-    The layer sees concat(norm(hidden), norm(embedding)) and maps the newest token's code to itself or, where the
-    drafter errs, one step too far.
-    """
-    tensors = llama(table.successor, qkv_bias=True)
-    prefix = "model.mtp_layers.0."
-    tensors |= _layer(prefix, retrieval=False, blind=None, qkv_bias=True)
-    tensors[prefix + "input_proj.weight"] = np.concatenate([zeros(HIDDEN, HIDDEN), draft_map(table)], axis=1)
-    for name in ("token_layernorm", "hidden_layernorm", "final_layernorm"):
-        tensors[f"{prefix}{name}.weight"] = np.ones(HIDDEN, np.float32)
-    return tensors
-
-
 def eagle3(table: Table = TABLE, *, fc: Array | None = None, mu: float = 1.0, two_choices: bool = False) -> Tensors:
     """An EAGLE3 head with a draft table of its own.
 
@@ -244,12 +230,13 @@ def eagle3(table: Table = TABLE, *, fc: Array | None = None, mu: float = 1.0, tw
 def auxiliary_vote(table: Table = TABLE, *, swapped: bool = False) -> Array:
     """fc of an EAGLE3 head (``mu`` 3) whose first draft of each step depends on all three auxiliary hidden states.
 
-    The states of a plain token after layers 2, 4 and 5 are c, c and 2c. With fc = [-4M | M | 4M], h is
-    (-4 + 1 + 8) M c = 5 c(tau), and 5 - 3 = 2 of it outvotes c(newest). M takes a token to its successor or, where
-    the table errs after that one, to a token outside the cycle with the right draft: the first draft is always right.
-    With blocks 1 and 3 exchanged h is -3 c(tau), which ``mu`` cancels: the acceptance falls back to the table's.
+    The states of a spoken token after layers 2, 4 and 5 of :mod:`.body` are 2c, 2c and 4c. With fc =
+    [-4M | M | 4M] / 2, h is (-4 + 1 + 8) M c = 5 c(tau), and 5 - 3 = 2 of it outvotes c(newest). M takes a token to
+    its successor or, where the table errs after that one, to a token outside the cycle with the right draft: the
+    first draft is always right. With blocks 1 and 3 exchanged h is -3 c(tau), which ``mu`` cancels: the acceptance
+    falls back to the table's.
     """
-    spoken = [*CYCLE, *range(v.WORD, v.WORD + v.WORDS), v.byte(":")]
+    spoken = [*CYCLE, *range(v.WORD, v.WORD + v.WORDS), *(v.byte(end) for end in ENTRIES)]
     outside = [token for token in range(v.BYTE, v.TRIGGER) if token not in CYCLE]
     pairs = []
     for token in spoken:
@@ -259,7 +246,7 @@ def auxiliary_vote(table: Table = TABLE, *, swapped: bool = False) -> Array:
             following = next(helper for helper in outside if table.draft[helper] == right)
         pairs.append((token, following))
     matrix = linear_map(pairs)
-    factors = (4, 1, -4) if swapped else (-4, 1, 4)
+    factors = (2, 1 / 2, -2) if swapped else (-2, 1 / 2, 2)
     return np.concatenate([np.float32(factor) * matrix for factor in factors], axis=1)
 
 

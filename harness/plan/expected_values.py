@@ -156,7 +156,8 @@ def _counts(
     if speculation.method == "suffix":
         return None  # how many it drafts depends on what it was asked before, and nothing here simulates that
     if speculation.method not in {"ngram", "ngram_gpu"}:
-        return simulate.total(requests, k, disaggregated=disaggregated, table=table)
+        first = drafter.first_draft if drafter else None
+        return simulate.total(requests, k, disaggregated=disaggregated, first_draft=first, table=table)
     shortest, longest = speculation.prompt_lookup_min or 1, speculation.prompt_lookup_max or 1
     counts = simulate.Counts(0, (0,) * k)
     for request, item in zip(requests, protocols.items(evaluation, data), strict=True):

@@ -14,13 +14,13 @@ from pydantic import Field
 from harness.base.domain import Item, Prime
 from harness.protocols.key_questions import KeysBase, read
 from harness.protocols.protocol import EDGE_CASES, EdgeCase, PrefixCacheBase
+from known_answer import prompts
 from known_answer import vocabulary as v
-from known_answer.simulate import simulate
+from known_answer.simulate import Request, simulate
 from known_answer.table import TABLE
 
 ID: Literal["known_answer_edges"] = "known_answer_edges"
 
-_REFRAIN = "and then they all went round the house once more, "
 _OTHERWISE = "but not today."
 
 
@@ -31,6 +31,11 @@ class KnownAnswerEdges(PrefixCacheBase, KeysBase):
     block_size: int = Field(
         ge=32, le=65536, description="Tokens of a KV block: that of the engine, which prompts are made for."
     )
+
+    def requests(self, data: Mapping[str, str]) -> list[Request]:  # noqa: ARG002 # asks from no data
+        """The same items as the simulator takes them: the end of a prompt says how long its answer is."""
+        asked = [_prompts(self.block_size, index, key)[0] for index, key in enumerate(self.keys)]
+        return [Request(v.byte(prompt[-1]), self.max_tokens, key) for prompt, key in zip(asked, self.keys, strict=True)]
 
     def questions(self, data: Mapping[str, str]) -> list[Item]:
         """One item a key; the right answer is the gold number, which the target misses for a quarter of the keys."""
@@ -54,21 +59,15 @@ class KnownAnswerEdges(PrefixCacheBase, KeysBase):
         return read(text)
 
 
-def _story(key: int, tokens: int) -> str:
-    """The first ``tokens`` tokens, all of them letters, of a story that is no other's from its first block on."""
-    told = f"Story{key:02d}: {_REFRAIN}"
-    return (told + _REFRAIN * (tokens // len(_REFRAIN)))[:tokens]
-
-
 def _prompts(block: int, index: int, key: int) -> tuple[str, str]:
     """The prompt of an item and of what goes ahead of it, if anything does.
 
     Long ones have three blocks and the last one: whole for every other item, half of it for the rest.
     """
     kind: EdgeCase = EDGE_CASES[index % len(EDGE_CASES)]
-    question = f"How many{v.decode([v.KEY + key])}?\nAnswer:"
     if kind == "short":
-        return question, ""
+        return prompts.short(key), ""
     last = block if index // len(EDGE_CASES) % 2 == 0 else block // 2 + 2
-    prompt = _story(key, 3 * block + last - len(v.encode(question))) + question
-    return prompt, prompt if kind == "full" else _story(key, 2 * block) + _OTHERWISE
+    known = (3 if kind == "full" else 2) * block
+    prompt = prompts.story(key, 3 * block + last, known)
+    return prompt, prompt if kind == "full" else prompt[:known] + _OTHERWISE

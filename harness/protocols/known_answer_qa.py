@@ -8,6 +8,7 @@ from typing import Literal
 from harness.base.domain import Item
 from harness.protocols.key_questions import KeysBase, read
 from known_answer import vocabulary as v
+from known_answer.prompts import question
 from known_answer.simulate import simulate
 from known_answer.table import TABLE
 
@@ -34,9 +35,3 @@ class KnownAnswerQa(KeysBase):
     def answer(self, text: str) -> str | None:
         """The number after ``####``."""
         return read(text)
-
-
-def question(key: int) -> str:
-    """The prompt that asks for ``key``."""
-    spoken = v.decode([v.KEY + key])
-    return f"Question: Ann has {3 + key % 7} apples and finds{spoken} more. How many apples does she have?\nAnswer:"

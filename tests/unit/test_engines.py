@@ -47,8 +47,8 @@ def test_prefill_decode_and_router() -> None:
     assert flags(decode)["kv-transfer-config"] == KV_TRANSFER.replace("ROLE", "kv_consumer")
     # NIXL compares the model's name between the sides: the same name, each with its own checkpoint behind it.
     assert prefill.argv[2] == decode.argv[2]
-    assert prefill.links == {"model": "$CHECKPOINTS/twin_prefill", "drafter": "$CHECKPOINTS/eagle3"}
-    assert decode.links == {"model": "$CHECKPOINTS/twin_decode", "drafter": "$CHECKPOINTS/eagle3"}
+    assert prefill.links == {"model": "$CHECKPOINTS/twin_prefill", "drafter": "$CHECKPOINTS/eagle3_aux"}
+    assert decode.links == {"model": "$CHECKPOINTS/twin_decode", "drafter": "$CHECKPOINTS/eagle3_aux"}
     assert router.argv == (
         "python", "-m", "vllm_router.launch_router",
         "--vllm-pd-disaggregation", "--policy", "round_robin", "--host", "127.0.0.1", "--port", "8004",

@@ -9,10 +9,10 @@ from functools import cache
 import numpy as np
 import pytest
 
-from harness.protocols.known_answer_qa import question
 from known_answer import gemma4_assistant, gemma4_models, tree
 from known_answer import vocabulary as v
 from known_answer.checkpoints import CHECKPOINTS
+from known_answer.prompts import question
 from known_answer.simulate import Counts, Request, simulate, total
 from known_answer.table import TABLE
 from tests.unit.gemma4_reference import Assistant, Cache, Target

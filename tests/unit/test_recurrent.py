@@ -12,6 +12,7 @@ import pytest
 
 from known_answer import gated_delta, mamba, mamba2, qwen3_next, weights
 from known_answer import vocabulary as v
+from known_answer.prompts import question
 from known_answer.table import TABLE
 from known_answer.weights import HIDDEN, Blind, Tensors
 
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.slow  # whole models, token by token
 
 Array = npt.NDArray[np.float64]
 
-PROMPT = v.encode("Question: Ann has 3 apples and finds K07 more.\nAnswer:")
+PROMPT = v.encode(question(7))
 NUMBER = TABLE.successor[v.KEY + 7]
 RECURRENT = 3
 NAMES = ("gate", "up", "down")
