@@ -22,7 +22,7 @@ _MIB = 1 << 20
 _NOTHING = 1e-6
 """A share of the KV cache that is nothing: one block is more, in any cache."""
 _BOUNDS: Mapping[str, tuple[float, float]] = {
-    "memory_bytes": (24 * _MIB, 128 * 1024),
+    "memory_bytes": (16 * _MIB, 64 * 1024),
     "threads": (8, 0),
     "descriptors": (8, 0),
     "device_bytes": (256 * _MIB, 0),
@@ -56,7 +56,9 @@ def judge(evidence: Evidence) -> list[CheckResult]:
     gauges = [each for seen in resting.values() for each in seen.gauges if each.held != "resident"]
     grown = [seen.footprints for seen in resting.values() if _enough(seen.footprints)]
     if not gauges and not grown:
-        why = "; ".join(lacking) or "no server says what it holds, and none runs here"
+        why = "; ".join(
+            lacking or ["the engine's module names nothing that says what a server holds", *_unmeasured(resting)]
+        )
         return [CheckResult(NAME, Outcome.SKIPPED, message=f"not measured: {why}")]
     somebody_elses = not any(seen.footprints for seen in resting.values())
     if lacking and not somebody_elses:

@@ -108,14 +108,12 @@ def contradictions(counted: Counters) -> list[str]:
     counted at the same place, so it differs only where counting is wrong, or a number was changed since.
     """
     by_position = _positions(counted)
+    by_source = [counted[each] for each in _SOURCES if each in counted]
+    by_size = [counted["transfer_sizes"]] if "transfer_sizes" in counted else []
     found = [
-        *_differ(counted, "accepted", "accepted tokens", sum(by_position), "by position"),
-        *_differ(
-            counted, "all_prompt_tokens", "prompt tokens", sum(counted.get(each, 0) for each in _SOURCES), "by source"
-        ),
-        *_differ(
-            counted, "transfers", "transfers", counted.get("transfer_sizes", counted.get("transfers", 0)), "by size"
-        ),
+        *_differ(counted, "accepted", "accepted tokens", by_position, "by position"),
+        *_differ(counted, "all_prompt_tokens", "prompt tokens", by_source, "by source"),
+        *_differ(counted, "transfers", "transfers", by_size, "by size"),
     ]
     found += [
         f"{after:g} tokens accepted at position {index + 1}, {before:g} at the one before it"
@@ -132,10 +130,11 @@ def contradictions(counted: Counters) -> list[str]:
     return found
 
 
-def _differ(counted: Counters, total: str, what: str, parts: float, by: str) -> list[str]:
-    if total not in counted or counted[total] == parts:
+def _differ(counted: Counters, total: str, what: str, parts: list[float], by: str) -> list[str]:
+    """Where a total is not the sum of its parts, if both are exported."""
+    if total not in counted or not parts or counted[total] == sum(parts):
         return []
-    return [f"{counted[total]:g} {what}, and {parts:g} {by}"]
+    return [f"{counted[total]:g} {what}, and {sum(parts):g} {by}"]
 
 
 def _positions(counted: Counters) -> list[float]:
