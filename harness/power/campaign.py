@@ -67,12 +67,13 @@ class Campaign:
     say: Say
     _begun: float = field(default_factory=time.monotonic)
     _longest: float = 0.0
+    _clean: float = 0.0
     _boots: int = 0
 
     @property
     def spent(self) -> bool:
         """Whether there is no time for another evaluation and the one of the unbroken engine that confirms it."""
-        return time.monotonic() - self._begun + 2 * self._longest > self.budget
+        return time.monotonic() - self._begun + self._longest + self._clean > self.budget
 
     def run(self, mutants: Sequence[Mutant], cases: Sequence[Planned]) -> int:
         """Run the mutants on the cases that they name, the cheapest of each first; returns how many are left.
@@ -168,7 +169,8 @@ class Campaign:
         """
         began = time.monotonic()
         result = running.evaluate()
-        self._longest = max(self._longest, time.monotonic() - began)
+        self._clean = max(self._clean, time.monotonic() - began)
+        self._longest = max(self._longest, self._clean)
         if result.outcome is not Outcome.PASS:
             when = f"; one of {', '.join(since)} left something behind: mark it as dirty" if since else ""
             raise CannotJudge(

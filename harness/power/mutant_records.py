@@ -72,8 +72,9 @@ class Record(BaseModel):
 
     @property
     def best(self) -> Attempt:
-        """The attempt that says most for the cases."""
-        return min(self.attempts, key=lambda each: _ORDER.index(each.status))
+        """The attempt that says most for the cases, of those that are confirmed if any is."""
+        confirmed = [each for each in self.attempts if each.confirmed]
+        return min(confirmed or self.attempts, key=lambda each: _ORDER.index(each.status))
 
     @property
     def status(self) -> Status:
@@ -111,6 +112,8 @@ def write(folder: Path, record: Record) -> None:
 def latest(root: Path) -> dict[tuple[str, str], tuple[str, Record]]:
     """The newest record of each mutant and platform below ``root``, with the name of its folder.
 
+    One of which nothing is confirmed is none yet.
+
     Raises:
         UsageError: One cannot be read, or its name is another's.
     """
@@ -122,6 +125,8 @@ def latest(root: Path) -> dict[tuple[str, str], tuple[str, Record]]:
         if record.mutant != each.stem:
             raise UsageError(f"{each}: mutant: is {record.mutant}; call the file {record.mutant}.json")
         known = found.get((record.mutant, record.platform))
+        if not any(attempt.confirmed for attempt in record.attempts):
+            continue
         if known is None or known[1].date <= record.date:
             found[record.mutant, record.platform] = each.parent.name, record
     return found

@@ -93,6 +93,12 @@ def test_the_best_attempt_speaks_for_a_mutant() -> None:
     assert (found.status, found.best.case) == (Status.NOT_SEEN, "other")
 
 
+def test_what_is_not_confirmed_counts_only_where_nothing_is() -> None:
+    found = record(attempt(confirmed=False), attempt(status=Status.NOT_SEEN, case="other"))
+    assert (found.status, found.best.case) == (Status.NOT_SEEN, "other")
+    assert record(attempt(confirmed=False)).status is Status.KILLED
+
+
 def test_the_newest_record_counts_and_a_renamed_file_is_found(tmp_path: Path) -> None:
     mutant_records.write(tmp_path / "2026-11-27-cpu", record())
     mutant_records.write(
@@ -143,6 +149,10 @@ def test_the_page_has_every_mutant_and_its_state(tmp_path: Path) -> None:
     for each in ALL:
         assert not each.unseen or f"| `{each.name}` | {each.unseen} |" in page
     stop = BY_NAME["stop_strings_ignored"]
+    mutant_records.write(
+        tmp_path / "2026-11-28-cpu", record(attempt(confirmed=False), date="2026-11-28T00:00:00+00:00")
+    )
+    assert power_page.page(tmp_path) == page
     records_of_it = record(attempt(case=stop.cases[0]), name=stop.name)
     mutant_records.write(tmp_path / "2026-11-27-cpu", records_of_it)
     assert f"| `{stop.name}` | {stop.unseen} |" not in power_page.page(tmp_path)
