@@ -190,6 +190,7 @@ def test_a_sound_engine_passes_with_every_group() -> None:
     assert "95 times of 100" in result.details
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rank", [None, 0, 1])
 def test_a_sound_engine_passes_whatever_its_random_numbers(rank: int | None) -> None:
     drafted = {} if rank is None else {"drafted_rank": rank, "drafted": 3}
@@ -234,6 +235,7 @@ def test_a_broken_engine_fails(fault: str, says: str) -> None:
     assert says in result.message + result.details
 
 
+@pytest.mark.slow
 def test_two_percent_too_much_acceptance_fail_with_the_power_that_was_computed() -> None:
     n, share = 51_200, draws.probabilities(draws.Settings())[0]
     assert exact_tests.least_shift(n, share, 1e-8) < 0.02 * share, "as the module says"
