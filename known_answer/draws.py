@@ -147,7 +147,7 @@ GROUPS: dict[str, Group] = {
     "top_k_3": Group(Settings(temperature=1.5, top_k=3)),
     "top_p": Group(Settings(top_p=0.85)),
     "top_k_and_top_p": Group(Settings(temperature=1.5, top_k=6, top_p=0.7)),
-    "min_p": Group(Settings(min_p=0.06)),
+    "min_p": Group(Settings(min_p=0.075)),
     "logit_bias": Group(Settings(rank_bias={1: 1.5, 5: -100.0})),
     "repetition_penalty": Group(Settings(repetition_penalty=1.1)),
     "frequency_penalty": Group(Settings(frequency_penalty=0.1)),

@@ -75,6 +75,7 @@ def _ledger(context: int) -> Iterator[Exchange]:
     yield from ends
     yield from (_streamed(each) for each in ends)
     yield from _prompts_and_choices()
+    yield _fills(context)
     yield from _refusals(context)
     yield from _left_half_way(context)
     yield replace(_asked("serves_afterwards", _LINE, "stop", {"max_tokens": 64}), alone=True)
@@ -157,6 +158,16 @@ def _limits() -> Iterator[Exchange]:
         yield _asked(f"min_tokens_{least}", tokens, reason, {"max_tokens": 24, "min_tokens": least})
 
 
+def _fills(context: int) -> Exchange:
+    """An answer that ends at the last token of the context. Whether more may be asked for, engines disagree."""
+    answer = 40
+    prompt = [*[chain.token(0, 0)] * (context - answer - 1), v.byte(":")]
+    choice = {"text": chain.spelled(_walk(answer)), "finish_reason": "length"}
+    body = {"prompt": prompt, "temperature": 0, "max_tokens": answer, **_NO_END}
+    expected = {"status": 200, "choices": [choice], "usage": _usage(len(prompt), answer)}
+    return Exchange("fills_the_context", body, expected)
+
+
 def _prompts_and_choices() -> Iterator[Exchange]:
     """Prompts of every kind, several choices, an echo, and the same as a chat."""
     ids, number = v.encode(_PROMPT), len(v.encode(_PROMPT))
@@ -196,7 +207,6 @@ def _refusals(context: int) -> Iterator[Exchange]:
         "min_tokens_above_max_tokens": {"min_tokens": 9},
         "no_choice": {"n": 0},
         "prompt_beyond_the_context": {"prompt": [chain.token(0, 0)] * (context + 1)},
-        "tokens_beyond_the_context": {"max_tokens": context},
         "prompt_of_the_wrong_kind": {"prompt": {"text": "w"}},
         "more_logprobs_than_allowed": {"logprobs": 100_000},
     }

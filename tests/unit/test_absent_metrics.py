@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.engines.metrics import Metric, absent, read
+from harness.engines.metrics import Metric, absent, gauges, read
 
 METRICS = (Metric("drafts", "vllm:num_drafts_total"), Metric("finished", "vllm:success_total", by="reason"))
 
@@ -21,3 +21,8 @@ def test_a_counter_without_its_label_is_none() -> None:
     text = 'vllm:num_drafts_total 1.0\nvllm:success_total{why="stop",engine="0"} 1.0\n'
     assert absent(text, METRICS) == {"finished": "vllm:success_total has no label reason; it has engine, why"}
     assert read(text, METRICS) == {"drafts": 1.0}, "an aborted request must not count as one that ended well"
+
+
+def test_gauges_are_summed_over_engines_and_those_that_are_missing_are_left_out() -> None:
+    text = 'a_running{engine="0"} 1.0\na_running{engine="1"} 2.0\nother 5.0\n'
+    assert gauges(text, {"running": "a_running", "waiting": "a_waiting"}) == {"running": 3.0}

@@ -92,6 +92,16 @@ def test_missing_answers_and_wrong_ones_are_kept_apart() -> None:
     assert "closed" in result.message
 
 
+def test_a_server_of_somebody_elses_need_not_say_what_it_is_busy_with() -> None:
+    whole = evidence(asked(), broken())
+    without = replace(whole, exchanges=tuple(replace(each, at_rest={}) for each in whole.exchanges))
+    (result,) = judge(settings(), without)
+    assert "left_after_one_piece: busy: '' expected, got 'the engine does not say'" in result.details
+    attached = replace(without, measured=replace(whole.measured, missing={"finished_requests": "no /metrics"}))
+    (result,) = judge(settings(), attached)
+    assert result.outcome is Outcome.PASS
+
+
 def test_entries_may_be_left_out_by_name_only() -> None:
     fewer = asked(leave_out={"echo": "this engine has none"}).exchanges()
     assert len(fewer) == settings().entries - 1

@@ -86,10 +86,10 @@ SHA256 = {
     "gemma4_e4b_assistant": "b57992d3770e54cd",
     "gemma4_31b_assistant": "37a6c6a3683807a8",
     "gemma4_26b_a4b_assistant": "37a6c6a3683807a8",
-    "chain": "584af3c86493",
-    "chain_eagle3": "06c1b50e56c9",
-    "chain_draft_model": "61919277ae19",
-    "chain_mimo": "8d21b9ee5128",
+    "chain": "c48fc2579a90d503",
+    "chain_eagle3": "06c1b50e56c974c3",
+    "chain_draft_model": "61919277ae191109",
+    "chain_mimo": "535c3fc36861f36a",
 }
 
 

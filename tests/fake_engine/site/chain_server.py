@@ -162,19 +162,18 @@ class ChainServer:
         return [*found, self._draw(self.probabilities(body, state, prompt, [*said, *found]), chance)]
 
     def _end(self, body: dict[str, Any], said: list[int], limit: int) -> Said | None:
-        text, included = chain.spelled(said), body.get("include_stop_str_in_output", False)
+        included, stops = body.get("include_stop_str_in_output", False), body.get("stop") or []
         if said[-1] == v.EOS and not body.get("ignore_eos"):
-            return Said(list(said), text, "stop")
+            return Said(list(said), chain.spelled(said), "stop")
         if said[-1] in body.get("stop_token_ids", []) and "stop_tokens_ignored" not in self.faults:
-            return Said(list(said), text if included else chain.spelled(said[:-1]), "stop", said[-1])
-        if "stop_strings_ignored" not in self.faults:
-            before = len(chain.spelled(said[: body.get("min_tokens", 0)])) if body.get("min_tokens") else 0
-            for stop in body.get("stop") or []:
-                at = text.find(stop)
-                at = text.find(stop, max(before - len(stop) + 1, 0)) if before else at
-                if at >= 0:
-                    reason = "length" if "finish_reason_wrong" in self.faults else "stop"
-                    return Said(list(said), text[: at + len(stop)] if included else text[:at], reason, stop)
+            return Said(list(said), chain.spelled(said if included else said[:-1]), "stop", said[-1])
+        text = chain.spelled(said) if stops or len(said) >= limit else ""
+        for stop in stops if "stop_strings_ignored" not in self.faults else []:
+            before = len(chain.spelled(said[: body.get("min_tokens", 0)]))
+            at = text.find(stop, max(before - len(stop) + 1, 0) if before else 0)
+            if at >= 0:
+                reason = "length" if "finish_reason_wrong" in self.faults else "stop"
+                return Said(list(said), text[: at + len(stop)] if included else text[:at], reason, stop)
         return Said(list(said), text, "length") if len(said) >= limit else None
 
     def respond(self, path: str, body: Any) -> tuple[int, Any, list[Any]]:
