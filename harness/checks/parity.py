@@ -44,10 +44,14 @@ def _with(result: CheckResult, differing: Sequence[Difference], other: str) -> C
     if result.outcome is Outcome.PASS:
         return result
     told = [
-        f"{each.item}: equal for {each.at} characters, then main {each.main!r}, {other} {each.other!r}"
+        f"{each.item}: equal for {each.at} characters, then main {each.main!r}, {other} {each.other!r}{_meaning(each)}"
         for each in differing
     ]
     return replace(result, details="\n".join(told))
+
+
+def _meaning(each: Difference) -> str:
+    return f" ({each.means})" if each.means else ""
 
 
 def weakness(settings: Baseline, _guessed: float) -> Iterable[str]:

@@ -28,6 +28,7 @@ from harness.engines import ENGINES, metrics
 from harness.engines.counting import lacking
 from harness.plan.request_bodies import ENDS, UNSAID, not_an_answer
 from harness.protocols import Evaluation
+from known_answer import faults
 
 T = TypeVar("T")
 _REQUESTS = "finished_requests"
@@ -131,7 +132,8 @@ def agree(main: list[Sample], other: list[Sample]) -> Agreement:
 def _difference(item: str, main: str, other: str) -> Difference:
     at = next((index for index, pair in enumerate(zip(main, other, strict=False)) if len(set(pair)) > 1), None)
     at = min(len(main), len(other)) if at is None else at
-    return Difference(item, at, main[at : at + _EXCERPT], other[at : at + _EXCERPT])
+    means = faults.explained(main, other) or ""
+    return Difference(item, at, main[at : at + _EXCERPT], other[at : at + _EXCERPT], means)
 
 
 def _primed(evaluation: Evaluation, run: str, priming: Mapping[str, list[Sample]]) -> Primed:
