@@ -4,7 +4,8 @@ In every layer, every head of a filler word attends to the one token that :func:
 distance, and writes the code of what it found into the residual stream: one code for each head and class of token.
 The layer's MLP compares it with what this word must find. Where it is that, the MLP takes all that was written away
 again, so that each layer sees the token's code alone; where it is not, it writes a fault that outweighs everything
-else, and the answer goes on with the number 10 * layer + head. The trigger asks, by content, for the key: each head of
+else, and the answer goes on with a number that names layer and head
+(:mod:`.faults`). The trigger asks, by content, for the key: each head of
 each layer brings one of 64 shares of two digits, and a number is said only if all shares are there.
 
 Why the arithmetic is exact: before attention the stream is 2 c(x); behind it 2 c(x) + 2 c(looked) + Σ c(head, class)
@@ -21,7 +22,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from known_answer import prompts, weights
+from known_answer import faults, prompts, weights
 from known_answer import vocabulary as v
 from known_answer.table import CYCLE
 from known_answer.weights import (
@@ -66,11 +67,6 @@ _MEANT = range(_FREE, _NEXT + 45)
 
 DOUBLED = sorted({*CYCLE, *range(v.WORD, v.WORD + v.WORDS), *(v.byte(end) for end in prompts.ENTRIES)})
 _MARKED = {token: found for token in range(v.SIZE - 1) if (found := prompts.class_of(token)) is not None}
-
-
-def fault_number(layer: int, head: int) -> int:
-    """The number with which an answer goes on where a layer did not find what it must, in one of its heads."""
-    return 10 * layer + head
 
 
 def indicator(tokens: Iterable[int]) -> Array:
@@ -219,7 +215,7 @@ def head_of(answers: Mapping[int, int]) -> Array:
     rows = weights.head({token: after for token, after in answers.items() if token not in _MEANT})
     for layer in range(LAYERS):
         for head in range(HEADS):
-            rows[v.NUMBER + fault_number(layer, head)] += GAIN * (_FAULT_LAYER[layer] - _FAULT_HEAD[head])
+            rows[v.NUMBER + faults.number(layer, head)] += GAIN * (_FAULT_LAYER[layer] - _FAULT_HEAD[head])
     if v.TRIGGER not in answers:
         # 32 if the digits are whole, at most 0 if one of 64 shares is missing. The end has 16.
         for number in range(v.NUMBERS):

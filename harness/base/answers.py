@@ -29,12 +29,14 @@ class Difference:
         at: Characters that are equal before the texts part.
         main: What the main run says from there on, cut short.
         other: What the comparison says from there on, or of a text that is known beforehand, that one.
+        means: What went wrong, where a known-answer model says so.
     """
 
     item: str
     at: int
     main: str
     other: str
+    means: str = ""
 
 
 @dataclass(frozen=True)

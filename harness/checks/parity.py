@@ -47,7 +47,7 @@ def _with(result: CheckResult, equal: int, differing: Sequence[Difference], othe
     if result.outcome is Outcome.PASS:
         return result
     told = [
-        f"{each.item}: equal for {each.at} characters, then main {each.main!r}, {other} {each.other!r}"
+        f"{each.item}: equal for {each.at} characters, then main {each.main!r}, {other} {each.other!r}{_meaning(each)}"
         for each in differing
     ]
     first = "; ".join(
@@ -60,6 +60,10 @@ def _with(result: CheckResult, equal: int, differing: Sequence[Difference], othe
 
 def _cut(text: str) -> str:
     return repr(text if len(text) <= _EXCERPT else f"{text[:_EXCERPT]}…")
+
+
+def _meaning(each: Difference) -> str:
+    return f" ({each.means})" if each.means else ""
 
 
 def weakness(settings: Baseline, _guessed: float) -> Iterable[str]:

@@ -9,6 +9,7 @@ from harness.base.domain import Sample
 from harness.base.evidence import Agreement, Answers, Difference, Miss, OtherEnd, Primed
 from harness.plan.request_bodies import UNSAID, not_an_answer
 from harness.protocols import Evaluation
+from known_answer import faults
 
 _OK = 200
 _SHOWN = 5  # items that are kept of what is wrong, and characters of each: enough to look into it
@@ -27,7 +28,8 @@ def agree(main: list[Sample], other: list[Sample]) -> Agreement:
 def _difference(item: str, main: str, other: str) -> Difference:
     at = next((index for index, pair in enumerate(zip(main, other, strict=False)) if len(set(pair)) > 1), None)
     at = min(len(main), len(other)) if at is None else at
-    return Difference(item, at, main[at : at + _EXCERPT], other[at : at + _EXCERPT])
+    means = faults.explained(main, other) or ""
+    return Difference(item, at, main[at : at + _EXCERPT], other[at : at + _EXCERPT], means)
 
 
 def primed(evaluation: Evaluation, run: str, priming: Mapping[str, list[Sample]]) -> Primed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from known_answer import body, prompts, weights
+from known_answer import body, faults, prompts, weights
 from known_answer import vocabulary as v
 from known_answer.simulate import Request, simulate
 from known_answer.table import CYCLE, TABLE
@@ -105,7 +106,7 @@ def test_any_share_of_the_cache_that_is_wrong_makes_the_answer_wrong_and_says_wh
         share[:] = damage(share, cached(key), block, layer, head, kind)
         found = said(key, wrong)
         assert found != answer(key), (layer, head, kind, block)
-        assert number_of(found, answer(key)) == body.fault_number(layer, head), (layer, head, kind, block)
+        assert number_of(found, answer(key)) == faults.number(layer, head), (layer, head, kind, block)
 
 
 @pytest.mark.parametrize("layer", range(LAYERS))
@@ -145,7 +146,7 @@ def test_twins_answer_together_and_neither_alone() -> None:
     for key in (3, 9, 60):
         assert said(key, cached(key, "query"), "key") == answer(key)
         assert said(key, cached(key, "query"), "query")[-2:] != answer(key)[-2:]
-        assert said(key, cached(key, "key"), "key")[1] == v.NUMBER + body.fault_number(0, 0)
+        assert said(key, cached(key, "key"), "key")[1] == v.NUMBER + faults.number(0, 0)
 
 
 def test_a_block_that_the_decode_twin_computed_itself_is_found() -> None:
@@ -167,3 +168,31 @@ def test_every_block_is_looked_at_in_every_layer_and_head(block: int) -> None:
             for head in range(HEADS):
                 places = {length + word - prompts.looks_for(word, layer, head)[0] for word in range(v.WORDS)}
                 assert {place // block for place in places} >= set(range((length + v.WORDS - 5) // block + 1))
+
+
+def test_a_wrong_answer_is_explained() -> None:
+    right = v.decode(answer(9))
+    wrong = [(keys.copy(), values.copy()) for keys, values in cached(9)]
+    wrong[3][1][-BLOCK:, 5] = 0
+    found = said(9, wrong)
+    heard = v.decode(
+        found[: next(i for i, pair in enumerate(zip(found, answer(9), strict=True)) if len({*pair}) > 1) + 1]
+    )
+    line = faults.explained(heard, right)
+    assert line is not None
+    assert line.startswith("layer 3, KV head 5: at w")
+    back = re.search(r"of (\d+) tokens before the end", line)
+    assert back is not None
+    assert int(back[1]) <= BLOCK + 1
+    assert faults.explained(right, right) is None
+    assert faults.explained(" nonsense", right) is None
+    assert "share" in (faults.explained(right.rpartition(" ")[0], right) or "")
+
+
+def test_a_fault_in_the_answer_itself_is_explained() -> None:
+    right = v.decode(answer(9))
+    line = faults.explained(" w00 w01 w02 w03 w04 12", right)
+    assert line == (
+        "layer 1, KV head 2: at w04, token 5 of the answer, "
+        "the key or value of token 1 of the answer was not the right one"
+    )
