@@ -52,6 +52,7 @@ def _with(result: CheckResult, equal: int, differing: Sequence[Difference], othe
     ]
     first = "; ".join(
         f"{each.item} says {_cut(each.main)} after {each.at} equal characters, {other} is {_cut(each.other)}"
+        f"{_meaning(each)}"
         for each in differing[:_NAMED]
     )
     why = f"{result.n - equal} of {result.n} texts are others: {first}" if first else ""

@@ -23,6 +23,9 @@ def test_a_counter_without_its_label_is_none() -> None:
     assert read(text, METRICS) == {"drafts": 1.0}, "an aborted request must not count as one that ended well"
 
 
-def test_gauges_are_summed_over_engines_and_those_that_are_missing_are_left_out() -> None:
+def test_each_series_of_a_gauge_is_read_and_those_that_are_missing_are_left_out() -> None:
     text = 'a_running{engine="0"} 1.0\na_running{engine="1"} 2.0\nother 5.0\n'
-    assert gauges(text, {"running": "a_running", "waiting": "a_waiting"}) == {"running": 3.0}
+    assert gauges(text, (Metric("running", "a_running"), Metric("waiting", "a_waiting"))) == {
+        ("running", 'a_running{engine="0"}'): 1.0,
+        ("running", 'a_running{engine="1"}'): 2.0,
+    }
