@@ -75,7 +75,7 @@ class Readings:
             files.write(self.context.rundir.info_file(name), text)
 
     def settle(self, when: When) -> None:
-        """Read the counters until they stand still and all servers are at rest, and keep the last reading.
+        """Read ``/metrics`` until all servers are at rest, after the main run until counters stand still too; keep it.
 
         Counters reach ``/metrics`` later than the answers reach us, and blocks are given back later still. A server
         that does not come to rest is read as it is: a check says so.
@@ -88,7 +88,8 @@ class Readings:
         while True:
             counters, held = self._scrape(when)
             now = str(counters)  # NaN is unlike itself
-            if deadline.passed or (now == last and all(abs(each) <= _AT_REST for each in held)):
+            still = when != "after" or now == last
+            if deadline.passed or (still and all(abs(each) <= _AT_REST for each in held)):
                 return
             last = now
             self.context.progress.tick(f"waiting for the servers to come to rest ({when})")
