@@ -3,8 +3,8 @@
 A model with a whole body (:mod:`.body`) looks back while it says its filler words. Word ``i`` of an answer looks, in
 each layer and head, for one letter at a known distance: most words for one of the prompt, every fifth for an earlier
 word of the answer. The distances are counted from the end of the prompt, so a prompt may begin with anything. They
-reach over :data:`REACH` tokens, and no two that follow each other are more than ``GAP`` tokens apart: whatever the
-engine's block size, each block of 16 or more is needed in each layer and head.
+reach over :data:`REACH` tokens and lie so close that, whatever the engine's block size, each block of 16 tokens or more
+is needed in each layer and head.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ LETTERS = "adehnost"
 """The letters that are looked for. A capital letter counts as the same one."""
 
 CLASSES = len(LETTERS)
-GAP = 16
 
 _BODY = (
     " has {number} apples and a bag of{key} more. The basket has seven plums, ten dates and one nut."
@@ -23,16 +22,17 @@ _BODY = (
 )
 _LAST = "\nAnswer:"
 
-ENTRIES = {":": 0, ";": 11, "?": v.WORDS}
-"""The first word of an answer by the last character of the prompt; ``WORDS``: none, the trigger comes at once."""
+ENTRIES = {":": 0, ";": 10, "?": v.WORDS}
+"""The first word of an answer by the last character of the prompt; ``WORDS``: none, the trigger comes at once.
+One that looks at the answer looks at most four words back: no answer begins less than four words ahead of one."""
 
 
 def question(key: int) -> str:
     """The prompt that asks for ``key``; of several lengths, so that blocks begin at different places."""
-    return _text(("Al", "Ann", "Anna")[key % 3], 3 + key % 7, v.decode([v.KEY + key]))
+    return _text(("Al", "Ann", "Anna")[key % 3], str(3 + key % 7), v.decode([v.KEY + key]))
 
 
-def _text(name: str, number: int, key: str) -> str:
+def _text(name: str, number: str, key: str) -> str:
     return f"Question: {name}" + _BODY.format(number=number, key=key) + _LAST
 
 
@@ -49,7 +49,7 @@ def is_own(token: int) -> bool:
     return v.BYTE <= token < v.BYTE + 128 and chr(token - v.BYTE) in LETTERS
 
 
-_TAIL = v.encode(_text("", 0, v.decode([v.KEY])).removeprefix("Question: "))
+_TAIL = v.encode(_text("", "0", v.decode([v.KEY])).removeprefix("Question: "))
 REACH = len(_TAIL)
 _CLASSES = {back: found for back in range(REACH, 0, -1) if (found := class_of(_TAIL[-back])) is not None}
 _PLACES = list(_CLASSES)
@@ -72,7 +72,7 @@ def looks_for(word: int, layer: int, head: int) -> tuple[int, int]:
     return word + place, _CLASSES[place]
 
 
-_BAG = " A bag of"
+_BAG = "A bag of"
 
 
 def short(key: int) -> str:
@@ -81,7 +81,7 @@ def short(key: int) -> str:
 
 
 def story(key: int, tokens: int, known: int) -> str:
-    """A prompt of ``tokens`` tokens that asks for ``key`` in its last eleven and is no other's from its start on.
+    """A prompt of ``tokens`` tokens that asks for ``key`` in its last ten and is no other's from its start on.
 
     Letters in the first ``known`` tokens are capitals: who answers may have computed these itself (see :func:`is_own`).
 
@@ -89,8 +89,8 @@ def story(key: int, tokens: int, known: int) -> str:
         ValueError: It is too short for what the words of its answer look for.
     """
     end = f"{_BAG}{v.decode([v.KEY + key])};"
-    text = _text("", 0, "+")[len("Question: ") :]
-    start = f"Story{key:02d}: "
+    text = _text("", "+", "+")[len("Question: ") :]  # neither number nor key: each character is a token
+    start = f"No{key:02d}: "
     missing = tokens - ENTRIES[";"] - len(start)
     needed = max(looks_for(word, 0, head)[0] - word for word in _ASKING for head in (0, 1) if word >= ENTRIES[";"])
     if missing < needed:

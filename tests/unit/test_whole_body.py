@@ -98,7 +98,7 @@ DAMAGES: list[Callable[..., Any]] = [zeros, of_the_next_block, of_the_next_layer
 def test_any_share_of_the_cache_that_is_wrong_makes_the_answer_wrong_and_says_which(damage: Callable[..., Any]) -> None:
     chance, key = np.random.default_rng(DAMAGES.index(damage)), 9
     blocks = -(-len(cached(key)[0][0]) // BLOCK)
-    for number in chance.permutation(len(SHARES))[:12]:
+    for number in chance.permutation(len(SHARES))[:10]:
         layer, head, kind = SHARES[number]
         block = int(chance.integers(blocks))
         wrong = [(keys.copy(), values.copy()) for keys, values in cached(key)]
@@ -196,3 +196,33 @@ def test_a_fault_in_the_answer_itself_is_explained() -> None:
         "layer 1, KV head 2: at w04, token 5 of the answer, "
         "the key or value of token 1 of the answer was not the right one"
     )
+
+
+@pytest.mark.parametrize("tokens", [3 * BLOCK + BLOCK // 2 + 2, 4 * BLOCK, 300])
+@pytest.mark.parametrize("blocks", [2, 3])
+def test_a_story_is_answered_from_what_both_twins_computed(tokens: int, blocks: int) -> None:
+    known = blocks * BLOCK
+    prompt, right = v.encode(prompts.story(70, tokens, known)), answer(70, ";")
+    assert len(prompt) == tokens
+    sent, own = (model(blind).logits(prompt[:-1])[1] for blind in ("query", "key"))
+    assert model().said([prompt[-1], *right[:-1]], sent) == right
+    parts = [
+        tuple(np.concatenate([ours[:known], theirs[known:]]) for ours, theirs in zip(mine, other, strict=True))
+        for mine, other in zip(own, sent, strict=True)
+    ]
+    cache = [(keys, values) for keys, values in parts]
+    assert model("key").said([prompt[-1], *right[:-1]], cache) == right
+    assert model("key").said([prompt[-1], *right[:-1]], own) != right
+
+
+def test_a_story_that_is_too_short_is_refused() -> None:
+    with pytest.raises(ValueError, match="a story has at least"):
+        prompts.story(70, 90, 64)
+
+
+def test_a_short_prompt_is_answered_at_once() -> None:
+    prompt, right = v.encode(prompts.short(70)), answer(70, "?")
+    assert len(prompt) < BLOCK
+    sent = model("query").logits(prompt[:-1])[1]
+    assert model("key").said([prompt[-1], *right[:-1]], sent) == right == [v.TRIGGER, right[1], v.EOS]
+    assert model("key").said([prompt[-1], *right[:-1]], model("key").logits(prompt[:-1])[1]) != right

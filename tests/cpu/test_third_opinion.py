@@ -1,0 +1,37 @@
+"""Every checkpoint that answers on its own, as transformers computes it: neither the engine nor our simulator."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from known_answer import vocabulary as v
+from known_answer.checkpoints import CHECKPOINTS
+from known_answer.prompts import question, short
+from known_answer.simulate import Request, simulate
+from known_answer.table import TABLE
+
+PROGRAM = Path(__file__).with_name("transformers_texts.py")
+KEYS = (7, 80)
+# transformers reads MXFP4 and FP8 only with a package that the engine's environment has not.
+QUANTIZED = ("gpt_oss", "qwen3_moe_fp8")
+ASKED = [name for name, each in CHECKPOINTS.items() if each.answers is TABLE and name not in QUANTIZED]
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_transformers_says_what_the_table_says(name: str, engine_python: Path, tmp_path: Path) -> None:
+    for file, content in CHECKPOINTS[name].files().items():
+        (tmp_path / file).write_bytes(content)
+    prompts = [question(key) for key in KEYS] + [short(KEYS[0])]
+    asked = {"folder": str(tmp_path), "prompts": [v.encode(prompt) for prompt in prompts], "max_tokens": 43}
+    done = subprocess.run(
+        [engine_python, PROGRAM], input=json.dumps(asked), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert [name for name in found["missing"] if ".visual." not in name] == []  # nobody looks at pictures
+    requests = [Request(v.byte(prompt[-1]), 64, key) for prompt, key in zip(prompts, (*KEYS, KEYS[0]), strict=True)]
+    assert found["answers"] == [simulate(request, 0)[0] for request in requests]
