@@ -18,7 +18,8 @@ from harness.base.domain import Platform
 from harness.base.errors import CannotJudge
 from harness.cases.load import load
 from harness.cases.serve_settings import UNRESOLVED
-from harness.containers import image_store, lifecycle
+from harness.containers import client, image_store, lifecycle
+from harness.containers.passthrough import Engine
 from harness.host import first_use
 from harness.images import base_images, engine_image
 from harness.images.engine_image import Build
@@ -59,6 +60,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
     monkeypatch.setattr("time.sleep", lambda _: None)  # nobody waits for who does not answer
     monkeypatch.setattr(lifecycle, "unavailable", lambda: "")
+    monkeypatch.setattr(client, "engine", lambda: Engine("Docker", "29.1"))
     monkeypatch.setattr(image_store, "image_id", lambda _: None)
     monkeypatch.setattr(occupancy, "visible", lambda _: [])
     monkeypatch.setattr(occupancy, "lease", lambda *_, **__: [])
