@@ -31,10 +31,8 @@ class Difference:
     """One item that says something else than it should.
 
     Attributes:
-        at: Characters that are equal before the texts part.
-        main: What the main run says from there on, cut short.
-        other: What the comparison says from there on, or of a text that is known beforehand, that one.
-        means: What went wrong, where a known-answer model says so.
+        at, main: Characters that are equal before the texts part; what the main run says from there on, cut short.
+        other, means: The same of the comparison or of the known text; what went wrong, if a known-answer model says.
     """
 
     item: str
