@@ -218,7 +218,9 @@ def test_a_filter_that_selects_nothing(wanted: list[str], suite: str | None, pla
 
 
 def test_selecting_is_by_id_suite_and_platform() -> None:
-    assert [each.case_file.id for each in select(BASELINES, wanted=[], suite="eagle3", platform="cpu")] == [SINGLE]
+    assert [each.case_file.id for each in select(BASELINES, wanted=[], suite="draft_model", platform="cpu")] == [
+        "draft_model/known_answer"
+    ]
     assert [each.platform for each in select(BASELINES, wanted=[DISAGG], suite=None, platform="cpu")] == ["cpu"]
     with pytest.raises(UsageError, match="--platform gpu: must be one of cpu, cuda, rocm"):
         select(BASELINES, wanted=[], suite=None, platform="gpu")
