@@ -31,6 +31,8 @@ SCHEDULER = "vllm.v1.core.sched.scheduler"
 NIXL = "vllm.distributed.kv_transfer.kv_connector.v1.nixl"
 
 ROWS_UNREAD = "the drafters of these checkpoints give hidden rows no weight"
+ONE_LAYER = "one layer of these twins, and in it the block with the key, holds all that an answer needs"
+CACHE_UNREAD = "an answer of one server alone needs nothing of the cache but a key, wherever it stands"
 NOTHING_SAMPLES = "every case decodes greedily and asks for no more than the text"
 NOTHING_STREAMS = "no case asks for a stream"
 NOTHING_RESTS = "nothing looks whether an engine that is idle is empty"

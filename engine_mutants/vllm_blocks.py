@@ -6,7 +6,7 @@ from typing import Any
 
 from engine_mutants.fault import Fault
 from engine_mutants.mutant import Declared
-from engine_mutants.named_cases import EAGLE3, EDGES, MTP, NGRAM, SLIDING, TEXTS, TWINS
+from engine_mutants.named_cases import ACCEPTANCE, CACHE_UNREAD, EAGLE3, EDGES, MTP, NGRAM, SLIDING, TEXTS, TWINS
 
 _POOL = "vllm.v1.core.block_pool"
 _MANAGER = "vllm.v1.core.kv_cache_manager"
@@ -88,6 +88,7 @@ def _never_on_prefill(found: Any, fault: Fault) -> None:
     module=_TABLE,
     cases=[EAGLE3, MTP],
     checks=TEXTS,
+    unseen=CACHE_UNREAD,
 )
 def _moved_short(found: Any, fault: Fault) -> None:
     def broken(original: Any, self: Any, src: int, tgt: int) -> None:
@@ -107,6 +108,7 @@ def _moved_short(found: Any, fault: Fault) -> None:
     module=_TABLE,
     cases=[EAGLE3, NGRAM],
     checks=TEXTS,
+    unseen=CACHE_UNREAD,
 )
 def _grown_repeats(found: Any, fault: Fault) -> None:
     def broken(original: Any, self: Any, block_ids: Any, row_idx: int) -> None:
@@ -124,7 +126,7 @@ def _grown_repeats(found: Any, fault: Fault) -> None:
     "with several requests the newest token of the last one is written where the token before it is",
     module=_TABLE,
     cases=[EAGLE3, NGRAM],
-    checks=TEXTS,
+    checks=(*TEXTS, *ACCEPTANCE),
 )
 def _slot_of_neighbour(found: Any, fault: Fault) -> None:
     def broken(original: Any, self: Any, num_reqs: int, query_start_loc: Any, positions: Any) -> None:
@@ -172,6 +174,7 @@ table(
     module=_ATTENTION,
     cases=[EAGLE3, MTP],
     checks=TEXTS,
+    unseen=CACHE_UNREAD,
 )(_attention(_first_hidden))
 
 table(
@@ -181,6 +184,7 @@ table(
     module=_ATTENTION,
     cases=[EAGLE3, MTP],
     checks=TEXTS,
+    unseen=CACHE_UNREAD,
 )(_attention(_exchanged))
 
 
@@ -191,6 +195,7 @@ table(
     module=_ROTARY,
     cases=[EAGLE3, TWINS],
     checks=TEXTS,
+    unseen=CACHE_UNREAD,
 )
 def _positions(found: Any, fault: Fault) -> None:
     def broken(original: Any, self: Any, positions: Any, *arguments: Any, **named: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 from engine_mutants.fault import Fault
 from engine_mutants.mutant import Declared
-from engine_mutants.named_cases import AT_REST, EDGES, NIXL, NOTHING_RESTS, SCHEDULER, TEXTS, TWINS
+from engine_mutants.named_cases import AT_REST, EDGES, NIXL, NOTHING_RESTS, ONE_LAYER, SCHEDULER, TEXTS, TWINS
 
 _WORKER, _PULL = f"{NIXL}.base_worker", f"{NIXL}.pull_worker"
 _PULL_SCHEDULER = f"{NIXL}.pull_scheduler"
@@ -105,7 +105,15 @@ for _name, _bugs, _breaks, _change in (
     ),
     ("kv_one_block_stale", ["vllm-project/vllm#46951"], "one block of one layer is another one", _one_share),
 ):
-    mutant(_name, _bugs, _breaks, module=_WORKER, cases=[TWINS, EDGES], checks=TEXTS)(_read(_change))
+    mutant(
+        _name,
+        _bugs,
+        _breaks,
+        module=_WORKER,
+        cases=[TWINS, EDGES],
+        checks=TEXTS,
+        unseen="" if _name in ("kv_middle_layer_stale", "kv_last_block_stale") else ONE_LAYER,
+    )(_read(_change))
 
 
 @mutant(

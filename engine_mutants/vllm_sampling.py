@@ -230,6 +230,7 @@ def _one_more(found: Any, fault: Fault) -> None:
     module=_SAMPLER,
     cases=[EAGLE3, MTP],
     checks=TEXTS,
+    unseen="requests that run beside one another are at the same token of the same text",
 )
 def _greedy_row(found: Any, fault: Fault) -> None:
     def broken(original: Any, logits: Any) -> Any:
