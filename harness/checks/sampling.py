@@ -49,7 +49,10 @@ class SamplingSettings(Strict):
 
     n: int = Field(ge=1, le=10**9, description="Tokens that are drawn: items times max_tokens of the evaluation.")
     false_alarm: float = Field(
-        1e-6, ge=1e-12, le=1e-3, description="Most probability with which a sound engine fails the check, of all its tests."
+        1e-6,
+        ge=1e-12,
+        le=1e-3,
+        description="Most probability with which a sound engine fails the check, of all its tests.",
     )
     drafted_rank: int | None = Field(
         None,
