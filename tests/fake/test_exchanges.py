@@ -17,7 +17,7 @@ from tests.helpers import Run, busy_ports, edited, harness, left_in, listening, 
 
 CONTRACT, SAMPLING = "api/known_answer", "sampling/known_answer"
 SMALL: dict[str, dict[str, Any]] = {
-    CONTRACT: {"matrix": None, "when": None},
+    CONTRACT: {"matrix": None, "when": None, "platform": None},
     SAMPLING: {
         "matrix": None, "when": None, "platform": None, "evaluation/logprobs": 3, "evaluation/items": 10,
         "evaluation/max_tokens": 100, "evaluation/groups": {"greedy": 2, "temperature_1": 6, "same_seed": 2},
