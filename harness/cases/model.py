@@ -47,6 +47,11 @@ class SuiteTable(Strict):
         description="Steps of the engine's own CI that the suite stands for, by key or label, with `*` and `?`: every "
         "source that they are about is to be in `paths`.",
     )
+    upstream_tests: list[str] = Field(
+        [],
+        description="Files, and folders with a slash at the end, of the engine's own tests whose figures the suite "
+        "keeps up with; with `*` and `?`. What is new there, `harness upstream` says.",
+    )
 
 
 class Engine(Strict):

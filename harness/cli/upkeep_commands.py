@@ -21,7 +21,7 @@ _SOURCES = {".c", ".cc", ".cpp", ".cu", ".cuh", ".h", ".hip", ".hpp", ".py", ".r
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    for command in (check, drift, generate, pin, unpinned):
+    for command in (check, drift, generate, pin, unpinned, upstream):
         app.command()(command)
 
 
@@ -110,6 +110,31 @@ def drift(
     render = {"text": findings.as_text, "markdown": findings.as_markdown, "json": findings.as_json}
     say(render[form](found))
     return EXIT_FAILED if any(report.findings for report in found) else EXIT_PASSED
+
+
+def upstream(
+    checkout: Annotated[
+        Path, typer.Argument(metavar="CHECKOUT", help="Checkout or unpacked source distribution of vLLM or SGLang.")
+    ],
+    wanted: CaseArguments = None,
+    suite: Suite = None,
+    form: Annotated[Literal["text", "markdown", "json"], typer.Option("--format", help="Of the report.")] = "text",
+    same: Annotated[bool, typer.Option("--same", help="List what is the same too; JSON always does.")] = False,
+    told: Annotated[str, typer.Option("--version", metavar="TEXT", help="What was read, where it does not say.")] = "",
+    cases: Cases = CASES,
+) -> int:
+    """Say which figures, points and steps of an engine's own tests differ from the cases, are new, or are gone."""
+    from harness.run.selection import matching
+    from harness.upkeep.upstream_report import reports
+    from harness.upstream import comparison_report
+
+    planned = matching(cases, wanted=wanted or [], suite=suite, platform=None)
+    found = reports(checkout, planned, told)
+    if form == "json":
+        say(comparison_report.as_json(found))
+    else:
+        say((comparison_report.as_text if form == "text" else comparison_report.as_markdown)(found, same=same))
+    return EXIT_FAILED if any(each.drifted for each in found) else EXIT_PASSED
 
 
 def generate(

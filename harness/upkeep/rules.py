@@ -17,6 +17,7 @@ from harness.upkeep import upstream_steps
 from harness.upkeep.seen_on_paper import blind_axes
 from harness.upkeep.unused import Tree, leftovers, old_exclusions, unused_pins
 from harness.upkeep.workflows import reach
+from harness.upstream.steps import Step
 
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off"}
@@ -43,7 +44,7 @@ class Checkout:
 
     paths: Sequence[str]
     words: Collection[str]
-    steps: Sequence[upstream_steps.Step] = ()
+    steps: Sequence[Step] = ()
 
     def lacks(self, engine: str, word: str) -> bool:
         """Whether it is a checkout of ``engine``, and ``word`` is not in it."""

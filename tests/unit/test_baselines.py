@@ -119,7 +119,7 @@ DISAGGREGATED: list[tuple[str, Platform, list[str], float]] = [
     ("accuracy_deepseek_vl2_tiny", "cuda", ["1x1", "1x2", "2x1"], 0.19),
     ("accuracy_deepseek_vl2_tiny", "rocm", ["1x1", "1x2", "2x1"], 0.19),
     ("accuracy_dp_ep", "cuda", ["1x1", "2x1"], 0.19),
-    ("hybrid_granite", "cuda", ["1x1", "2x2"], 0.77),
+    ("hybrid_granite", "cuda", ["1x1", "2x1", "2x2"], 0.77),
     ("hybrid_qwen3_5", "cuda", ["1x1", "1x2"], 0.33),
     ("hybrid_qwen3_5_mtp", "cuda", ["1x1"], 0.33),
     ("hybrid_jamba", "cuda", ["1x1"], 0.74),

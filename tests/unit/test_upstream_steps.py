@@ -10,7 +10,8 @@ from harness.base.errors import UsageError
 from harness.cases.load import load
 from harness.plan.points import everything, sources, touched
 from harness.upkeep.rules import Checkout, problems
-from harness.upkeep.upstream_steps import Step, missing, steps
+from harness.upkeep.upstream_steps import missing, steps
+from harness.upstream.steps import Step
 from tests.helpers import BASELINES, edited
 
 SINGLE = "ngram/known_answer"
