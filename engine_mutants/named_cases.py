@@ -22,7 +22,7 @@ TEXTS = ("accuracy", "parity")
 ACCEPTANCE = ("draft_counts", "acceptance_length", "acceptance_per_position")
 
 # Names of checks that look at what is left when nothing is to do any more.
-AT_REST: tuple[str, ...] = ()
+AT_REST = ("at_rest",)
 
 PROPOSER = "vllm.v1.spec_decode.llm_base_proposer"
 REJECTION = "vllm.v1.sample.rejection_sampler"

@@ -16,7 +16,7 @@ from harness.engines import ENGINES
 from harness.plan.points import Planned
 from harness.power.mutant_records import Record
 
-_ALWAYS = {"validity", "in_force", "teardown", "evidence", *map(str, Stage)}
+_ALWAYS = {"validity", "in_force", "at_rest", "teardown", "evidence", *map(str, Stage)}
 """What may turn red of every case: checks without a table, and stages."""
 _BUG = re.compile(r"[\w.-]+/[\w.-]+#\d+")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
