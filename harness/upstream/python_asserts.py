@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 from harness.base.domain import Platform
 from harness.upstream import figure_settings, python_classes
@@ -82,7 +83,7 @@ class _Test:
 
     def _read(self, assertion: _Assertion, found: Found) -> None:
         for measured, bound in (assertion.sides, assertion.sides[::-1]):
-            kind = measured_kind(ast.unparse(self._said(measured)))
+            kind = self._measured(measured)
             if not kind and isinstance(bound, ast.Name):
                 kind = kind_of_bound(bound.id)
             if not kind or self._number(measured) is not None:
@@ -102,9 +103,14 @@ class _Test:
         self._unknown(assertion, found)
 
     def _said(self, node: ast.expr) -> ast.expr:
-        """What a name of the test stands for, unless it says what it is itself."""
-        known = isinstance(node, ast.Name) and not measured_kind(node.id)
-        return self._local.get(node.id, node) if known and isinstance(node, ast.Name) else node
+        """What a name of the test stands for."""
+        return self._local.get(node.id, node) if isinstance(node, ast.Name) else node
+
+    def _measured(self, node: ast.expr) -> str:
+        """What an expression measures: as it says, else what a name stands for, if that is put together of such."""
+        said = self._said(node)
+        called = any(isinstance(each, ast.Call) for each in ast.walk(said))
+        return measured_kind(ast.unparse(node)) or ("" if called else measured_kind(ast.unparse(said)))
 
     def _difference(self, node: ast.expr) -> bool:
         """Whether something is measured twice, and how far apart it is compared."""
@@ -183,7 +189,8 @@ def _compared(node: ast.stmt, platform: Platform | None) -> Iterator[_Assertion]
     call = node.value if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) else None
     if isinstance(node, ast.Assert):
         for each in ast.walk(node.test):
-            if isinstance(each, ast.Compare) and len(each.comparators) == 1 and not isinstance(each.ops[0], ast.In):
-                yield _Assertion(node.lineno, (each.left, each.comparators[0]), platform)
+            if isinstance(each, ast.Compare) and not isinstance(each.ops[0], ast.In):
+                for left, right in pairwise([each.left, *each.comparators]):
+                    yield _Assertion(node.lineno, (left, right), platform)
     elif call and isinstance(call.func, ast.Attribute) and call.func.attr in _ASSERTIONS and len(call.args) > 1:
         yield _Assertion(node.lineno, (call.args[0], call.args[1]), platform)

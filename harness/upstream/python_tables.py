@@ -66,7 +66,8 @@ class _Reader(ast.NodeVisitor):
         keys = [self._key(each) for each in node.keys]
         if any(is_repository(key) for key in keys):
             self._by_model(node, keys)
-        else:
+            return
+        if keys:
             for key, value in zip(keys, node.values, strict=True):
                 if isinstance(key, str) and (kind := kind_of_bound(key)):
                     self._named(key, kind, value, [node])
@@ -75,9 +76,9 @@ class _Reader(ast.NodeVisitor):
     def visit_Call(self, node: ast.Call) -> None:
         if ast.unparse(node.func).endswith("parametrize") and len(node.args) > 1:
             self._parametrized(node)
-        for keyword in node.keywords:
-            if keyword.arg and (kind := kind_of_bound(keyword.arg)):
-                self._named(keyword.arg, kind, keyword.value, [node, *reversed(self._calls)])
+        for name, value in self.sources.arguments(node, self.module):
+            if kind := kind_of_bound(name):
+                self._named(name, kind, value, [node, *reversed(self._calls)])
         self._calls.append(node)
         self.generic_visit(node)
         self._calls.pop()
@@ -112,13 +113,26 @@ class _Reader(ast.NodeVisitor):
         kind = kind_of_bound(name)
         if not kind and name.lower().startswith(("expected", "reference", "threshold", "baseline")):
             kind = measured_kind(self.module.path) or ACCURACY
+        for model, table in zip(models, node.values, strict=True):
+            if is_repository(model) and isinstance(table, ast.Dict):
+                self._of_model(str(model), table)
         if not kind:
             return
         for model, value in zip(models, node.values, strict=True):
+            if isinstance(value, ast.Dict):
+                continue
             if is_repository(model):
                 self._figures(f"{name}[{model}]", kind, value, [("model", model)])
             else:
                 self._cannot(value, name, "a key that is computed, or no model")
+
+    def _of_model(self, model: str, table: ast.Dict) -> None:
+        """The figures of a model, each by what it measures; bounds in it are found as in any dict."""
+        around = [("model", model), *self._entry("", table)]
+        for key, value in zip(table.keys, table.values, strict=True):
+            name = self._key(key)
+            if isinstance(name, str) and (kind := measured_kind(name)):
+                self._figures(f"{self._assigned[-1] if self._assigned else ''}[{model}].{name}", kind, value, around)
 
     def _named(self, name: str, kind: str, value: ast.expr, around: Sequence[ast.AST]) -> None:
         """A bound that is given by name, unless it is only handed on."""
@@ -198,8 +212,8 @@ class _Reader(ast.NodeVisitor):
         if isinstance(node, ast.Call):
             for each in node.args:
                 yield from self._pairs("", each)
-            for keyword in node.keywords:
-                yield from self._entry(keyword.arg or "", keyword.value)
+            for name, value in self.sources.arguments(node, self.module):
+                yield from self._entry(name, value)
             if there := self.sources.class_of(self.module, ast.unparse(node.func)):  # its defaults come last
                 for name, value in assigned(there[1].body):
                     yield from self._pairs(name, value)

@@ -113,10 +113,22 @@ class Sources:
 
     def class_of(self, module: Module, name: str) -> tuple[Module, ast.ClassDef] | None:
         """A class by the name that a module knows it by."""
-        if name in module.classes:
-            return module, module.classes[name]
-        there = self.imported(module, name)
-        return self.class_of(*there) if there and there[0] is not module else None
+        for _ in range(_DEEPEST):  # modules may import a name from one another in a circle
+            if name in module.classes:
+                return module, module.classes[name]
+            there = self.imported(module, name)
+            if there is None:
+                return None
+            module, name = there
+        return None
+
+    def arguments(self, call: ast.Call, module: Module) -> list[tuple[str, ast.expr]]:
+        """What a call gives, by name; without names what stands for the fields of a class, in their order."""
+        there = self.class_of(module, ast.unparse(call.func)) if call.args else None
+        body = there[1].body if there else []
+        fields = [name for each in body if isinstance(each, ast.AnnAssign) and (name := getattr(each.target, "id", ""))]
+        named = [(each.arg, each.value) for each in call.keywords if each.arg]
+        return [*zip(fields, call.args, strict=False), *named]
 
     def value(self, expression: ast.expr, module: Module, local: Mapping[str, ast.expr] | None = None) -> Any:
         """What an expression stands for: literals, :class:`Record`, and tuples, lists and dicts of them.
@@ -205,16 +217,18 @@ class _Reading:
             return list(self.of(node.func.value, module, depth).values())
         if called in _FUNCTIONS and not node.keywords:
             return _FUNCTIONS[called](*(self.of(each, module, depth) for each in node.args))
+        if called.rpartition(".")[2] == "approx" and node.args:
+            return self.of(node.args[0], module, depth)
         if called.rpartition(".")[2] == "param":
             return tuple(self.of(each, module, depth) for each in node.args)
-        if (there := self.sources.class_of(module, called)) and not node.args:
+        if there := self.sources.class_of(module, called):
             return Record(called, self._fields(node, module, there, depth))
         raise Unreadable(f"{_short(node)} is computed")
 
     def _fields(self, node: ast.Call, module: Module, there: tuple[Module, ast.ClassDef], depth: int) -> dict[str, Any]:
         """Defaults of the class, and what the call gives; what cannot be read is left out."""
         defaults = [(name, value, there[0]) for name, value in assigned(there[1].body)]
-        given = [(each.arg, each.value, module) for each in node.keywords if each.arg]
+        given = [(name, value, module) for name, value in self.sources.arguments(node, module)]
         found: dict[str, Any] = {}
         for name, value, where in [*defaults, *given]:
             try:

@@ -64,8 +64,11 @@ def read(
     ]
     result = Read()
     for path in paths:
+        if path.endswith(_NO_TABLES):
+            continue
         content = text(path)
-        if content is None or path.endswith(_NO_TABLES):
+        if content is None:
+            result.found.unread.append(Unread(Place(path, 1), "it cannot be opened, or is far too large for a test"))
             continue
         result.files.append(path)
         if path.endswith(".py"):
@@ -88,6 +91,6 @@ def _python(path: str, sources: Sources) -> Found:
         if module:
             for reader in (registrations, python_tables, python_asserts):
                 found.add(reader.read(module, sources))
-    except Unreadable as error:
+    except (Unreadable, RecursionError) as error:
         found.unread.append(Unread(Place(path, 1), str(error)))
     return found

@@ -18,6 +18,7 @@ from harness.upstream import (
     reading,
     registrations,
     shell,
+    yaml_tables,
 )
 from harness.upstream.comparison_report import Line, Report
 from harness.upstream.figures import Figure, Found, Place, Point, Registered, Setting, is_repository, kind_of_bound
@@ -99,6 +100,10 @@ class TestPlain(unittest.TestCase):
     def test_again(self):
         drop = first["score"] - second["score"]
         self.assertLessEqual(drop, 0.02)
+        accuracy_drop = first["accuracy"] - second["accuracy"]
+        self.assertLessEqual(accuracy_drop, 0.04)
+        apart = max(compare(score_response))
+        self.assertLess(apart, 0.5)
         assert score >= SCORE_THRESHOLD
         rel_error = abs(accept_length - expected) / expected
         assert rel_error <= DEFAULT_RTOL
@@ -231,6 +236,7 @@ def test_assertions_of_classes_have_the_attributes_that_they_inherit() -> None:
         ("TestPlain.test_gsm8k", "accuracy", (0.91,)),
         ("TestPlain.test_gsm8k", "acceptance_length", (1.5,)),
         ("TestPlain.test_again", "accuracy_difference", (0.02,)),
+        ("TestPlain.test_again", "accuracy_difference", (0.04,)),
         ("TestPlain.test_again", "accuracy", (pytest.approx(0.41),)),
         ("TestMixed.test_gsm8k", "accuracy", (0.7,)),
         ("TestMixed.deep_accuracy_threshold", "accuracy", (0.3,)),
@@ -238,11 +244,12 @@ def test_assertions_of_classes_have_the_attributes_that_they_inherit() -> None:
     amd, cuda = found.figures[0].setting, found.figures[1].setting
     assert (amd.platform, cuda.platform) == ("rocm", "cuda")
     assert (amd.target, amd.drafter, amd.tensor_parallel, amd.items) == ("org/alpha", "org/draft", 2, 200)
-    mixed = found.figures[5]
+    mixed = found.figures[6]
     assert (mixed.setting.target, mixed.setting.drafter) == ("org/served", "org/served-draft")
     assert mixed.place.line == ast.parse(CLASSES).body[-2].lineno
     assert [(each.place.symbol, each.why) for each in found.unread] == [
         ("TestPlain.test_gsm8k", """"row['ece']" is compared with 0.03: what that measures is not clear"""),
+        ("TestPlain.test_again", "'apart' is compared with 0.5: what that measures is not clear"),
         ("TestMixed.test_gsm8k", "the bound 'thres' is computed"),
     ]
 
@@ -284,6 +291,62 @@ def test_a_step_gives_a_script_its_bound() -> None:
     assert unread.why == "the bound '$T' is computed"
 
 
+MORE = """
+from typing import NamedTuple
+class Row(NamedTuple):
+    target: str
+    drafter: str
+    expected_acceptance_length: float
+    num_speculative_tokens: int = 5
+ROWS = [Row("org/alpha", "org/alpha-draft", 2.5), Row("org/beta", "org/b", 3.5, num_speculative_tokens=7)]
+BASELINES = {
+    "org/alpha": {"accuracy": 0.6, "acceptance_length": 2.2, "num_speculative_tokens": 4, "rtol": 0.1},
+    "org/beta": {"accuracy": compute()},
+}
+def test_between():
+    model = "org/gamma"
+    assert 0.3 <= accuracy <= 0.9
+    assert score == pytest.approx(0.77, abs=0.05)
+"""
+
+
+def test_rows_without_names_dicts_in_dicts_and_comparisons_with_two_ends() -> None:
+    files = {"tests/test_more.py": MORE}
+    tables = read("tests/test_more.py", python_tables, files)
+    assert [
+        (each.values, each.setting.target, each.setting.drafter, each.setting.draft_tokens) for each in tables.figures
+    ] == [
+        ((2.5,), "org/alpha", "org/alpha-draft", 5),
+        ((3.5,), "org/beta", "org/b", 7),
+        ((0.6,), "org/alpha", "", 4),
+        ((2.2,), "org/alpha", "", 4),
+    ]
+    assert tables.figures[2].tolerances == (0.1,)
+    assert [(each.place.symbol, each.why) for each in tables.unread] == [
+        ("BASELINES[org/beta].accuracy", "compute() is computed")
+    ]
+    asserts = read("tests/test_more.py", python_asserts, files)
+    assert [(each.kind, each.values, each.setting.target) for each in asserts.figures] == [
+        ("accuracy", (0.3,), "org/gamma"), ("accuracy", (0.9,), "org/gamma"), ("accuracy", (0.77,), "org/gamma"),
+    ]  # fmt: skip
+
+
+SWEEP_IN_YAML = """
+configs:
+- {hf_model: org/alpha, prefill_tp_size: 2, decode_parallel_size: 2, enable_dp_ep: true, gpu_memory_utilization: 0.8}
+- {hf_model: org/beta, enable_dp_ep: false, extra: [--a, b]}
+"""
+
+
+def test_yaml_without_figures_is_points_of_a_sweep() -> None:
+    points = yaml_tables.read("a/sweep.yaml", SWEEP_IN_YAML).points
+    assert [(each.place.line, compare_runs.topology(each)) for each in points] == [
+        (3, Topology("org/alpha", (2, 1, 1), (1, 1, 2), "NixlConnector")),
+        (4, Topology("org/beta", (1, 1, 1), (1, 1, 1), "NixlConnector")),
+    ]
+    assert points[1].variables == {"MODEL_NAME": "org/beta", "EXTRA": "--a,b"}
+
+
 YAML = """
 model_name: org/alpha
 accuracy_threshold: 0.62
@@ -298,7 +361,7 @@ def test_every_sort_of_file_is_read_or_named() -> None:
     files = {**FILES, "a/x.yaml": YAML, "a/bad.yaml": "a: [", "a/bad.py": "def", "a/data.csv": "0.5", "a/README.md": ""}
     paths = reading.selected(files, ["a/", "tests/spec/*.py", "ci/*.sh"])
     commands = {Place("ci/steps.yaml", 3, "a-step"): ["bash ci/bounded.sh 0.8"]}
-    done = reading.read(paths, files.get, commands, list(files))
+    done = reading.read([*paths, "a/none.py"], files.get, commands, list(files))
     assert done.files == ["tests/spec/deep/test_tables.py", "tests/spec/shared.py", "ci/bounded.sh", "a/x.yaml",
                           "a/bad.yaml", "a/bad.py", "a/data.csv"]  # fmt: skip
     values = {
@@ -309,6 +372,7 @@ def test_every_sort_of_file_is_read_or_named() -> None:
     assert why["a/x.yaml"] == "'often' is no number"
     assert why["a/bad.yaml"].startswith("no YAML: ")
     assert why["a/bad.py"].startswith("no Python: ")
+    assert why["a/none.py"] == "it cannot be opened, or is far too large for a test"
     assert why["a/data.csv"] == "no reader knows files of this sort"
 
 
@@ -339,6 +403,17 @@ def test_what_depends_on_a_run_is_no_value(text: str) -> None:
     assert module is not None
     with pytest.raises(Unreadable):
         held.value(module.names["X"], module)
+
+
+def test_imports_in_a_circle_and_nesting_without_end_are_not_read() -> None:
+    files = {
+        "t/a.py": "from .b import C\nX = C(a=1)\nclass TestIt(C):\n    def test_it(self): assert score > 0.5\n",
+        "t/b.py": "from .a import C\n",
+        "t/deep.py": "def test_it():\n    assert accuracy > " + "-" * 3000 + "1.5\n",
+    }
+    found = reading.read(sorted(files), files.get, {}, sorted(files)).found
+    assert [each.values for each in found.figures] == [(0.5,)]
+    assert [each.place.path for each in found.unread] == ["t/deep.py"]
 
 
 @pytest.mark.parametrize("text", ["a/b.py", "tests/x.sh", "plain", "$A/b", "a/b/c", 3])
