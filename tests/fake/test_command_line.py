@@ -154,6 +154,7 @@ def test_bash_completes(words: list[str], expected: set[str]) -> None:
         (["plan", "eagle3/knwn_answer"], 3, "did you mean 'eagle3/known_answer'?"),
         (["show", "--platform", "tpu", SINGLE], 2, "--platform tpu: must be one of"),
         (["check", "--engine-checkout", "/nonexistent"], 2, "--engine-checkout /nonexistent: no such folder"),
+        (["upstream", "/nonexistent"], 2, "/nonexistent: no such folder; name a checkout of vLLM or SGLang"),
     ],
 )
 def test_wrong_input_is_one_line(arguments: list[str], code: int, words: str) -> None:
