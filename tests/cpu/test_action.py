@@ -64,7 +64,7 @@ def test_a_verdict_that_is_not_green_is_the_exit_code_of_the_last_step(
     called = call(action, workspace, {"suite": "eagle3", "engine-python": "build/python", "runtime": "local"})
     assert called.codes == [code, 0, 0, code], called.log
     assert (called.outputs["verdict"], called.outputs["exit-code"]) == (verdict, str(code))
-    assert f"### 1 {verdict}" in called.summary
+    assert f"### 2 {verdict}" in called.summary
 
 
 @pytest.mark.parametrize(

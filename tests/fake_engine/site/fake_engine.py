@@ -463,7 +463,10 @@ def side_channel(port: int) -> None:
 
 
 def make_arg_parser(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    sizes = ("--max-model-len", "--block-size", "--tensor-parallel-size", "--data-parallel-size")
+    sizes = (
+        "--max-model-len", "--block-size", "--tensor-parallel-size", "--data-parallel-size", "--max-num-batched-tokens",
+        "--max-num-seqs",
+    )  # fmt: skip
     for name in ("--model", "--host", "--dtype", *sizes, *build().options):
         parser.add_argument(name)
     parser.add_argument("--port", type=int)
