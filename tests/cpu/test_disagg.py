@@ -23,6 +23,7 @@ from tests.cpu.conftest import (
     foreign_files,
     measurement,
     ours_in,
+    with_long,
 )
 from tests.helpers import (
     begin,
@@ -57,7 +58,11 @@ def test_prefill_decode_with_eagle3(folder: Path) -> None:
 PAIRS = cases_for("disagg")
 
 
-@pytest.mark.parametrize("case", sorted(set(PAIRS) - {DISAGG}))
+LIKE_ANOTHER = {"disagg/known_answer", "sampling/disagg"}
+"""Of the one known_answer_parity asks more, of the other both halves are asked alone: samples, and a cache that moves."""
+
+
+@pytest.mark.parametrize("case", with_long(set(PAIRS) - {DISAGG}, LIKE_ANOTHER))
 def test_every_other_case(folder: Path, case: str) -> None:
     assert_every_point_passes(folder, case, PAIRS.count(case))
 

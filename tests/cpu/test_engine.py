@@ -19,7 +19,15 @@ from known_answer import vocabulary as v
 from known_answer.checkpoints import CHECKPOINTS
 from known_answer.simulate import Request, total
 from known_answer.table import CYCLE
-from tests.cpu.conftest import LOCAL, SINGLE, assert_counters_equal, assert_every_point_passes, cases_for, measurement
+from tests.cpu.conftest import (
+    LOCAL,
+    SINGLE,
+    assert_counters_equal,
+    assert_every_point_passes,
+    cases_for,
+    measurement,
+    with_long,
+)
 from tests.helpers import (
     REPOSITORY,
     edited,
@@ -41,7 +49,11 @@ GSM8K = "gsm8k/known_answer"
 ALONE = cases_for("single")
 
 
-@pytest.mark.parametrize("case", sorted(set(ALONE) - {SINGLE, GSM8K}))
+LIKE_ANOTHER = {"mtp/known_answer_k1"}
+"""Cases on one server that differ from another one in a number alone."""
+
+
+@pytest.mark.parametrize("case", with_long(set(ALONE) - {SINGLE, GSM8K}, LIKE_ANOTHER))
 def test_every_other_case(folder: Path, case: str) -> None:
     assert_every_point_passes(folder, case, ALONE.count(case))
 
@@ -49,10 +61,14 @@ def test_every_other_case(folder: Path, case: str) -> None:
 @pytest.mark.parametrize(
     ("case", "changes"),
     [
-        ("draft_model/known_answer", {"serve/speculation/model/known_answer": "target"}),
-        ("ngram/known_answer", {"checks/draft_counts/accepted": 3359}),
+        pytest.param(
+            "draft_model/known_answer",
+            {"serve/speculation/model/known_answer": "target"},
+            marks=pytest.mark.long,
+            id="another drafter",
+        ),
+        pytest.param("ngram/known_answer", {"checks/draft_counts/accepted": 3359}, id="one token"),
     ],
-    ids=["another drafter", "one token"],
 )
 def test_counters_that_differ_fail(folder: Path, case: str, changes: dict[str, Any]) -> None:
     result = run(folder, "--cases", edited(folder / "cases", case, changes), *LOCAL)
@@ -108,6 +124,7 @@ def test_gsm8k_is_known_to_the_unit(folder: Path) -> None:
     assert "provenance.checkpoint.gsm8k.sha256" in provenance
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("gsm8k_data")
 def test_gsm8k_fails_on_a_model_that_does_not_know_it(folder: Path) -> None:
     changes = {

@@ -21,7 +21,13 @@ QUANTIZED = ("gpt_oss", "qwen3_moe_fp8")
 ASKED = [name for name, each in CHECKPOINTS.items() if each.answers is TABLE and name not in QUANTIZED]
 
 
-@pytest.mark.parametrize("name", ASKED)
+MOST_UNLIKE = {"target", "mimo", "deepseek_v2", "qwen3_5"}
+"""One of each kind of attention and of drafting; each start costs seconds of a core, so the others are for ``--long``."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in MOST_UNLIKE else pytest.mark.long) for name in ASKED]
+)
 def test_transformers_says_what_the_table_says(name: str, engine_python: Path, tmp_path: Path) -> None:
     for file, content in CHECKPOINTS[name].files().items():
         (tmp_path / file).write_bytes(content)
