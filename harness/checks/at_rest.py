@@ -22,7 +22,7 @@ _MIB = 1 << 20
 _NOTHING = 1e-6
 """A share of the KV cache that is nothing: one block is more, in any cache."""
 _BOUNDS: Mapping[str, tuple[float, float]] = {
-    "memory_bytes": (64 * _MIB, 64 * 1024),
+    "memory_bytes": (40 * _MIB, 64 * 1024),
     "threads": (8, 0),
     "descriptors": (8, 0),
     "device_bytes": (256 * _MIB, 0),

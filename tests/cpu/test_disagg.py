@@ -59,7 +59,7 @@ PAIRS = cases_for("disagg")
 
 
 LIKE_ANOTHER = {"disagg/known_answer", "sampling/disagg"}
-"""Of the one known_answer_parity asks more, of the other both halves are asked alone: samples, and a cache that moves."""
+"""Of the one known_answer_parity asks more; of the other both halves are asked alone, samples and a moving cache."""
 
 
 @pytest.mark.parametrize("case", with_long(set(PAIRS) - {DISAGG}, LIKE_ANOTHER))

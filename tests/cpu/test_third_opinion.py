@@ -22,7 +22,7 @@ ASKED = [name for name, each in CHECKPOINTS.items() if each.answers is TABLE and
 
 
 MOST_UNLIKE = {"target", "mimo", "deepseek_v2", "qwen3_5"}
-"""One of each kind of attention and of drafting; each start costs seconds of a core, so the others are for ``--long``."""
+"""One of each kind of attention and of drafting. Each start costs seconds of a core: the others are for ``--long``."""
 
 
 @pytest.mark.parametrize(
