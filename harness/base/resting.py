@@ -60,8 +60,10 @@ class Resting:
         gauges: Empty where the server exports none.
         lacking: Gauges that the engine has and this server does not export, by their names on ``/metrics``.
         footprints: In order; empty where its processes cannot be looked at.
+        cache_bytes: Memory of those processes that a KV cache takes only as it is filled; 0 where it is on a device.
     """
 
     gauges: tuple[Gauge, ...] = ()
     lacking: tuple[str, ...] = ()
     footprints: tuple[Footprint, ...] = ()
+    cache_bytes: int = 0

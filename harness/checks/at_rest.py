@@ -111,6 +111,8 @@ def _grew(seen: Resting) -> Iterator[str]:
         for name in _BOUNDS:
             first, second, third, fourth = _growth(seen.footprints, name)
             half, most, shown = third + fourth, _bound(seen.footprints, name), _shown(name)
+            if name == "memory_bytes":
+                most += max(0.0, seen.cache_bytes - max(0.0, first + second))  # what the cache has not filled yet
             if half > _SUDDEN * most or (half > most and min(third, fourth) >= _SHARE * half):
                 yield (
                     f"{name.partition('_')[0]} grew by {shown(half)} in the second half of the main run, "

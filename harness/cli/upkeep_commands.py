@@ -120,7 +120,7 @@ def upstream(
     suite: Suite = None,
     form: Annotated[Literal["text", "markdown", "json"], typer.Option("--format", help="Of the report.")] = "text",
     same: Annotated[bool, typer.Option("--same", help="List what is the same too; JSON always does.")] = False,
-    told: Annotated[str, typer.Option("--version", metavar="TEXT", help="What was read, where it does not say.")] = "",
+    told: Annotated[str, typer.Option("--commit", metavar="TEXT", help="What was read, where it does not say.")] = "",
     cases: Cases = CASES,
 ) -> int:
     """Say which figures, points and steps of an engine's own tests differ from the cases, are new, or are gone."""

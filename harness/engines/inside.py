@@ -20,6 +20,10 @@ def _unknown(_infos: Infos) -> int | None:
     return None
 
 
+def _nothing(_infos: Infos) -> int:
+    return 0
+
+
 @dataclass(frozen=True)
 class Inside:
     """The places where it shows, all of them optional.
@@ -32,6 +36,8 @@ class Inside:
         contradictions: What counters of one rank say of each other that cannot be, in words.
         capacity: Tokens that the KV cache of a server has room for, from what it says on ``/metrics``; None if it says
             nothing.
+        cache_bytes: Bytes of the KV cache of a server that are touched only as prefixes are kept, from the same; 0 if
+            few blocks are touched, or the server does not say.
         findings: Lines of a log that say that something is broken, as patterns by what they say.
     """
 
@@ -40,6 +46,7 @@ class Inside:
     rank: str = ""
     contradictions: Callable[[Counters], list[str]] = _none
     capacity: Callable[[Infos], int | None] = _unknown
+    cache_bytes: Callable[[Infos], int] = _nothing
     findings: Mapping[str, str] = field(default_factory=dict)
 
     def found(self, log: str) -> dict[str, int]:

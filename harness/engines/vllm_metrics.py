@@ -53,6 +53,16 @@ def capacity(infos: Infos) -> int | None:
     return min(rooms) if rooms and len(rooms) == len(told) else None
 
 
+def cache_bytes(infos: Infos) -> int:
+    """Of ranks that keep prefixes: a block is written again only when none is left that was never written.
+
+    Without prefix caching the block that was freed last is the next one, so few are ever touched.
+    """
+    told = infos.get("vllm:cache_config_info", ())
+    kept = [each.get("kv_cache_memory_bytes", "") for each in told if each.get("enable_prefix_caching") == "True"]
+    return sum(int(size) for size in kept if size.isdecimal())
+
+
 # vllm/v1/metrics/loggers.py: counted after every step of the engine.
 MOVING = (
     "vllm:generation_tokens_total",

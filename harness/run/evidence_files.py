@@ -209,12 +209,13 @@ def _resting(
     if prepared.layout < 2:  # since when it is recorded
         return Unmeasured("recorded by an earlier version of the harness, which did not look", absent=True)
     there = footprints.servers if footprints else {}
-    engine = ENGINES[prepared.case.engine.name]
+    engine, in_memory = ENGINES[prepared.case.engine.name], prepared.platform == "cpu"
     return {
         name: Resting(
             _gauges(*(when[name].gauges if name in when else {} for when in (before, after, rest))),
             tuple(each.sample for each in engine.inside.gauges if each.name not in _held(after, name)),
             there.get(name, ()),
+            engine.inside.cache_bytes(after[name].infos) if in_memory and name in after else 0,
         )
         for name in names
         if name in after or name in there

@@ -134,7 +134,7 @@ def test_bash_completes(words: list[str], expected: set[str]) -> None:
         (
             ["run", "--suite", "disag"],
             3,
-            "nothing matches suite disag; suites are: any_server, dflash, disagg, draft_model, eagle3",
+            "nothing matches suite disag; suites are: any_server, api, dflash, disagg, draft_model, eagle3",
         ),
         (
             ["run", "--suite", "mtp", "--platform", "rocm", "--runtime", "local"],

@@ -90,7 +90,7 @@ def test_a_private_folder_is_verifier_and_drafter(tmp_path: Path, folders: dict[
 
 
 def test_a_model_can_be_named_as_the_case_calls_it(tmp_path: Path, folders: dict[str, Path]) -> None:
-    done = run(tmp_path, *small(tmp_path), "--model", f"eagle3={folders['drafter']}")
+    done = run(tmp_path, *small(tmp_path), "--model", f"eagle3_aux={folders['drafter']}")
     assert done.code == 0, done.output
     assert set(json.loads((done.directory / "models.json").read_text())["before"]) == {str(folders["drafter"])}
     assert done.result.provenance["checkpoint.target.sha256"]
@@ -119,7 +119,10 @@ def test_a_case_can_name_folders(tmp_path: Path, folders: dict[str, Path]) -> No
         (["--model", "verifier"], "--model verifier: must be like verifier=FOLDER"),
         (["--model", "verifier=/nowhere"], "--model verifier=/nowhere: no folder there; give the one that holds"),
         (["--model", "target=/tmp", "--model", "target=/tmp"], "--model target: given twice"),
-        (["--model", "drafters=/tmp"], "--model drafters: no such model in these cases; there are: drafter, eagle3, t"),
+        (
+            ["--model", "drafters=/tmp"],
+            "--model drafters: no such model in these cases; there are: drafter, eagle3_aux",
+        ),
     ],
 )
 def test_an_option_that_names_no_folder_or_no_model_is_one_line(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from harness.base.domain import CheckResult, Outcome
 from harness.base.evidence import NO_ANSWERS, Evidence, Measurement, Unmeasured
 from harness.base.resting import Footprint, Gauge, Held, Resting
 from harness.checks import at_rest
+from harness.engines.vllm_metrics import cache_bytes
 
 MIB = 1 << 20
 FLAT = (100, 300, 301, 301, 301)
@@ -98,6 +100,21 @@ def test_a_leak_of_a_mib_a_step_fails_whatever_went_before(warm_up: int, request
     result = judged(server=Resting(gauges(), (), footprints(memory, requests)))
     assert result.outcome is Outcome.FAIL
     assert f"memory grew by {2 * a_quarter:.1f} MiB in the second half of the main run" in result.message
+
+
+def test_a_cache_in_memory_may_fill_and_no_more_than_that() -> None:
+    memory = (1934.1, 2423.7, 2556.8, 2776.4, 2885.7)  # vLLM on a CPU keeps prefixes of 890 requests in 1 GiB
+    filling = Resting(gauges(), (), footprints(memory, 890), 1024 * MIB)
+    assert judged(server=filling).outcome is Outcome.PASS
+    assert judged(server=replace(filling, cache_bytes=700 * MIB)).outcome is Outcome.FAIL
+    assert judged(server=replace(filling, cache_bytes=0)).outcome is Outcome.FAIL
+
+
+@pytest.mark.parametrize(("keeps", "expected"), [("True", 1024), ("False", 0)])
+def test_a_cache_fills_where_prefixes_are_kept(keeps: str, expected: int) -> None:
+    told = {"enable_prefix_caching": keeps, "kv_cache_memory_bytes": "1024"}
+    assert cache_bytes({"vllm:cache_config_info": (told,)}) == expected
+    assert cache_bytes({}) == 0
 
 
 @pytest.mark.parametrize("what", ["threads", "descriptors"])
