@@ -61,7 +61,7 @@ def _but_for_one_run(result: Result) -> Result:
         each if each.name != "at_rest" else replace(each, measured=None, details="", message="")
         for each in result.checks
     ]
-    of_one = {"stages": (), "provenance": {}, "timing": None, "started": ""}
+    of_one: dict[str, object] = {"stages": (), "provenance": {}, "timing": None, "started": ""}
     return result.model_copy(update={**of_one, "checks": checks})
 
 
