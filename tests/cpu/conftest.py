@@ -22,6 +22,7 @@ from harness.images import engine_image
 from harness.plan.points import everything
 from harness.reports.result import Result
 from harness.run.rundir import RunDir
+from known_answer.checkpoints import CHECKPOINTS
 from known_answer.simulate import Counts, total
 from tests.helpers import BASELINES, REPOSITORY, Run, busy_ports, harness, left_in, run
 
@@ -59,7 +60,9 @@ def simulated(result: Run, *, disaggregated: bool) -> Counts:
     speculation = case.serve.speculation
     assert speculation is not None
     requests = protocols.requests(case.evaluation)
-    return total(requests, speculation.drafted, disaggregated=disaggregated)
+    drafter = speculation.model.known_answer if speculation.model else None
+    first = CHECKPOINTS[drafter].first_draft if drafter else None
+    return total(requests, speculation.drafted, disaggregated=disaggregated, first_draft=first)
 
 
 def assert_counters_equal(result: Run, *, disaggregated: bool) -> None:

@@ -89,7 +89,7 @@ def test_kv_transfer_fails_though_every_answer_is_right(folder: Path, changes: d
     assert result.code == 1, result.output
     assert measurement(result).answers["main"].accuracy == 0.625
     assert list(result.problems) == ["kv_transfer"]
-    assert "1944 of 1944 prompt tokens did not come over the wire" in result.problems["kv_transfer"]
+    assert "3648 of 3648 prompt tokens did not come over the wire" in result.problems["kv_transfer"]
 
 
 @pytest.mark.parametrize(

@@ -343,9 +343,9 @@ def ordinary(changes: dict[str, object]) -> dict[str, object]:
 @pytest.mark.parametrize(
     ("faults", "changes", "words"),
     [
-        ({"decode": {"no_transfer": True}}, {}, "648 of 648 prompt tokens did not come over the wire"),
-        ({}, {"roles/decode/kv_transfer/connector": "none"}, "648 of 648 prompt tokens did not come over the wire"),
-        ({}, {"evaluation/send_to": "decode"}, "648 of 648 prompt tokens did not come over the wire"),
+        ({"decode": {"no_transfer": True}}, {}, "1215 of 1215 prompt tokens did not come over the wire"),
+        ({}, {"roles/decode/kv_transfer/connector": "none"}, "1215 of 1215 prompt tokens did not come over the wire"),
+        ({}, {"evaluation/send_to": "decode"}, "1215 of 1215 prompt tokens did not come over the wire"),
     ],
     ids=["engine recomputes", "decode without connector", "past the router"],
 )

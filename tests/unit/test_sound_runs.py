@@ -11,6 +11,7 @@ import pytest
 
 from harness.base.domain import Outcome, Sample
 from harness.base.evidence import OtherEnd, Preempted, Prefilled, Tokens
+from harness.checks import kv_transfer
 from harness.engines import ENGINES, metrics
 from harness.engines.counting import contradictions
 from harness.engines.vllm_metrics import FINDINGS, METRICS, capacity
@@ -177,3 +178,13 @@ def test_what_an_earlier_version_recorded_is_still_judged(tmp_path: Path) -> Non
         Outcome.SKIPPED,
         "not measured: recorded by an earlier version of the harness, which did not look",
     )
+
+
+@pytest.mark.parametrize(
+    ("prompt_tokens", "left", "sound"), [(81, 0, True), (80, 0, False), (81, 1, True), (80, 1, True), (79, 1, False)]
+)
+def test_prompts_lack_on_the_prefill_side_what_is_left_to_decode_or_nothing(
+    prompt_tokens: int, left: int, sound: bool
+) -> None:
+    prefilled = Prefilled(finished=1, prompt_tokens=prompt_tokens, generated=1, asked=1, asked_tokens=81)
+    assert (not list(kv_transfer._of_prefill(prefilled, left))) is sound
