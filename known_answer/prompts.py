@@ -20,7 +20,8 @@ _BODY = (
     " has {number} apples and a bag of{key} more. The basket has seven plums, ten dates and one nut."
     " She sat on the hot sand. How many has she then?"
 )
-_LAST = "\nAnswer:"
+_LAST = "\nANSWER:"
+"""In capitals: a store of whole blocks keeps less than the prompt, and whoever answers computes the rest itself."""
 
 ENTRIES = {":": 0, ";": 10, "?": v.WORDS}
 """The first word of an answer by the last character of the prompt; ``WORDS``: none, the trigger comes at once.

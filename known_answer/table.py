@@ -78,7 +78,7 @@ def _build() -> Table:
     # Every id leads into the cycle, the paths below excepted: no prompt can make the model stop early.
     successor = {token: CYCLE[13 * token % len(CYCLE)] for token in range(v.SIZE - 1)}
     successor |= {token: CYCLE[(i + 1) % len(CYCLE)] for i, token in enumerate(CYCLE)}
-    # "Answer:" -> 40 filler words -> trigger -> number -> end. Other ends of prompts leave out some of the words.
+    # "ANSWER:" -> 40 filler words -> trigger -> number -> end. Other ends of prompts leave out some of the words.
     said = [*range(v.WORD, v.WORD + v.WORDS), v.TRIGGER]
     successor |= dict(itertools.pairwise(said))
     successor |= {v.byte(end): said[words] for end, words in ENTRIES.items()}
