@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Literal
 
 from harness import protocols
@@ -171,22 +170,18 @@ def _of_rest(rundir: RunDir, prepared: Prepared, servers: list[RunningServer]) -
         yield f"{name}: has {has}, the run has {wanted}"
     else:
         for server, found in document.servers.items():
-            if wrong := _of_footprints(found, document.logs[server], _size(rundir.log(server))):
+            if wrong := _of_footprints(found, document.logs[server], rundir.log_text(server).count("\n")):
                 yield f"{name}: {server}: {wrong}"
 
 
 def _of_footprints(found: Sequence[Footprint], began: int, log: int) -> str:
-    """What is wrong with the readings of one server, whose log had so many bytes and now has so many."""
+    """What is wrong with the readings of one server, whose log had so many lines and now has so many."""
     done, planned = [each.done for each in found], {each.planned for each in found}
     if len(found) < 2 or len(planned) != 1 or done[0] or done != sorted(done) or {done[-1]} != planned:
         return "does not go from the first request to the last"
     if any(not each.threads or each.memory_bytes > each.resident_bytes for each in found):
         return "holds what no process can hold"
-    return f"its log had {began} bytes, and now has {log}" if began > log else ""
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.is_file() else 0
+    return f"its log had {began} lines, and now has {log}" if began > log else ""
 
 
 def _of_samples(case: Case, samples: list[Sample]) -> Iterator[str]:

@@ -193,7 +193,7 @@ def _contradictions(engine: EngineSpec, before: Reading, after: Reading) -> tupl
 def _findings(engine: EngineSpec, logs: Mapping[str, str], footprints: Footprints | None) -> dict[str, dict[str, int]]:
     """What logs say is broken, since the main run began: until then a first token may have needed another try."""
     began = footprints.logs if footprints else {}
-    since = {name: log.encode()[began.get(name, 0) :].decode(errors="replace") for name, log in logs.items()}
+    since = {name: "\n".join(log.split("\n")[began.get(name, 0) :]) for name, log in logs.items()}
     return {name: engine.inside.found(log) for name, log in since.items()}
 
 
