@@ -18,10 +18,11 @@ CLASSES = len(LETTERS)
 
 _BODY = (
     " has {number} apples and a bag of{key} more. The basket has seven plums, ten dates and one nut."
-    " She sat on the hot sand. How many has she then?"
+    " She sat on the hot sand. HOW MANY HAS SHE THEN?"
 )
 _LAST = "\nANSWER:"
-"""In capitals: a store of whole blocks keeps less than the prompt, and whoever answers computes the rest itself."""
+"""With the question before it in capitals: a store of whole blocks of 32 tokens keeps less than the prompt, and whoever
+answers computes the rest itself."""
 
 ENTRIES = {":": 0, ";": 10, "?": v.WORDS}
 """The first word of an answer by the last character of the prompt; ``WORDS``: none, the trigger comes at once.

