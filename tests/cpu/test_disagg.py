@@ -90,7 +90,8 @@ def test_kv_transfer_fails_though_every_answer_is_right(folder: Path, changes: d
     result = run(folder, "--cases", cases, *LOCAL)
     assert result.code == 1, result.output
     assert measurement(result).answers["main"].accuracy == 0.625
-    assert list(result.problems) == ["kv_transfer"]
+    # The prefill side holds what nobody fetches until it expires, and says so.
+    assert {"kv_transfer"} <= set(result.problems) <= {"kv_transfer", "at_rest", "validity"}
     assert "3648 of 3648 prompt tokens did not come over the wire" in result.problems["kv_transfer"]
 
 
