@@ -7,7 +7,7 @@ from typing import Any
 
 from engine_mutants.fault import Fault
 from engine_mutants.mutant import Declared
-from engine_mutants.named_cases import AT_REST, EDGES, NIXL, NOTHING_RESTS, ONE_LAYER, SCHEDULER, TEXTS, TWINS
+from engine_mutants.named_cases import AT_REST, DRAFTERS_LAYER, EDGES, NIXL, NOTHING_RESTS, SCHEDULER, TEXTS, TWINS
 
 _WORKER, _PULL = f"{NIXL}.base_worker", f"{NIXL}.pull_worker"
 _PULL_SCHEDULER = f"{NIXL}.pull_scheduler"
@@ -112,7 +112,7 @@ for _name, _bugs, _breaks, _change in (
         module=_WORKER,
         cases=[TWINS, EDGES],
         checks=TEXTS,
-        unseen="" if _name in ("kv_middle_layer_stale", "kv_last_block_stale") else ONE_LAYER,
+        unseen=DRAFTERS_LAYER if _name == "kv_last_layer_stale" else "",
     )(_read(_change))
 
 

@@ -12,7 +12,6 @@ from engine_mutants.named_cases import (
     EAGLE3,
     MTP,
     PROPOSER,
-    ROWS_UNREAD,
     SCHEDULER,
     TWINS,
 )
@@ -31,7 +30,6 @@ mutant = DECLARED.mutant
     module=PROPOSER,
     cases=[EAGLE3, MTP],
     checks=ACCEPTANCE,
-    unseen=ROWS_UNREAD,
 )
 def _rows_shifted(found: Any, fault: Fault) -> None:
     def broken(original: Any, self: Any, *, target_hidden_states: Any, **named: Any) -> Any:
@@ -63,7 +61,7 @@ mutant(
     module=_EAGLE3_MODEL,
     cases=[EAGLE3],
     checks=ACCEPTANCE,
-    unseen=ROWS_UNREAD,
+    unseen="such a drafter drafts from its table alone, and what these questions ask is drafted alike by it",
 )(_aux(lambda parts: [parts[2], parts[1], parts[0]]))
 
 mutant(
@@ -73,7 +71,6 @@ mutant(
     module=_EAGLE3_MODEL,
     cases=[EAGLE3],
     checks=ACCEPTANCE,
-    unseen=ROWS_UNREAD,
 )(_aux(lambda parts: [parts[0], parts[1] * 0, parts[2]]))
 
 
