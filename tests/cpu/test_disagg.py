@@ -81,7 +81,9 @@ ORDINARY: dict[str, Any] = {
 @pytest.mark.parametrize(
     "changes",
     [
-        pytest.param({"roles/decode/kv_transfer/connector": "none"}, id="decode without connector"),
+        pytest.param(
+            {"roles/decode/kv_transfer/connector": "none"}, id="decode without connector", marks=pytest.mark.long
+        ),
         pytest.param({"evaluation/send_to": "decode"}, id="past the router", marks=pytest.mark.long),
     ],
 )

@@ -58,17 +58,14 @@ def test_every_other_case(folder: Path, case: str) -> None:
     assert_every_point_passes(folder, case, ALONE.count(case))
 
 
+@pytest.mark.long  # a mutant of the engine stands for it, tests/cpu/test_power.py
 @pytest.mark.parametrize(
     ("case", "changes"),
     [
-        pytest.param(
-            "draft_model/known_answer",
-            {"serve/speculation/model/known_answer": "target"},
-            marks=pytest.mark.long,
-            id="another drafter",
-        ),
-        pytest.param("ngram/known_answer", {"checks/draft_counts/accepted": 3359}, id="one token"),
+        ("draft_model/known_answer", {"serve/speculation/model/known_answer": "target"}),
+        ("ngram/known_answer", {"checks/draft_counts/accepted": 3359}),
     ],
+    ids=["another drafter", "one token"],
 )
 def test_counters_that_differ_fail(folder: Path, case: str, changes: dict[str, Any]) -> None:
     result = run(folder, "--cases", edited(folder / "cases", case, changes), *LOCAL)
