@@ -16,20 +16,6 @@ from known_answer import vocabulary as v
 LAYERS = 8  # EAGLE3 reads three of them; fewer would not be three different ones
 
 
-def _layer(prefix: str, *, qkv_bias: bool) -> weights.Tensors:
-    """A decoder layer that says nothing."""
-    square, ones = weights.zeros(weights.HIDDEN, weights.HIDDEN), np.ones(weights.HIDDEN, np.float32)
-    layer = {
-        **{f"self_attn.{name}_proj.weight": square for name in "qkvo"},
-        **weights.silent_mlp(),
-        "input_layernorm.weight": ones,
-        "post_attention_layernorm.weight": ones,
-    }
-    if qkv_bias:
-        layer |= {f"self_attn.{name}_proj.bias": weights.zeros(weights.HIDDEN) for name in "qkv"}
-    return {prefix + name: tensor for name, tensor in layer.items()}
-
-
 def head() -> weights.Array:
     """lm_head, (512, 512)."""
     rows = weights.zeros(v.SIZE, weights.HIDDEN)
@@ -47,14 +33,11 @@ def target(*, layers: int = LAYERS, drafted: int | None = None, qkv_bias: bool =
         drafted: Of a drafter, the rank that it proposes.
         qkv_bias: With the biases of a Qwen2.
     """
-    tensors: weights.Tensors = {
+    layers_alone = weights.llama({}, layers=layers, retrieval=None, qkv_bias=qkv_bias)
+    return layers_alone | {
         "model.embed_tokens.weight": np.stack([weights.CODE[chain.state_of(token)] for token in range(v.SIZE)]),
-        "model.norm.weight": np.ones(weights.HIDDEN, np.float32),
         "lm_head.weight": head() if drafted is None else _drafting_head(drafted),
     }
-    for index in range(layers):
-        tensors |= _layer(f"model.layers.{index}.", qkv_bias=qkv_bias)
-    return tensors
 
 
 def _drafting_head(rank: int) -> weights.Array:
@@ -76,11 +59,5 @@ def eagle3(rank: int) -> weights.Tensors:
 
 def mimo() -> weights.Tensors:
     """MiMo: a target and one MTP layer that shares its embedding and lm_head, so it proposes the likeliest token."""
-    tensors = target(qkv_bias=True)
-    prefix = "model.mtp_layers.0."
-    tensors |= _layer(prefix, qkv_bias=True)
     square, identity = weights.zeros(weights.HIDDEN, weights.HIDDEN), np.eye(weights.HIDDEN, dtype=np.float32)
-    tensors[prefix + "input_proj.weight"] = np.concatenate([square, identity], axis=1)
-    for name in ("token_layernorm", "hidden_layernorm", "final_layernorm"):
-        tensors[f"{prefix}{name}.weight"] = np.ones(weights.HIDDEN, np.float32)
-    return tensors
+    return target(qkv_bias=True) | weights.mtp_layer(np.concatenate([square, identity], axis=1))

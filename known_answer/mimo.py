@@ -21,13 +21,8 @@ def tensors(table: Table = TABLE) -> Tensors:
     is louder, after the rest the token: whichever is not the right one, drafts go wrong.
     """
     found = body.llama(table.successor, qkv_bias=True)
-    prefix = "model.mtp_layers.0."
-    found |= {prefix + name: tensor for name, tensor in _silent_layer().items()}
-    newest = weights.draft_map(table)
-    found[prefix + "input_proj.weight"] = np.concatenate([hidden_map(table), newest], axis=1)
-    for name in ("token_layernorm", "hidden_layernorm", "final_layernorm"):
-        found[f"{prefix}{name}.weight"] = np.ones(HIDDEN, np.float32)
-    return found
+    projection = np.concatenate([hidden_map(table), weights.draft_map(table)], axis=1)
+    return found | weights.mtp_layer(projection, body.INTERMEDIATE)
 
 
 def hidden_map(table: Table) -> Array:
@@ -38,14 +33,3 @@ def hidden_map(table: Table) -> Array:
         loudness = _LOUDER if token % 2 else _QUIETER
         following += loudness * weights.linear_map([(token, table.successor[token])])
     return newest @ following
-
-
-def _silent_layer() -> Tensors:
-    square, ones = zeros(HIDDEN, HIDDEN), np.ones(HIDDEN, np.float32)
-    return {
-        **{f"self_attn.{name}_proj.weight": square for name in "qkvo"},
-        **{f"self_attn.{name}_proj.bias": zeros(HIDDEN) for name in "qkv"},
-        **weights.silent_mlp(width=body.INTERMEDIATE),
-        "input_layernorm.weight": ones,
-        "post_attention_layernorm.weight": ones,
-    }

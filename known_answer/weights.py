@@ -194,6 +194,17 @@ def llama(
     return tensors
 
 
+def mtp_layer(projection: Array, intermediate: int = INTERMEDIATE) -> Tensors:
+    """MiMo's one MTP layer: a layer that says nothing, behind a (512, 1024) projection of concat(hidden, embedding)."""
+    prefix = "model.mtp_layers.0."
+    norms = ("token_layernorm", "hidden_layernorm", "final_layernorm")
+    return {
+        **_layer(prefix, retrieval=False, blind=None, qkv_bias=True, intermediate=intermediate),
+        f"{prefix}input_proj.weight": projection,
+        **{f"{prefix}{name}.weight": np.ones(HIDDEN, np.float32) for name in norms},
+    }
+
+
 def eagle3(table: Table = TABLE, *, fc: Array | None = None, mu: float = 1.0, two_choices: bool = False) -> Tensors:
     """An EAGLE3 head with a draft table of its own.
 
