@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from engine_mutants.fault import Fault
-from engine_mutants.mutant import Declared
+from engine_mutants.mutant import Declared, Patch
 from engine_mutants.named_cases import HYBRID, NIXL, TEXTS
 
 _STATES = "vllm.v1.attention.backends.mamba_attn"
@@ -14,53 +15,55 @@ DECLARED = Declared("hybrid state")
 mutant = DECLARED.mutant
 
 
-@mutant(
-    "state_read_from_next_layer",
-    ["vllm-project/vllm#49297", "vllm-project/vllm#48481"],
-    "decode reads the first recurrent layer's convolution state from the second one",
-    module=f"{NIXL}.base_worker",
-    cases=[HYBRID],
-    checks=TEXTS,
-    switched=False,
-)
-def _next_layer(found: Any, fault: Fault) -> None:
-    def broken(original: Any, self: Any, *arguments: Any, **named: Any) -> Any:
-        descriptors = original(self, *arguments, **named)
-        states = len(self._conv_decomp.local_conv_offsets) + 1
-        layers = len(self._ssm_region_indices or self.block_len_per_layer)
-        blocks = len(descriptors) // (states * layers)
-        if fault.server.startswith("decode") and layers > 1 and blocks:
-            fault.hit()
-            descriptors = descriptors.copy()
-            descriptors[:blocks, 0] = descriptors[states * blocks : (states + 1) * blocks, 0]
-        return descriptors
+def _read(change: Callable[[Any, int, int], None]) -> Patch:
+    """A patch of what decode reads of recurrent states from prefill.
 
-    fault.replace(found.NixlBaseConnectorWorker, "_build_mamba_remote", broken)
+    ``change`` is given the descriptors, of which those of a layer stand together, state by state and in each block by
+    block: the numbers of states of a layer, and of blocks.
+    """
+
+    def patch(found: Any, fault: Fault) -> None:
+        def broken(original: Any, self: Any, *arguments: Any, **named: Any) -> Any:
+            descriptors = original(self, *arguments, **named)
+            states = len(self._conv_decomp.local_conv_offsets) + 1
+            layers = len(self._ssm_region_indices or self.block_len_per_layer)
+            blocks = len(descriptors) // (states * layers)
+            if fault.server.startswith("decode") and layers > 1 and blocks:
+                fault.hit()
+                descriptors = descriptors.copy()
+                change(descriptors, states, blocks)
+            return descriptors
+
+        fault.replace(found.NixlBaseConnectorWorker, "_build_mamba_remote", broken)
+
+    return patch
 
 
-@mutant(
-    "state_temporal_stale",
-    ["vllm-project/vllm#49297"],
-    "decode reads the last recurrent layer's temporal state from the layer before",
-    module=f"{NIXL}.base_worker",
-    cases=[HYBRID],
-    checks=TEXTS,
-    switched=False,
-)
-def _temporal(found: Any, fault: Fault) -> None:
-    def broken(original: Any, self: Any, *arguments: Any, **named: Any) -> Any:
-        descriptors = original(self, *arguments, **named)
-        states = len(self._conv_decomp.local_conv_offsets) + 1
-        layers = len(self._ssm_region_indices or self.block_len_per_layer)
-        blocks = len(descriptors) // (states * layers)
-        if fault.server.startswith("decode") and layers > 1 and blocks:
-            fault.hit()
-            descriptors = descriptors.copy()
-            before = descriptors[-(states + 1) * blocks : -states * blocks, 0]
-            descriptors[-blocks:, 0] = before
-        return descriptors
+def _first_from_next(descriptors: Any, states: int, blocks: int) -> None:
+    descriptors[:blocks, 0] = descriptors[states * blocks : (states + 1) * blocks, 0]
 
-    fault.replace(found.NixlBaseConnectorWorker, "_build_mamba_remote", broken)
+
+def _last_from_before(descriptors: Any, states: int, blocks: int) -> None:
+    descriptors[-blocks:, 0] = descriptors[-(states + 1) * blocks : -states * blocks, 0]
+
+
+for _name, _bugs, _breaks, _change in (
+    (
+        "state_read_from_next_layer",
+        ["vllm-project/vllm#49297", "vllm-project/vllm#48481"],
+        "decode reads the first recurrent layer's convolution state from the second one",
+        _first_from_next,
+    ),
+    (
+        "state_temporal_stale",
+        ["vllm-project/vllm#49297"],
+        "decode reads the last recurrent layer's temporal state from the layer before",
+        _last_from_before,
+    ),
+):
+    mutant(_name, _bugs, _breaks, module=f"{NIXL}.base_worker", cases=[HYBRID], checks=TEXTS, switched=False)(
+        _read(_change)
+    )
 
 
 @mutant(
