@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 EAGLE3 = "eagle3/known_answer"
+CHUNKED = "eagle3/known_answer_chunked"
 MTP = "mtp/known_answer_k3"
 DRAFT_MODEL = "draft_model/known_answer"
 NGRAM = "ngram/known_answer"

@@ -230,7 +230,6 @@ def _one_more(found: Any, fault: Fault) -> None:
     module=_SAMPLER,
     cases=[EAGLE3, MTP],
     checks=TEXTS,
-    unseen="requests that run beside one another are at the same token of the same text",
 )
 def _greedy_row(found: Any, fault: Fault) -> None:
     def broken(original: Any, logits: Any) -> Any:
@@ -267,7 +266,7 @@ def _logprobs_row(found: Any, fault: Fault) -> None:
     module=_PROCESSORS,
     cases=[EAGLE3],
     checks=("parity",),
-    unseen="no case asks for a least number of tokens",
+    unseen=NOTHING_SAMPLES,
 )
 def _min_tokens(found: Any, fault: Fault) -> None:
     def broken(_original: Any, self: Any, logits: Any, *_arguments: Any, **_named: Any) -> Any:

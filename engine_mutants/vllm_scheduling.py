@@ -8,6 +8,7 @@ from engine_mutants.fault import Fault
 from engine_mutants.mutant import Declared
 from engine_mutants.named_cases import (
     AT_REST,
+    CHUNKED,
     EAGLE3,
     MTP,
     NGRAM,
@@ -30,10 +31,9 @@ mutant = DECLARED.mutant
     ["sgl-project/sglang#26800", "vllm-project/vllm#26231", "vllm-project/vllm#29216"],
     "a prompt that is computed in chunks has another first token in every chunk but the first",
     module=RUNNER,
-    cases=[EAGLE3, QUESTIONS],
+    cases=[CHUNKED],
     checks=TEXTS,
     kind="chunked prefill",
-    unseen="no prompt is longer than a chunk",
 )
 def _chunk_boundary(found: Any, fault: Fault) -> None:
     def broken(original: Any, self: Any, scheduler_output: Any, *arguments: Any, **named: Any) -> Any:
@@ -54,9 +54,8 @@ def _chunk_boundary(found: Any, fault: Fault) -> None:
     ["vllm-project/vllm#17886", "vllm-project/vllm#10336"],
     "with more than eight requests the last one's newest token is another",
     module=RUNNER,
-    cases=[QUESTIONS, EAGLE3],
+    cases=[CHUNKED],
     checks=TEXTS,
-    unseen="no case has more than eight requests in flight",
 )
 def _wide_batch(found: Any, fault: Fault) -> None:
     def broken(original: Any, self: Any, scheduler_output: Any, *arguments: Any, **named: Any) -> Any:
@@ -141,7 +140,6 @@ def _too_many(found: Any, fault: Fault) -> None:
     cases=[EAGLE3, NGRAM],
     checks=("validity", "parity"),
     kind="API",
-    unseen="finish reasons are recorded, and only those of a broken answer are judged",
 )
 def _finish_reason(found: Any, fault: Fault) -> None:
     def broken(original: Any, request: Any, max_model_len: int) -> Any:
@@ -201,7 +199,7 @@ def _never_freed(found: Any, fault: Fault) -> None:
     cases=[EAGLE3],
     checks=AT_REST,
     kind="leak",
-    unseen="no case cancels a request",
+    unseen="its case cancels no request; `api`, which does, has not been run on it",
 )
 def _cancelled(found: Any, fault: Fault) -> None:
     def broken(original: Any, self: Any, request_ids: Any, finished_status: Any, *arguments: Any) -> Any:
