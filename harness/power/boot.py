@@ -20,7 +20,10 @@ from harness.run.judge import judge
 from harness.run.progress import Progress, words
 from harness.run.rundir import RunDir
 
-_OF_AN_EVALUATION = ("samples.jsonl", "measurements.json", "result.json", "junit.xml", "metrics/*", "logs/*.stack")
+_OF_AN_EVALUATION = (
+    "samples.jsonl", "exchanges.jsonl", "footprints.json", "measurements.json", "result.json", "junit.xml", "metrics/*",
+    "logs/*.stack",
+)  # fmt: skip
 """What an evaluation and its judgement leave in the run directory."""
 
 
