@@ -43,11 +43,11 @@ def gaps(rundir: RunDir) -> list[str]:
         found += _of_whose(prepared, servers.servers)
         found += _of_readings(rundir, prepared.case, servers.servers)
         found += _of_exchanges(prepared.case, rundir.exchanges())
-        samples = rundir.samples()
+        samples, known = rundir.samples(), _known(prepared.case)
         found += (
             ["samples.jsonl: missing"]
             if samples is None
-            else [*_of_samples(prepared.case, samples), *_of_answers(prepared, samples)]
+            else [*_of_samples(prepared.case, samples, known), *_of_answers(prepared, samples, known)]
         )
         found += _of_rest(rundir, prepared, servers.servers)
         found += own_folders.gaps(prepared, rundir.read(own_folders.NAME, ModelFolders))
@@ -184,9 +184,8 @@ def _of_footprints(found: Sequence[Footprint], began: int, log: int) -> str:
     return f"its log had {began} lines, and now has {log}" if began > log else ""
 
 
-def _of_samples(case: Case, samples: list[Sample]) -> Iterator[str]:
+def _of_samples(case: Case, samples: list[Sample], known: Mapping[str, Item]) -> Iterator[str]:
     """Items that are there more than once, too few, too many, or of another evaluation."""
-    known = _known(case)
     planned = _runs(case)
     ahead = Counter(item.primed_run for item in known.values() if item.prime)
     found = Counter((sample.run, sample.item) for sample in samples)
@@ -204,10 +203,10 @@ def _of_samples(case: Case, samples: list[Sample]) -> Iterator[str]:
             yield f"samples.jsonl: {there} items of {run}, {number} planned"
 
 
-def _of_answers(prepared: Prepared, samples: list[Sample]) -> Iterator[str]:
+def _of_answers(prepared: Prepared, samples: list[Sample], known: Mapping[str, Item]) -> Iterator[str]:
     """What is known of the right answer and of its end where that is another one, and what no answer can have."""
-    case, known = prepared.case, _known(prepared.case)
-    asked = [each for each in samples if each.run in _runs(case)]
+    case, runs = prepared.case, _runs(prepared.case)
+    asked = [each for each in samples if each.run in runs]
     if wrong := [each for each in asked if each.item in known and not _fits(each, known)]:
         yield f"samples.jsonl: {wrong[0].item} of {wrong[0].run}: the right answer is another one"
     answers = [each for each in asked if not each.error and not ENGINES[case.engine.name].plain]
