@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+NOTHING = 1e-6
+"""A share of the KV cache that is nothing: one block is more, in any cache."""
+
 Held = Literal["running", "waiting", "kv_usage", "resident"]
 """What a gauge of ``/metrics`` says: requests that run, requests that wait, the share of the KV cache that requests
 refer to, and the resident memory of the process that answers."""

@@ -13,14 +13,12 @@ from itertools import pairwise
 
 from harness.base.domain import CheckResult, Outcome
 from harness.base.evidence import Evidence, Unmeasured
-from harness.base.resting import Footprint, Gauge, Resting
+from harness.base.resting import NOTHING, Footprint, Gauge, Resting
 from harness.checks import check
 
 NAME = "at_rest"
 
 _MIB = 1 << 20
-_NOTHING = 1e-6
-"""A share of the KV cache that is nothing: one block is more, in any cache."""
 _BOUNDS: Mapping[str, tuple[float, float]] = {
     "memory_bytes": (40 * _MIB, 64 * 1024),
     "threads": (8, 0),
@@ -94,7 +92,7 @@ def _held(gauges: Iterable[Gauge]) -> Iterator[str]:
             if value is None and when != "before the main run":
                 yield f"{each.series} is not there {when}"
                 break
-            if value is not None and not abs(value) <= allowed + _NOTHING:
+            if value is not None and not abs(value) <= allowed + NOTHING:
                 what = {
                     "running": "running requests",
                     "waiting": "waiting requests",

@@ -6,34 +6,34 @@ import json
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from harness.base import secrets, texts
+from harness.base import secrets
 from harness.base.clock import Deadline
 from harness.base.errors import CannotJudge
 from harness.base.exchange import Exchange, Exchanged
-from harness.engines import metrics
 from harness.host import any_requests, http_client
 from harness.host.any_requests import Letter
-from harness.host.http_client import NoAnswer
 from harness.run import watching
 from harness.run.context import Context
 from harness.run.items import destination
+from harness.run.readings import Readings
 from harness.run.rundir import RunningServer
 
 _LOOK_EVERY = 0.25
-_SCRAPE_TIMEOUT = 15.0
+_PROBE_TIMEOUT = 15.0
 
 
-def ask(context: Context, servers: list[RunningServer], deadline: Deadline, exchanged: list[Exchanged]) -> None:
+def ask(readings: Readings, exchanged: list[Exchanged]) -> None:
     """Send everything that the protocol exchanges; what came back is added to ``exchanged`` as it comes.
 
     Raises:
         CannotJudge: A server died, or the time of the evaluation is over.
     """
+    context, servers, deadline = readings.context, readings.servers, readings.deadline
     planned = context.case.evaluation.exchanges()
     for together in _rounds(planned):
         if deadline.passed:
             raise CannotJudge(f"{len(exchanged)} of {len(planned)} exchanges within the time of the evaluation")
-        found = _send(context, servers, together, deadline)
+        found = _send(readings, together)
         exchanged += found
         context.progress.tick(f"exchanges: {together[-1].name} answered", len(exchanged), len(planned))
         lost = next((each for each in found if not each.status), None)
@@ -51,13 +51,11 @@ def _rounds(planned: Sequence[Exchange]) -> Iterator[list[Exchange]]:
             yield list(together)
 
 
-def _send(
-    context: Context, servers: list[RunningServer], together: Sequence[Exchange], deadline: Deadline
-) -> list[Exchanged]:
-    case = context.case
-    entry = destination(servers, case.evaluation.send_to).url
+def _send(readings: Readings, together: Sequence[Exchange]) -> list[Exchanged]:
+    context, case = readings.context, readings.context.case
+    entry = destination(readings.servers, case.evaluation.send_to).url
     letters = [Letter(f"{entry}{each.path}", _content(context, each), each.leave_after) for each in together]
-    seconds = deadline.cut(case.timeouts.request)
+    seconds = readings.deadline.cut(case.timeouts.request)
     answers = any_requests.send(letters, concurrency=case.evaluation.concurrency, seconds=seconds)
     return [
         Exchanged(
@@ -68,7 +66,7 @@ def _send(
             document=answer.document if answer.status == 200 else secrets.masked(answer.document),
             pieces=answer.pieces,
             done=answer.done,
-            at_rest=_at_rest(context, servers, deadline) if each.leave_after else {},
+            at_rest=_at_rest(readings) if each.leave_after else {},
             expected=each.expected,
             seconds=answer.seconds,
         )
@@ -86,26 +84,12 @@ def _content(context: Context, exchange: Exchange) -> bytes:
 def _gone(servers: list[RunningServer], deadline: Deadline) -> bool:
     """Whether a server is not there any more."""
     probes = [probe for running in servers for probe in running.server.probes if probe.kind == "http"]
-    return any(http_client.ask(probes, deadline.cut(_SCRAPE_TIMEOUT)))
+    return any(http_client.ask(probes, deadline.cut(_PROBE_TIMEOUT)))
 
 
-def _at_rest(context: Context, servers: list[RunningServer], deadline: Deadline) -> dict[str, float]:
+def _at_rest(readings: Readings) -> dict[str, float]:
     """What the gauges of the engine say as soon as all of them are 0, or when they had time enough to be."""
-    limit = Deadline(deadline.cut(context.engine.inside.seconds), context.clock)
-    while True:
-        found: dict[str, float] = {}
-        for running in servers:
-            if running.server.has_metrics:
-                found = metrics.add([found, _gauges(context, running, deadline)])
-        if limit.passed or not any(found.values()):
-            return found
-        context.clock.sleep(_LOOK_EVERY)
-
-
-def _gauges(context: Context, running: RunningServer, deadline: Deadline) -> dict[str, float]:
-    try:
-        text = http_client.text(f"{running.server.url}/metrics", deadline.cut(_SCRAPE_TIMEOUT))
-        held = metrics.gauges(text, context.engine.inside.gauges)
-    except (NoAnswer, ValueError) as error:
-        raise CannotJudge(f"/metrics of {running.server.name} cannot be read", cause=texts.cause(error)) from error
-    return metrics.add({name: value} for (name, _series), value in held.items())
+    limit = Deadline(readings.deadline.cut(readings.context.engine.inside.seconds), readings.context.clock)
+    while any((found := readings.held()).values()) and not limit.passed:
+        readings.context.clock.sleep(_LOOK_EVERY)
+    return found

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic_core import from_json
 
 from harness.base import secrets, texts
 from harness.base.clock import Deadline
 from harness.base.errors import CannotJudge
+from harness.base.resting import NOTHING
 from harness.engines import metrics
 from harness.host import files, http_client
 from harness.host.http_client import NoAnswer
@@ -19,10 +20,10 @@ from harness.run import watching
 from harness.run.context import Context
 from harness.run.rundir import RunningServer, When
 
+T = TypeVar("T")
 _SCRAPE_TIMEOUT = 15.0
 _RESET_TIMEOUT = 30.0
 _SETTLE_EVERY = 0.5
-_AT_REST = 1e-6  # a share of the KV cache that is nothing
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Readings:
     """Whoever reads, of whom, and how long there is for the whole of it."""
 
     context: Context
-    servers: Sequence[RunningServer]
+    servers: list[RunningServer]
     deadline: Deadline
 
     def reset(self) -> None:
@@ -89,31 +90,51 @@ class Readings:
             counters, held = self._scrape(when)
             now = str(counters)  # NaN is unlike itself
             still = when != "after" or now == last
-            if deadline.passed or (still and all(abs(each) <= _AT_REST for each in held)):
+            if deadline.passed or (still and all(abs(each) <= NOTHING for each in held)):
                 return
             last = now
             self.context.progress.tick(f"waiting for the servers to come to rest ({when})")
             self.context.clock.sleep(_SETTLE_EVERY)
 
+    def held(self) -> dict[str, float]:
+        """What the gauges of the engine say now, by name, summed over servers. Nothing is kept.
+
+        Raises:
+            CannotJudge: A server cannot be read.
+        """
+        read = [gauges for _, _, gauges in self._read(self._gauges)]
+        return metrics.add({name: value} for gauges in read for (name, _series), value in gauges.items())
+
+    def _gauges(self, text: str) -> dict[tuple[str, str], float]:
+        return metrics.gauges(text, self.context.engine.inside.gauges)
+
     def _scrape(self, when: When) -> tuple[dict[str, Any], list[float]]:
         """Read and keep ``/metrics`` of every engine server; returns counters by server, and what all of them hold."""
-        engine, counters, held = self.context.engine, {}, list[float]()
+        counters, held = {}, list[float]()
+        for name, text, (counted, gauges) in self._read(
+            lambda text: (metrics.read(text, self.context.engine.metrics), self._gauges(text))
+        ):
+            counters[name] = counted
+            held += gauges.values()
+            files.write(self.context.rundir.metrics_file(when, name), secrets.mask(text))
+        return counters, held
+
+    def _read(self, take: Callable[[str], T]) -> Iterator[tuple[str, str, T]]:
+        """Name and ``/metrics`` of every engine server, and what ``take`` finds there."""
         for running in self.servers:
             if not running.server.has_metrics:
                 continue
             name = running.server.name
             try:
                 text = http_client.text(f"{running.server.url}/metrics", self.deadline.cut(_SCRAPE_TIMEOUT))
-                counters[name] = metrics.read(text, engine.metrics)
-                held += metrics.gauges(text, engine.inside.gauges).values()
+                found = take(text)
             except (NoAnswer, ValueError) as error:
                 raise self._unread(f"/metrics of {name}", error) from error
-            files.write(self.context.rundir.metrics_file(when, name), secrets.mask(text))
-        return counters, held
+            yield name, text, found
 
     def _unanswered(self, what: str, cause: str) -> CannotJudge:
         """The error for a server that did not answer us while nothing was in flight, and nobody watched."""
-        return watching.death(self.context, list(self.servers), CannotJudge(what, cause=cause))
+        return watching.death(self.context, self.servers, CannotJudge(what, cause=cause))
 
     def _unread(self, what: str, error: NoAnswer | ValueError) -> CannotJudge:
         """The error for what cannot be read. Who answered is alive, whatever the answer was."""

@@ -70,7 +70,7 @@ def run(context: Context) -> None:
         readings.keep_info()
         for name, other in (case.controls | case.comparisons).items():
             stands.append(_send(asking, items, name, other.send_to))
-        exchanges.ask(context, servers, asking.deadline, exchanged)
+        exchanges.ask(readings, exchanged)
         readings.settle("rest")
     finally:
         # Where nothing came back at all, what an earlier attempt left is worth more.
