@@ -6,7 +6,7 @@ through an entry point of the group ``harness.checks`` whose name is that of its
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,6 +100,12 @@ def baseline(name: str, value: float, n: int, settings: Baseline, unit: str = ""
 def unmeasured(name: str, reason: str) -> CheckResult:
     """The result of a check whose measurement could not be taken."""
     return CheckResult(name=name, outcome=Outcome.ERROR, message=f"could not be judged: {reason}")
+
+
+def first(lines: Sequence[str], most: int = 3) -> str:
+    """The first of some lines as a message, and how many more there are."""
+    more = f"; and {len(lines) - most} more" if len(lines) > most else ""
+    return "; ".join(lines[:most]) + more
 
 
 _MOST = 0.5  # the share of what an expected value says that a tolerance may take away

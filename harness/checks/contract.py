@@ -12,8 +12,6 @@ from harness.checks import check
 from harness.checks.answer_documents import differences, observed
 from harness.checks.check import Check
 
-_SHOWN = 3
-
 
 class ContractSettings(Strict):
     """``[checks.contract]``."""
@@ -32,7 +30,6 @@ def judge(settings: ContractSettings, evidence: Evidence) -> list[CheckResult]:
     wrong = {each.name: first for each in ledger if each.status and (first := _first(each, gauges=gauges))}
     held = len(ledger) - len(silent) - len(wrong)
     lines = [*(f"{name}: {what}" for name, what in wrong.items()), *(f"no answer: {each}" for each in silent)]
-    more = f"; and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
     outcome = Outcome.FAIL if wrong else Outcome.ERROR if silent else Outcome.PASS
     return [
         CheckResult(
@@ -45,7 +42,7 @@ def judge(settings: ContractSettings, evidence: Evidence) -> list[CheckResult]:
             n=settings.entries,
             unit="entries",
             direction="equal",
-            message="; ".join(lines[:_SHOWN]) + more,
+            message=check.first(lines),
             details="\n".join(_line(each, wrong) for each in ledger),
         )
     ]

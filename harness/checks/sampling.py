@@ -40,7 +40,6 @@ from known_answer import vocabulary as v
 _BINS = 16
 _EARLY = 32
 """Draws of an answer in which tokens are said for the first time: what a penalty does to those shows there."""
-_SHOWN = 3
 _NAME = "sampling"
 
 
@@ -106,8 +105,6 @@ def judge(settings: SamplingSettings, evidence: Evidence) -> list[CheckResult]:
     worst = sorted(tests, key=lambda test: test.p)
     false = [test.words() for test in worst if test.p < limit] + wrong
     outcome = Outcome.FAIL if false else Outcome.ERROR if silent else Outcome.PASS
-    shown = [*false, *silent]
-    more = f"; and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
     return [
         CheckResult(
             name=_NAME,
@@ -118,7 +115,7 @@ def judge(settings: SamplingSettings, evidence: Evidence) -> list[CheckResult]:
             n=drawn,
             unit="p-value",
             direction="at-least",
-            message="; ".join(shown[:_SHOWN]) + more,
+            message=check.first([*false, *silent]),
             details="\n".join([*_power(groups, limit), *(test.words() for test in worst[:10]), *wrong]),
         )
     ]

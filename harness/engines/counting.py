@@ -24,14 +24,13 @@ def accepted_by_position(counted: Counters) -> Acceptance | Unmeasured:
     labels = {name.removeprefix("accepted_at.") for name in counted if name.startswith("accepted_at.")}
     if junk := sorted(label for label in labels if not _POSITION.fullmatch(label)):
         return Unmeasured(f"the engine counts accepted tokens at position {junk[0][:40]!r}, which is none")
-    positions = sorted((int(label), counted[f"accepted_at.{label}"]) for label in labels)
     if missing := _missing(counted, ("drafts", "draft_tokens", "accepted")):
         return missing
     return Acceptance(
         drafts=int(counted["drafts"]),
         draft_tokens=int(counted["draft_tokens"]),
         accepted=int(counted["accepted"]),
-        accepted_per_position=tuple(int(value) for _, value in positions),
+        accepted_per_position=tuple(map(int, _positions(counted))),
     )
 
 
@@ -138,7 +137,7 @@ def _differ(counted: Counters, total: str, what: str, parts: list[float], by: st
 
 
 def _positions(counted: Counters) -> list[float]:
-    """Accepted tokens by position, in order; of labels that are no positions nothing is said here."""
+    """Accepted tokens by position, in order; labels that are no positions are passed over."""
     labels = sorted(
         int(label)
         for name in counted

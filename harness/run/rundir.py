@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -183,8 +183,7 @@ class RunDir:
 
     def write_samples(self, samples: list[Sample]) -> None:
         """Write ``samples.jsonl``."""
-        adapter = TypeAdapter(Sample)
-        files.write(self.path / "samples.jsonl", b"".join(adapter.dump_json(sample) + b"\n" for sample in samples))
+        self._write_lines("samples", Sample, samples)
 
     def samples(self) -> list[Sample] | None:
         """``samples.jsonl``; None if the evaluation wrote none.
@@ -196,8 +195,7 @@ class RunDir:
 
     def write_exchanges(self, exchanged: list[Exchanged]) -> None:
         """Write ``exchanges.jsonl``."""
-        adapter = TypeAdapter(Exchanged)
-        files.write(self.path / "exchanges.jsonl", b"".join(adapter.dump_json(each) + b"\n" for each in exchanged))
+        self._write_lines("exchanges", Exchanged, exchanged)
 
     def exchanges(self) -> list[Exchanged] | None:
         """``exchanges.jsonl``; None if there were none.
@@ -206,6 +204,10 @@ class RunDir:
             UsageError: A line is not what this version of the harness writes.
         """
         return documents.lines(self.path / "exchanges.jsonl", Exchanged)
+
+    def _write_lines(self, name: str, kind: type[T], documents: Iterable[T]) -> None:
+        adapter = TypeAdapter(kind)
+        files.write(self.path / f"{name}.jsonl", b"".join(adapter.dump_json(each) + b"\n" for each in documents))
 
     def append(self, event: Event) -> None:
         """Add a line to ``events.jsonl``."""
