@@ -140,20 +140,23 @@ class Reading:
     """What a metrics text says.
 
     Attributes:
-        counters: By our names, summed.
         series: Each series on its own.
         absent: Counters that it lacks, and what they are called there.
-        ranks: The counters of each rank by itself.
+        ranks: The counters of each rank by itself, by our names.
         gauges: What the server holds, by the metric's name and the series; the memory of its first process too.
         infos: What metrics say that have only labels.
     """
 
-    counters: metrics.Counters
     series: metrics.Counters
     absent: Mapping[str, str]
     ranks: Mapping[str, metrics.Counters]
     gauges: Mapping[tuple[str, str], float]
     infos: Infos
+
+    @property
+    def counters(self) -> metrics.Counters:
+        """By our names, summed over ranks."""
+        return metrics.add(self.ranks.values())
 
 
 def _readings(rundir: RunDir, engine: EngineSpec, roles: dict[str, str], when: When) -> dict[str, Reading]:
@@ -167,7 +170,6 @@ def _readings(rundir: RunDir, engine: EngineSpec, roles: dict[str, str], when: W
             raise UsageError(f"{path}: empty, or its last line was cut off; {documents.NEXT}")
         try:
             reading = Reading(
-                metrics.read(text, engine.metrics),
                 metrics.series(text, engine.metrics),
                 metrics.absent(text, engine.metrics),
                 metrics.by_rank(text, engine.metrics, engine.inside.rank),
