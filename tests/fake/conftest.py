@@ -53,14 +53,20 @@ def silent_fabric() -> Iterator[None]:
         yield
 
 
+def run_on_script(
+    folder: Path, case: str, changes: dict[str, Any], faults: dict[str, dict[str, Any]] | None = None
+) -> Run:
+    """Run a case with some keys changed on the scripted engine; all of it lies below ``folder``."""
+    cases = edited(folder / "cases", case, changes)
+    return run(folder, "--cases", cases, "--engine-python", install(folder / "engine", faults or {}))
+
+
 @pytest.fixture
 def judge(tmp_path: Path) -> Iterator[Judge]:
     """Run a small version of a case on an engine with faults; nothing may be left, whatever the fault."""
 
     def run_with(case: str, faults: dict[str, dict[str, Any]], changes: dict[str, Any] | None = None) -> Run:
-        cases = edited(tmp_path / "cases", case, SMALL[case] | QUICK | (changes or {}))
-        python = install(tmp_path / "engine", faults)
-        return run(tmp_path, "--cases", cases, "--engine-python", python)
+        return run_on_script(tmp_path, case, SMALL[case] | QUICK | (changes or {}), faults)
 
     yield run_with
     assert left_in(tmp_path) == []

@@ -15,7 +15,7 @@ import pytest
 from harness.base.domain import Outcome
 from harness.run.judge import judge
 from harness.run.rundir import RunDir
-from tests.fake.conftest import DISAGG, QUICK, SGLANG, SMALL
+from tests.fake.conftest import DISAGG, QUICK, SGLANG, SMALL, run_on_script
 from tests.fake_engine.install import install
 from tests.helpers import edited, harness, left_in, run, validated
 
@@ -34,8 +34,7 @@ def green(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     @cache
     def of(name: str) -> Path:
         folder = tmp_path_factory.mktemp("green")
-        cases = edited(folder / "cases", name, CASES[name] | QUICK)
-        done = run(folder, "--cases", cases, "--engine-python", install(folder / "engine", {}))
+        done = run_on_script(folder, name, CASES[name] | QUICK)
         assert done.code == 0, done.output
         assert left_in(folder) == []
         return done.directory

@@ -24,9 +24,7 @@ from harness.base.resting import Footprint
 from harness.engines import ENGINES, metrics
 from harness.run.judge import judge
 from harness.run.rundir import RunDir
-from tests.fake.conftest import DISAGG, QUICK, SINGLE
-from tests.fake_engine.install import install
-from tests.helpers import edited, run
+from tests.fake.conftest import DISAGG, QUICK, SINGLE, run_on_script
 
 VLLM = ENGINES["vllm"]
 READ = {each.sample: each for each in (*VLLM.metrics, *VLLM.inside.gauges, metrics.RESIDENT)}
@@ -220,8 +218,7 @@ def green(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     @cache
     def of(name: str) -> Path:
         folder = tmp_path_factory.mktemp("green")
-        cases = edited(folder / "cases", name, CASES[name] | QUICK)
-        done = run(folder, "--cases", cases, "--engine-python", install(folder / "engine", {}))
+        done = run_on_script(folder, name, CASES[name] | QUICK)
         not_passed = {each.name for each in done.result.checks if each.outcome is not Outcome.PASS}
         assert not_passed == {"corrupted_requests"}, done.output  # which the scripted engine does not count
         shutil.copytree(done.directory, done.directory.parent / "unmeasured", symlinks=True)
