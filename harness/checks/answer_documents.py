@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from harness.base.exchange import Exchanged
+from harness.base.settings import cut
 from known_answer import vocabulary as v
 
 TOLERANCE = 1e-4
@@ -106,15 +107,10 @@ def differences(expected: Any, found: Any, at: str = "") -> Iterator[str]:
         for index, (value, other) in enumerate(zip(expected, found, strict=True)):
             yield from differences(value, other, f"{at}.{index}")
     elif not _same(expected, found):
-        yield f"{at}: {_cut(expected)} expected, got {_cut(found)}"
+        yield f"{at}: {cut(repr(expected), _SHOWN)} expected, got {cut(repr(found), _SHOWN)}"
 
 
 def _same(expected: Any, found: Any) -> bool:
     if isinstance(expected, float) and isinstance(found, int | float):
         return math.isclose(expected, found, rel_tol=0.0, abs_tol=TOLERANCE)
     return bool(expected == found) and isinstance(expected, bool) == isinstance(found, bool)
-
-
-def _cut(value: Any) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= _SHOWN else f"{shown[: _SHOWN - 1]}…"
