@@ -50,10 +50,12 @@ class Switches:
             return self._static
         now = time.monotonic()
         if now - self._looked >= _LOOK_EVERY:
-            self._looked = now
             found = frozenset(_text(self._root / "active").split()) if self._root else frozenset()
             self.changes += found != self._active
-            self._active = found
+            self._looked, self._active = (
+                now,
+                found,
+            )  # at last: another thread must not take the old answer for a new one
         return self._active
 
     def hit(self, name: str) -> int:

@@ -13,13 +13,13 @@ import zipfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event
 
 import pytest
 
 from harness.host import package_index
 from harness.host.package_index import Unavailable
-from tests.helpers import command, environment
+from tests.helpers import command, environment, listening
 
 NAME = "vllm-9.1-cp38-abi3-manylinux_2_28_x86_64.whl"
 
@@ -85,13 +85,10 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def index(monkeypatch: pytest.MonkeyPatch) -> Iterator[Index]:
-    with Index(("127.0.0.1", 0), Handler) as server:
+    server = Index(("127.0.0.1", 0), Handler)
+    with listening(server):
         monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{server.server_port}/simple")
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def wanted(path: str) -> bool:

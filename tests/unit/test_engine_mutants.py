@@ -6,6 +6,7 @@ import ast
 import importlib
 import json
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -178,6 +179,26 @@ def test_a_process_that_belongs_to_no_run_writes_nothing(target: str, tmp_path: 
 def test_every_nth_turn(folder: Path) -> None:
     fault = Fault("some", Switches(folder, {"some"}))
     assert [fault.every(3) for _ in range(7)] == [False, False, True, False, False, True, False]
+
+
+def test_a_thread_that_asks_while_another_one_looks_gets_no_old_answer(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, said = Switches(folder), list[frozenset[str]]()
+    switch(folder, "old")
+    assert found.active() == {"old"}
+    switch(folder, "new")
+    time.sleep(0.06)  # longer than an answer counts
+    read = switches._text
+
+    def slow(path: Path) -> str:
+        monkeypatch.setattr(switches, "_text", read)
+        said.append(found.active())
+        return read(path)
+
+    monkeypatch.setattr(switches, "_text", slow)
+    assert found.active() == {"new"}
+    assert said == [{"new"}]
 
 
 def test_an_environment_without_a_wish_is_left_alone(tmp_path: Path) -> None:
