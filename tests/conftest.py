@@ -9,7 +9,6 @@ import shutil
 import signal
 from collections.abc import Collection, Generator, Iterator
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 from types import FrameType
 
@@ -24,7 +23,7 @@ from harness.base.domain import PLATFORMS
 from harness.datasets.pinned_files import GSM8K_TEST, GSM8K_TRAIN, MT_BENCH
 from harness.devices import leases
 from harness.host import data_files
-from tests import fuzz
+from tests import fuzz, machine_wide
 from tests.helpers import living_in
 
 _ANSWERS = ("canary", "capabilities")
@@ -33,10 +32,6 @@ _ANSWERS = ("canary", "capabilities")
 _TESTS = Path(__file__).parent
 _ALONE = ("cpu/test_disagg.py", "gpu/", "storm/")
 """Tests that keep a whole machine busy: two engines that exchange caches, accelerators, and storms."""
-
-_MACHINE_WIDE = re.compile(r'"reap"|SIGKILL|^import docker$', re.MULTILINE)
-"""In a module of which a machine has one: ``harness reap``, which finds all that is ours, or kills that leave what it
-would find; images, which one test removes by the name that another knows."""
 
 _PATIENCE = 60.0
 """Seconds for what tests have started to end, after a signal."""
@@ -97,7 +92,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if _folder(item.path) == "unit" and item.get_closest_marker("slow") is None:
             item.add_marker(pytest.mark.quick)
-    items.sort(key=lambda item: (_alone(item.path), not _machine_wide(item.path), _folder(item.path) != "cpu"))
+    items.sort(key=lambda item: (_alone(item.path), not _machine_wide(item.nodeid), _folder(item.path) != "cpu"))
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
@@ -113,7 +108,7 @@ class Scheduling(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         path = _TESTS.parent / nodeid.partition("::")[0]
-        return "alone" if _alone(path) else "machine_wide" if _machine_wide(path) else nodeid
+        return "alone" if _alone(path) else "machine_wide" if _machine_wide(nodeid) else nodeid
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
@@ -128,9 +123,9 @@ def _alone(path: Path) -> bool:
     return path.relative_to(_TESTS).as_posix().startswith(_ALONE)
 
 
-@cache
-def _machine_wide(path: Path) -> bool:
-    return _MACHINE_WIDE.search(path.read_text(encoding="utf-8")) is not None
+def _machine_wide(nodeid: str) -> bool:
+    path, _, names = nodeid.partition("::")
+    return machine_wide.test_is(_TESTS.parent / path, re.split(r"::|\[", names)[0])
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # around the timeout of a test, so that waiting counts for nothing
