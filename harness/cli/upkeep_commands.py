@@ -85,8 +85,8 @@ def drift(
         str,
         typer.Argument(
             metavar="SPEC",
-            help="vllm==0.33.0, vllm (the newest), 'vllm>=0.30' (every release since), a wheel, a checkout, or the "
-            "interpreter of an environment that holds the engine.",
+            help="vllm==0.33.0, vllm (the newest), 'vllm>=0.30' (every release since), a wheel, a checkout, the "
+            "interpreter of an environment that holds the engine, or image:NAME.",
         ),
     ],
     wanted: CaseArguments = None,

@@ -5,45 +5,19 @@ Images in the container engine's store: looked at, read layer by layer, removed.
 
 from __future__ import annotations
 
-import hashlib
 import io
-import json
-import tarfile
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import docker.errors
 from docker.utils import parse_repository_tag
 
 from harness.base.texts import cause
+from harness.containers import image_archives
+from harness.containers.image_archives import Layer
 from harness.containers.lifecycle import ContainerFailed, connected
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One entry of a layer.
-
-    Attributes:
-        kind: file, folder, link, hard link, device or pipe.
-        mode: Permission bits.
-        owner: User and group id.
-        mtime: Seconds since 1970.
-        link: Target of a link, numbers of a device; else empty.
-        sha256: Of a file's content; else empty.
-    """
-
-    kind: str
-    mode: int
-    owner: tuple[int, int]
-    mtime: float
-    link: str = ""
-    sha256: str = ""
-
-
-Layer = Mapping[str, Entry]
-"""The entries of a layer by path; of a path that was written twice the last one."""
 
 
 @dataclass(frozen=True)
@@ -67,16 +41,6 @@ if TYPE_CHECKING:
 _READ_TIMEOUT = 600
 _CHUNK = 1 << 20
 _SETTINGS = ("Cmd", "Entrypoint", "Env", "ExposedPorts", "Labels", "StopSignal", "User", "Volumes", "WorkingDir")
-_KINDS = {
-    tarfile.REGTYPE: "file",
-    tarfile.AREGTYPE: "file",
-    tarfile.DIRTYPE: "folder",
-    tarfile.SYMTYPE: "link",
-    tarfile.LNKTYPE: "hard link",
-    tarfile.CHRTYPE: "device",
-    tarfile.BLKTYPE: "device",
-    tarfile.FIFOTYPE: "pipe",
-}
 
 
 def image_id(reference: str) -> str | None:
@@ -176,62 +140,17 @@ def layers(reference: str, wanted: Collection[int]) -> dict[int, Layer]:
         ContainerFailed: There is no such image, or the engine does not answer.
     """
     with connected(timeout=_READ_TIMEOUT) as client:
-        return read(io.BufferedReader(_Stream(client.images.get(reference).save()), _CHUNK), wanted)
+        return image_archives.read(io.BufferedReader(_Stream(client.images.get(reference).save()), _CHUNK), wanted)
 
 
-def read(archive: IO[bytes], wanted: Collection[int]) -> dict[int, Layer]:
-    """Some layers of an archive as ``docker save`` writes it, plain or compressed, in either of its two forms.
+def files(reference: str, wanted: Callable[[str], bool]) -> dict[str, bytes]:
+    """What a container of an image would find in some files, by path without a leading slash; nothing is started.
 
-    Which file is which layer stands at the archive's end, so all are read.
+    Raises:
+        ContainerFailed: There is no such image, or the engine does not answer.
     """
-    found: dict[str, Layer] = {}
-    names: list[str] = []
-    aliases: dict[str, str] = {}
-    with tarfile.open(fileobj=archive, mode="r|") as saved:
-        for member in saved:
-            if member.issym():  # a layer that an image has twice
-                aliases[member.name] = _beside(member.name, member.linkname)
-            content = saved.extractfile(member) if member.isfile() else None
-            if content is None:
-                continue
-            if member.name == "manifest.json":
-                names = json.load(content)[0]["Layers"]
-            elif member.name.endswith(".tar") or member.name.startswith("blobs/"):
-                layer = _layer(content)
-                if layer is not None:
-                    found[member.name] = layer
-    return {number: found[aliases.get(name, name)] for number, name in enumerate(names) if number in wanted}
-
-
-def _beside(name: str, link: str) -> str:
-    """``../ID/layer.tar`` as seen from ``OTHER/layer.tar``."""
-    parts = name.split("/")[:-1]
-    for part in link.split("/"):
-        parts = parts[:-1] if part == ".." else [*parts, part]
-    return "/".join(parts)
-
-
-def _layer(content: IO[bytes]) -> Layer | None:
-    """The entries of a layer; None if it is none, but a configuration in JSON."""
-    try:
-        with tarfile.open(fileobj=content, mode="r|*") as layer:
-            return {member.name: _entry(layer, member) for member in layer}
-    except tarfile.ReadError:
-        return None
-
-
-def _entry(layer: tarfile.TarFile, member: tarfile.TarInfo) -> Entry:
-    kind = _KINDS.get(member.type, f"type {member.type!r}")
-    link = f"{member.devmajor}:{member.devminor}" if kind == "device" else member.linkname
-    sha = ""
-    if kind == "file":
-        content = layer.extractfile(member)
-        assert content is not None, "a regular file has a content"
-        digest = hashlib.sha256()
-        while chunk := content.read(_CHUNK):
-            digest.update(chunk)
-        sha = digest.hexdigest()
-    return Entry(kind, member.mode, (member.uid, member.gid), member.mtime, link, sha)
+    with connected(timeout=_READ_TIMEOUT) as client:
+        return image_archives.files(io.BufferedReader(_Stream(client.images.get(reference).save()), _CHUNK), wanted)
 
 
 class _Stream(io.RawIOBase):

@@ -87,7 +87,13 @@ def package_index() -> str:
 
     It may hold a password. Empty where there is no pip to ask.
     """
-    return os.environ.get("PIP_INDEX_URL") or next(_configured(), "") or _built_in()
+    return os.environ.get("PIP_INDEX_URL") or next(_configured("index-url"), "") or _built_in()
+
+
+def package_indexes() -> list[str]:
+    """All that pip asks: that index, and those that are configured beside it. Empty where there is no pip to ask."""
+    more = os.environ.get("PIP_EXTRA_INDEX_URL") or next(_configured("extra-index-url"), "")
+    return list(dict.fromkeys(filter(None, [package_index(), *more.split()])))
 
 
 def _built_in() -> str:
@@ -109,20 +115,25 @@ def _embedded() -> str:
     return f"{found[1].rstrip('/')}/simple" if found else ""
 
 
-def _configured() -> Iterator[str]:
-    """Addresses in pip's configuration files; of several the one for the environment wins, then the user's."""
-    home = Path.home()
-    named = [Path(os.environ["PIP_CONFIG_FILE"])] if os.environ.get("PIP_CONFIG_FILE") else []
+def _configured(option: str) -> Iterator[str]:
+    """An option in pip's configuration files, first where it counts most: the environment, the user, the machine.
+
+    A file that ``PIP_CONFIG_FILE`` names comes last and takes the place of the user's; the null device: there is none.
+    """
+    home, named = Path.home(), os.environ.get("PIP_CONFIG_FILE", "")
+    if named == os.devnull:
+        return
     user = [home / ".config" / "pip" / "pip.conf", home / ".pip" / "pip.conf"]
-    for path in [*named, Path(sys.prefix) / "pip.conf", *user, Path("/etc/pip.conf")]:
+    others = [Path("/etc/pip.conf"), *([Path(named)] if named else [])]
+    for path in [Path(sys.prefix) / "pip.conf", *([] if named and Path(named).exists() else user), *others]:
         parser = configparser.RawConfigParser()
         try:
             parser.read(path)
         except (configparser.Error, OSError, UnicodeDecodeError):
             continue
         for section in ("install", "global"):
-            if parser.has_option(section, "index-url"):
-                yield parser.get(section, "index-url")
+            if parser.has_option(section, option):
+                yield parser.get(section, option)
 
 
 _PREFIXES = ("NCCL_", "NVSHMEM_", "RCCL_", "UCX_")

@@ -44,24 +44,43 @@ class Wheel:
 
 
 def wheels(distribution: str) -> list[Wheel]:
-    """Every wheel that the index which pip is configured with has of a distribution; none if it does not know it.
+    """Every wheel that the indexes which pip is configured with have of a distribution; none if none knows it.
 
     Raises:
-        Unavailable: There is no index, or it gives no list.
+        Unavailable: There is no index, or one of them gives no list.
     """
-    index = machine.package_index()
-    if not index:
+    indexes = machine.package_indexes()
+    if not indexes:
         raise Unavailable("pip is configured with no package index")
-    url = f"{index.rstrip('/')}/{canonicalize_name(distribution)}/"
+    found: dict[str, Wheel] = {}
+    for index in indexes:
+        for each in _listed(f"{index.rstrip('/')}/{canonicalize_name(distribution)}/", distribution):
+            if wheel := _wheel(*each):
+                found.setdefault(wheel.file, wheel)
+    return list(found.values())
+
+
+def _listed(url: str, distribution: str) -> list[tuple[str, str, bool]]:
+    """What one index lists: address, SHA-256, and whether it was taken back."""
     try:
+        if folder := _folder(url):
+            page = folder / "index.html"
+            return _of_html(page.read_text(encoding="utf-8"), url) if page.is_file() else []
         answer = requests.get(url, timeout=_TIMEOUT, headers={"Accept": f"{_JSON}, text/html;q=0.5"})
         if answer.status_code == 404:
             return []
         answer.raise_for_status()
-        listed = _of_json(answer) if "json" in answer.headers.get("Content-Type", "") else _of_html(answer)
-    except (requests.RequestException, ValueError, LookupError, TypeError, AttributeError) as error:
+        if "json" in answer.headers.get("Content-Type", ""):
+            return _of_json(answer)
+        return _of_html(answer.text, answer.url)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:  # of requests too
         raise Unavailable(f"the package index gives no list of {distribution}: {_why(error)}") from error
-    return [wheel for each in listed if (wheel := _wheel(*each))]
+
+
+def _folder(url: str) -> Path | None:
+    """Where an index on this machine lies, or a file of it."""
+    parts = urlsplit(url)
+    return Path(unquote(parts.path)) if parts.scheme == "file" else None
 
 
 def _why(error: Exception) -> str:
@@ -72,7 +91,6 @@ def _why(error: Exception) -> str:
 
 
 def _of_json(answer: requests.Response) -> list[tuple[str, str, bool]]:
-    """Address, SHA-256, and whether it was taken back."""
     return [
         (urljoin(answer.url, each["url"]), each.get("hashes", {}).get("sha256", ""), bool(each.get("yanked")))
         for each in answer.json()["files"]
@@ -92,12 +110,12 @@ class _Links(HTMLParser):
             self.found.append((str(given["href"]), "data-yanked" in given))
 
 
-def _of_html(answer: requests.Response) -> list[tuple[str, str, bool]]:
+def _of_html(text: str, at: str) -> list[tuple[str, str, bool]]:
     links = _Links()
-    links.feed(answer.text)
+    links.feed(text)
     found = []
     for link, yanked in links.found:
-        url, fragment = urldefrag(urljoin(answer.url, link))
+        url, fragment = urldefrag(urljoin(at, link))
         digest = re.fullmatch(r"sha256=([0-9a-f]{64})", fragment)
         found.append((url, digest[1] if digest else "", yanked))
     return found
@@ -125,7 +143,8 @@ def extract(wheel: Wheel, wanted: Callable[[str], bool], cache: Path) -> zipfile
         if kept is None or not kept.is_file():
             packed = io.BytesIO()
             with (
-                zipfile.ZipFile(_opened(wheel.url)) as whole,
+                _opened(wheel.url) as source,
+                zipfile.ZipFile(source) as whole,
                 zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as few,
             ):
                 for each in sorted(whole.infolist(), key=lambda one: one.header_offset):
@@ -141,7 +160,12 @@ def extract(wheel: Wheel, wanted: Callable[[str], bool], cache: Path) -> zipfile
 
 
 def _opened(url: str) -> io.BufferedReader | io.BytesIO:
-    """A file on a server, to be read in parts; where it gives none, all of it."""
+    """A file on a server, to be read in parts; where it gives none, all of it. One on this machine as it is."""
+    if path := _folder(url):
+        try:
+            return path.open("rb")
+        except OSError as error:
+            raise ValueError(error.strerror) from error
     with requests.get(url, timeout=_TIMEOUT, headers={"Range": "bytes=0-0"}, stream=True) as first:
         first.raise_for_status()
         size = re.fullmatch(r"bytes 0-0/(\d+)", first.headers.get("Content-Range", ""))

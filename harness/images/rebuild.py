@@ -14,7 +14,8 @@ from datetime import UTC, datetime
 from harness.base.domain import Platform
 from harness.base.errors import CannotJudge
 from harness.containers import image_store, lifecycle
-from harness.containers.image_store import Entry, Image, Layer
+from harness.containers.image_archives import Entry, Layer
+from harness.containers.image_store import Image
 from harness.images import engine_image
 from harness.images.build_context import Tick
 

@@ -1,4 +1,4 @@
-"""Where the sources of a build come from: the package index, a wheel, a checkout, an environment. Nothing is run of it.
+"""Where the sources of a build come from: the index, a wheel, a checkout, an environment, an image. None of it is run.
 
 Of an environment its interpreter says where the package is; it does not import it.
 """
@@ -8,9 +8,11 @@ from __future__ import annotations
 import email
 import json
 import os
+import re
 import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from email.message import Message
 from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -21,6 +23,8 @@ from harness.base import programs
 from harness.base.domain import PLATFORMS
 from harness.base.errors import CannotJudge, UsageError
 from harness.base.texts import cause
+from harness.containers import image_store
+from harness.containers.lifecycle import ContainerFailed
 from harness.drift.sources import Sources
 from harness.engines import ENGINES
 from harness.engines.engine import EngineSpec
@@ -29,6 +33,8 @@ from harness.host.package_index import Unavailable, Wheel
 from harness.upkeep.probes import packages
 
 _CACHE = "sources"
+_IMAGE = "image:"
+_METADATA = ".dist-info/METADATA"
 _FOLDERS = ("", "python", "src", "py_src", "bindings/python", "bindings/python/src")
 """Where a repository has the packages that it makes."""
 _PACKAGES = programs.text(packages)
@@ -56,7 +62,8 @@ def given(spec: str) -> list[Given]:
 
     Args:
         spec: A requirement (``vllm==0.33.0``, ``vllm`` for the newest, ``vllm>=0.30`` for every release since), a
-            wheel, a folder with a checkout, or an interpreter whose environment holds the engine.
+            wheel, a folder with a checkout, an interpreter whose environment holds the engine, or ``image:`` and the
+            name of an image that the container engine has.
 
     Raises:
         UsageError: It is none of these, or not of an engine.
@@ -73,6 +80,8 @@ def given(spec: str) -> list[Given]:
         return [_of_wheel(path)]
     if there:
         return [_of_interpreter(path)]
+    if spec.startswith(_IMAGE):
+        return [_of_image(spec.removeprefix(_IMAGE))]
     return _of_index(spec)
 
 
@@ -107,7 +116,7 @@ def _of_index(spec: str) -> list[Given]:
         wanted = Requirement(spec)
     except InvalidRequirement as error:
         raise UsageError(
-            f"{spec}: no file or folder, and no requirement such as vllm==0.33.0 ({cause(error)})"
+            f"{spec}: no file or folder, no requirement such as vllm==0.33.0 ({cause(error)}), and no {_IMAGE}NAME"
         ) from None
     name = canonicalize_name(wanted.name)
     engine = _engine_of(name)
@@ -162,13 +171,17 @@ def _fetched(name: str, candidates: list[Wheel]) -> Sources:
 
 
 def _is_wanted(path: str) -> bool:
-    return path.endswith((".py", ".dist-info/METADATA"))
+    return path.endswith((".py", _METADATA))
+
+
+def _metadata(content: bytes) -> Message:
+    return email.message_from_string(content.decode(errors="replace"))
 
 
 def _unpacked(packed: zipfile.ZipFile, name: str, version: str) -> Sources:
     names = [each for each in packed.namelist() if _is_wanted(each)]
-    metadata = next((each for each in names if each.endswith("METADATA")), "")
-    said = email.message_from_bytes(packed.read(metadata)) if metadata else email.message_from_string("")
+    metadata = next((each for each in names if each.endswith(_METADATA)), "")
+    said = _metadata(packed.read(metadata) if metadata else b"")
     texts = {each: packed.read(each).decode(errors="replace") for each in names if each.endswith(".py")}
     requires = tuple(map(str, said.get_all("Requires-Dist") or ()))
     return Sources(name or str(said["Name"]), version or str(said["Version"] or ""), texts, requires)
@@ -184,6 +197,53 @@ def _of_wheel(path: Path) -> Given:
     if canonicalize_name(found.name) in routers(engine):
         return Given(engine, None, found)
     return Given(engine, found, *_newest_router(engine))
+
+
+def _of_image(reference: str) -> Given:
+    try:
+        found = image_store.files(reference, _is_of_an_engine)
+    except ContainerFailed as error:
+        raise CannotJudge(f"{_IMAGE}{reference} cannot be looked at; is it pulled?", cause=str(error)) from error
+    for engine in ENGINES.values():
+        if engine.module and (sources := _within(found, _package(engine.module), own_distributions(engine))):
+            package = _package(engine.router_module) if engine.router_module else ""
+            router = _within(found, package, routers(engine)) if package else None
+            return Given(engine, sources, router, f"no {package} is installed there" if package and not router else "")
+    raise UsageError(f"{_IMAGE}{reference}: holds no engine")
+
+
+def _is_of_an_engine(path: str) -> bool:
+    """Of all that an image holds: metadata of distributions, and what lies in a package of an engine or a router."""
+    modules = (module for engine in ENGINES.values() for module in (engine.module, engine.router_module))
+    folders = path.split("/")[:-1]
+    return path.endswith(_METADATA) or (
+        path.endswith(".py") and any(_package(each or "") in folders for each in modules)
+    )
+
+
+def _within(found: Mapping[str, bytes], package: str, distributions: Iterable[str]) -> Sources | None:
+    """A package among the files of an image, where its distribution says it is, or where it lies least deep.
+
+    Args:
+        found: Python files and metadata by path.
+        package: Its name.
+        distributions: Those it may be of.
+    """
+    said = {path: _metadata(found[path]) for path in found if path.endswith(_METADATA)}
+    own = [(path, each) for path, each in said.items() if canonicalize_name(str(each["Name"])) in set(distributions)]
+    beside = {str(Path(path).parent.parent) for path, _ in own}
+    roots = [str(Path(path).parent.parent) for path in found if re.search(rf"(^|/){package}/__init__\.py$", path)]
+    if not roots:
+        return None
+    root = min(roots, key=lambda each: (each not in beside, each.count("/"), each))
+    texts = {
+        str(Path(path).relative_to(root)): content.decode(errors="replace")
+        for path, content in found.items()
+        if path.endswith(".py") and Path(path).is_relative_to(Path(root) / package)
+    }
+    about = own[0][1] if own else _metadata(b"")
+    requires = tuple(map(str, about.get_all("Requires-Dist") or ()))
+    return Sources(str(about["Name"] or package), str(about["Version"] or ""), texts, requires)
 
 
 def _of_checkout(root: Path) -> Given:

@@ -13,10 +13,12 @@ import psutil
 import pytest
 
 import docker
+from harness.base.errors import CannotJudge
 from harness.containers import image_store
 from harness.datasets.pinned_files import DATASETS
 from harness.host.data_files import missing
 from harness.images import docker_build, engine_image, source_tree
+from harness.upkeep import engine_sources
 from tests.cpu.conftest import WITH_DOCKER
 from tests.helpers import command, environment, harness, wait_for
 
@@ -135,6 +137,20 @@ def test_an_image_over_a_base_that_holds_the_engine(stand_in: list[str]) -> None
         assert "building" not in again.stdout
     finally:
         remove(name)
+
+
+def test_what_an_image_holds_is_read_and_never_started(stand_in: list[str]) -> None:
+    assert STAND_IN in stand_in
+    (found,) = engine_sources.given(f"image:{STAND_IN}")
+    assert found.sources is not None
+    assert (found.engine.name, str(found.sources), found.sources.files) == (
+        "vllm",
+        "vllm 0.99",
+        {"vllm/__init__.py": '__version__ = "0.99"\n'},
+    )
+    assert (found.router, found.missing) == (None, "no vllm_router is installed there")
+    with pytest.raises(CannotJudge, match="cannot be looked at; is it pulled"):
+        engine_sources.given("image:inference-harness-tests/none:there-is-none")
 
 
 def test_a_base_without_the_engine_says_so(stand_in: list[str]) -> None:

@@ -374,7 +374,13 @@ def test_settings_of_the_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.delenv("PIP_INDEX_URL", raising=False)
     monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
     assert host.package_index() == "https://mirror.example/simple"
+    monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "https://a.example/simple\nfile:///b")
+    monkeypatch.setenv("PIP_INDEX_URL", "https://c.example/simple")
+    assert host.package_indexes() == ["https://c.example/simple", "https://a.example/simple", "file:///b"]
     assert host.folder(tmp_path / "not" / "there" / "yet")[1] == ""
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.delenv("PIP_EXTRA_INDEX_URL")
+    assert host.package_indexes() == ["https://c.example/simple"]
     assert "is no folder" in host.folder(tmp_path / "pip.conf" / "below")[1]
 
 

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -88,6 +89,7 @@ def index(monkeypatch: pytest.MonkeyPatch) -> Iterator[Index]:
     server = Index(("127.0.0.1", 0), Handler)
     with listening(server):
         monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{server.server_port}/simple")
+        monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)  # with it pip reads no file at all
         yield server
 
 
@@ -132,9 +134,35 @@ def test_an_unknown_distribution_has_no_wheels_and_no_index_is_said(
         package_index.wheels("vllm")
 
 
+def test_indexes_beside_the_first_one_count_too_and_one_may_be_a_folder(
+    index: Index, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    here = tmp_path / "my index"
+    (here / "vllm").mkdir(parents=True)
+    other = NAME.replace("9.1", "9.2")
+    (here / "vllm" / other).write_bytes(index.content)
+    (here / "vllm" / "index.html").write_text(f'<a href="{other}">new</a><a href="{NAME}">of the first one</a>')
+    first = os.environ["PIP_INDEX_URL"]
+    monkeypatch.setenv("PIP_EXTRA_INDEX_URL", f"{first}  {here.as_uri()}")
+    old, new = package_index.wheels("vllm")
+    assert (str(old.version), old.url.startswith("http://127.0.0.1")) == ("9.1", True)
+    with package_index.extract(new, wanted, tmp_path / "cache") as packed:
+        assert (str(new.version), packed.namelist()) == ("9.2", ["vllm/__init__.py"])
+    assert package_index.wheels("nothing-of-the-sort") == []
+    (here / "vllm" / other).unlink()
+    with pytest.raises(Unavailable, match=f"{re.escape(other)} cannot be read: No such file"):
+        package_index.extract(new, wanted, tmp_path / "cache")
+    monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "http://127.0.0.1:1/simple")
+    with pytest.raises(Unavailable, match="gives no list of vllm"):
+        package_index.wheels("vllm")
+
+
 def test_the_report_ended_half_way_keeps_nothing(index: Index, tmp_path: Path) -> None:
     index.hold = Event()
-    given = {"XDG_CACHE_HOME": str(tmp_path), "PIP_INDEX_URL": os.environ["PIP_INDEX_URL"]}
+    given = {
+        "XDG_CACHE_HOME": str(tmp_path),
+        **{name: os.environ[name] for name in ("PIP_INDEX_URL", "PIP_CONFIG_FILE")},
+    }
     running = subprocess.Popen(command("drift", "vllm==9.1"), env=environment(given), stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 60

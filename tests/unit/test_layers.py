@@ -10,8 +10,9 @@ from dataclasses import replace
 
 import pytest
 
-from harness.containers import image_store
-from harness.containers.image_store import Entry, Image
+from harness.containers import image_archives
+from harness.containers.image_archives import Entry
+from harness.containers.image_store import Image
 from harness.images import rebuild
 
 FILE = Entry("file", 0o644, (0, 0), 315532800, "", "ab" * 32)
@@ -126,7 +127,7 @@ def upper(mode: str = "w") -> bytes:
     ids=["docker", "twice", "oci"],
 )
 def test_a_saved_image_is_read_layer_by_layer(saved: dict[str, bytes | tarfile.TarInfo]) -> None:
-    found = image_store.read(io.BytesIO(archive(saved)), [1])
+    found = image_archives.read(io.BytesIO(archive(saved)), [1])
     assert list(found) == [1]
     layer = found[1]
     assert layer["opt/a"] == Entry("file", 0o644, (0, 0), 0, "", sha256(b"upper"))
@@ -135,8 +136,27 @@ def test_a_saved_image_is_read_layer_by_layer(saved: dict[str, bytes | tarfile.T
     assert layer["opt/hard"] == Entry("hard link", 0o644, (0, 0), 0, "opt/a")
     assert layer["opt/null"] == Entry("device", 0o644, (5, 6), 0, "1:3")
     assert layer["opt/pipe"].kind == "pipe"
-    assert list(rebuild.differences(layer, image_store.read(io.BytesIO(archive(saved)), [0])[0])) == [
+    assert list(rebuild.differences(layer, image_archives.read(io.BytesIO(archive(saved)), [0])[0])) == [
         "opt: only in the first build",
         f"opt/a: content {sha256(b'upper')[:12]}, then {sha256(b'lower')[:12]}",
         *(f"opt/{name}: only in the first build" for name in ("hard", "link", "null", "pipe")),
     ]
+
+
+def test_of_a_files_layers_the_uppermost_counts_and_what_one_removes_is_gone() -> None:
+    layers: dict[str, dict[str, bytes | tarfile.TarInfo]] = {
+        "l1": {
+            "a/kept.py": b"1",
+            "a/changed.py": b"1",
+            "a/gone.py": b"1",
+            "b/c/x.py": b"1",
+            "d/x.py": b"1",
+            "e.so": b"1",
+        },
+        "l2": {"./a/changed.py": b"2", "a/.wh.gone.py": b"", ".wh.b": b"", "d/.wh..wh..opq": b"", "d/new.py": b"2"},
+        "l3": {"/a/gone.py": b"3", "f.py": special("f.py", tarfile.LNKTYPE, linkname="a/gone.py")},
+    }
+    saved: dict[str, bytes | tarfile.TarInfo] = {f"{name}/layer.tar": archive(layer) for name, layer in layers.items()}
+    saved["manifest.json"] = json.dumps([{"Layers": [f"{name}/layer.tar" for name in layers]}]).encode()
+    found = image_archives.files(io.BytesIO(archive(saved)), lambda path: path.endswith(".py"))
+    assert found == {"a/kept.py": b"1", "a/changed.py": b"2", "d/new.py": b"2", "a/gone.py": b"3", "f.py": b"3"}
