@@ -5,7 +5,13 @@ from __future__ import annotations
 from harness.base.domain import Outcome
 from tests.fake.conftest import DISAGG, Judge
 
-SIXTEEN = {"evaluation/items": 16, "controls/prefill_alone/n": 16, "controls/decode_alone/n": 16}
+# One after the other: of several that come back at once, a busy machine is looked at too late.
+SIXTEEN = {
+    "evaluation/items": 16,
+    "evaluation/concurrency": 1,
+    "controls/prefill_alone/n": 16,
+    "controls/decode_alone/n": 16,
+}
 SAID = "ERROR Potentially invalid KV blocks for unrecognized request x were retrieved by a decode worker."
 
 
