@@ -15,7 +15,7 @@ from harness.base.evidence import Evidence
 from harness.checks import judge_all, validity
 from harness.checks import unjudged as not_judged
 from harness.checks.check import unmeasured
-from harness.checks.measuring import measured_only
+from harness.checks.measuring import measured_only, unjudged_too
 from harness.engines.capabilities import FLAGS, Capabilities
 from harness.host import files
 from harness.reports import junit
@@ -177,7 +177,10 @@ def _checks(
         if other := disagreement(rundir, evidence.measured):
             missing.append(other)
         found = judge_all(*of_case, evidence)
-        found = measured_only(found, evidence) if case.measure_only else found
+        if case.measure_only:
+            found = measured_only(found, evidence)
+        else:
+            found = unjudged_too(found, evidence, case.without_baseline)
         return [*_damaged(missing), *found, *stopped, *asked], evidence
     reason = f"{broke} broke" if broke else "the record of the run is damaged or not whole"
     first, *checks = not_judged(*of_case, reason)

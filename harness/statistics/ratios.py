@@ -65,11 +65,14 @@ def spread_of_a_draft(per_position: Sequence[float]) -> float:
     return math.sqrt(max(0.0, square - mean * mean))
 
 
-def spread_at_length(length: float, drafted: int) -> float:
+def spread_at_length(length: float, drafted: int | None) -> float:
     """The same where only the acceptance length is known: of drafts whose every token is accepted with one probability.
 
-    The probability p is the one with 1 + p + p^2 + ... + p^drafted = length.
+    The probability p is the one with 1 + p + p^2 + ... + p^drafted = length. Where nobody says how many are drafted, it
+    is that of drafts without end, a geometric distribution, which spreads more: sqrt(m (1 + m)) with m = length - 1.
     """
+    if drafted is None:
+        return math.sqrt(max(length - 1, 0.0) * length)
     wanted = min(max(length - 1, 0.0), float(drafted))
     if wanted in (0.0, float(drafted)):
         return 0.0
