@@ -186,6 +186,11 @@ class Case(Strict):
         return self
 
     @property
+    def is_known(self) -> bool:
+        """Whether all its models are ours, of which everything is computed beforehand."""
+        return all(model.known_answer for model in self.models())
+
+    @property
     def without_baseline(self) -> tuple[str, ...]:
         """Checks that the case needs and has no table of: what they would judge is measured, and nothing is green."""
         enough = {each for name in self.checks.configured() for each in (name, *CHECKS[name].stands_for)}
@@ -200,7 +205,7 @@ class Case(Strict):
         if self.measure_only:
             return self
         # Of a published model nobody knows the numbers before it has run; of ours they are computed.
-        if self.without_baseline and all(model.known_answer for model in self.models()):
+        if self.without_baseline and self.is_known:
             if "acceptance_length" in self.without_baseline:
                 raise ValueError("checks: speculation is configured; add [checks.acceptance_length] with its origin")
             raise ValueError(

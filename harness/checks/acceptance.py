@@ -13,10 +13,7 @@ from harness.base.evidence import Acceptance, Evidence, Unmeasured, Verification
 from harness.base.settings import Baseline, Expectation, Origin, Strict
 from harness.checks import check
 from harness.checks.check import Check, Spread
-from harness.statistics.ratios import clustered, of_drafts, spread_at_length, spread_of_a_draft
-
-_GROUPS = 8  # fewer say too little of how much groups differ
-
+from harness.statistics.ratios import LEAST_GROUPS, clustered, of_drafts, spread_at_length, spread_of_a_draft
 
 Counts = Annotated[
     Literal["drafts", "items"],
@@ -126,7 +123,7 @@ def _spread(
     measured = evidence.measured
     main, groups = measured.answers["main"], [each for each in measured.acceptance_groups if each.drafts]
     known = bool(main.planned) and main.compared == main.planned
-    if len(groups) >= _GROUPS:
+    if len(groups) >= LEAST_GROUPS:
         drafts = [each.drafts for each in groups]
         estimate = clustered([of_group(each) for each in groups], drafts)
         if estimate:

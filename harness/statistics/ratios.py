@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from harness.statistics.estimate import Numbers
 
 
+LEAST_GROUPS = 8
+"""Fewer groups say too little of how much they differ."""
+
+
 def linearised(counted: ArrayLike, of: ArrayLike) -> tuple[Numbers, Numbers]:
     """Ratio of sums and its standard error, of G groups on the last axis.
 
