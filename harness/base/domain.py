@@ -258,6 +258,11 @@ class CheckResult:
         direction: Which side of ``expected`` is judged; empty where nothing is compared.
         message: One line; why, unless the numbers say it. Of a pass what it does not speak of.
         details: More lines for the body: the root cause, the items that flipped.
+        interval: The 95 % interval of ``measured``, if what it is an interval over had been drawn anew.
+        interval_of: What that is: ``items``, ``drafts``, ``groups of requests``.
+        detects: The least loss that the bound sees 95 times of 100, in the unit of ``measured``.
+        false_alarm: How often an equal run is red, where the baseline says so.
+        status: Of the baseline, where it is no measured one that gates: ``borrowed``, ``floor``, ``provisional``.
     """
 
     name: str
@@ -271,6 +276,11 @@ class CheckResult:
     direction: Direction | Literal[""] = ""
     message: str = ""
     details: str = ""
+    interval: tuple[float, float] | None = None
+    interval_of: str = ""
+    detects: float | None = None
+    false_alarm: float | None = None
+    status: str = ""
 
 
 @dataclass(frozen=True)

@@ -225,6 +225,8 @@ class Measurement:
             the words of the engine's module; only those with any.
         resting: Of each engine server, what it held when nothing was asked of it, and as the main run went on; None
             if nobody looked.
+        acceptance_groups: The same as ``acceptance`` of one group of requests after the other, as they came back; empty
+            where nobody read the counters between them.
         missing: What servers that somebody else runs do not say, and why: the checks that need it are not measured.
             Of servers of ours nothing may be missing.
         schema_version: Two measurements of one run are compared only where it is the same.
@@ -246,8 +248,9 @@ class Measurement:
     contradictions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     findings: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     resting: Mapping[str, Resting] | Unmeasured | None = None
+    acceptance_groups: tuple[Acceptance | Verifications, ...] = ()
     missing: Mapping[Offer | Source, str] = field(default_factory=dict)
-    schema_version: int = 5
+    schema_version: int = 6
 
 
 @dataclass(frozen=True)

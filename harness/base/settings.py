@@ -119,18 +119,69 @@ class Tolerance(Strict):
         return abs(expected) * (self.relative_tolerance or 0.0)
 
 
+Date = Annotated[str, Like(r"20[0-9]{2}-[01][0-9]-[0-3][0-9]", "a date: 2026-11-28")]
+Digest = Annotated[str, Like(r"[0-9a-f]{64}", "a SHA-256 of 64 digits")]
+Numbers = Number | list[Number]
+"""One value, or one a position."""
+FalseAlarm = Annotated[float, Field(gt=0, lt=0.5, description="How often an equal run is red, at most.")]
+
+
 class Past(Strict):
     """Another figure for the same value: an older or a later one. It judges nothing; to use it, move it up."""
 
-    expected: Number = Field(description="The other figure.")
+    expected: Numbers = Field(description="The other figure.")
     origin: Origin
+    relative_tolerance: float | None = Field(None, ge=0, lt=1, description="What was allowed, as a share of it.")
+    absolute_tolerance: float | None = Field(None, ge=0, le=1e12, description="What was allowed, in its unit.")
+    until: Date | None = Field(None, description="Day on which another one took its place.")
+    reason: str = Field("", max_length=500, description="Why.")
 
 
-class Baseline(Tolerance):
-    """An expected value, how far from it is too far, and where it came from."""
+class Passport(Strict):
+    """``[checks.NAME.passport]``: what a baseline was measured on. ``harness calibrate`` writes it."""
 
-    expected: Number = Field(description="What should be measured.")
+    runs: int = Field(ge=1, le=10_000, description="Equal runs behind the expected value, each on a start of its own.")
+    noise: Numbers = Field(description="Standard deviation from run to run, in the unit of the value.")
+    low: Numbers = Field(description="Lower end of the 95 % interval of the expected value.")
+    high: Numbers = Field(description="Upper end.")
+    false_alarm: FalseAlarm
+    margin: float | None = Field(
+        None, gt=0, lt=1, description="Loss that must not pass, as a share; left out: the bound follows from the noise."
+    )
+    reason: str = Field("", max_length=500, description="Why the bound is wider than noise and margin ask for.")
+    engine: str = Field(min_length=3, max_length=200, description="Engine and version, as the build says it.")
+    image: str = Field("", max_length=300, description="Image with its digest; empty where none was run.")
+    device: str = Field(min_length=2, max_length=200, description="Kind of device.")
+    protocol: str = Field(min_length=2, max_length=64, description="What was asked: the id of the protocol.")
+    prompts: Digest = Field(description="SHA-256 of everything that was asked, in order.")
+    concurrency: int = Field(ge=1, le=10_000, description="Requests in flight at once.")
+    date: Date = Field(description="Day on which it was measured.")
+    expires: Date = Field(description="Day after which it must be measured again.")
+    run: str = Field(min_length=2, max_length=200, description="Id of the first of the runs.")
+
+
+Status = Annotated[
+    Literal["gating", "floor", "borrowed", "provisional"],
+    Field(
+        description="gating: judged. borrowed: somebody else's figure, judged by their rule until one of ours is "
+        "there. floor: judged, and shows only that something works at all. provisional: measured and shown, never "
+        "judged."
+    ),
+]
+
+
+class Expectation(Tolerance):
+    """What is known of an expected value: how far from it is too far, where it came from, what it was before."""
+
     direction: Direction
     n: int = Field(ge=1, le=10**15, description="Observations behind the expected value.")
     origin: Origin
+    status: Status = "gating"
+    passport: Passport | None = Field(None, description="What it was measured on, where it was measured here.")
     history: list[Past] = Field([], description="Other figures there were or are for it, each with where it came from.")
+
+
+class Baseline(Expectation):
+    """An expected value, how far from it is too far, and where it came from."""
+
+    expected: Number = Field(description="What should be measured.")

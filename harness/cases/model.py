@@ -174,28 +174,45 @@ class Case(Strict):
         positions = checks.acceptance_per_position
         if positions and final.speculation and len(positions.expected) != final.speculation.drafted:
             raise ValueError("checks.acceptance_per_position: expected needs one share per speculative token")
-        for name, baseline in (("checks.accuracy", checks.accuracy), ("checks.parity", checks.parity)):
+        by_name = {name: getattr(checks, name) for name in ("accuracy", "parity")}
+        for name in ("acceptance_length", "acceptance_per_position"):
+            baseline = getattr(checks, name)
+            by_name[name] = baseline if baseline and baseline.counts == "items" else None
+        for name, baseline in ((f"checks.{name}", baseline) for name, baseline in by_name.items()):
             if baseline and baseline.n != self.evaluation.items:
                 raise ValueError(f"{name}: n is {baseline.n}, the evaluation asks {self.evaluation.items} items")
         if self.topology.kind == "single" and self.evaluation.send_to != "entry":
             raise ValueError("evaluation.send_to: a single topology has only its entry")
         return self
 
+    @property
+    def is_known(self) -> bool:
+        """Whether all its models are ours, of which everything is computed beforehand."""
+        return all(model.known_answer for model in self.models())
+
+    @property
+    def without_baseline(self) -> tuple[str, ...]:
+        """Checks that the case needs and has no table of: what they would judge is measured, and nothing is green."""
+        enough = {each for name in self.checks.configured() for each in (name, *CHECKS[name].stands_for)}
+        final = self.serve_of("decode" if self.topology.kind == "disagg" else "server")
+        some = bool(enough & {"accuracy", "acceptance_length"} or self.comparisons)
+        drafts = bool(final.speculation) and "acceptance_length" not in enough
+        wanted = {"accuracy": not some and not drafts, "acceptance_length": drafts}
+        return tuple(name for name, missing in wanted.items() if missing)
+
     @model_validator(mode="after")
     def _judged(self) -> Self:
-        checks = self.checks
         if self.measure_only:
             return self
-        enough = {each for name in checks.configured() for each in (name, *CHECKS[name].stands_for)}
-        if not enough & {"accuracy", "acceptance_length"} and not self.comparisons:
+        # Of a published model nobody knows the numbers before it has run; of ours they are computed.
+        if self.without_baseline and self.is_known:
+            if "acceptance_length" in self.without_baseline:
+                raise ValueError("checks: speculation is configured; add [checks.acceptance_length] with its origin")
             raise ValueError(
                 "checks: a case without a baseline proves nothing; add [checks.accuracy] with its origin, or measure "
                 "it only (measure_only, --measure-only)"
             )
-        final = self.serve_of("decode" if self.topology.kind == "disagg" else "server")
-        if final.speculation and "acceptance_length" not in enough:
-            raise ValueError("checks: speculation is configured; add [checks.acceptance_length] with its origin")
-        if self.topology.kind == "disagg" and checks.kv_transfer is None:
+        if self.topology.kind == "disagg" and self.checks.kv_transfer is None:
             raise ValueError("checks: prefill and decode are apart; add [checks.kv_transfer] with its origin")
         return self
 

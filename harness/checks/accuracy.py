@@ -11,7 +11,9 @@ from harness.base.domain import CheckResult, Outcome
 from harness.base.evidence import Answers, Evidence, Miss
 from harness.base.settings import Baseline
 from harness.checks import check
-from harness.checks.check import Check
+from harness.checks.check import Check, Spread
+from harness.statistics.estimate import Estimate
+from harness.statistics.proportions import wilson
 
 _NAMED = 2  # wrong answers in the line that says so; the lines below it have more
 
@@ -36,7 +38,7 @@ def judge(settings: AccuracySettings, evidence: Evidence, run: str = "main") -> 
         reason = f"{answers.scored} of {answers.planned} items were scored"
         names = [name, f"{name}_invalid"] if bounded is not None else [name]
         return [check.unmeasured(each, reason) for each in names]
-    result = check.baseline(name, answers.accuracy, answers.scored, settings, "share")
+    result = check.baseline(name, answers.accuracy, answers.scored, settings, "share", _spread(answers))
     told = [f"{answers.invalid} of {answers.scored} answers hold no answer to read"] if answers.invalid else []
     if result.outcome is Outcome.FAIL:
         told += map(_line, answers.missed)
@@ -47,6 +49,12 @@ def judge(settings: AccuracySettings, evidence: Evidence, run: str = "main") -> 
             result = replace(result, message=f"{wrong}, other ones than are known to be: {'; '.join(first)}")
     result = replace(result, details="\n".join(told))
     return [result] if bounded is None else [result, _invalid(f"{name}_invalid", answers, bounded)]
+
+
+def _spread(answers: Answers) -> Spread:
+    """Over the items; of answers that are all known beforehand equal runs cannot differ."""
+    known = answers.compared == answers.planned
+    return Spread(wilson(answers.correct, answers.scored), "items", known=known)
 
 
 def _line(missed: Miss) -> str:
@@ -65,8 +73,14 @@ def _invalid(name: str, answers: Answers, most: float) -> CheckResult:
         n=answers.scored,
         unit="share",
         direction="at-most",
+        interval=_ends(wilson(answers.invalid, answers.scored)),
+        interval_of="items",
         message="" if share <= most else f"no answer can be read from {answers.invalid} of {answers.scored} answers",
     )
+
+
+def _ends(estimate: Estimate) -> tuple[float, float]:
+    return estimate.low, estimate.high
 
 
 def _weakness(settings: AccuracySettings, guessed: float) -> Iterable[str]:

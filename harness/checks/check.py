@@ -6,16 +6,20 @@ through an entry point of the group ``harness.checks`` whose name is that of its
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.base.domain import CheckResult, Outcome
 from harness.base.evidence import Evidence, Offer, Source
-from harness.base.settings import Baseline, Direction, Strict, Tolerance
+from harness.base.settings import Baseline, Direction, Expectation, Strict, Tolerance
+from harness.statistics.decisions import detectable
+from harness.statistics.estimate import Estimate
 
 # A baseline computed from the same integers as the measurement may differ in the last bits of a double.
 _ROUNDING = 1e-9
+_AS_DECLARED = 0.1  # by which share the number of observations may differ before it is told
 
 
 Problem = tuple[str, str]
@@ -62,39 +66,109 @@ def bounds(expected: float, direction: Direction, tolerance: Tolerance) -> tuple
     return expected - width, None if direction == "at-least" else expected + width
 
 
+@dataclass(frozen=True)
+class Spread:
+    """How sure a measured value is.
+
+    Attributes:
+        estimate: Its interval, over what may be taken as independent.
+        of: What that is: ``items``, ``drafts``.
+        known: Whether every answer is known beforehand, so that equal runs cannot differ.
+    """
+
+    estimate: Estimate
+    of: str
+    known: bool = False
+
+
+_PROVISIONAL = "provisional: measured, not judged; `harness calibrate` makes a baseline of it"
+
+
 def against(
     name: str,
     value: float,
     n: int,
     *,
     expected: float,
-    direction: Direction,
-    tolerance: Tolerance,
+    settings: Expectation,
     unit: str = "",
+    position: int | None = None,
+    spread: Spread | None = None,
 ) -> CheckResult:
-    """Judge ``value``, observed ``n`` times, against ``expected``. What was never observed cannot be judged."""
+    """Judge ``value``, observed ``n`` times, against ``expected``. What was never observed cannot be judged.
+
+    Args:
+        name: Of the result.
+        value: What was measured.
+        n: Observations behind it.
+        expected: What should have been.
+        settings: How far from it is too far, and what the baseline was measured on.
+        unit: Of the values.
+        position: Which of the values of the passport is meant, where it has one a position.
+        spread: How sure ``value`` is.
+    """
     if n < 1:
         return unmeasured(name, f"nothing to judge: {n} observations")
-    low, high = bounds(expected, direction, tolerance)
-    width = tolerance.width(expected)  # as it was meant: what is allowed for rounding is no part of it
+    low, high = bounds(expected, settings.direction, settings)
+    width = settings.width(expected)  # as it was meant: what is allowed for rounding is no part of it
+    provisional = settings.status == "provisional"
+    held = low <= value and (high is None or value <= high)
     return CheckResult(
         name=name,
-        outcome=Outcome.PASS if low <= value and (high is None or value <= high) else Outcome.FAIL,
+        outcome=Outcome.MEASURED if provisional else Outcome.PASS if held else Outcome.FAIL,
         measured=value,
         expected=expected,
-        low=expected - width,
-        high=None if high is None else expected + width,
+        low=None if provisional else expected - width,
+        high=None if high is None or provisional else expected + width,
         n=n,
         unit=unit,
-        direction=direction,
+        direction=settings.direction,
+        message=_PROVISIONAL if provisional else "",
+        interval=(spread.estimate.low, spread.estimate.high) if spread else None,
+        interval_of=spread.of if spread else "",
+        detects=None if provisional else least_loss(expected, n, settings, spread, position),
+        false_alarm=settings.passport.false_alarm if settings.passport and not provisional else None,
+        status="" if settings.status == "gating" else settings.status,
     )
 
 
-def baseline(name: str, value: float, n: int, settings: Baseline, unit: str = "") -> CheckResult:
+def least_loss(
+    expected: float, n: int, settings: Expectation, spread: Spread | None, position: int | None = None
+) -> float | None:
+    """The least loss that the bound sees 95 times of 100; None where nothing is known of the noise.
+
+    The noise is that between equal runs where the baseline was measured, and none where every answer is known. Else it
+    is that of other items of the same kind, which is more than equal runs on fixed items differ by.
+    """
+    width = settings.width(expected)
+    if settings.passport:
+        return detectable(width, run_error(settings.passport.noise, settings.passport.runs, position))
+    if spread is None:
+        return None
+    return max(width, 1 / n) if spread.known else detectable(width, spread.estimate.error)
+
+
+def run_error(noise: float | list[float], runs: int, position: int | None = None) -> float:
+    """Standard error of the difference between one run and a baseline of so many: noise * sqrt(1 + 1 / runs)."""
+    each = noise[position or 0] if isinstance(noise, list) else noise
+    return each * math.sqrt(1 + 1 / runs)
+
+
+def baseline(
+    name: str, value: float, n: int, settings: Baseline, unit: str = "", spread: Spread | None = None
+) -> CheckResult:
     """Judge ``value`` against a whole baseline table."""
-    return against(
-        name, value, n, expected=settings.expected, direction=settings.direction, tolerance=settings, unit=unit
-    )
+    return against(name, value, n, expected=settings.expected, settings=settings, unit=unit, spread=spread)
+
+
+def declared(result: CheckResult, number: int, counted: int, what: str) -> CheckResult:
+    """The same; where the baseline says another number of observations than there were, saying so."""
+    if abs(counted - number) <= _AS_DECLARED * number or result.outcome is Outcome.ERROR:
+        return result
+    said = f"the baseline is of {number} {what}, this run of {counted}"
+    if result.outcome is Outcome.FAIL:  # its numbers are the message
+        return replace(result, details="\n".join(filter(None, [said, result.details])))
+    return replace(result, message="; ".join(filter(None, [said, result.message])))
 
 
 def unmeasured(name: str, reason: str) -> CheckResult:

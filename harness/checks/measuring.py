@@ -35,6 +35,23 @@ def measured_only(judged: Iterable[CheckResult], evidence: Evidence) -> list[Che
     return list(found.values())
 
 
+def unjudged_too(judged: Iterable[CheckResult], evidence: Evidence, lacking: Sequence[str]) -> list[CheckResult]:
+    """What was judged, and what was observed of that for which the case has no baseline.
+
+    Args:
+        judged: The results of the checks that the case has.
+        evidence: Of the run.
+        lacking: Checks that it would need.
+    """
+    found = list(judged)
+    if not lacking:
+        return found
+    names = {each.name for each in found}
+    seen = [each for each in _observed(evidence) if each.name not in names]
+    told = f"no baseline: measured, not judged; `harness calibrate` makes one ({', '.join(lacking)})"
+    return found + [each if each.outcome is Outcome.ERROR else replace(each, message=told) for each in seen]
+
+
 def _not_shown(judged: CheckResult) -> bool:
     """Whether servers show nothing of what is in force, or of what they hold, which no case asked them for."""
     return judged.name in ("in_force", "at_rest") and judged.outcome is Outcome.SKIPPED

@@ -9,7 +9,8 @@ from harness.base.domain import CheckResult, Outcome
 from harness.base.evidence import Difference, Evidence
 from harness.base.settings import Baseline
 from harness.checks import check
-from harness.checks.check import Check
+from harness.checks.check import Check, Spread
+from harness.statistics.proportions import wilson
 
 _NAMED = 2  # items that differ in the line that says so, and characters of each; the lines below it have more
 _EXCERPT = 24
@@ -28,7 +29,14 @@ def judge(settings: ParitySettings, evidence: Evidence) -> list[CheckResult]:
     answers = evidence.measured.answers["main"]
     if answers.compared != answers.planned or not answers.planned:
         return [check.unmeasured("parity", f"{answers.compared} of {answers.planned} texts could be compared")]
-    result = check.baseline("parity", answers.equal / answers.compared, answers.compared, settings, "share")
+    result = check.baseline(
+        "parity",
+        answers.equal / answers.compared,
+        answers.compared,
+        settings,
+        "share",
+        _spread(answers.equal, answers.compared),
+    )
     return [_with(result, answers.equal, answers.differing, "known beforehand")]
 
 
@@ -38,8 +46,15 @@ def judge_comparison(name: str, settings: ComparisonSettings, evidence: Evidence
     title, found, planned = f"parity[{name}]", measured.agreement[name], measured.answers["main"].planned
     if found.compared != planned or not planned:
         return check.unmeasured(title, f"{found.compared} of {planned} items were answered in both runs")
-    result = check.baseline(title, found.equal / found.compared, found.compared, settings, "share")
+    result = check.baseline(
+        title, found.equal / found.compared, found.compared, settings, "share", _spread(found.equal, found.compared)
+    )
     return _with(result, found.equal, found.differing, "the comparison")
+
+
+def _spread(equal: int, compared: int) -> Spread:
+    """Over the items: what is compared is known."""
+    return Spread(wilson(equal, compared), "items", known=True)
 
 
 def _with(result: CheckResult, equal: int, differing: Sequence[Difference], other: str) -> CheckResult:

@@ -21,7 +21,9 @@ _FIRST_PORT = 8000
 _URL = "http://127.0.0.1:8000"
 """Of a server that somebody else runs."""
 _FOLDER = "$CHECKPOINTS"
-_NOT_VALUES = ("origin", "send_to", "history")
+_NOT_VALUES = ("origin", "send_to", "history", "passport")
+_USUAL = {"status": "gating", "counts": "drafts"}
+_FIRST = ("relative_tolerance", "absolute_tolerance", "expected")
 _EXAMPLES = 10  # rows that make a data file: a question and the most shots before it
 
 
@@ -158,7 +160,25 @@ def _checks(case: Case) -> list[str]:
     tables |= {f"parity[{name}]": other.model_dump(exclude_none=True) for name, other in case.comparisons.items()}
     lines = []
     for name, table in tables.items():
-        values = ", ".join(f"{key} {value}" for key, value in table.items() if key not in _NOT_VALUES)
+        ordered = {key: table[key] for key in (*(key for key in _FIRST if key in table), *table)}
+        values = ", ".join(f"{key} {value}" for key, value in ordered.items() if _is_a_value(key, value))
         lines += [f"# check {name}: {values}", f"#   {_folded(table['origin'])}"]
-        lines += [f"#   not used: {past['expected']:g}, {_folded(past['origin'])}" for past in table.get("history", [])]
+        if passport := table.get("passport"):
+            measured = ", ".join(f"{key} {value}" for key, value in passport.items() if value != "")
+            lines.append(f"#   measured: {_folded(measured)}")
+        lines += [f"#   not used: {_figure(past['expected'])}, {_past(past)}" for past in table.get("history", [])]
     return lines
+
+
+def _is_a_value(key: str, value: object) -> bool:
+    return key not in _NOT_VALUES and _USUAL.get(key) != value
+
+
+def _figure(expected: float | list[float]) -> str:
+    return ", ".join(f"{each:g}" for each in expected) if isinstance(expected, list) else f"{expected:g}"
+
+
+def _past(past: dict[str, Any]) -> str:
+    """Where another figure is from, and how it went."""
+    ended = f", until {past['until']}" if past.get("until") else ""
+    return _folded(f"{past['origin']}{ended}{f': {reason}' if (reason := past.get('reason')) else ''}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from harness.base.settings import Expectation
 from harness.cases.model import Case
 from harness.checks import CHECKS, parity
 from harness.checks.check import bounds
@@ -27,6 +28,7 @@ def of_point(each: Planned) -> list[str]:
     found += _answered_from_a_transfer(each)
     found += _balanced_unseen(each)
     found += _nan_unseen(each)
+    found += _measured_otherwise(each)
     return list(dict.fromkeys(found))
 
 
@@ -102,6 +104,20 @@ def _balanced_unseen(each: Planned) -> Iterator[str]:
     on = any(each.case.serve_of(role).flags.get("enable-eplb") for role in each.case.topology.roles)
     if on and each.case.checks.rearrangements is None:
         yield f"{each.case_file.path}: checks.rearrangements: missing though enable-eplb is set; add it with its origin"
+
+
+def _measured_otherwise(each: Planned) -> Iterator[str]:
+    """Baselines that were measured of something that the case does not do."""
+    evaluation = each.case.evaluation
+    asked = {"protocol": evaluation.protocol, "concurrency": evaluation.concurrency}
+    for name, settings in each.case.checks.configured().items():
+        passport = settings.passport if isinstance(settings, Expectation) else None
+        for key, now in asked.items() if passport else ():
+            if (then := getattr(passport, key)) != now:
+                yield (
+                    f"{each.case_file.path}: checks.{name}.passport.{key}: measured with {then}, the case has {now}; "
+                    "harness calibrate measures it anew"
+                )
 
 
 def _nan_unseen(each: Planned) -> Iterator[str]:

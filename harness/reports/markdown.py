@@ -13,6 +13,7 @@ from harness.reports.numbers import message, shown
 from harness.reports.result import Result
 
 _MAX_CELL = 500
+_NUMBERS = ("measured", "interval", "expected", "bound", "n", "detects")
 # CommonMark 2.4 lets any ASCII punctuation follow a backslash. The rest means nothing inside a cell.
 _ACTIVE = re.compile(r"([\\`*_{}\[\]<>()#!|~&@:$^+-])")
 
@@ -63,8 +64,7 @@ def _not_green(result: Result) -> Iterable[str]:
     checks = [each for each in result.checks if each.outcome in wanted]
     if not stages and not checks:
         return ["Interrupted, or nothing was checked."]
-    header = ("check", "outcome", "measured", "expected", "bound", "n", "message")
-    return _table(header, [*map(_stage, stages), *map(_check, checks)])
+    return _table(("check", "outcome", *_NUMBERS, "message"), [*map(_stage, stages), *map(_check, checks)])
 
 
 def _unmeasured(result: Result) -> list[CheckResult]:
@@ -73,12 +73,12 @@ def _unmeasured(result: Result) -> list[CheckResult]:
 
 
 def _stage(record: StageRecord) -> tuple[str, ...]:
-    return (str(record.stage), str(record.outcome), "", "", "", "", record.message)
+    return (str(record.stage), str(record.outcome), *("" for _ in _NUMBERS), record.message)
 
 
 def _check(check: CheckResult) -> tuple[str, ...]:
     found = shown(check)
-    numbers = (found.get(key, "") for key in ("measured", "expected", "bound", "n"))
+    numbers = (found.get(key, "") for key in _NUMBERS)
     return (check.name, str(check.outcome), *numbers, message(check))
 
 

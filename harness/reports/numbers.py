@@ -61,12 +61,31 @@ def message(check: CheckResult) -> str:
     )
 
 
+def interval(check: CheckResult) -> str:
+    """The 95 % interval of what was measured."""
+    return "" if check.interval is None else " .. ".join(f"{end:.4g}" for end in check.interval)
+
+
+def detects(check: CheckResult) -> str:
+    """The least loss that is seen 95 times of 100: in the unit of the value, and as a share of what is expected."""
+    if check.detects is None:
+        return ""
+    whole = check.expected if isinstance(check.expected, int | float) else 0
+    share = f" ({check.detects / abs(whole):.1%})" if whole else ""
+    return f"-{check.detects:.3g}{share}"
+
+
 def shown(check: CheckResult) -> dict[str, str]:
-    """``measured``, ``expected``, ``bound`` and ``n`` as text; what says nothing is left out."""
+    """What is told of a check as text, by name, ``measured`` first; what says nothing is left out."""
     values = {
         "measured": show(check.measured),
+        "interval": interval(check),
         "expected": show(check.expected),
         "bound": bound(check),
         "n": str(check.n) if check.n else "",
+        "detects": detects(check),
+        "interval_of": check.interval_of,
+        "false_alarm": show(check.false_alarm),
+        "status": check.status,
     }
     return {name: text for name, text in values.items() if text}

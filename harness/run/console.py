@@ -23,6 +23,7 @@ from harness.run.rundir import Event
 
 _PLAIN_EVERY = 5.0
 _PLAIN_WIDTH = 200  # nobody's log is 80 columns wide, and folded numbers cannot be searched for
+_NUMBERS = ("measured", "interval", "expected", "bound")
 _COLOURS = {
     Outcome.PASS: "green",
     Outcome.FAIL: "red",
@@ -121,16 +122,17 @@ class Console:
             title=_escaped(f"{result.case_id} on {result.platform}"),
             title_justify="left",
         )
-        for name in ("check", "outcome", "measured", "expected", "bound"):
+        for name in ("check", "outcome", *_NUMBERS):
             # Numbers by name are long: they go over several lines rather than take the others' place.
             table.add_column(name, overflow="fold", no_wrap=name in ("check", "outcome"))
         table.add_column("n", justify="right")
+        table.add_column("detects", no_wrap=True)
         unjudged = [check for check in result.checks if check.outcome is Outcome.SKIPPED]
         judged = [check for check in result.checks if check.outcome is not Outcome.SKIPPED]
         for check in judged:
             colour = _COLOURS[check.outcome]
             found = shown(check)
-            escaped = [_escaped(found.get(key, "")) for key in ("measured", "expected", "bound", "n")]
+            escaped = [_escaped(found.get(key, "")) for key in (*_NUMBERS, "n", "detects")]
             table.add_row(_escaped(check.name), f"[{colour}]{check.outcome}[/]", *escaped)
         if judged:
             self._console.print(table)
@@ -140,7 +142,7 @@ class Console:
         for said in (check.details for check in judged if check.name == "validity" and check.details):
             self.line(f"validity: {said}")
         if result.outcome is Outcome.MEASURED:
-            self.line("measured only: nothing was judged")
+            self.line(_not_judged(result))
         for name, what in _remarks(result):
             self.line(f"{name}: {what}")
         for name, why in _problems(result):
@@ -150,6 +152,14 @@ class Console:
         colour = _COLOURS[result.outcome]
         name = _escaped(result.case_id)
         self._console.print(f"[bold {colour}]{result.outcome}[/] {name} ({result.timing.total:.0f} s)")
+
+
+def _not_judged(result: Result) -> str:
+    """What was measured and not judged, where other checks were."""
+    if not any(each.outcome is Outcome.PASS and each.expected is not None for each in result.checks):
+        return "measured only: nothing was judged"
+    names = [check.name for check in result.checks if check.outcome is Outcome.MEASURED]
+    return f"not green, because these have no baseline that gates: {', '.join(names)}; harness calibrate makes one"
 
 
 def _by_reason(checks: list[CheckResult]) -> dict[str, list[str]]:

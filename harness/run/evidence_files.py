@@ -26,7 +26,9 @@ from harness.engines.engine import EngineSpec
 from harness.engines.inside import Infos
 from harness.run import documents
 from harness.run import footprints as footprints_file
+from harness.run import groups as groups_file
 from harness.run.footprints import Footprints
+from harness.run.groups import Groups
 from harness.run.measure import Shown, measure
 from harness.run.rundir import Prepared, RunDir, Servers, When
 
@@ -68,6 +70,7 @@ def take(rundir: RunDir) -> Evidence | None:
     if before.keys() != roles.keys() or after.keys() != roles.keys():
         return None  # interrupted before the counters were read: the stage's own error says so
     ours, footprints = not prepared.attached, rundir.read(footprints_file.NAME, Footprints)
+    groups = rundir.read(groups_file.NAME, Groups)
     shown = {server.name: _told(rundir, server, info=bool(engine.info)) for server in started}
     logs = {name: told.log for name, told in shown.items()} if "logs" in reads and ours else {}
     measured = measure(
@@ -85,6 +88,7 @@ def take(rundir: RunDir) -> Evidence | None:
             contradictions={name: _contradictions(engine, before[name], after[name]) for name in roles},
             findings=_findings(engine, {name: told.log for name, told in shown.items()}, footprints) if ours else {},
             capacity={name: engine.inside.capacity(after[name].infos) for name in roles},
+            between=tuple(groups.readings) if groups else (),
             resting=_resting(prepared, [server.name for server in started], before, after, rest, footprints),
         ),
     )

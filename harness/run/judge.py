@@ -15,13 +15,13 @@ from harness.base.evidence import Evidence
 from harness.checks import judge_all, validity
 from harness.checks import unjudged as not_judged
 from harness.checks.check import unmeasured
-from harness.checks.measuring import measured_only
 from harness.engines.capabilities import FLAGS, Capabilities
 from harness.host import files
 from harness.reports import junit
 from harness.reports.result import REPORTED_STAGES, Result, Timing, conclude, skipped
 from harness.run.completeness import gaps
 from harness.run.evidence_files import disagreement, measurements_file, rendered, take
+from harness.run.measured_on import as_judged
 from harness.run.rundir import Prepared, RunDir
 from harness.run.stages.stop import teardown
 
@@ -176,8 +176,7 @@ def _checks(
     if evidence is not None and not broke:
         if other := disagreement(rundir, evidence.measured):
             missing.append(other)
-        found = judge_all(*of_case, evidence)
-        found = measured_only(found, evidence) if case.measure_only else found
+        found = as_judged(judge_all(*of_case, evidence), evidence, prepared)
         return [*_damaged(missing), *found, *stopped, *asked], evidence
     reason = f"{broke} broke" if broke else "the record of the run is damaged or not whole"
     first, *checks = not_judged(*of_case, reason)

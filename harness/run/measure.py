@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import TypeVar
 
 from harness.base.domain import Sample
@@ -24,6 +25,7 @@ from harness.base.resting import Resting
 from harness.cases.model import Case, Role
 from harness.engines import ENGINES, metrics
 from harness.engines.counting import lacking
+from harness.engines.engine import EngineSpec
 from harness.plan.request_bodies import ENDS
 from harness.run.scoring import agree, count, primed
 
@@ -40,12 +42,14 @@ class Shown:
         findings: Of each server, how often its log says that something is broken, by what.
         capacity: Tokens that the KV cache of each server has room for, as far as it says.
         resting: What each holds when nothing is asked of it, or why nobody can say; None if nobody looked.
+        between: Counters of each server in the middle of the main run, one reading after the other.
     """
 
     contradictions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     findings: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     capacity: Mapping[str, int | None] = field(default_factory=dict)
     resting: Mapping[str, Resting] | Unmeasured | None = None
+    between: Sequence[Mapping[str, metrics.Counters]] = ()
 
 
 _NOTHING = Shown()
@@ -134,8 +138,32 @@ def measure(
         contradictions={name: found for name, found in shown.contradictions.items() if found and not lost},
         findings={name: found for name, found in shown.findings.items() if found},
         resting=shown.resting,
+        acceptance_groups=_in_groups(
+            engine,
+            acceptance,
+            [before, *shown.between, after],
+            [name for name, role in roles.items() if role == answering],
+        ),
         missing={} if silent is None else {**silent, **_missing(acceptance, kv, finished)},
     )
+
+
+def _in_groups(
+    engine: EngineSpec,
+    acceptance: Acceptance | Verifications | Unmeasured | None,
+    readings: Sequence[Mapping[str, metrics.Counters]],
+    names: Sequence[str],
+) -> tuple[Acceptance | Verifications, ...]:
+    """The same of each group of requests, where counters were read between them and there is something to count."""
+    if acceptance is None or isinstance(acceptance, Unmeasured) or len(readings) < 3:
+        return ()
+    if any(name not in each for name in names for each in readings):
+        return ()
+    deltas = (
+        metrics.add([metrics.delta(earlier[name], later[name]) for name in names])
+        for earlier, later in pairwise(readings)
+    )
+    return tuple(found for each in deltas if not isinstance(found := engine.acceptance(each), Unmeasured))
 
 
 def _whole(counted: metrics.Counters, name: str) -> int | None:

@@ -105,6 +105,15 @@ class Readings:
         read = [gauges for _, _, gauges in self._read(self._gauges)]
         return metrics.add({name: value} for gauges in read for (name, _series), value in gauges.items())
 
+    def counters(self) -> dict[str, metrics.Counters]:
+        """What the counters of every engine server say now, by our names. Nothing is kept.
+
+        Raises:
+            CannotJudge: One cannot be read.
+        """
+        names = self.context.engine.metrics
+        return {name: found for name, _, found in self._read(lambda text: metrics.read(text, names))}
+
     def _gauges(self, text: str) -> dict[tuple[str, str], float]:
         return metrics.gauges(text, self.context.engine.inside.gauges)
 

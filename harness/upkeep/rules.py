@@ -13,7 +13,7 @@ from harness.plan import points
 from harness.plan.expected_values import datasets, expected_values
 from harness.plan.points import Planned, attached_only
 from harness.plan.soundness import of_point
-from harness.upkeep import upstream_steps
+from harness.upkeep import baseline_rules, upstream_steps
 from harness.upkeep.seen_on_paper import blind_axes
 from harness.upkeep.unused import Tree, leftovers, old_exclusions, unused_pins
 from harness.upkeep.workflows import reach
@@ -84,6 +84,7 @@ def problems(
         found += of_point(each)
         found += _read_by_nobody(each)
         found += _of_another_run(each)
+        found += baseline_rules.of_point(each, today)
     if tree is not None:
         found += [*leftovers(planned, tree), *(unused_pins(planned, pinned) if pinned is not None else [])]
     if pinned is not None:

@@ -109,13 +109,17 @@ def _of_point(each: Planned) -> Iterator[Held]:
         baseline = getattr(case.checks, kind, None)
         if baseline is None:
             continue
-        expected = baseline.expected if isinstance(baseline.expected, list) else [baseline.expected]
+        expected = _values(baseline.expected)
         width = baseline.relative_tolerance if baseline.absolute_tolerance is None else baseline.absolute_tolerance
         yield Held(
             each.case_file.id, each.platform, kind, tuple(map(float, expected)), width or 0.0, baseline.origin,
             serve.model.repo, drafter or "", speculation.drafted if speculation else None, dataset,
-            tuple(past.expected for past in getattr(baseline, "history", ())),
+            tuple(value for past in getattr(baseline, "history", ()) for value in _values(past.expected)),
         )  # fmt: skip
+
+
+def _values(expected: float | list[float]) -> list[float]:
+    return expected if isinstance(expected, list) else [expected]
 
 
 def topologies(planned: Iterable[Planned]) -> Mapping[Topology, list[tuple[str, Mapping[str, str]]]]:

@@ -38,7 +38,19 @@ APART = {
     "checks": "checks do not know each other",
 }
 ROOMS = sorted(each.parent.name for each in (REPOSITORY / "harness").glob("*/__init__.py"))
-REACH_THE_MACHINE = {"host", "devices", "containers", "images", "run", "doctor", "bundle", "power", "upkeep", "cli"}
+REACH_THE_MACHINE = {
+    "host",
+    "devices",
+    "containers",
+    "images",
+    "run",
+    "doctor",
+    "bundle",
+    "power",
+    "upkeep",
+    "cli",
+    "calibration",
+}
 
 Imports = set[tuple[str, str]]
 

@@ -28,6 +28,7 @@ from harness.run import exchanges, watching
 from harness.run.context import Context
 from harness.run.evidence_files import take
 from harness.run.footprints import Watched
+from harness.run.groups import Grouped
 from harness.run.items import destination, evaluation_items, rendered
 from harness.run.readings import Readings
 from harness.run.rundir import RunningServer
@@ -63,10 +64,16 @@ def run(context: Context) -> None:
         readings = Readings(context, servers, asking.deadline)
         readings.reset()
         readings.settle("before")
-        watched = Watched(context, servers)
-        stands = [_send(asking, items, "main", case.evaluation.send_to, watched.look)]
+        watched, grouped = Watched(context, servers), Grouped(readings, case)
+
+        def look(done: int, planned: int) -> None:
+            watched.look(done, planned)
+            grouped.look(done, planned)
+
+        stands = [_send(asking, items, "main", case.evaluation.send_to, look)]
         readings.settle("after")
         watched.finish()
+        grouped.finish()
         readings.keep_info()
         for name, other in (case.controls | case.comparisons).items():
             stands.append(_send(asking, items, name, other.send_to))

@@ -1,0 +1,117 @@
+"""A case run several times, each on a start of its own, and what the runs measured."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from harness.base.clock import utc_now
+from harness.base.domain import CheckResult, Outcome
+from harness.base.errors import CannotJudge, Interrupted
+from harness.calibration.proposal import CHECKED, Values, average
+from harness.plan.points import Planned
+from harness.reports.result import Result
+from harness.run import measured_on
+from harness.run.console import Console
+from harness.run.prepare import Options
+from harness.run.rundir import Prepared, RunDir, make_folder
+from harness.run.supervise import run_all
+
+_PER_POSITION = re.compile(r"acceptance_per_position\[([0-9]+)\]")
+
+
+@dataclass(frozen=True)
+class Done:
+    """One run that was measured."""
+
+    result: Result
+    prepared: Prepared
+
+
+def run_once(point: Planned, folder: Path, number: int, options: Options, console: Console) -> Done:
+    """Run the point, measured only, in a folder of its own below ``folder``.
+
+    Raises:
+        CannotJudge: It could not be measured; the console has said why.
+        Interrupted: A signal ended it.
+    """
+    into = folder / f"run-{number:03}"
+    make_folder(into)
+    code = run_all([point], into, options, console)
+    rundir = RunDir(into / point.folder)
+    result = rundir.read("result", Result)
+    if code == Interrupted.exit_code:
+        raise Interrupted("a signal")
+    if result is None or result.outcome is not Outcome.MEASURED:
+        said = "left no verdict" if result is None else f"is {result.outcome}"
+        raise CannotJudge(f"run {number} of {point.id} {said}, and a baseline is made of whole runs only")
+    return Done(result, rundir.prepared())
+
+
+def values(done: Sequence[Done]) -> list[Values]:
+    """What the runs measured, of each check that has a value in all of them.
+
+    Raises:
+        CannotJudge: None has.
+    """
+    found = [dict(_measured(each.result.checks)) for each in done]
+    common = [name for name in CHECKED if all(name in each for each in found)]
+    made = [
+        Values(name, tuple(each[name][0] for each in found), average(each[name][1] for each in found))
+        for name in common
+        if len({len(each[name][0]) for each in found}) == 1
+    ]
+    if not made:
+        raise CannotJudge("the runs measured nothing that a baseline could be made of", cause="nothing was scored")
+    return made
+
+
+def _measured(checks: Sequence[CheckResult]) -> Iterator[tuple[str, tuple[tuple[float, ...], int]]]:
+    """Values and n by the check's name, of what was measured."""
+    numbers = {each.name: each for each in checks if isinstance(each.measured, int | float)}
+    for name in ("accuracy", "acceptance_length"):
+        if name in numbers:
+            yield name, ((_number(numbers[name]),), numbers[name].n)
+    positions = sorted((int(at[1]), each) for name, each in numbers.items() if (at := _PER_POSITION.fullmatch(name)))
+    if positions:
+        yield "acceptance_per_position", (tuple(_number(each) for _, each in positions), positions[0][1].n)
+
+
+def _number(check: CheckResult) -> float:
+    assert isinstance(check.measured, int | float)
+    return float(check.measured)
+
+
+def where(done: Sequence[Done], valid_days: int) -> dict[str, Any]:
+    """What the runs were run on, as a passport says it.
+
+    Raises:
+        CannotJudge: They were not all run on the same.
+    """
+    found = [_where(each) for each in done]
+    if any(each != found[0] for each in found):
+        other = next(key for each in found for key in each if each[key] != found[0][key])
+        raise CannotJudge("the runs are not equal", cause=f"{other} is not the same in all of them")
+    now = utc_now()
+    dates = {"date": f"{now:%Y-%m-%d}", "expires": f"{now + timedelta(days=valid_days):%Y-%m-%d}"}
+    return found[0] | dates | {"run": done[0].prepared.run_id}
+
+
+def _where(done: Done) -> dict[str, Any]:
+    prepared, case = done.prepared, done.prepared.case
+    runtime, engine = prepared.runtime, case.engine.name
+    versions = {name: each for name, each in prepared.versions.items() if name.startswith(engine)}
+    build = next((f"{name} {versions[name]}" for name in sorted(versions, key=len)), engine)
+    image = f"{runtime.base} {runtime.environment}" if runtime and runtime.kind == "docker" else ""
+    return {
+        "engine": build,
+        **({"image": image} if image else {}),
+        "device": measured_on.device(prepared),
+        "protocol": case.evaluation.protocol,
+        "prompts": measured_on.prompts(prepared),
+        "concurrency": case.evaluation.concurrency,
+    }

@@ -1,0 +1,198 @@
+"""From the values of equal runs to a baseline: expected value, bound, and whether it can gate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Any
+
+from harness.base.settings import Expectation, Passport
+from harness.checks.check import run_error
+from harness.statistics.decisions import detectable, width_for
+from harness.statistics.estimate import Estimate
+from harness.statistics.repeated_runs import mean_of, reach
+
+CHECKED = ("accuracy", "acceptance_length", "acceptance_per_position")
+"""Checks that a calibration makes the tables of."""
+LEAST_RUNS = 3
+"""With fewer the noise is hardly known, and a bound is too wide to be of use."""
+MOST_LOSS = 0.10
+"""A bound that lets such a loss pass, as a share, gates nothing."""
+_SAME_NUMBERS = 0.005
+"""A bound is never closer than this share: equal runs of one build may not differ at all, and another build that is
+as good adds in another order. Equal runs on fixed prompts were seen to differ by 0.0 to 0.3 %."""
+_SAME_ITEMS = 1.5
+"""Nor closer than so many items, of a share of items."""
+_DIRECTIONS = {"accuracy": "at-least", "acceptance_length": "two-sided", "acceptance_per_position": "at-least"}
+
+
+@dataclass(frozen=True)
+class Values:
+    """What the runs measured for one check.
+
+    Attributes:
+        name: Of the check.
+        runs: Of each run, its values: one, or one a position.
+        n: Observations of a run: items, or drafts on average.
+    """
+
+    name: str
+    runs: tuple[tuple[float, ...], ...]
+    n: int
+
+    @property
+    def estimates(self) -> list[Estimate]:
+        """Mean and interval of each value."""
+        return [mean_of(each) for each in zip(*self.runs, strict=True)]
+
+    @property
+    def widest(self) -> float:
+        """Half of the widest interval, as a share of its mean; 0 of values that are 0."""
+        return max((each.high - each.value) / abs(each.value) if each.value else 0.0 for each in self.estimates)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of the baselines of a case.
+
+    Attributes:
+        false_alarm: Of each value, how often an equal run is red, at most.
+        margin: Loss that must not pass, as a share; None: the bound follows from the noise.
+    """
+
+    false_alarm: float
+    margin: float | None = None
+
+
+def noise_width(
+    value: float, noise: float, runs: int, n: int, false_alarm: float, *, name: str, two_sided: bool
+) -> float:
+    """The narrowest bound that equal runs cross no more often than stated, in the unit of the value.
+
+    Args:
+        value: The expected one.
+        noise: Standard deviation from run to run.
+        runs: From so many runs.
+        n: Items, of a share of items.
+        false_alarm: How often at most.
+        name: Of the check.
+        two_sided: Whether there is a bound on either side.
+    """
+    least = max(_SAME_NUMBERS * abs(value), _SAME_ITEMS / n if name == "accuracy" else 0.0)
+    return max(least, reach(runs, false_alarm, two_sided=two_sided) * noise) if runs > 1 else float("inf")
+
+
+def proposed(values: Values, asked: Asked, direction: str = "") -> dict[str, Any]:
+    """The table of a check, without where it was measured.
+
+    Where the bound could gate nothing, ``status`` is ``provisional``, and ``why`` says what to do. A table that gates
+    has neither.
+    """
+    direction = direction or _DIRECTIONS[values.name]
+    means = [each.value for each in values.estimates]
+    noise = [stdev(each) for each in zip(*values.runs, strict=True)]
+    runs, many = len(values.runs), values.name == "acceptance_per_position"
+    width = [
+        noise_width(
+            *each, runs, values.n, asked.false_alarm, name=values.name, two_sided=direction == "two-sided"
+        )
+        for each in zip(means, noise, strict=True)
+    ]  # fmt: skip
+    # One tolerance holds for all positions: that of the one which needs the widest.
+    relative = max((each / abs(mean) for each, mean in zip(width, means, strict=True) if mean), default=1.0)
+    error = run_error(noise[0], runs)
+    why = ""
+    if asked.margin is not None and means[0]:
+        of_margin = width_for(asked.margin * abs(means[0]), error) / abs(means[0])
+        if of_margin < relative:
+            why = f"its noise needs a bound of {relative:.2%}, and a loss of {asked.margin:.1%} {max(of_margin, 0):.2%}"
+        relative = max(relative, of_margin)
+    loss = detectable(relative * abs(means[0]), error) / abs(means[0]) if means[0] else 1.0
+    if runs < LEAST_RUNS:
+        why = f"{runs} runs; {LEAST_RUNS} at least"
+    elif loss > MOST_LOSS:
+        why = f"a loss of {MOST_LOSS:.0%} would pass: it sees one of {loss:.1%}; run it more often, or ask more items"
+    table: dict[str, Any] = {
+        "expected": _rounded(means) if many else _rounded(means)[0],
+        "direction": direction,
+        "relative_tolerance": min(_up(relative), 0.99),
+        "n": values.n,
+    }
+    return table | ({"status": "provisional", "why": why} if why else {})
+
+
+def passport(values: Values, asked: Asked, where: Mapping[str, Any]) -> dict[str, Any]:
+    """The passport of a check: what the runs say, and where they were run."""
+    many, found = values.name == "acceptance_per_position", values.estimates
+    told = {
+        "noise": [float(f"{stdev(each):.4g}") for each in zip(*values.runs, strict=True)],
+        "low": [float(f"{each.low:.6g}") for each in found],
+        "high": [float(f"{each.high:.6g}") for each in found],
+    }
+    table = {
+        "runs": len(values.runs),
+        **{name: each if many else each[0] for name, each in told.items()},
+        "false_alarm": float(f"{asked.false_alarm:.3g}"),
+        **({"margin": asked.margin} if asked.margin is not None else {}),
+        **where,
+    }
+    Passport.model_validate(table)
+    return table
+
+
+def problems(name: str, settings: Expectation, expected: Sequence[float]) -> Iterable[str]:
+    """What is wrong with the bound of a measured baseline that gates.
+
+    Args:
+        name: Of the check.
+        settings: Its table.
+        expected: Its values.
+    """
+    there = settings.passport
+    if there is None or settings.status != "gating":
+        return
+    noise = there.noise if isinstance(there.noise, list) else [there.noise]
+    if len(noise) != len(expected):
+        yield f"passport.noise: has {len(noise)} values, expected {len(expected)}; measure it again"
+        return
+    if there.runs < LEAST_RUNS:
+        yield f"passport.runs: {there.runs} say too little of the noise; {LEAST_RUNS} at least, or status provisional"
+        return
+    two_sided, rounding = settings.direction == "two-sided", 1.02
+    needed = [
+        noise_width(value, each, there.runs, settings.n, there.false_alarm, name=name, two_sided=two_sided)
+        for value, each in zip(expected, noise, strict=True)
+    ]
+    for value, least in zip(expected, needed, strict=True):
+        if settings.width(value) * rounding < least:
+            has = f"{settings.width(value):.3g}"
+            yield f"the bound of {value:g} is {has} wide, and its noise needs {least:.3g}; calibrate it"
+    first, error = expected[0], run_error(noise[0], there.runs)
+    if detectable(settings.width(first), error) > MOST_LOSS * abs(first):
+        yield f"a loss of {MOST_LOSS:.0%} passes; narrow the bound, run it more often, or set status to provisional"
+    shares = [each / abs(value) for value, each in zip(expected, needed, strict=True) if value]
+    widest = max(shares, default=0.0)
+    if there.margin is not None and first:
+        widest = max(widest, width_for(there.margin * abs(first), error) / abs(first))
+    if first and settings.width(first) > widest * abs(first) * rounding and not there.reason:
+        yield "the bound is wider than its noise and its margin ask for; passport.reason: missing, say why"
+
+
+def _rounded(values: Iterable[float]) -> list[float]:
+    return [float(f"{each:.6g}") for each in values]
+
+
+def _up(share: float) -> float:
+    """The next share with four digits after the point, so that the bound is not narrower than it was computed."""
+    return (int(share * 10_000) + 1) / 10_000
+
+
+def settled(found: Sequence[Values], until: float) -> bool:
+    """Whether every value is known to this share of itself."""
+    return all(len(each.runs) >= LEAST_RUNS and each.widest <= until for each in found)
+
+
+def average(numbers: Iterable[int]) -> int:
+    """The mean of counts, as a count."""
+    return max(1, round(fmean(numbers)))

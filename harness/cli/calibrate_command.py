@@ -1,0 +1,167 @@
+"""The part of the command line that makes a baseline of what a case measures."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from harness.base.errors import EXIT_PASSED, CannotJudge, UsageError
+from harness.base.texts import say
+from harness.cli.assembling import expanded
+from harness.cli.options import (
+    CASES,
+    RUNS,
+    BuildOptions,
+    CaseArgument,
+    Cases,
+    Models,
+    PlatformHere,
+    RunOptions,
+    own_models,
+)
+
+if TYPE_CHECKING:
+    from harness.calibration.equal_runs import Done
+    from harness.plan.points import Planned
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+    app.command()(expanded(calibrate))
+
+
+def calibrate(
+    case: CaseArgument,
+    number: Annotated[int, typer.Option("--runs", min=2, max=1000, help="Equal runs, each on a start of its own.")] = 5,
+    platform: PlatformHere = None,
+    *,
+    where: RunOptions,
+    how: BuildOptions,
+    until: Annotated[
+        str,
+        typer.Option(metavar="SHARE", help="Stop as soon as every value is known to this share: 0.5%; never before 3."),
+    ] = "",
+    false_alarm: Annotated[
+        float,
+        typer.Option(min=1e-9, max=0.4, help="How often an equal run of the whole case is red, at most."),
+    ] = 0.01,
+    margin: Annotated[
+        str,
+        typer.Option(metavar="SHARE", help="Loss that must not pass, 2%; the bound follows from the noise if none."),
+    ] = "",
+    reason: Annotated[str, typer.Option(help="Why the old figures go; needed where a bound gets wider.")] = "",
+    valid_days: Annotated[int, typer.Option(min=1, max=3650, help="Days until it must be measured again.")] = 180,
+    model: Models = None,
+    into: Annotated[Path | None, typer.Option(help="New folder for the run directories; default below runs/.")] = None,
+    cases: Cases = CASES,
+) -> int:
+    """Run a case several times, and write what it measures into its file as the baseline, with interval and bound."""
+    from harness.calibration import equal_runs
+    from harness.calibration.proposal import LEAST_RUNS, settled
+    from harness.host import signals
+    from harness.run.console import Console
+    from harness.run.folders import claimed
+    from harness.run.prepare import require_engine
+
+    wanted, lost = _share("--until", until), _share("--margin", margin)
+    options, console, done = where.options(how.build()), Console(), list[equal_runs.Done]()
+    point = _point(cases, case, platform, own_models(model))
+    require_engine([point], options)
+    with claimed(into, RUNS) as folder, signals.handled():
+        for index in range(1, number + 1):
+            done.append(equal_runs.run_once(point, folder, index, options, console))
+            found = equal_runs.values(done)
+            if wanted is not None and len(done) >= LEAST_RUNS and settled(found, wanted):
+                break
+    written, refused = _write(point, done, false_alarm, lost, reason, valid_days)
+    for line in written:
+        say(line)
+    if wanted is not None and not (len(done) >= LEAST_RUNS and settled(found, wanted)):
+        refused.append(f"not known to {wanted:.2%} after {number} runs")
+    if refused:
+        raise CannotJudge(f"{point.id} is inconclusive", cause="; ".join(refused))
+    return EXIT_PASSED
+
+
+def _write(
+    point: Planned, done: list[Done], false_alarm: float, margin: float | None, reason: str, valid_days: int
+) -> tuple[list[str], list[str]]:
+    """Write the tables; what is in them in words, and why some of them cannot gate."""
+    from harness.calibration import case_tables, equal_runs
+    from harness.calibration.proposal import Asked, passport, proposed
+    from harness.checks import CHECKS
+    from harness.statistics.decisions import share_each
+
+    found, there = equal_runs.values(done), equal_runs.where(done, valid_days)
+    asked = Asked(share_each(false_alarm, sum(len(each.runs[0]) for each in found)), margin)
+    old = point.case.checks
+    tables: dict[str, dict[str, Any]] = {}
+    lines, refused = list[str](), list[str]()
+    for each in found:
+        before = getattr(old, each.name)
+        table = proposed(each, asked, before.direction if before else "")
+        why = table.pop("why", "")
+        origin = f"harness calibrate: {len(done)} runs of {there['engine']} on {there['device']}, {there['date']}"
+        settings = CHECKS[each.name].settings.model_validate({**table, "origin": origin})
+        if weak := list(CHECKS[each.name].weakness(settings, point.case.evaluation.GUESSED)):
+            table["status"], why = "provisional", weak[0]
+        wider = before is not None and before.passport and _relative(before) < table["relative_tolerance"]
+        if wider and not reason:
+            change = f"from {_relative(before):.2%} to {table['relative_tolerance']:.2%}"
+            where = f"{point.case_file.path}: checks.{each.name}"
+            raise UsageError(f"{where}: the bound would get wider, {change}; say why with --reason")
+        told = {"reason": reason or "measured here, which it was not before" if not wider else reason}
+        tables[each.name] = {**table, "origin": origin, **told, "passport": passport(each, asked, there)}
+        lines.append(
+            f"{each.name}: {table['expected']} -{table['relative_tolerance']:.2%}, {len(done)} runs of {each.n}"
+        )
+        if why:
+            refused.append(f"{each.name} is provisional: {why}")
+    case_tables.write(point.case_file, point.platform, tables, there["date"])
+    return [*lines, f"written: {point.case_file.path}"], refused
+
+
+def _relative(settings: Any) -> float:
+    first = settings.expected[0] if isinstance(settings.expected, list) else settings.expected
+    return float(settings.width(first) / abs(first)) if first else 1.0
+
+
+def _point(cases: Path, case: str, platform: str | None, own: tuple[tuple[str, str], ...]) -> Planned:
+    """The one point that is meant: a case file has one baseline for all points of its matrix.
+
+    Raises:
+        UsageError: It is not one, its values are computed, or it stands for other models.
+    """
+    from harness.images.pinned_versions import version
+    from harness.plan.points import with_own
+    from harness.run.selection import select
+
+    found = select(
+        cases, wanted=[case], suite=None, platform=platform, at_most=None, checkpoints="", versions=version,
+        measured=True, attached=False,
+    )  # fmt: skip
+    running = [each for each in with_own(found, own) if not each.skip]
+    point = running[0]
+    if len(running) > 1 or len(list(point.case_file.matrix(point.platform).variants())) > 1:
+        raise UsageError(f"{point.case_file.path}: matrix: its points share one baseline; calibrate a case without one")
+    if point.case.is_known:
+        raise UsageError(f"{point.case_file.path}: its values are computed, not measured: run `harness generate`")
+    return point
+
+
+def _share(option: str, text: str) -> float | None:
+    """A share as 0.5% or 0.005; None if there is none.
+
+    Raises:
+        UsageError: It is none between 0 and 1.
+    """
+    if not text:
+        return None
+    found = re.fullmatch(r"([0-9]{0,3}(?:\.[0-9]{1,9})?)(%?)", text)
+    value = float(found[1]) / (100 if found[2] else 1) if found and found[1] not in ("", ".") else 0.0
+    if not 0 < value < 1:
+        raise UsageError(f"{option} {text[:40]}: must be a share, as in 0.5% or 0.005")
+    return value

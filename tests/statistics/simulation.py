@@ -1,0 +1,246 @@
+"""Each rule of ``harness/statistics`` tried many times on numbers whose truth is known.
+
+One entry a claim: what it is about, which rate it is, how often it may be or must be, and a function that tries it so
+many times at once. Tests take a slice; ``python -m tests.statistics.simulation`` tries each 100,000 times and prints
+the table of docs/evidence/statistics.md.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.statistics import decisions, proportions, ratios, repeated_runs, sequential
+from harness.statistics.estimate import Estimate, normal_quantile
+from harness.statistics.sequential import Errors
+
+Numbers = NDArray[np.float64]
+Generator = np.random.Generator
+TRIES = 100_000
+_SURE = 5.0  # standard errors of the simulation that a rate may be beyond its limit
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Something that is said of a rule.
+
+    Attributes:
+        kind: ``at-most`` and ``at-least`` of a stated rate; ``about`` of a coverage, to ``slack``.
+        rate: The stated rate.
+        tried: How many of so many tries it happened in.
+    """
+
+    name: str
+    kind: Literal["at-most", "at-least", "about"]
+    rate: float
+    tried: Callable[[Generator, int], int]
+    slack: float = 0.0
+
+    def wrong(self, happened: int, tries: int) -> str:
+        """Why what was seen cannot be what is claimed; empty if it can."""
+        seen, error = happened / tries, math.sqrt(self.rate * (1 - self.rate) / tries)
+        over, under = seen - self.rate, self.rate - seen
+        limit = _SURE * error + self.slack
+        bad = {"at-most": over > limit, "at-least": under > limit, "about": abs(over) > limit}[self.kind]
+        return f"{self.name}: {self.kind} {self.rate:g} claimed, {seen:.5f} seen" if bad else ""
+
+
+def in_parts(tried: Callable[[Generator, int], int], most: int) -> Callable[[Generator, int], int]:
+    """The same, a part at a time: what it needs of memory is bounded."""
+    return lambda draw, tries: sum(tried(draw, min(most, tries - done)) for done in range(0, tries, most))
+
+
+def share_covered(share: float, n: int, interval: Callable[[int, int], Estimate]) -> Callable[[Generator, int], int]:
+    """Whether the interval of a share holds the truth."""
+
+    def tried(draw: Generator, tries: int) -> int:
+        counts, times = np.unique(draw.binomial(n, share, tries), return_counts=True)
+        found = [interval(int(count), n) for count in counts]
+        return int(sum(t for each, t in zip(found, times, strict=True) if each.low <= share <= each.high))
+
+    return tried
+
+
+def wilson_on_average(n: int) -> Callable[[Generator, int], int]:
+    """Whether it does for a share that is itself drawn: of each count, how much of the posterior is inside."""
+
+    def tried(draw: Generator, tries: int) -> int:
+        share = draw.uniform(0.05, 0.95, tries)
+        ends = [proportions.wilson(count, n) for count in range(n + 1)]
+        low, high = np.array([each.low for each in ends]), np.array([each.high for each in ends])
+        counts = draw.binomial(n, share)
+        return int(((low[counts] <= share) & (share <= high[counts])).sum())
+
+    return tried
+
+
+def requests(draw: Generator, tries: int, number: int) -> tuple[Numbers, Numbers]:
+    """Tokens and drafts of requests: lengths differ, and each request has an acceptance of its own (beta, sd 0.1)."""
+    drafts = 20 + draw.integers(0, 120, (tries, number))
+    chance = draw.beta(11.7, 9.6, (tries, number))  # mean 0.55
+    return (drafts + draw.binomial(3 * drafts, chance)).astype(float), drafts.astype(float)
+
+
+TRUE_LENGTH = 1 + 3 * 11.7 / (11.7 + 9.6)
+
+
+def ratio_covered(number: int, *, grouped: int = 1) -> Callable[[Generator, int], int]:
+    """Whether the interval of an acceptance length, clustered by groups of requests, holds the truth."""
+
+    def tried(draw: Generator, tries: int) -> int:
+        tokens, drafts = (each.reshape(tries, -1, grouped).sum(-1) for each in requests(draw, tries, number))
+        value, error = ratios.linearised(tokens, drafts)
+        return int((np.abs(value - TRUE_LENGTH) <= ratios.quantile(drafts.shape[-1]) * error).sum())
+
+    return in_parts(tried, 10_000)
+
+
+def next_run(
+    runs: int, false_alarm: float, *, two_sided: bool, between: float = 0.002, loss: float = 0.0
+) -> Callable[[Generator, int], int]:
+    """Whether a run after so many equal ones, each on a start of its own, is beyond the bound that was made of them."""
+
+    def tried(draw: Generator, tries: int) -> int:
+        spread = math.hypot(0.001, between)
+        values = 2.0 + spread * draw.standard_normal((tries, runs))
+        width = repeated_runs.reach(runs, false_alarm, two_sided=two_sided) * values.std(-1, ddof=1)
+        following = 2.0 - loss + spread * draw.standard_normal(tries)
+        distance = following - values.mean(-1)
+        return int(((np.abs(distance) if two_sided else -distance) > width).sum())
+
+    return tried
+
+
+def mean_covered(runs: int) -> Callable[[Generator, int], int]:
+    """Whether the interval of a baseline holds the truth."""
+
+    def tried(draw: Generator, tries: int) -> int:
+        values = draw.standard_normal((tries, runs))
+        error = values.std(-1, ddof=1) / math.sqrt(runs)
+        return int((np.abs(values.mean(-1)) <= ratios.quantile(runs) * error).sum())
+
+    return tried
+
+
+def beyond(width: float, error: float, loss: float, *, two_sided: bool) -> Callable[[Generator, int], int]:
+    """Whether a value with this error is beyond a bound."""
+
+    def tried(draw: Generator, tries: int) -> int:
+        distance = error * draw.standard_normal(tries) - loss
+        return int(((np.abs(distance) if two_sided else -distance) > width).sum())
+
+    return tried
+
+
+def share_seen(n: int, alpha: float, loss: float, share: float) -> Callable[[Generator, int], int]:
+    """Whether a test of a share at ``alpha`` sees a loss."""
+
+    def tried(draw: Generator, tries: int) -> int:
+        bound = share - normal_quantile(1 - alpha) * math.sqrt(share * (1 - share) / n)
+        return int((draw.binomial(n, share - loss, tries) / n < bound).sum())
+
+    return tried
+
+
+def sequence(
+    decision: int, errors: Errors, truth: float, expected: float, margin: float, budget: int
+) -> Callable[[Generator, int], int]:
+    """How often a sequence of single answers ends with a decision: 1 fail, -1 pass, 0 inconclusive."""
+
+    def tried(draw: Generator, tries: int) -> int:
+        steps = sequential.steps_of_shares(draw.random((tries, budget)) < truth, expected, margin)
+        return int((sequential.decided_all(steps, errors)[0] == decision).sum())
+
+    return in_parts(tried, 2_000)
+
+
+def sequence_of_runs(
+    decision: int, errors: Errors, loss: float, margin: float, deviation: float, budget: int
+) -> Callable[[Generator, int], int]:
+    """The same of whole runs."""
+
+    def tried(draw: Generator, tries: int) -> int:
+        values = 2.0 - loss + deviation * draw.standard_normal((tries, budget))
+        steps = sequential.steps_of_runs(values, 2.0, margin, deviation)
+        return int((sequential.decided_all(steps, errors)[0] == decision).sum())
+
+    return tried
+
+
+def claims() -> Iterator[Claim]:
+    """Everything that is claimed."""
+    for share, n in ((0.5, 40), (0.8, 80), (0.97, 200), (0.75, 1319)):
+        name = f"Clopper-Pearson holds a share of {share} of {n} items"
+        yield Claim(name, "at-least", 0.95, share_covered(share, n, proportions.exact))
+    for n in (30, 80, 200, 1319):
+        yield Claim(f"Wilson holds a share of {n} items, on average", "about", 0.95, wilson_on_average(n), 0.006)
+    for number in (40, 80, 320):
+        name = f"clustered interval holds the acceptance length of {number} requests"
+        yield Claim(name, "about", 0.95, ratio_covered(number), 0.008)
+    name = "clustered interval holds it, 80 requests in 16 groups"
+    yield Claim(name, "about", 0.95, ratio_covered(80, grouped=5), 0.008)
+    for runs in (3, 5, 9, 20):
+        yield Claim(f"interval of a baseline of {runs} runs holds the truth", "about", 0.95, mean_covered(runs))
+        for alpha in (0.05, 0.01, 0.001):
+            for two_sided in (False, True):
+                name = f"false alarms of a bound of {runs} runs, {'two-sided' if two_sided else 'one-sided'}"
+                yield Claim(name, "about", alpha, next_run(runs, alpha, two_sided=two_sided))
+    for width, error in ((0.02, 0.008), (0.05, 0.03)):
+        alarms = decisions.false_alarms(width, error, two_sided=False)
+        name = f"false alarms of a bound {width} below, error {error}"
+        yield Claim(name, "about", alarms, beyond(width, error, 0.0, two_sided=False))
+        both = decisions.false_alarms(width, error, two_sided=True)
+        yield Claim(f"{name}, two-sided", "about", both, beyond(width, error, 0.0, two_sided=True))
+        loss = decisions.detectable(width, error)
+        yield Claim(f"power at what is detectable, {width}, error {error}", "about", 0.95,
+                    beyond(width, error, loss, two_sided=False))  # fmt: skip
+    margin, error = 0.02, 0.004
+    width = decisions.width_for(margin, error)
+    yield Claim(
+        "power at the margin a bound was made for", "at-least", 0.95, beyond(width, error, margin, two_sided=False)
+    )
+    for share, loss in ((0.5, 0.05), (0.75, 0.02), (0.9, 0.01)):
+        n = decisions.observations_for(loss, math.sqrt(share * (1 - share)), 0.01)
+        name = f"power of the n that is named for a loss of {loss} of {share}"
+        yield Claim(name, "about", 0.95, share_seen(n, 0.01, loss, share), 0.015)
+        yield Claim(f"false alarms of that n, {share}", "about", 0.01, share_seen(n, 0.01, 0.0, share), 0.003)
+    errors = Errors(0.01, 0.05)
+    for expected, margin, budget in ((0.75, 0.05, 4000), (0.5, 0.1, 1000)):
+        of = f"{expected} with margin {margin}, budget {budget}"
+        yield Claim(
+            f"sequence, false alarms, {of}", "at-most", 0.01, sequence(1, errors, expected, expected, margin, budget)
+        )
+        passed = sequence(-1, errors, expected - margin, expected, margin, budget)
+        yield Claim(f"sequence, false passes, {of}", "at-most", 0.05, passed)
+        failed = sequence(1, errors, expected - margin, expected, margin, budget)
+        yield Claim(f"sequence, power at the margin, {of}", "at-least", 0.95, failed)
+    yield Claim("sequence with a budget that is too small, false alarms", "at-most", 0.01,
+                sequence(1, errors, 0.75, 0.75, 0.05, 200))  # fmt: skip
+    yield Claim("sequence of runs, false alarms", "at-most", 0.01, sequence_of_runs(1, errors, 0.0, 0.02, 0.02, 100))
+    yield Claim("sequence of runs, false passes", "at-most", 0.05, sequence_of_runs(-1, errors, 0.02, 0.02, 0.02, 100))
+    yield Claim("sequence of runs, power", "at-least", 0.95, sequence_of_runs(1, errors, 0.02, 0.02, 0.02, 100))
+
+
+CLAIMS = list(claims())
+
+
+def main() -> int:
+    """Try everything at length and print the table."""
+    draw, wrong = np.random.default_rng(20261128), []
+    print("| claim | stated | seen |\n| --- | --- | --- |")  # noqa: T201
+    for claim in CLAIMS:
+        happened = claim.tried(draw, TRIES)
+        wrong += [each for each in [claim.wrong(happened, TRIES)] if each]
+        print(f"| {claim.name} | {claim.kind.replace('-', ' ')} {claim.rate:.4g} | {happened / TRIES:.5f} |")  # noqa: T201
+    print("\n".join(wrong), file=sys.stderr)  # noqa: T201
+    return bool(wrong)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
