@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     EngineName = str
 else:
     EngineName = Literal[plugins.names("harness.engines")]
-_SOURCES = frozenset({"known_answer", "repo", "path", "served"})
+_SOURCES = frozenset({"known_answer", "published", "repo", "path", "served"})
 """Keys of a model that say where it is from. Two of them merged would be no model."""
 _TWIN = r"|[a-z0-9_]+/[a-z0-9_]+|none: .{10,}"
 

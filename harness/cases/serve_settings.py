@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from harness.base.settings import Flag, FlagValue, Like, Name, Strict, Variable
+from harness.published.models import MODELS as PUBLISHED
 from known_answer.names import NAMES
 
 UNRESOLVED = "unresolved"
@@ -15,12 +16,16 @@ _REPOSITORY = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
 
 
 class Model(Strict):
-    """A model: a known-answer checkpoint, made on the spot, a repository of the model hub at a commit, a folder, or
-    whatever a server serves that somebody else runs.
+    """A model: a known-answer checkpoint, made on the spot, a published one that a package carries, a repository of the
+    model hub at a commit, a folder, or whatever a server serves that somebody else runs.
     """
 
     known_answer: str | None = Field(
         None, description="Name of a known-answer checkpoint: see `harness checkpoints list`."
+    )
+    published: str | None = Field(
+        None,
+        description="Name of a published model that a package on the index carries: see `harness checkpoints list`.",
     )
     repo: Annotated[str, Like(_REPOSITORY, "organisation/name")] | None = Field(
         None, description="Repository on the model hub."
@@ -44,7 +49,7 @@ class Model(Strict):
     @property
     def name(self) -> str:
         """What the model is called in a run."""
-        return self.known_answer or self.repo or self.path or ("served" if self.served else "")
+        return self.known_answer or self.published or self.repo or self.path or ("served" if self.served else "")
 
     @property
     def download(self) -> str:
@@ -53,8 +58,12 @@ class Model(Strict):
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        if [self.known_answer, self.repo, self.path, self.served].count(None) != 3:
-            raise ValueError("give one of known_answer, repo with its revision, path, and served of a server that runs")
+        if [self.known_answer, self.published, self.repo, self.path, self.served].count(None) != 4:
+            raise ValueError(
+                "give one of known_answer, published, repo with its revision, path, and served of a server that runs"
+            )
+        if self.published is not None and self.published not in PUBLISHED:
+            raise ValueError(f"no published model {self.published!r}; there are {', '.join(PUBLISHED)}")
         if self.known_answer is not None and self.known_answer not in NAMES:
             raise ValueError(f"no known-answer checkpoint {self.known_answer!r}; there are {', '.join(NAMES)}")
         if (self.repo is None) != (self.revision is None):

@@ -2,46 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from harness.base.device_architectures import suits
 from harness.cases.model import Case
-from harness.cases.serve_settings import Model
 from harness.devices import accelerators
-from harness.doctor import setting_libraries
-from harness.doctor.facts import Accelerators, DataFile, Facts, Folder, Source, facts_of
+from harness.doctor import missing_models, setting_libraries
+from harness.doctor.facts import Accelerators, DataFile, Facts, Source
+from harness.doctor.obstacles import GIB, RUN_BYTES, Obstacle, gib, space
 from harness.engines import ENGINES
 from harness.plan.data_needs import datasets
 from harness.plan.points import NO_SET, Planned, devices
 
 Way = Literal["docker", "local"]
 
-_GIB = 1 << 30
-_RUN_BYTES = _GIB
-"""Free space for run directories: logs, samples and counters take megabytes."""
-
-_SERVER_BYTES = 2 * _GIB
+_SERVER_BYTES = 2 * GIB
 """Memory of the host that a server takes at least, with PyTorch loaded and a tiny model; 1 GiB of KV cache on top
 where the host is the device, as `baselines/_defaults.toml` sets it."""
 
 _LOCKED_FOR = ("Linux", "x86_64")
 """What the requirements below docker/requirements are resolved for."""
-
-
-@dataclass(frozen=True)
-class Obstacle:
-    """Why a point cannot run.
-
-    Attributes:
-        kind: Of what there is too little: points that fail for the same kind are told together.
-        reason, next_step: One line each.
-    """
-
-    kind: str
-    reason: str
-    next_step: str
 
 
 def of(each: Planned, facts: Facts, way: Way) -> Obstacle | None:
@@ -54,7 +34,7 @@ def of(each: Planned, facts: Facts, way: Way) -> Obstacle | None:
         or _memory(each, facts)
         or (_container(each, facts) if way == "docker" else _environment(each, facts))
         or (_library(each, facts) if way == "local" else None)
-        or _models(case, facts)
+        or missing_models.obstacle(case, facts)
         or _data(case, facts)
         or _writable(facts)
     )
@@ -87,9 +67,9 @@ def _suitable(each: Planned, found: Accelerators, needed: int) -> Obstacle | Non
             f"turn MIG off, or a host with {needed} whole devices",
         )
     wanted = each.case.device_memory_gib
-    large = [device for device in usable if not 0 < device.memory_bytes < wanted * _GIB]
+    large = [device for device in usable if not 0 < device.memory_bytes < wanted * GIB]
     if len(large) < needed:
-        most = max(device.memory_bytes for device in usable) / _GIB
+        most = max(device.memory_bytes for device in usable) / GIB
         return Obstacle(
             "device memory",
             f"needs {needed} devices with {wanted} GiB, {len(large)} have that; the largest has {most:.0f}",
@@ -124,12 +104,12 @@ def _twin(case: Case) -> str:
 
 def _memory(each: Planned, facts: Facts) -> Obstacle | None:
     servers = sum(each.case.topology.roles.values())
-    needed = servers * (_SERVER_BYTES + (0 if accelerators.of(each.platform).has_devices else _GIB))
+    needed = servers * (_SERVER_BYTES + (0 if accelerators.of(each.platform).has_devices else GIB))
     if facts.available_bytes >= needed:
         return None
     return Obstacle(
         "memory",
-        f"{servers} servers need {_gib(needed)} of memory, {_gib(facts.available_bytes)} are available",
+        f"{servers} servers need {gib(needed)} of memory, {gib(facts.available_bytes)} are available",
         "end other programs, or use a host with more",
     )
 
@@ -163,7 +143,7 @@ def _image(each: Planned, source: Source, facts: Facts) -> Obstacle | None:
             f"no image yet, and its base {source.base.partition('@')[0]} is not here; {why}",
             "docker load it from elsewhere, or name one that is here with --base-image",
         )
-    return _packages("an image", facts) or _space(
+    return _packages("an image", facts) or space(
         facts.folders.images,
         accelerators.of(each.platform).image_bytes,
         "an image",
@@ -181,7 +161,7 @@ def _environment(each: Planned, facts: Facts) -> Obstacle | None:
             return _no_engine(each)
         if (facts.system, facts.processor) != _LOCKED_FOR:
             return _other_machine(each, facts)
-        missing = _packages(each.case.engine.name, facts) or _space(
+        missing = _packages(each.case.engine.name, facts) or space(
             facts.folders.environments,
             accelerators.of(each.platform).environment_bytes,
             "an engine",
@@ -190,11 +170,11 @@ def _environment(each: Planned, facts: Facts) -> Obstacle | None:
         if missing:
             return missing
     many = sum(each.case.topology.roles.values()) > 1 or devices(each.case, each.platform) > 1
-    needed = int(each.case.container.shm_gib * _GIB)  # what the case has in a container, it needs here too
+    needed = int(each.case.container.shm_gib * GIB)  # what the case has in a container, it needs here too
     if many and (facts.shm_bytes or 0) < needed:
         return Obstacle(
             "shared memory",
-            f"needs {_gib(needed)} of /dev/shm, {_gib(facts.shm_bytes or 0)} are free",
+            f"needs {gib(needed)} of /dev/shm, {gib(facts.shm_bytes or 0)} are free",
             "mount -o remount,size=2g /dev/shm; inside a container: --shm-size 2g",
         )
     return None
@@ -233,28 +213,6 @@ def _library(each: Planned, facts: Facts) -> Obstacle | None:
     return Obstacle("library", what, "install it there, or --base-image with an image that has it") if what else None
 
 
-def _models(case: Case, facts: Facts) -> Obstacle | None:
-    missing = [model for model in case.models() if not model.known_answer and not facts.models.get(facts_of(model))]
-    if own := [model for model in missing if model.path]:
-        return Obstacle("models", f"no whole model in {_names(own)}", "put all files of the model there")
-    reach = facts.network.get("hub")
-    if not missing:
-        return None
-    if reach is None or reach.problem:
-        why = f"{reach.host}: {reach.problem}" if reach else "the hub was not asked"
-        first = missing[0]
-        return Obstacle(
-            "models",
-            f"not in the hub's cache: {_names(missing)}; {why}",
-            f"where there is a network: {first.download}",
-        )
-    return _space(facts.folders.hub, _RUN_BYTES, "models", "name another folder by HF_HOME")
-
-
-def _names(models: Sequence[Model]) -> str:
-    return ", ".join(model.name for model in models)
-
-
 def _data(case: Case, facts: Facts) -> Obstacle | None:
     reach = facts.network.get("data")
     for dataset in datasets(case):
@@ -272,16 +230,9 @@ def _writable(facts: Facts) -> Obstacle | None:
         (folders.runs, "run directories", "--runs"),
         (folders.cache, "the cache", "XDG_CACHE_HOME"),
     ):
-        if found := _space(folder, _RUN_BYTES, what, f"name another folder by {option}"):
+        if found := space(folder, RUN_BYTES, what, f"name another folder by {option}"):
             return found
     return None
-
-
-def _space(folder: Folder | None, needed: int, what: str, next_step: str) -> Obstacle | None:
-    if folder is None or (not folder.problem and (folder.free_bytes is None or folder.free_bytes >= needed)):
-        return None
-    reason = folder.problem or f"{_gib(folder.free_bytes or 0)} are free, {what} needs about {_gib(needed)}"
-    return Obstacle("disk", f"{folder.path}: {reason}", next_step)
 
 
 def source_of(each: Planned, facts: Facts) -> Source:
@@ -290,7 +241,3 @@ def source_of(each: Planned, facts: Facts) -> Source:
 
 def _key(each: Planned) -> str:
     return f"{each.case.engine.name}-{each.platform}"
-
-
-def _gib(amount: int) -> str:
-    return f"{amount / _GIB:.3g} GiB"

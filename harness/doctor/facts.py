@@ -168,7 +168,7 @@ class Source:
 
 def facts_of(model: Model) -> str:
     """Name of a model in :attr:`Facts.models`."""
-    return model.path or f"{model.repo}@{model.revision}"
+    return model.published or model.path or f"{model.repo}@{model.revision}"
 
 
 @dataclass(frozen=True)

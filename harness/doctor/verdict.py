@@ -10,8 +10,9 @@ from typing import Literal
 
 from harness.base.domain import Platform
 from harness.doctor import blockers, setting_libraries
-from harness.doctor.blockers import Obstacle, Way
+from harness.doctor.blockers import Way
 from harness.doctor.facts import Facts
+from harness.doctor.obstacles import Obstacle
 from harness.plan.points import Planned
 
 

@@ -1,7 +1,8 @@
-"""A package index: which wheels it has of a distribution, and files out of a wheel without the rest of it."""
+"""A package index: which wheels it has of a distribution, a whole one, and files out of one without the rest of it."""
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 import zipfile
@@ -127,6 +128,28 @@ def _wheel(url: str, sha256: str, yanked: bool) -> Wheel | None:
     except InvalidWheelFilename:
         return None
     return Wheel(name, version, url, sha256 if re.fullmatch(r"[0-9a-f]{64}", sha256) else "", yanked)
+
+
+def download(distribution: str, file: str, sha256: str, target: Path) -> Path:
+    """One wheel, whole and with the expected content, written to ``target``.
+
+    Raises:
+        Unavailable: The index does not have it, it cannot be had, or it has another content; nothing is written then.
+    """
+    found = next((each for each in wheels(distribution) if each.file == file), None)
+    if found is None:
+        raise Unavailable(f"the package index has no {file}")
+    try:
+        answer = requests.get(found.url, timeout=_TIMEOUT)
+        answer.raise_for_status()
+        content = answer.content
+    except (requests.RequestException, ValueError) as error:
+        raise Unavailable(f"{file} cannot be downloaded from the package index: {_why(error)}") from error
+    got = hashlib.sha256(content).hexdigest()
+    if got != sha256:
+        raise Unavailable(f"{file} of the package index: SHA-256 is {got}, expected {sha256}")
+    files.write(target, content)
+    return target
 
 
 def extract(wheel: Wheel, wanted: Callable[[str], bool], cache: Path) -> zipfile.ZipFile:

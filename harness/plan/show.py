@@ -101,6 +101,8 @@ def _models(case: Case) -> list[str]:
     """How the models get below ``$CHECKPOINTS``."""
     repositories = [model for model in case.models() if model.repo]
     made = ['harness checkpoints make "$CHECKPOINTS"'] if any(model.known_answer for model in case.models()) else []
+    named = [model.published for model in case.models() if model.published]
+    made += [f'harness checkpoints make "$CHECKPOINTS" {" ".join(named)}'] if named else []
     fetched = [f'{model.download} --local-dir "{_FOLDER}/{model.repo}"' for model in repositories]
     return made + fetched
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import cache
 from importlib import metadata, resources
@@ -19,7 +20,8 @@ from known_answer.file_digest import digest
 _SHA256 = TypeAdapter(Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")])
 
 
-def _on_disk(folder: Path) -> str:
+def on_disk(folder: Path) -> str:
+    """SHA-256 of a checkpoint as it is there; empty if there is none."""
     return digest({file.name: file.read_bytes() for file in folder.iterdir()}) if folder.is_dir() else ""
 
 
@@ -55,12 +57,12 @@ def cached(name: str) -> tuple[Path, str]:
     """
     note = data_files.cache_folder("checkpoint_digests") / f"{name}-{_origin(name)[:12]}.json"
     noted = answer_cache.read(note, _SHA256)
-    if noted and _on_disk(_folder(name, noted)) == noted:
-        return _folder(name, noted), noted
+    if noted and on_disk(folder_of(name, noted)) == noted:
+        return folder_of(name, noted), noted
     content = _made(name)
     wanted = digest(content)
-    folder = _folder(name, wanted)
-    if folder.is_dir() and _on_disk(folder) != wanted:
+    folder = folder_of(name, wanted)
+    if folder.is_dir() and on_disk(folder) != wanted:
         files.remove_folder(folder)
     if not folder.is_dir():
         files.write_folder(folder, content)
@@ -69,12 +71,17 @@ def cached(name: str) -> tuple[Path, str]:
     return folder, wanted
 
 
-def _folder(name: str, sha256: str) -> Path:
+def folder_of(name: str, sha256: str) -> Path:
+    """Where the cache has a checkpoint."""
     return data_files.cache_folder("checkpoints") / f"{name}-{sha256[:12]}"
 
 
-def make(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """Write every checkpoint below ``folder``.
+def make(folder: Path, wanted: Iterable[str] = names.NAMES) -> tuple[dict[str, str], dict[str, str]]:
+    """Write checkpoints below ``folder``, each into a folder of its name.
+
+    Args:
+        folder: Where to.
+        wanted: Their names.
 
     Returns:
         The SHA-256 of each by name, and of those left out, for want of a data file, the reason.
@@ -83,16 +90,25 @@ def make(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
         UsageError: Something else is there already.
     """
     digests, left_out = {}, {}
-    for name in names.NAMES:
+    for name in wanted:
         try:
             content = _made(name)
         except CannotJudge as error:
             left_out[name] = str(error)
             continue
-        digests[name] = digest(content)
-        target = folder / name
-        if target.is_dir() and _on_disk(target) != digests[name]:
-            raise UsageError(f"{target}: exists with another content; remove it or give another folder")
-        if not target.is_dir():
-            files.write_folder(target, content)
+        digests[name] = write(folder / name, content)
     return digests, left_out
+
+
+def write(target: Path, content: dict[str, bytes]) -> str:
+    """Write a checkpoint into a folder, unless it is there; returns its SHA-256.
+
+    Raises:
+        UsageError: Something else is there already.
+    """
+    found = digest(content)
+    if target.is_dir() and on_disk(target) != found:
+        raise UsageError(f"{target}: exists with another content; remove it or give another folder")
+    if not target.is_dir():
+        files.write_folder(target, content)
+    return found

@@ -1,4 +1,4 @@
-"""Where the models of a case come from: made on the spot, the hub, or a folder of the user's."""
+"""Where the models of a case come from: made on the spot, a package, the hub, or a folder of the user's."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.cases.model import Case
 from harness.cases.serve_settings import UNRESOLVED, Model
 from harness.host import content_digest, first_use, hub, model_files
 from harness.host.first_use import Taken
-from harness.run import checkpoint_files
+from harness.run import checkpoint_files, published_files
 from harness.run.rundir import Checkpoint
 
 Say = Callable[[str], None]
@@ -42,6 +42,9 @@ def have(model: Model, say: Say, *, anew: bool = False, tokenizer: bool = False)
     """
     if model.known_answer:
         folder, sha256 = checkpoint_files.cached(model.known_answer)
+        return Checkpoint(path=str(folder), sha256=sha256)
+    if model.published:
+        folder, sha256 = published_files.cached(model.published)
         return Checkpoint(path=str(folder), sha256=sha256)
     if model.path:
         return _of_the_user(model.path, tokenizer=tokenizer)
@@ -86,7 +89,9 @@ def known_commit(model: Model) -> str:
 
 
 def is_here(model: Model) -> bool:
-    """Whether a model of the hub or of the user's is on this machine as a run would take it, whole; asks nobody."""
+    """Whether a model that is not made from nothing is on this machine as a run would take it; asks nobody."""
+    if model.published:
+        return published_files.is_here(model.published)
     if model.path:
         return not model_files.problem(Path(model.path).expanduser())
     known = known_commit(model)

@@ -198,6 +198,18 @@ def test_checkpoints_are_made_and_named(tmp_path: Path) -> None:
     assert set(listed) == {path.name for path in tmp_path.iterdir()}
 
 
+def test_a_checkpoint_that_there_is_not_is_said() -> None:
+    done = ask(("checkpoints", "make", "nowhere", "target", "smollm3"))
+    assert (done.code, done.stdout) == (2, "")
+    assert "NAME smollm3: no such checkpoint; `harness checkpoints list` has them all" in done.stderr
+    assert not Path("nowhere").exists()
+
+
+def test_named_checkpoints_are_made_alone(tmp_path: Path) -> None:
+    done = ask(("checkpoints", "make", str(tmp_path), "chain"))
+    assert (done.code, [path.name for path in tmp_path.iterdir()]) == (0, ["chain"])
+
+
 def test_the_stage_scripts_are_posix_shell() -> None:
     for script in sorted((BASELINES.parent / "scripts").iterdir()):
         lines = script.read_text().splitlines()

@@ -125,6 +125,18 @@ def test_what_breaks_off_is_no_answer_and_nothing_is_kept(index: Index, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("page", ["json", "html"])
+def test_a_whole_wheel_is_had_if_its_content_is_the_expected_one(index: Index, page: str, tmp_path: Path) -> None:
+    index.page = page
+    digest = hashlib.sha256(index.content).hexdigest()
+    assert package_index.download("vllm", NAME, digest, tmp_path / NAME).read_bytes() == index.content
+    with pytest.raises(Unavailable, match=f"SHA-256 is {digest}, expected {'0' * 64}"):
+        package_index.download("vllm", NAME, "0" * 64, tmp_path / "other")
+    with pytest.raises(Unavailable, match=r"the package index has no vllm-9\.2"):
+        package_index.download("vllm", NAME.replace("9.1", "9.2"), digest, tmp_path / "other")
+    assert [each.name for each in tmp_path.iterdir()] == [NAME]
+
+
 def test_an_unknown_distribution_has_no_wheels_and_no_index_is_said(
     index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:

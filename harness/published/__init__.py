@@ -1,0 +1,1 @@
+"""Published models whose weights a package on the index carries: which there are, and checkpoints made of them."""
