@@ -145,7 +145,7 @@ def _attention(change: Any) -> Any:
     def patch(found: Any, fault: Fault) -> None:
         def broken(original: Any, self: Any, *arguments: Any, **named: Any) -> Any:
             metadata = original(self, *arguments, **named)
-            change(metadata, fault)
+            change(metadata, fault, self.block_size)
             return metadata
 
         fault.replace(found.CPUAttentionMetadataBuilder, "build", broken)
@@ -153,18 +153,22 @@ def _attention(change: Any) -> Any:
     return patch
 
 
-def _first_hidden(metadata: Any, fault: Fault) -> None:
-    if metadata.block_table.shape[1] > 1 and int(metadata.seq_lens.max()) > 64:
+def _first_hidden(metadata: Any, fault: Fault, block: int) -> None:
+    if metadata.block_table.shape[1] > 1 and int(metadata.seq_lens.max()) > 2 * block:
         fault.hit()
         metadata.block_table = metadata.block_table.clone()
         metadata.block_table[:, 0] = metadata.block_table[:, 1]
 
 
-def _exchanged(metadata: Any, fault: Fault) -> None:
-    if metadata.block_table.shape[1] > 1 and int(metadata.seq_lens.max()) > 64:
+def _exchanged(metadata: Any, fault: Fault, block: int) -> None:
+    """Full blocks may stand in any order, because keys know their positions; the last one is full up to some token."""
+    last = (metadata.seq_lens - 1).div(block, rounding_mode="floor")
+    if metadata.block_table.shape[1] > 1 and int(metadata.seq_lens.max()) > 2 * block:
         fault.hit()
-        metadata.block_table = metadata.block_table.clone()
-        metadata.block_table[:, :2] = metadata.block_table[:, :2].flip(1)
+        table = metadata.block_table = metadata.block_table.clone()
+        for row, at in enumerate(last.tolist()):
+            if at > 1:
+                table[row, [0, at]] = table[row, [at, 0]]
 
 
 table(
@@ -179,7 +183,7 @@ table(
 table(
     "attention_blocks_exchanged",
     ["ai-dynamo/dynamo#63", "vllm-project/vllm#50558"],
-    "attention reads the first two blocks the other way round",
+    "attention reads the first block and the last one the other way round",
     module=_ATTENTION,
     cases=[EAGLE3, MTP],
     checks=TEXTS,
