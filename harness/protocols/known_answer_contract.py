@@ -244,7 +244,7 @@ def _refusals(context: int) -> Iterator[Exchange]:
 def _left_half_way(context: int) -> Iterator[Exchange]:
     """Streams that nobody reads on. Blocks and places of a request must be free soon after its client has gone."""
     body = {"prompt": _PROMPT, "temperature": 0, "max_tokens": context - 64, "stream": True, **_NO_END}
-    freed = {"status": 200, "busy": ""}
+    freed = {"status": 200, "busy": "", "went_on": False}
     yield Exchange("left_after_one_piece", body, freed, leave_after=1, alone=True)
     yield Exchange("left_after_five_pieces", body, freed, leave_after=5, alone=True)
     two = {**body, "temperature": 0.5, "n": 2}

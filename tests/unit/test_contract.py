@@ -118,6 +118,14 @@ def test_a_server_of_somebody_elses_need_not_say_what_it_is_busy_with() -> None:
     assert result.outcome is Outcome.PASS
 
 
+def test_what_is_computed_on_after_its_client_has_gone_shows_though_it_ends() -> None:
+    whole = evidence(asked(), broken())
+    gone = [replace(each, went_on=each.name.startswith("left_after")) for each in whole.exchanges]
+    (result,) = judge(settings(), replace(whole, exchanges=tuple(gone)))
+    assert result.measured == {"held": settings().entries - 2, "broken": 2, "unanswered": 0}
+    assert "left_after_one_piece: went_on: False expected, got True" in result.details
+
+
 def test_entries_may_be_left_out_by_name_only() -> None:
     fewer = asked(leave_out={"echo": "this engine has none"}).exchanges()
     assert len(fewer) == settings().entries - 1
