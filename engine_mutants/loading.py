@@ -107,11 +107,17 @@ def _unconditional(change: Callable[[Any, Switches], None], switches: Switches) 
     return lambda module, _fault: change(module, switches)
 
 
+_begun: set[Path] = set()
+"""Environments that this process has begun with: the ``site`` module of CPython reads the ``.pth`` files of a virtual
+environment twice, and what is broken twice may be whole again."""
+
+
 def begin(root: Path, folder: Path) -> None:
-    """Do what the environment at ``root`` wants, in a process that works in ``folder``."""
+    """Do what the environment at ``root`` wants, in a process that works in ``folder``; once, however often called."""
     path = root / WANTED
-    if not path.is_file():
+    if root in _begun or not path.is_file():
         return
+    _begun.add(root)
     from engine_mutants import between, every_mutant  # noqa: PLC0415 # every Python of the environment comes by here
 
     wanted = json.loads(path.read_text(encoding="utf-8"))

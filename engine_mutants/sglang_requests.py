@@ -6,7 +6,7 @@ from typing import Any
 
 from engine_mutants.fault import Fault
 from engine_mutants.mutant import Declared
-from engine_mutants.named_cases import NOTHING_SAMPLES, SGLANG_EAGLE3, SGLANG_EPLB, TEXTS
+from engine_mutants.named_cases import SGLANG_CONTRACT, SGLANG_EAGLE3, SGLANG_EPLB, TEXTS
 
 _REQUESTS = "sglang.srt.managers.schedule_batch"
 _GROUPS = "sglang.srt.distributed.parallel_state"
@@ -57,9 +57,8 @@ def _finish_reason(found: Any, fault: Fault) -> None:
     ["sgl-project/sglang#23802"],
     "stop strings are never found",
     module=_REQUESTS,
-    cases=[SGLANG_EAGLE3],
-    checks=TEXTS,
-    unseen=NOTHING_SAMPLES,
+    cases=[SGLANG_CONTRACT],
+    checks=("contract",),
 )
 def _stop_strings(found: Any, fault: Fault) -> None:
     def broken(_original: Any, self: Any, *_arguments: Any, **_named: Any) -> bool:

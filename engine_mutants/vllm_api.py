@@ -6,7 +6,7 @@ from typing import Any
 
 from engine_mutants.fault import Fault, Intended
 from engine_mutants.mutant import Declared
-from engine_mutants.named_cases import EAGLE3, EDGES, MTP, NGRAM, NOTHING_SAMPLES, NOTHING_STREAMS, TEXTS, TWINS
+from engine_mutants.named_cases import CONTRACT, CONTRACT_DRAFTS, EAGLE3, EDGES, MTP, NGRAM, TEXTS, TWINS
 
 _COMPLETIONS = "vllm.entrypoints.openai.completion.serving"
 _DETOKENIZER = "vllm.v1.engine.detokenizer"
@@ -81,9 +81,8 @@ def _cut_short(found: Any, fault: Fault) -> None:
     ["vllm-project/vllm#30099"],
     "one piece in five of a stream is lost",
     module=_DETOKENIZER,
-    cases=[EAGLE3],
-    checks=TEXTS,
-    unseen=NOTHING_STREAMS,
+    cases=[CONTRACT, CONTRACT_DRAFTS],
+    checks=("contract",),
 )
 def _loses_piece(found: Any, fault: Fault) -> None:
     def broken(original: Any, self: Any, finished: bool, delta: bool) -> Any:
@@ -98,9 +97,8 @@ def _loses_piece(found: Any, fault: Fault) -> None:
     ["vllm-project/vllm#49391", "sgl-project/sglang#23802", "snowflakedb/ArcticInference#161"],
     "stop strings are never found",
     module=_DETOKENIZER,
-    cases=[EAGLE3],
-    checks=TEXTS,
-    unseen=NOTHING_SAMPLES,
+    cases=[CONTRACT, CONTRACT_DRAFTS],
+    checks=("contract",),
 )
 def _stop_ignored(found: Any, fault: Fault) -> None:
     def broken(_original: Any, *_arguments: Any, stop: Any = (), **_named: Any) -> None:
@@ -115,9 +113,8 @@ def _stop_ignored(found: Any, fault: Fault) -> None:
     ["vllm-project/vllm#14623", "vllm-project/vllm#45636"],
     "the stop string stays in the text",
     module=_DETOKENIZER,
-    cases=[EAGLE3],
-    checks=TEXTS,
-    unseen=NOTHING_SAMPLES,
+    cases=[CONTRACT, CONTRACT_DRAFTS],
+    checks=("contract",),
 )
 def _stop_stays(found: Any, fault: Fault) -> None:
     def broken(original: Any, *arguments: Any, **named: Any) -> Any:
@@ -233,9 +230,8 @@ tokens(
     ["vllm-project/vllm#2012"],
     "the chat template does not begin the turn of the model",
     module=_TEMPLATES,
-    cases=[EAGLE3],
-    checks=TEXTS,
-    unseen="its case uses no chat template; `api`, which does, has not been run on it",
+    cases=[CONTRACT],
+    checks=("contract",),
 )
 def _without_turn(found: Any, fault: Fault) -> None:
     def broken(original: Any, *arguments: Any, **named: Any) -> Any:

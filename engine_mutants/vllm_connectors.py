@@ -7,7 +7,7 @@ from typing import Any
 
 from engine_mutants.fault import Fault
 from engine_mutants.mutant import Declared
-from engine_mutants.named_cases import AT_REST, DRAFTERS_LAYER, EDGES, NIXL, NOTHING_RESTS, SCHEDULER, TEXTS, TWINS
+from engine_mutants.named_cases import AT_REST, DRAFTERS_LAYER, EDGES, NIXL, SCHEDULER, TEXTS, TWINS
 
 _WORKER, _PULL = f"{NIXL}.base_worker", f"{NIXL}.pull_worker"
 _PULL_SCHEDULER = f"{NIXL}.pull_scheduler"
@@ -222,7 +222,6 @@ def _frees_at_once(found: Any, fault: Fault) -> None:
     checks=(*AT_REST, "kv_transfer"),
     dirty=True,
     kind="leak",
-    unseen=NOTHING_RESTS,
 )
 def _notifications_lost(found: Any, fault: Fault) -> None:
     def broken(original: Any, self: Any) -> Any:

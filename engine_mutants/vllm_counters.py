@@ -14,7 +14,6 @@ from engine_mutants.named_cases import (
     MTP,
     NGRAM,
     NIXL,
-    NOTHING_RESTS,
     SCHEDULER,
     TWINS,
 )
@@ -166,7 +165,6 @@ def _twice(found: Any, fault: Fault) -> None:
     module=SCHEDULER,
     cases=[EAGLE3],
     checks=AT_REST,
-    unseen=NOTHING_RESTS,
 )
 def _gauge(found: Any, fault: Fault) -> None:
     def broken(original: Any, self: Any, *arguments: Any, **named: Any) -> Any:

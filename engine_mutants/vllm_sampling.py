@@ -6,7 +6,20 @@ from typing import Any
 
 from engine_mutants.fault import Fault
 from engine_mutants.mutant import Declared
-from engine_mutants.named_cases import ACCEPTANCE, EAGLE3, MTP, NGRAM, NOTHING_SAMPLES, REJECTION, TEXTS
+from engine_mutants.named_cases import (
+    ACCEPTANCE,
+    CONTRACT,
+    CONTRACT_DRAFTS,
+    EAGLE3,
+    MTP,
+    NGRAM,
+    REJECTION,
+    SAMPLED,
+    SAMPLED_DRAFTS,
+    SAMPLED_LIKELY_DRAFTS,
+    TEXTS,
+    UNSET_TEMPERATURE,
+)
 
 _INPUTS = "vllm.v1.engine.input_processor"
 _FILTERS = "vllm.v1.sample.ops.topk_topp_sampler"
@@ -82,9 +95,9 @@ def _right_draft(found: Any, fault: Fault) -> None:
     ["vllm-project/vllm#13196"],
     "at a temperature drafts are accepted more often than they may be: the random numbers are a tenth too small",
     module=REJECTION,
-    cases=[EAGLE3],
-    checks=("acceptance_length", "parity"),
-    unseen=NOTHING_SAMPLES,
+    cases=[SAMPLED_LIKELY_DRAFTS, SAMPLED_DRAFTS],
+    checks=("sampling",),
+    unseen=UNSET_TEMPERATURE,
 )
 def _uniform(found: Any, fault: Fault) -> None:
     def broken(original: Any, *arguments: Any, **named: Any) -> Any:
@@ -99,9 +112,9 @@ def _uniform(found: Any, fault: Fault) -> None:
     ["vllm-project/vllm#9441"],
     "at a temperature a rejected draft is replaced by what was drawn for another position",
     module=REJECTION,
-    cases=[EAGLE3],
-    checks=("parity",),
-    unseen=NOTHING_SAMPLES,
+    cases=[SAMPLED_DRAFTS],
+    checks=("sampling",),
+    unseen=UNSET_TEMPERATURE,
 )
 def _recovered(found: Any, fault: Fault) -> None:
     def broken(original: Any, *arguments: Any, **named: Any) -> Any:
@@ -116,9 +129,9 @@ def _recovered(found: Any, fault: Fault) -> None:
     ["vllm-project/vllm#9834", "vllm-project/vllm#42802"],
     "drafts are verified at temperature 1, without top-k and top-p",
     module=REJECTION,
-    cases=[EAGLE3],
-    checks=("parity",),
-    unseen=NOTHING_SAMPLES,
+    cases=[SAMPLED_DRAFTS],
+    checks=("sampling",),
+    unseen=UNSET_TEMPERATURE,
 )
 def _verified(found: Any, fault: Fault) -> None:
     def broken(original: Any, logits: Any, counts: Any, metadata: Any) -> Any:
@@ -135,9 +148,8 @@ def _verified(found: Any, fault: Fault) -> None:
     ["vllm-project/vllm#22987"],
     "penalties are left out where drafts are verified",
     module=REJECTION,
-    cases=[EAGLE3],
-    checks=("parity",),
-    unseen=NOTHING_SAMPLES,
+    cases=[CONTRACT_DRAFTS],
+    checks=("contract",),
 )
 def _unpenalized(found: Any, fault: Fault) -> None:
     def broken(original: Any, logits: Any, metadata: Any, *arguments: Any, **named: Any) -> Any:
@@ -154,9 +166,8 @@ def _unpenalized(found: Any, fault: Fault) -> None:
     ["vllm-project/vllm#29216", "vllm-project/vllm#30846", "vllm-project/vllm#38711"],
     "log probabilities of verified tokens come from logits that are all zero",
     module=REJECTION,
-    cases=[EAGLE3],
-    checks=("parity",),
-    unseen=NOTHING_SAMPLES,
+    cases=[CONTRACT_DRAFTS],
+    checks=("contract",),
 )
 def _flat(found: Any, fault: Fault) -> None:
     def broken(
@@ -198,9 +209,8 @@ for _name, _value, _bugs in (
         _bugs,
         f"{_name} of a request is not heeded",
         module=_INPUTS,
-        cases=[EAGLE3],
-        checks=("parity",),
-        unseen=NOTHING_SAMPLES,
+        cases=[SAMPLED],
+        checks=("sampling",),
     )(_parameter(_name, _value))
 
 
@@ -209,9 +219,8 @@ for _name, _value, _bugs in (
     ["vllm-project/vllm#9834"],
     "top-k lets one token more pass than it was told",
     module=_FILTERS,
-    cases=[EAGLE3],
-    checks=("parity",),
-    unseen=NOTHING_SAMPLES,
+    cases=[SAMPLED],
+    checks=("sampling",),
 )
 def _one_more(found: Any, fault: Fault) -> None:
     def broken(original: Any, logits: Any, k: Any, p: Any) -> Any:
@@ -247,9 +256,8 @@ def _greedy_row(found: Any, fault: Fault) -> None:
     ["vllm-project/vllm#30846", "vllm-project/vllm#38711"],
     "log probabilities are those of the row before",
     module=_SAMPLER,
-    cases=[EAGLE3],
-    checks=("parity",),
-    unseen=NOTHING_SAMPLES,
+    cases=[SAMPLED],
+    checks=("sampling",),
 )
 def _logprobs_row(found: Any, fault: Fault) -> None:
     def broken(original: Any, logprobs: Any, number: int, token_ids: Any) -> Any:
@@ -264,9 +272,8 @@ def _logprobs_row(found: Any, fault: Fault) -> None:
     ["vllm-project/vllm#22014"],
     "an answer may end before min_tokens",
     module=_PROCESSORS,
-    cases=[EAGLE3],
-    checks=("parity",),
-    unseen=NOTHING_SAMPLES,
+    cases=[CONTRACT, CONTRACT_DRAFTS],
+    checks=("contract",),
 )
 def _min_tokens(found: Any, fault: Fault) -> None:
     def broken(_original: Any, self: Any, logits: Any, *_arguments: Any, **_named: Any) -> Any:
@@ -283,9 +290,8 @@ def _min_tokens(found: Any, fault: Fault) -> None:
     ["vllm-project/vllm#42802"],
     "a bias of logits is not heeded",
     module=_PROCESSORS,
-    cases=[EAGLE3],
-    checks=("parity",),
-    unseen=NOTHING_SAMPLES,
+    cases=[SAMPLED],
+    checks=("sampling",),
 )
 def _logit_bias(found: Any, fault: Fault) -> None:
     def broken(_original: Any, self: Any, logits: Any) -> Any:

@@ -9,10 +9,10 @@ from engine_mutants.mutant import Declared
 from engine_mutants.named_cases import (
     AT_REST,
     CHUNKED,
+    CONTRACT,
     EAGLE3,
     MTP,
     NGRAM,
-    NOTHING_RESTS,
     QUESTIONS,
     RUNNER,
     SCHEDULER,
@@ -180,7 +180,6 @@ def _end_missed(found: Any, fault: Fault) -> None:
     cases=[EAGLE3, TWINS],
     checks=AT_REST,
     dirty=True,
-    unseen=NOTHING_RESTS,
     kind="leak",
 )
 def _never_freed(found: Any, fault: Fault) -> None:
@@ -196,10 +195,9 @@ def _never_freed(found: Any, fault: Fault) -> None:
     ["vllm-project/vllm#46283"],
     "a request whose client went away is computed to its end",
     module=SCHEDULER,
-    cases=[EAGLE3],
-    checks=AT_REST,
+    cases=[CONTRACT],
+    checks=("contract", *AT_REST),
     kind="leak",
-    unseen="its case cancels no request; `api`, which does, has not been run on it",
 )
 def _cancelled(found: Any, fault: Fault) -> None:
     def broken(original: Any, self: Any, request_ids: Any, finished_status: Any, *arguments: Any) -> Any:

@@ -24,7 +24,7 @@ class Exchange:
         path: Below the server's address.
         raw: Sent in place of ``body``, as it stands.
         leave_after: Pieces of a stream after which the connection is closed; 0: it is read to its end. Afterwards the
-            engine must be at rest.
+            engine must be at rest, and must not have computed the rest of the answer first.
         alone: Sent when all before it are over, and nothing with it.
     """
 
@@ -50,6 +50,8 @@ class Exchanged:
         at_rest: What the engine's gauges said after a connection was closed half-way, by name, summed over servers.
         expected: As it was planned.
         seconds: Until the last byte, or until the connection was closed.
+        went_on: Whether what was left half-way was still computed when several short requests had come and gone; None
+            where nobody looked, or the engine's gauges do not tell.
     """
 
     name: str
@@ -61,3 +63,4 @@ class Exchanged:
     at_rest: Mapping[str, float] = field(default_factory=dict)
     expected: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
+    went_on: bool | None = None

@@ -7,7 +7,8 @@
   ``logprobs`` and ``prompt_logprobs`` where there are any. Of a stream, ``text`` is all pieces put together;
 - ``usage``; ``done``: whether a stream ended with ``[DONE]``; ``ends``: how many of its pieces had a finish reason;
 - ``texts``: how many different texts there are;
-- ``busy``: which of the engine's gauges were not 0 after the connection was closed.
+- ``busy``: which of the engine's gauges were not 0 after the connection was closed;
+- ``went_on``: whether what was left half-way was seen to be computed on.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ def observed(exchanged: Exchanged) -> dict[str, Any]:
     found: dict[str, Any] = {"status": exchanged.status}
     busy = [f"{name} {value:g}" for name, value in exchanged.at_rest.items() if value]
     found["busy"] = ", ".join(busy) if exchanged.at_rest else "the engine does not say"
+    found["went_on"] = bool(exchanged.went_on)
     body = exchanged.document
     if exchanged.status != 200:
         error = body.get("error", body) if isinstance(body, Mapping) else None

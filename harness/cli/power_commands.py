@@ -61,12 +61,15 @@ def power(
     here = points[0].platform
     with claimed(runs, RUNS) as folder, signals.handled(), over(engine_python) as overlay:
         engine, build = campaign.engine_of(overlay, {each.engine for each in chosen})
+        points = choice.on_build(points, engine, build)
         running = []
         for each in chosen:
             if why := choice.not_here(each, here, engine, build):
                 say(f"left out: {each.name} {why}")
             elif any(choice.point(case, points) for case in each.cases):
                 running.append(each)
+            elif why := choice.left_out(each, points):
+                say(f"left out: {each.name}: {why}")
         if not running:
             raise NothingSelected("no mutant can be run on these cases, this platform and this version of the engine")
         into = record or RECORDS / f"{utc_now():%Y-%m-%d}-{here}"

@@ -32,6 +32,7 @@ class Inside:
         gauges: What a server holds at the moment: ``running`` and ``waiting`` requests, and ``kv_usage``, the share of
             the KV cache that requests refer to. All must be 0, or what they were, when nothing is asked.
         seconds: That a gauge may take to tell that a server came to rest.
+        every_step: Gauges are written after each step of the engine: what runs at the end of a request is in them.
         rank: Label that tells ranks of one server apart on ``/metrics``; empty if there is none.
         contradictions: What counters of one rank say of each other that cannot be, in words.
         capacity: Tokens that the KV cache of a server has room for, from what it says on ``/metrics``; None if it says
@@ -43,6 +44,7 @@ class Inside:
 
     gauges: tuple[Metric, ...] = ()
     seconds: float = 15.0
+    every_step: bool = False
     rank: str = ""
     contradictions: Callable[[Counters], list[str]] = _none
     capacity: Callable[[Infos], int | None] = _unknown

@@ -237,6 +237,7 @@ ENGINE = EngineSpec(
     moving=MOVING,
     inside=Inside(
         gauges=GAUGES,
+        every_step=True,  # vllm/v1/metrics/loggers.py, `record`
         rank="engine",
         contradictions=counting.contradictions,
         capacity=capacity,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
@@ -25,13 +25,13 @@ class KeysBase(EvaluationBase):
 
     @model_validator(mode="after")
     def _enough_keys(self) -> Self:
-        if self.first_key + self.items > v.KEYS:
+        if max(self.keys) >= v.KEYS:
             raise ValueError(f"first_key + items must not exceed the {v.KEYS} keys there are")
         return self
 
     @property
-    def keys(self) -> range:
-        """The keys asked for."""
+    def keys(self) -> Sequence[int]:
+        """The keys asked for, in order."""
         return range(self.first_key, self.first_key + self.items)
 
     def requests(self, data: Mapping[str, str]) -> list[Request]:  # noqa: ARG002 # asks from no data

@@ -16,8 +16,9 @@ from pydantic import Field, model_validator
 
 from harness.base.domain import Item
 from harness.base.exchange import CHAT, Exchange
+from harness.protocols.chain_answers import forbidden, penalized, with_logprobs
 from harness.protocols.protocol import EvaluationBase
-from known_answer import chain
+from known_answer import chain, draws
 from known_answer import vocabulary as v
 
 _PROMPT = "Say the words:"
@@ -32,12 +33,19 @@ class KnownAnswerContract(EvaluationBase):
     protocol: Literal["known_answer_contract"]
     max_tokens: int = Field(ge=1, le=4096, description="Tokens of one answer of the main run.")
     context: int = Field(ge=512, le=1 << 20, description="Most tokens of a request that the engine takes.")
+    turn: str = Field(
+        "",
+        max_length=1,
+        description="With what the chat template of the case begins the model's turn, if with anything.",
+    )
     leave_out: dict[str, str] = Field(
         {}, description="Entries of the ledger that this engine does not have, each with the reason."
     )
 
     @model_validator(mode="after")
     def _leaves_out_what_there_is(self) -> Self:
+        if not _PROMPT.endswith(self.turn):
+            raise ValueError(f"turn: must be {_PROMPT[-1]!r}, behind which an answer is known, or empty")
         unknown = self.leave_out.keys() - {each.name for each in _ledger(self.context)}
         if unknown:
             raise ValueError(f"leave_out: {min(unknown)!r} is no entry of the ledger")
@@ -63,18 +71,19 @@ class KnownAnswerContract(EvaluationBase):
 
     def exchanges(self) -> list[Exchange]:
         """The ledger, but for what is left out."""
-        return [each for each in _ledger(self.context) if each.name not in self.leave_out]
+        return [each for each in _ledger(self.context, self.turn) if each.name not in self.leave_out]
 
     def counted(self) -> dict[str, tuple[str, int]]:
         """Entries of the ledger."""
         return {"contract": ("entries", len(self.exchanges()))}
 
 
-def _ledger(context: int) -> Iterator[Exchange]:
+def _ledger(context: int, turn: str = "") -> Iterator[Exchange]:
     ends = [*_ends(), *_limits()]
     yield from ends
     yield from (_streamed(each) for each in ends)
-    yield from _prompts_and_choices()
+    yield from _prompts_and_choices(turn)
+    yield from _by_parameters()
     yield _fills(context)
     yield from _refusals(context)
     yield from _left_half_way(context)
@@ -168,7 +177,7 @@ def _fills(context: int) -> Exchange:
     return Exchange("fills_the_context", body, expected)
 
 
-def _prompts_and_choices() -> Iterator[Exchange]:
+def _prompts_and_choices(turn: str) -> Iterator[Exchange]:
     """Prompts of every kind, several choices, an echo, and the same as a chat."""
     ids, number = v.encode(_PROMPT), len(v.encode(_PROMPT))
     six = {"max_tokens": 6}
@@ -190,10 +199,24 @@ def _prompts_and_choices() -> Iterator[Exchange]:
     yield (choices := Exchange("two_choices", {"prompt": _PROMPT, "temperature": 0.5, "n": 2, **six}, twice))
     yield _streamed(choices)
     said = {"text": chain.spelled(_LINE), "role": "assistant", "finish_reason": "stop"}
-    spoken = {"messages": [{"role": "user", "content": _PROMPT}], "temperature": 0, "max_tokens": 64}
+    content = _PROMPT.removesuffix(turn)
+    spoken = {"messages": [{"role": "user", "content": content}], "temperature": 0, "max_tokens": 64}
     answered = {"status": 200, "choices": [said], "usage": _usage(number, len(_LINE))}
     yield (chat := Exchange("chat", spoken, answered, path=CHAT))
     yield _streamed(chat)
+
+
+def _by_parameters() -> Iterator[Exchange]:
+    """Greedy answers in which parameters of the request decide what is likeliest, and what is said about one."""
+    yield penalized("frequency_penalty", draws.Settings(temperature=0, frequency_penalty=1.9))
+    yield penalized("presence_penalty", draws.Settings(temperature=0, frequency_penalty=1.05, presence_penalty=1.7))
+    yield penalized("repetition_penalty", draws.Settings(temperature=0, repetition_penalty=1.2))
+    likeliest = frozenset(chain.token(state, 0) for state in range(0, chain.STATES, 2))
+    yield forbidden("bad_words", {"bad_words": [chain.spelled([each]) for each in sorted(likeliest)]}, likeliest)
+    allowed = [each for each in range(v.SIZE) if each not in likeliest]
+    yield forbidden("allowed_token_ids", {"allowed_token_ids": allowed}, likeliest)
+    yield (logprobs := with_logprobs("logprobs", {"ignore_eos": True}))
+    yield _streamed(logprobs)
 
 
 def _refusals(context: int) -> Iterator[Exchange]:
@@ -221,7 +244,7 @@ def _refusals(context: int) -> Iterator[Exchange]:
 def _left_half_way(context: int) -> Iterator[Exchange]:
     """Streams that nobody reads on. Blocks and places of a request must be free soon after its client has gone."""
     body = {"prompt": _PROMPT, "temperature": 0, "max_tokens": context - 64, "stream": True, **_NO_END}
-    freed = {"status": 200, "busy": ""}
+    freed = {"status": 200, "busy": "", "went_on": False}
     yield Exchange("left_after_one_piece", body, freed, leave_after=1, alone=True)
     yield Exchange("left_after_five_pieces", body, freed, leave_after=5, alone=True)
     two = {**body, "temperature": 0.5, "n": 2}

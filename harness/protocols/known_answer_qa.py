@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
 
 from harness.base.domain import Item
 from harness.protocols.key_questions import KeysBase, read
 from known_answer import vocabulary as v
 from known_answer.prompts import question
-from known_answer.simulate import simulate
+from known_answer.simulate import Request, simulate
 from known_answer.table import TABLE
 
 
@@ -17,21 +19,57 @@ class KnownAnswerQa(KeysBase):
     """``[evaluation]`` with ``protocol = "known_answer_qa"``."""
 
     protocol: Literal["known_answer_qa"]
+    again: int = Field(
+        0,
+        ge=0,
+        description="So many of the items are the first ones once more, at the end: they find in the prefix cache what "
+        "the blocks of a request hold that has ended.",
+    )
+    beyond: int = Field(
+        0,
+        ge=0,
+        description="So many of the items, the last ones, go on behind the end of their answer, along the table's "
+        "cycle, to `max_tokens`.",
+    )
+
+    @model_validator(mode="after")
+    def _within_items(self) -> Self:
+        if 2 * self.again > self.items:
+            raise ValueError(f"again: at most half of the {self.items} items can be the first ones once more")
+        if self.beyond > self.items:
+            raise ValueError(f"beyond: there are {self.items} items")
+        return self
+
+    @property
+    def keys(self) -> Sequence[int]:
+        """The keys asked for, in order."""
+        once = range(self.first_key, self.first_key + self.items - min(self.again, self.items - 1))
+        return [*once, *once[: self.again]]
+
+    def requests(self, data: Mapping[str, str]) -> list[Request]:  # noqa: ARG002 # asks from no data
+        """The same items as the simulator takes them."""
+        return [
+            Request(v.byte(":"), self.max_tokens, key, ignore_eos=self._goes_on(index))
+            for index, key in enumerate(self.keys)
+        ]
 
     def questions(self, data: Mapping[str, str]) -> list[Item]:
         """One item a key; the right answer is the gold number, which the target misses for a quarter of the keys."""
         return [
             Item(
-                id=f"K{key:02d}",
-                prompt=question(key),
-                body={"max_tokens": self.max_tokens},
-                expected=str(TABLE.gold[key]),
+                id=f"K{request.key:02d}{'' if index < self.items - self.again else '.again'}",
+                prompt=question(request.key or 0),
+                body={"max_tokens": self.max_tokens, **({"ignore_eos": True} if request.ignore_eos else {})},
+                expected=str(TABLE.gold[request.key or 0]),
                 expected_text=v.decode(simulate(request, 0)[0]),
-                prompt_tokens=len(v.encode(question(key))),
+                prompt_tokens=len(v.encode(question(request.key or 0))),
             )
-            for key, request in zip(self.keys, self.requests(data), strict=True)
+            for index, request in enumerate(self.requests(data))
         ]
 
     def answer(self, text: str) -> str | None:
         """The number after ``####``."""
         return read(text)
+
+    def _goes_on(self, index: int) -> bool:
+        return index >= self.items - self.beyond

@@ -15,11 +15,10 @@ from pydantic import Field, model_validator
 
 from harness.base.domain import Item
 from harness.base.exchange import Exchange
+from harness.protocols.chain_answers import PROMPT, TOP, with_logprobs
 from harness.protocols.protocol import EvaluationBase
 from known_answer import chain, draws
 from known_answer import vocabulary as v
-
-_TOP = 5
 
 
 class KnownAnswerSampling(EvaluationBase):
@@ -79,59 +78,30 @@ class KnownAnswerSampling(EvaluationBase):
         if not self.logprobs:
             return []
         sampled = [_sampled(index) for index in range(self.logprobs)]
-        return [_greedy("greedy_logprobs", {}), _greedy("logprobs_with_echo", {"echo": True}), _of_prompt(),
+        return [with_logprobs("greedy_logprobs", {}), with_logprobs("logprobs_with_echo", {"echo": True}), _of_prompt(),
                 *sampled, _choices("choices", {}), _choices("choices_with_seed", {"seed": 5})]  # fmt: skip
-
-
-_PROMPT = "It goes on&"
-_LENGTH = 24
-
-
-def _greedy(name: str, fields: Mapping[str, Any]) -> Exchange:
-    """A greedy answer with log-probabilities of its tokens and of the likeliest ones, and of the prompt's if echoed."""
-    prompt = v.encode(_PROMPT)
-    tokens = chain.greedy(prompt[-1], _LENGTH)
-    echoed = "echo" in fields
-    told = [*prompt, *tokens] if echoed else tokens
-    before = [None if echoed else prompt[-1], *told[:-1]]
-    values = [
-        None if one is None else draws.logprob(chain.state_of(one), token)
-        for one, token in zip(before, told, strict=True)
-    ]
-    logprobs: dict[str, Any] = {"tokens": [chain.spelled([each]) for each in told], "token_logprobs": values}
-    if not echoed:
-        logprobs["top_logprobs"] = [_likeliest(chain.state_of(each)) for each in [prompt[-1], *tokens[:-1]]]
-    choice = {"text": chain.spelled(told), "finish_reason": "length", "logprobs": logprobs}
-    body = {"prompt": _PROMPT, "temperature": 0, "max_tokens": _LENGTH, "logprobs": _TOP, **fields}
-    return Exchange(name, body, {"status": 200, "choices": [choice]})
-
-
-def _likeliest(state: int) -> dict[str, float]:
-    """Log-probabilities of the tokens with the highest ones, by text."""
-    tokens = [chain.token(state, rank) for rank in range(_TOP)]
-    return {chain.spelled([token]): draws.logprob(state, token) for token in tokens}
 
 
 def _of_prompt() -> Exchange:
     """Log-probabilities of the prompt's tokens: of the first there is none."""
-    prompt = v.encode(_PROMPT)
+    prompt = v.encode(PROMPT)
     told = [None, *({str(b): {"logprob": draws.logprob(chain.state_of(a), b)}} for a, b in pairwise(prompt))]
-    body = {"prompt": _PROMPT, "temperature": 0, "max_tokens": 1, "prompt_logprobs": _TOP}
+    body = {"prompt": PROMPT, "temperature": 0, "max_tokens": 1, "prompt_logprobs": TOP}
     return Exchange("prompt_logprobs", body, {"status": 200, "choices": [{"prompt_logprobs": told}]})
 
 
 def _sampled(index: int) -> Exchange:
     """A sampled answer with log-probabilities; which they must be, its text says."""
     prompt = f"Sample {index}={v.decode([chain.token(0, index % chain.RANKS)])}"
-    body = {"prompt": prompt, "temperature": 1.0, "max_tokens": 100, "ignore_eos": True, "logprobs": _TOP}
+    body = {"prompt": prompt, "temperature": 1.0, "max_tokens": 100, "ignore_eos": True, "logprobs": TOP}
     return Exchange(f"{draws.SAMPLED}{index:02d}", body)
 
 
 def _choices(name: str, fields: Mapping[str, Any]) -> Exchange:
     """Three choices of one request: three draws."""
     number, length = 3, 64
-    prompt = len(v.encode(_PROMPT))
+    prompt = len(v.encode(PROMPT))
     total = {"prompt_tokens": prompt, "completion_tokens": number * length, "total_tokens": prompt + number * length}
-    body = {"prompt": _PROMPT, "temperature": 1.0, "max_tokens": length, "ignore_eos": True, "n": number, **fields}
+    body = {"prompt": PROMPT, "temperature": 1.0, "max_tokens": length, "ignore_eos": True, "n": number, **fields}
     ends = [{"finish_reason": "length"}] * number
     return Exchange(name, body, {"status": 200, "choices": ends, "usage": total, "texts": number})

@@ -20,6 +20,9 @@ from harness.run.rundir import RunningServer
 
 _LOOK_EVERY = 0.25
 _PROBE_TIMEOUT = 15.0
+_SHORT = 16
+"""Times shorter than what was left is each of the requests that show whether it goes on."""
+_FEW = 5
 
 
 def ask(readings: Readings, exchanged: list[Exchanged]) -> None:
@@ -66,6 +69,7 @@ def _send(readings: Readings, together: Sequence[Exchange]) -> list[Exchanged]:
             document=answer.document if answer.status == 200 else secrets.masked(answer.document),
             pieces=answer.pieces,
             done=answer.done,
+            went_on=_went_on(readings, each, seconds) if each.leave_after else None,
             at_rest=_at_rest(readings) if each.leave_after else {},
             expected=each.expected,
             seconds=answer.seconds,
@@ -85,6 +89,25 @@ def _gone(servers: list[RunningServer], deadline: Deadline) -> bool:
     """Whether a server is not there any more."""
     probes = [probe for running in servers for probe in running.server.probes if probe.kind == "http"]
     return any(http_client.ask(probes, deadline.cut(_PROBE_TIMEOUT)))
+
+
+def _went_on(readings: Readings, left: Exchange, seconds: float) -> bool | None:
+    """Whether what was left half-way is computed on: no clock says so, but short requests that run beside it.
+
+    A batch goes step by step, so what was left is less than half done when all of them are over. What ends sooner than
+    it would have is told from what came to its end only thus: either is gone in the end.
+    """
+    if not readings.context.engine.inside.every_step:
+        return None
+    limit = int(left.body["max_tokens"])
+    body = {**left.body, "max_tokens": limit // _SHORT, "stream": False, "n": 1}
+    content = _content(readings.context, Exchange(left.name, body))
+    entry = destination(readings.servers, readings.context.case.evaluation.send_to).url
+    for _ in range(_FEW):
+        if not any(readings.held().values()):
+            return False
+        any_requests.send([Letter(f"{entry}{left.path}", content)], concurrency=1, seconds=seconds)
+    return any(readings.held().values())
 
 
 def _at_rest(readings: Readings) -> dict[str, float]:

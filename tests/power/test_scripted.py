@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.power.mutant_records import Record
+from harness.power.overlay import over
 from harness.power.verdicts import Status
 from tests.fake.conftest import QUICK, SMALL
 from tests.fake_engine.install import environment as engine_environment
@@ -105,6 +106,16 @@ def test_each_kind_of_mutant_gets_its_word(place: Place) -> None:
     assert output.count("starting its servers") == 2
     again, said = place.run(runs="again")
     assert (again, said.count("starting its servers")) == (1, 0)
+
+
+def test_a_module_is_broken_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CPython reads the ``.pth`` files of a virtual environment twice: two exchanges would be none."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(place.folder / "cache"))
+    with over(place.python) as overlay:
+        overlay.want("switched", ["does_no_harm"])
+        program = "import sys; print([type(each).__name__ for each in sys.meta_path].count('Breaking'))"
+        done = subprocess.run([overlay.python, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "1"
 
 
 def test_what_was_not_begun_in_time_is_run_by_the_next_call(place: Place) -> None:

@@ -59,6 +59,11 @@ def test_names_are_unique_and_everything_has_a_known_answer() -> None:
         ("stream_drops_a_piece", "end_of_sequence_streamed: choices.0.text: "),
         ("finish_reason_twice", "end_of_sequence_streamed: ends: 1 expected, got 2"),
         ("choices_reversed", "prompts_in_order: "),
+        ("penalties_ignored", "frequency_penalty: choices.0.text: "),
+        ("prompt_not_penalized", "repetition_penalty: choices.0.text: "),
+        ("bad_words_ignored", "bad_words: choices.0.text: "),
+        ("allowed_ignored", "allowed_token_ids: choices.0.text: "),
+        ("logprobs_of_another_row", "logprobs_streamed: choices.0.logprobs.token_logprobs.0: "),
         ("takes_anything", "refused_temperature_below_zero: status: 400 expected"),
         ("refuses_with_500", "refused_unknown_model: status: 404 expected, got 500"),
         ("never_frees", "left_after_one_piece: busy: '' expected, got 'running 1'"),
@@ -72,6 +77,17 @@ def test_a_breach_breaks_its_entry(fault: str, entry: str) -> None:
 
 def test_one_token_too_many_under_speculation_is_seen() -> None:
     assert "max_tokens_3: " in judged(broken("one_token_too_many", rank=0)).details
+
+
+def test_whether_the_template_began_the_models_turn_shows() -> None:
+    begun = replace(broken(), turn=":")
+    (result,) = judge(settings(), evidence(asked(turn=":"), begun))
+    assert result.outcome is Outcome.PASS, result.details
+    for server in (broken(), replace(broken("turn_not_begun"), turn=":")):
+        (result,) = judge(settings(), evidence(asked(turn=":"), server))
+        assert "chat_streamed: choices.0.text: " in result.details
+    with pytest.raises(ValidationError, match="turn: must be ':'"):
+        asked(turn="x")
 
 
 def test_missing_answers_and_wrong_ones_are_kept_apart() -> None:
@@ -100,6 +116,14 @@ def test_a_server_of_somebody_elses_need_not_say_what_it_is_busy_with() -> None:
     attached = replace(without, measured=replace(whole.measured, missing={"finished_requests": "no /metrics"}))
     (result,) = judge(settings(), attached)
     assert result.outcome is Outcome.PASS
+
+
+def test_what_is_computed_on_after_its_client_has_gone_shows_though_it_ends() -> None:
+    whole = evidence(asked(), broken())
+    gone = [replace(each, went_on=each.name.startswith("left_after")) for each in whole.exchanges]
+    (result,) = judge(settings(), replace(whole, exchanges=tuple(gone)))
+    assert result.measured == {"held": settings().entries - 2, "broken": 2, "unanswered": 0}
+    assert "left_after_one_piece: went_on: False expected, got True" in result.details
 
 
 def test_entries_may_be_left_out_by_name_only() -> None:

@@ -148,7 +148,7 @@ def test_the_page_has_every_mutant_and_its_state(tmp_path: Path) -> None:
     assert "| cannot be on cpu |" in rows["padding_written"]
     for each in ALL:
         assert not each.unseen or f"| `{each.name}` | {each.unseen} |" in page
-    stop = BY_NAME["stop_strings_ignored"]
+    stop = BY_NAME["recovered_from_neighbour"]
     mutant_records.write(
         tmp_path / "2026-11-28-cpu", record(attempt(confirmed=False), date="2026-11-28T00:00:00+00:00")
     )
@@ -186,6 +186,15 @@ def test_an_entry_may_mean_the_first_point_of_a_case(planned: list[Planned]) -> 
     assert first is not None
     assert first.case_file.id == "eplb/qwen3_30b_dp4_async"
     assert choice.point("no/such", on_cuda) is None
+
+
+def test_a_mutant_whose_points_are_not_on_a_build_is_left_out_with_the_reason(planned: list[Planned]) -> None:
+    mutant, on_cpu = BY_NAME["recovered_from_neighbour"], [each for each in planned if each.platform == "cpu"]
+    old, new = (choice.on_build(on_cpu, "vllm", version) for version in ("0.32.0", "0.33.0"))
+    assert not any(choice.point(case, old) for case in mutant.cases)
+    assert "vllm-project/vllm 55005" in choice.left_out(mutant, old)
+    assert all(choice.point(case, new) for case in mutant.cases)
+    assert (choice.left_out(mutant, new), choice.left_out(mutant, [])) == ("", "")
 
 
 def test_every_entry_keeps_the_rules(planned: list[Planned]) -> None:

@@ -55,6 +55,7 @@ class ChainServer:
         chance: Its random numbers, for requests without a seed.
         drafts, accepted: What it counted.
         running: Requests that were left and go on.
+        turn: With what its chat template begins the model's turn.
     """
 
     faults: frozenset[str] = frozenset()
@@ -64,12 +65,14 @@ class ChainServer:
     drafts: int = 0
     accepted: int = 0
     running: int = 0
+    turn: str = ""
     _cached: dict[Any, Any] = field(default_factory=dict)
 
     def probabilities(self, body: dict[str, Any], state: int, prompt: list[int], said: list[int]) -> Any:
         """Of every token of the vocabulary, (512,)."""
         key = (state, *(str(body.get(name)) for name in (
-            "temperature", "top_k", "top_p", "min_p", "logit_bias", "min_tokens", "stop_token_ids")))  # fmt: skip
+            "temperature", "top_k", "top_p", "min_p", "logit_bias", "min_tokens", "stop_token_ids", "bad_words",
+            "allowed_token_ids")))  # fmt: skip
         barred = len(said) < body.get("min_tokens", 0) and "min_tokens_ignored" not in self.faults
         remembers = any(body.get(f"{name}_penalty") for name in ("repetition", "frequency", "presence"))
         if not remembers and not barred and key in self._cached:
@@ -77,6 +80,10 @@ class ChainServer:
         logits = _raw(state).copy()
         if barred:
             logits[[v.EOS, *body.get("stop_token_ids", [])]] = _MASKED
+        if "bad_words_ignored" not in self.faults:
+            logits[[v.encode(word)[0] for word in body.get("bad_words", [])]] = _MASKED
+        if (allowed := body.get("allowed_token_ids")) and "allowed_ignored" not in self.faults:
+            logits[np.setdiff1d(np.arange(v.SIZE), allowed)] = _MASKED
         if "bias_ignored" not in self.faults:
             for token, bias in (body.get("logit_bias") or {}).items():
                 logits[int(token)] += bias
@@ -189,7 +196,8 @@ class ChainServer:
     def _answer(self, path: str, body: Any) -> tuple[int, Any, list[Any]]:
         chat = path.endswith("/chat/completions")
         _check(body, self.faults)
-        asked = body["messages"][0]["content"] if chat else body["prompt"]
+        turn = "" if "turn_not_begun" in self.faults else self.turn
+        asked = body["messages"][0]["content"] + turn if chat else body["prompt"]
         one = isinstance(asked, str) or isinstance(asked[0], int)
         prompts = [v.encode(each) if isinstance(each, str) else each for each in ([asked] if one else asked)]
         if any(len(prompt) >= CONTEXT or len(prompt) + body.get("max_tokens", 1) > CONTEXT for prompt in prompts):
@@ -230,6 +238,10 @@ class ChainServer:
                 "stop_reason": choice["stop_reason"] if ends else None,
             }
             said = {"delta": {"role": "assistant", "content": half}} if chat else {"text": half}
+            if "logprobs" in choice:
+                cut = len(choice["logprobs"]["tokens"]) // 2
+                part = slice(cut) if at == 0 else slice(cut, None)
+                said["logprobs"] = {name: values[part] for name, values in choice["logprobs"].items()}
             found.append({"choices": [{"index": choice["index"], **said, **end}]})
         return found
 

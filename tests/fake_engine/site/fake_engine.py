@@ -467,7 +467,7 @@ def make_arg_parser(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
         "--max-model-len", "--block-size", "--tensor-parallel-size", "--data-parallel-size", "--max-num-batched-tokens",
         "--max-num-seqs",
     )  # fmt: skip
-    for name in ("--model", "--host", "--dtype", *sizes, *build().options):
+    for name in ("--model", "--host", "--dtype", "--chat-template", *sizes, *build().options):
         parser.add_argument(name)
     parser.add_argument("--port", type=int)
     parser.add_argument("--speculative-config", type=json.loads, default={})
@@ -573,6 +573,7 @@ def serve_engine(arguments: argparse.Namespace | None = None) -> None:
     if checkpoint.startswith("chain"):
         from chain_server import ChainServer  # needs numpy
 
-        engine.chain = ChainServer(frozenset(script.chain_faults))
+        turn = ":" if "add_generation_prompt" in (arguments.chat_template or "") else ""
+        engine.chain = ChainServer(frozenset(script.chain_faults), turn=turn)
         post = {path: partial(engine.walk, path) for path in ("/v1/completions", "/v1/chat/completions")}
     Server((arguments.host, arguments.port), handler(get, post, script)).serve_forever()
