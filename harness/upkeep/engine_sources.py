@@ -5,14 +5,11 @@ Of an environment its interpreter says where the package is; it does not import 
 
 from __future__ import annotations
 
-import email
 import json
 import os
-import re
 import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from email.message import Message
 from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -30,11 +27,12 @@ from harness.engines import ENGINES
 from harness.engines.engine import EngineSpec
 from harness.host import data_files, package_index, processes
 from harness.host.package_index import Unavailable, Wheel
+from harness.upkeep import image_sources
+from harness.upkeep.image_sources import METADATA
 from harness.upkeep.probes import packages
 
 _CACHE = "sources"
 _IMAGE = "image:"
-_METADATA = ".dist-info/METADATA"
 _FOLDERS = ("", "python", "src", "py_src", "bindings/python", "bindings/python/src")
 """Where a repository has the packages that it makes."""
 _PACKAGES = programs.text(packages)
@@ -171,17 +169,13 @@ def _fetched(name: str, candidates: list[Wheel]) -> Sources:
 
 
 def _is_wanted(path: str) -> bool:
-    return path.endswith((".py", _METADATA))
-
-
-def _metadata(content: bytes) -> Message:
-    return email.message_from_string(content.decode(errors="replace"))
+    return path.endswith((".py", METADATA))
 
 
 def _unpacked(packed: zipfile.ZipFile, name: str, version: str) -> Sources:
     names = [each for each in packed.namelist() if _is_wanted(each)]
-    metadata = next((each for each in names if each.endswith(_METADATA)), "")
-    said = _metadata(packed.read(metadata) if metadata else b"")
+    metadata = next((each for each in names if each.endswith(METADATA)), "")
+    said = image_sources.metadata(packed.read(metadata) if metadata else b"")
     texts = {each: packed.read(each).decode(errors="replace") for each in names if each.endswith(".py")}
     requires = tuple(map(str, said.get_all("Requires-Dist") or ()))
     return Sources(name or str(said["Name"]), version or str(said["Version"] or ""), texts, requires)
@@ -200,50 +194,19 @@ def _of_wheel(path: Path) -> Given:
 
 
 def _of_image(reference: str) -> Given:
+    modules = {_package(each) for engine in ENGINES.values() for each in (engine.module, engine.router_module) if each}
     try:
-        found = image_store.files(reference, _is_of_an_engine)
+        found = image_store.files(reference, lambda path: image_sources.is_of(path, modules))
     except ContainerFailed as error:
         raise CannotJudge(f"{_IMAGE}{reference} cannot be looked at; is it pulled?", cause=str(error)) from error
     for engine in ENGINES.values():
-        if engine.module and (sources := _within(found, _package(engine.module), own_distributions(engine))):
+        if engine.module and (
+            sources := image_sources.package(found, _package(engine.module), own_distributions(engine))
+        ):
             package = _package(engine.router_module) if engine.router_module else ""
-            router = _within(found, package, routers(engine)) if package else None
+            router = image_sources.package(found, package, routers(engine)) if package else None
             return Given(engine, sources, router, f"no {package} is installed there" if package and not router else "")
     raise UsageError(f"{_IMAGE}{reference}: holds no engine")
-
-
-def _is_of_an_engine(path: str) -> bool:
-    """Of all that an image holds: metadata of distributions, and what lies in a package of an engine or a router."""
-    modules = (module for engine in ENGINES.values() for module in (engine.module, engine.router_module))
-    folders = path.split("/")[:-1]
-    return path.endswith(_METADATA) or (
-        path.endswith(".py") and any(_package(each or "") in folders for each in modules)
-    )
-
-
-def _within(found: Mapping[str, bytes], package: str, distributions: Iterable[str]) -> Sources | None:
-    """A package among the files of an image, where its distribution says it is, or where it lies least deep.
-
-    Args:
-        found: Python files and metadata by path.
-        package: Its name.
-        distributions: Those it may be of.
-    """
-    said = {path: _metadata(found[path]) for path in found if path.endswith(_METADATA)}
-    own = [(path, each) for path, each in said.items() if canonicalize_name(str(each["Name"])) in set(distributions)]
-    beside = {str(Path(path).parent.parent) for path, _ in own}
-    roots = [str(Path(path).parent.parent) for path in found if re.search(rf"(^|/){package}/__init__\.py$", path)]
-    if not roots:
-        return None
-    root = min(roots, key=lambda each: (each not in beside, each.count("/"), each))
-    texts = {
-        str(Path(path).relative_to(root)): content.decode(errors="replace")
-        for path, content in found.items()
-        if path.endswith(".py") and Path(path).is_relative_to(Path(root) / package)
-    }
-    about = own[0][1] if own else _metadata(b"")
-    requires = tuple(map(str, about.get_all("Requires-Dist") or ()))
-    return Sources(str(about["Name"] or package), str(about["Version"] or ""), texts, requires)
 
 
 def _of_checkout(root: Path) -> Given:
