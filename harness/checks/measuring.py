@@ -10,7 +10,7 @@ from harness.base.domain import CheckResult, Outcome, Value
 from harness.base.evidence import Acceptance, Answers, Evidence, KvLedger, Unmeasured
 from harness.checks import check
 
-_WHY = "measured only, not judged"
+MEASURED_ONLY = "measured only, not judged"
 
 
 def measured_only(judged: Iterable[CheckResult], evidence: Evidence) -> list[CheckResult]:
@@ -60,7 +60,7 @@ def _not_shown(judged: CheckResult) -> bool:
 def _only(name: str, measured: object, n: int, unit: str, message: str = "", details: str = "") -> CheckResult:
     """One observation; what a check had against it is said, and counts for nothing."""
     told = "\n".join(filter(None, (message, details)))
-    result = CheckResult(name, Outcome.MEASURED, n=n, unit=unit, message=_WHY, details=told)
+    result = CheckResult(name, Outcome.MEASURED, n=n, unit=unit, message=MEASURED_ONLY, details=told)
     return replace(result, measured=measured)  # type: ignore[arg-type] # as another result has it
 
 
