@@ -80,6 +80,11 @@ class Spread:
     of: str
     known: bool = False
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Of the interval."""
+        return self.estimate.low, self.estimate.high
+
 
 _PROVISIONAL = "provisional: measured, not judged; `harness calibrate` makes a baseline of it"
 
@@ -124,7 +129,7 @@ def against(
         unit=unit,
         direction=settings.direction,
         message=_PROVISIONAL if provisional else "",
-        interval=(spread.estimate.low, spread.estimate.high) if spread else None,
+        interval=spread.ends if spread else None,
         interval_of=spread.of if spread else "",
         detects=least_loss(expected, n, settings, spread, position),
         false_alarm=settings.passport.false_alarm if settings.passport and not provisional else None,
