@@ -73,7 +73,8 @@ def _sight(
     name: str, settings: Expectation, expected: float, n: int, spread: float, there: Spread, position: int | None = None
 ) -> Sight:
     loss = least_loss(expected, n, settings, there, position)
-    measured = settings.passport.false_alarm if settings.passport else None
+    gates = settings.status != "provisional"
+    measured = settings.passport.false_alarm if settings.passport and gates else None
     needed = observations_for(_LOSS * abs(expected), spread, _ALPHA) if expected and not there.known else None
     return Sight(
         name,

@@ -149,7 +149,8 @@ PAST = {"expected": 2.0, "relative_tolerance": 0.001, "origin": "measured before
         ({"passport/concurrency": 5}, "passport.concurrency: measured with 5, the case has 4"),
         ({"passport/protocol": "gsm8k_vllm"}, "passport.protocol: measured with gsm8k_vllm, the case has mt_bench"),
         ({"passport": None}, "passport: missing on cpu: nobody measured what gates"),
-        ({"n": 3}, "n: 3 drafts, fewer than the 40 answers that need one each"),
+        ({"n": 3, "passport": None, "status": "floor"}, "n: 3 drafts, fewer than the 40 answers that need one each"),
+        ({"expected": 1.0, "status": "floor"}, "passes at 1.05, where drafts are hardly ever accepted"),
     ],
 )
 def test_what_is_wrong_with_a_measured_baseline_is_one_line(
@@ -161,6 +162,8 @@ def test_what_is_wrong_with_a_measured_baseline_is_one_line(
 
 @pytest.mark.parametrize("changes", [
     {"status": "provisional", "relative_tolerance": 0.002},
+    {"status": "provisional", "expected": 1.0},  # a run of it is measured, so nothing keeps it from running
+    {"n": 3},
     {"passport": None, "status": "borrowed"},
     {"relative_tolerance": 0.05, "passport/reason": "the backend of one host differs"},
     {"history": [PAST | {"reason": "another backend"}]},
