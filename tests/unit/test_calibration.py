@@ -80,6 +80,20 @@ def test_positions_share_the_tolerance_of_the_one_that_needs_the_widest() -> Non
     assert len(passport(values, Asked(0.01), WHERE)["noise"]) == 2
 
 
+def test_runs_of_one_start_are_no_witnesses_of_the_next_one() -> None:
+    draw = np.random.default_rng(2)
+    starts = 2 + 0.02 * draw.standard_normal((6, 1)) + 0.001 * draw.standard_normal((6, 5))
+    runs = tuple((float(each),) for each in starts.ravel())
+    apart, together = Values("acceptance_length", runs, 900, 5), Values("acceptance_length", runs, 900)
+    assert apart.starts == 6
+    (part,) = apart.parts
+    assert part.within == pytest.approx(0.001, rel=0.4)
+    assert part.between == pytest.approx(0.02, rel=0.6)
+    wide, narrow = (proposed(each, Asked(0.01))["relative_tolerance"] for each in (apart, together))
+    assert wide > 1.3 * narrow
+    assert passport(apart, Asked(0.01), WHERE)["repeats"] == 5
+
+
 def test_enough_is_known_when_every_value_is() -> None:
     close, far = lengths(2.0, 2.001, 1.999), lengths(2.0, 2.1, 1.9)
     assert settled([close], 0.005)
