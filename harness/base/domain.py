@@ -248,21 +248,17 @@ class CheckResult:
 
     Attributes:
         name: Unique in the case.
-        measured: What was observed: a number, or numbers by name; of a server's configuration also a text or a switch.
-            None where nothing could be.
+        measured: What was observed: a number, or numbers by name; of a configuration also a text or a switch; or None.
         expected: The same of what was expected.
-        low: The least that passes, by name where ``measured`` is; None without a lower bound.
-        high: The most that passes.
+        low, high: The least and the most that passes, by name where ``measured`` is; None without such a bound.
         n: Number of observations behind ``measured``; 0 where counting makes no sense.
-        unit: Of the numbers: ``share``, ``tokens per draft``, ``requests``.
-        direction: Which side of ``expected`` is judged; empty where nothing is compared.
+        unit, direction: Of the numbers (``share``, ``tokens per draft``); which side of ``expected`` is judged, if any.
         message: One line; why, unless the numbers say it. Of a pass what it does not speak of.
-        details: More lines for the body: the root cause, the items that flipped.
-        interval: The 95 % interval of ``measured``, if what it is an interval over had been drawn anew.
-        interval_of: What that is: ``items``, ``drafts``, ``groups of requests``.
+        details: More lines: the root cause, the items that flipped.
+        interval: The 95 % interval of ``measured``, over what ``interval_of`` names: ``items``, ``groups of requests``.
         detects: The least loss that the bound sees 95 times of 100, in the unit of ``measured``.
-        false_alarm: How often an equal run is red, where the baseline says so.
-        status: Of the baseline, where it is no measured one that gates: ``borrowed``, ``floor``, ``provisional``.
+        false_alarm, status: How often an equal run is red, where the baseline says so; what it is if it is none that
+            gates by a measurement.
     """
 
     name: str

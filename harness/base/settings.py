@@ -141,7 +141,9 @@ class Passport(Strict):
     """``[checks.NAME.passport]``: what a baseline was measured on. ``harness calibrate`` writes it."""
 
     runs: int = Field(ge=1, le=10_000, description="Equal runs behind the expected value, each on a start of its own.")
+    repeats: int = Field(1, ge=1, le=1000, description="How often each of them was asked, on the same servers.")
     noise: Numbers = Field(description="Standard deviation from run to run, in the unit of the value.")
+    within: Numbers | None = Field(None, description="What of it is there between runs of one start.")
     low: Numbers = Field(description="Lower end of the 95 % interval of the expected value.")
     high: Numbers = Field(description="Upper end.")
     false_alarm: FalseAlarm

@@ -14,6 +14,7 @@ from harness.base.domain import CheckResult, Outcome
 from harness.base.errors import CannotJudge, Interrupted
 from harness.calibration.proposal import CHECKED, Values, average
 from harness.plan.points import Planned
+from harness.power import boot
 from harness.reports.result import Result
 from harness.run import measured_on
 from harness.run.console import Console
@@ -21,6 +22,7 @@ from harness.run.prepare import Options
 from harness.run.rundir import Prepared, RunDir, make_folder
 from harness.run.supervise import run_all
 
+_WHOLE = "a baseline is made of whole runs only"
 _PER_POSITION = re.compile(r"acceptance_per_position\[([0-9]+)\]")
 
 
@@ -48,12 +50,38 @@ def run_once(point: Planned, folder: Path, number: int, options: Options, consol
         raise Interrupted("a signal")
     if result is None or result.outcome is not Outcome.MEASURED:
         said = "left no verdict" if result is None else f"is {result.outcome}"
-        raise CannotJudge(f"run {number} of {point.id} {said}, and a baseline is made of whole runs only")
+        raise CannotJudge(f"run {number} of {point.id} {said}; {_WHOLE}")
     return Done(result, rundir.prepared())
 
 
-def values(done: Sequence[Done]) -> list[Values]:
+def run_start(
+    point: Planned, folder: Path, number: int, options: Options, console: Console, repeats: int
+) -> list[Done]:
+    """Start the servers of the point once, and measure as often as asked; of a single time it is a run like any other.
+
+    Raises:
+        CannotJudge: It could not be measured.
+        Interrupted: A signal ended it; the servers are stopped.
+    """
+    if repeats == 1:
+        return [run_once(point, folder, number, options, console)]
+    found = list[Done]()
+    with boot.started(point, folder / f"run-{number:03}", options) as running:
+        for repeat in range(1, repeats + 1):
+            result = running.evaluate()
+            console.result(result)
+            if result.outcome is not Outcome.MEASURED:
+                raise CannotJudge(f"run {number}.{repeat} of {point.id} is {result.outcome}; {_WHOLE}")
+            found.append(Done(result, running.context.rundir.prepared()))
+    return found
+
+
+def values(done: Sequence[Done], repeats: int = 1) -> list[Values]:
     """What the runs measured, of each check that has a value in all of them.
+
+    Args:
+        done: The runs, those of one start together.
+        repeats: Runs of each start.
 
     Raises:
         CannotJudge: None has.
@@ -61,7 +89,7 @@ def values(done: Sequence[Done]) -> list[Values]:
     found = [dict(_measured(each.result.checks)) for each in done]
     common = [name for name in CHECKED if all(name in each for each in found)]
     made = [
-        Values(name, tuple(each[name][0] for each in found), average(each[name][1] for each in found))
+        Values(name, tuple(each[name][0] for each in found), average(each[name][1] for each in found), repeats)
         for name in common
         if len({len(each[name][0]) for each in found}) == 1
     ]

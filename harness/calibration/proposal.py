@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
@@ -11,7 +12,7 @@ from harness.base.settings import Expectation, Passport
 from harness.checks.check import run_error
 from harness.statistics.decisions import detectable, width_for
 from harness.statistics.estimate import Estimate
-from harness.statistics.repeated_runs import mean_of, reach
+from harness.statistics.repeated_runs import Split, mean_of, reach, split
 
 CHECKED = ("accuracy", "acceptance_length", "acceptance_per_position")
 """Checks that a calibration makes the tables of."""
@@ -33,18 +34,46 @@ class Values:
 
     Attributes:
         name: Of the check.
-        runs: Of each run, its values: one, or one a position.
+        runs: Of each run, its values: one, or one a position. Runs of one start stand together.
         n: Observations of a run: items, or drafts on average.
+        repeats: Runs of each start.
     """
 
     name: str
     runs: tuple[tuple[float, ...], ...]
     n: int
+    repeats: int = 1
+
+    @property
+    def starts(self) -> int:
+        """How often the servers were started. Runs of one start are no independent witnesses of the next one."""
+        return len(self.runs) // self.repeats
+
+    @property
+    def by_start(self) -> list[list[tuple[float, ...]]]:
+        """Of each value, the runs of each start."""
+        return [
+            [each[first : first + self.repeats] for first in range(0, len(each), self.repeats)]
+            for each in zip(*self.runs, strict=True)
+        ]
 
     @property
     def estimates(self) -> list[Estimate]:
-        """Mean and interval of each value."""
-        return [mean_of(each) for each in zip(*self.runs, strict=True)]
+        """Mean and interval of each value, over starts."""
+        return [mean_of([fmean(runs) for runs in starts]) for starts in self.by_start]
+
+    @property
+    def parts(self) -> list[Split]:
+        """Of each value, what differs within a start and between starts."""
+        return [split(starts) for starts in self.by_start]
+
+    @property
+    def noise(self) -> list[float]:
+        """Of each value, the standard deviation from one run to one of another start."""
+        return [
+            max(stdev(map(fmean, starts)), math.hypot(part.within or 0.0, part.between or 0.0))
+            for starts, part in zip(self.by_start, self.parts, strict=True)
+        ]
 
     @property
     def widest(self) -> float:
@@ -91,8 +120,8 @@ def proposed(values: Values, asked: Asked, direction: str = "") -> dict[str, Any
     """
     direction = direction or _DIRECTIONS[values.name]
     means = [each.value for each in values.estimates]
-    noise = [stdev(each) for each in zip(*values.runs, strict=True)]
-    runs, many = len(values.runs), values.name == "acceptance_per_position"
+    noise = values.noise
+    runs, many = values.starts, values.name == "acceptance_per_position"
     width = [
         noise_width(
             *each, runs, values.n, asked.false_alarm, name=values.name, two_sided=direction == "two-sided"
@@ -126,12 +155,13 @@ def passport(values: Values, asked: Asked, where: Mapping[str, Any]) -> dict[str
     """The passport of a check: what the runs say, and where they were run."""
     many, found = values.name == "acceptance_per_position", values.estimates
     told = {
-        "noise": [float(f"{stdev(each):.4g}") for each in zip(*values.runs, strict=True)],
+        "noise": [float(f"{each:.4g}") for each in values.noise],
         "low": [float(f"{each.low:.6g}") for each in found],
         "high": [float(f"{each.high:.6g}") for each in found],
     }
     table = {
-        "runs": len(values.runs),
+        "runs": values.starts,
+        **_repeated(values),
         **{name: each if many else each[0] for name, each in told.items()},
         "false_alarm": float(f"{asked.false_alarm:.3g}"),
         **({"margin": asked.margin} if asked.margin is not None else {}),
@@ -139,6 +169,14 @@ def passport(values: Values, asked: Asked, where: Mapping[str, Any]) -> dict[str
     }
     Passport.model_validate(table)
     return table
+
+
+def _repeated(values: Values) -> dict[str, Any]:
+    """How often each start was asked, and what of the noise is there within one; nothing of single runs."""
+    if values.repeats == 1:
+        return {}
+    within = [float(f"{part.within or 0.0:.4g}") for part in values.parts]
+    return {"repeats": values.repeats, "within": within if values.name == "acceptance_per_position" else within[0]}
 
 
 def problems(name: str, settings: Expectation, expected: Sequence[float]) -> Iterable[str]:
@@ -190,7 +228,7 @@ def _up(share: float) -> float:
 
 def settled(found: Sequence[Values], until: float) -> bool:
     """Whether every value is known to this share of itself."""
-    return all(len(each.runs) >= LEAST_RUNS and each.widest <= until for each in found)
+    return all(each.starts >= LEAST_RUNS and each.widest <= until for each in found)
 
 
 def average(numbers: Iterable[int]) -> int:

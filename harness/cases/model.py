@@ -193,12 +193,19 @@ class Case(Strict):
     @property
     def without_baseline(self) -> tuple[str, ...]:
         """Checks that the case needs and has no table of: what they would judge is measured, and nothing is green."""
-        enough = {each for name in self.checks.configured() for each in (name, *CHECKS[name].stands_for)}
         final = self.serve_of("decode" if self.topology.kind == "disagg" else "server")
-        some = bool(enough & {"accuracy", "acceptance_length"} or self.comparisons)
-        drafts = bool(final.speculation) and "acceptance_length" not in enough
-        wanted = {"accuracy": not some and not drafts, "acceptance_length": drafts}
-        return tuple(name for name, missing in wanted.items() if missing)
+        if final.speculation and "acceptance_length" not in self._judged_by:
+            return ("acceptance_length",)
+        return () if self._compares else ("accuracy",)
+
+    @property
+    def _judged_by(self) -> set[str]:
+        """Checks that the case has, and those that they stand for."""
+        return {each for name in self.checks.configured() for each in (name, *CHECKS[name].stands_for)}
+
+    @property
+    def _compares(self) -> bool:
+        return bool(self._judged_by & {"accuracy", "acceptance_length"} or self.comparisons)
 
     @model_validator(mode="after")
     def _judged(self) -> Self:
@@ -206,7 +213,7 @@ class Case(Strict):
             return self
         # Of a published model nobody knows the numbers before it has run; of ours they are computed.
         if self.without_baseline and self.is_known:
-            if "acceptance_length" in self.without_baseline:
+            if self._compares:
                 raise ValueError("checks: speculation is configured; add [checks.acceptance_length] with its origin")
             raise ValueError(
                 "checks: a case without a baseline proves nothing; add [checks.accuracy] with its origin, or measure "

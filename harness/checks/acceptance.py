@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -11,9 +10,8 @@ from pydantic import Field, model_validator
 from harness.base.domain import CheckResult, Outcome
 from harness.base.evidence import Acceptance, Evidence, Unmeasured, Verifications
 from harness.base.settings import Baseline, Expectation, Origin, Strict
-from harness.checks import check
-from harness.checks.check import Check, Spread
-from harness.statistics.ratios import LEAST_GROUPS, clustered, of_drafts, spread_at_length, spread_of_a_draft
+from harness.checks import check, spreads
+from harness.checks.check import Check
 
 Counts = Annotated[
     Literal["drafts", "items"],
@@ -65,7 +63,7 @@ def judge_length(settings: AcceptanceLengthSettings, evidence: Evidence) -> list
         return [check.unmeasured(name, counters)]
     if not counters.drafts:
         return [_nothing_drafted(name, settings.expected)]
-    spread = _spread(evidence, _tokens, counters.length, _deviation(counters))
+    spread = spreads.of_length(evidence, counters)
     result = check.baseline(name, counters.length, counters.drafts, settings, "tokens per draft", spread)
     return [_as_declared(result, settings, evidence, counters.drafts)]
 
@@ -92,7 +90,6 @@ def _by_position(
     for position, (name, share, expected) in enumerate(
         zip(names, counters.per_position, settings.expected, strict=True)
     ):
-        spread = _spread(evidence, _at_position(position), share, math.sqrt(share * (1 - share)))
         yield check.against(
             name,
             share,
@@ -101,7 +98,7 @@ def _by_position(
             settings=settings,
             unit="share",
             position=position,
-            spread=spread,
+            spread=spreads.of_position(evidence, counters, position),
         )
 
 
@@ -114,44 +111,6 @@ def _as_declared(
     if settings.counts == "drafts":
         return check.declared(result, settings.n, drafts, "drafts")
     return check.declared(result, settings.n, evidence.measured.answers["main"].answered, "items")
-
-
-def _spread(
-    evidence: Evidence, of_group: Callable[[Acceptance | Verifications], float], value: float, deviation: float
-) -> Spread:
-    """How sure a ratio by drafts is: over groups of requests where counters were read between them."""
-    measured = evidence.measured
-    main, groups = measured.answers["main"], [each for each in measured.acceptance_groups if each.drafts]
-    known = bool(main.planned) and main.compared == main.planned
-    if len(groups) >= LEAST_GROUPS:
-        drafts = [each.drafts for each in groups]
-        estimate = clustered([of_group(each) for each in groups], drafts)
-        if estimate:
-            return Spread(estimate, f"{estimate.groups} groups of requests", known=known)
-    counters = measured.acceptance
-    assert isinstance(counters, Acceptance | Verifications)
-    return Spread(of_drafts(value, deviation, counters.drafts), "drafts, taken as independent", known=known)
-
-
-def _tokens(group: Acceptance | Verifications) -> float:
-    """Those of a group, which by its drafts are its acceptance length."""
-    return group.length * group.drafts
-
-
-def _at_position(position: int) -> Callable[[Acceptance | Verifications], float]:
-    def accepted(group: Acceptance | Verifications) -> float:
-        there = group.accepted_per_position if isinstance(group, Acceptance) else ()
-        return there[position] if position < len(there) else 0.0
-
-    return accepted
-
-
-def _deviation(counters: Acceptance | Verifications) -> float:
-    """Standard deviation of what one draft has accepted."""
-    if isinstance(counters, Acceptance) and counters.accepted_per_position:
-        return spread_of_a_draft(counters.per_position)
-    drafted = counters.draft_tokens // counters.drafts if isinstance(counters, Acceptance) else None
-    return spread_at_length(counters.length, drafted)
 
 
 def judge_counts(settings: DraftCountsSettings, evidence: Evidence) -> list[CheckResult]:

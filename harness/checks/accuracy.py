@@ -10,10 +10,8 @@ from pydantic import Field
 from harness.base.domain import CheckResult, Outcome
 from harness.base.evidence import Answers, Evidence, Miss
 from harness.base.settings import Baseline
-from harness.checks import check
-from harness.checks.check import Check, Spread
-from harness.statistics.estimate import Estimate
-from harness.statistics.proportions import wilson
+from harness.checks import check, spreads
+from harness.checks.check import Check
 
 _NAMED = 2  # wrong answers in the line that says so; the lines below it have more
 
@@ -38,7 +36,9 @@ def judge(settings: AccuracySettings, evidence: Evidence, run: str = "main") -> 
         reason = f"{answers.scored} of {answers.planned} items were scored"
         names = [name, f"{name}_invalid"] if bounded is not None else [name]
         return [check.unmeasured(each, reason) for each in names]
-    result = check.baseline(name, answers.accuracy, answers.scored, settings, "share", _spread(answers))
+    result = check.baseline(
+        name, answers.accuracy, answers.scored, settings, "share", spreads.of_right_answers(answers)
+    )
     told = [f"{answers.invalid} of {answers.scored} answers hold no answer to read"] if answers.invalid else []
     if result.outcome is Outcome.FAIL:
         told += map(_line, answers.missed)
@@ -51,19 +51,13 @@ def judge(settings: AccuracySettings, evidence: Evidence, run: str = "main") -> 
     return [result] if bounded is None else [result, _invalid(f"{name}_invalid", answers, bounded)]
 
 
-def _spread(answers: Answers) -> Spread:
-    """Over the items; of answers that are all known beforehand equal runs cannot differ."""
-    known = answers.compared == answers.planned
-    return Spread(wilson(answers.correct, answers.scored), "items", known=known)
-
-
 def _line(missed: Miss) -> str:
     read = "nothing" if missed.read is None else missed.read
     return f"{missed.item}: {missed.expected} expected, {read} read from {missed.text!r}"
 
 
 def _invalid(name: str, answers: Answers, most: float) -> CheckResult:
-    share = answers.invalid / answers.scored
+    share, spread = answers.invalid / answers.scored, spreads.of_items(answers.invalid, answers.scored)
     return CheckResult(
         name=name,
         outcome=Outcome.PASS if share <= most else Outcome.FAIL,
@@ -73,14 +67,10 @@ def _invalid(name: str, answers: Answers, most: float) -> CheckResult:
         n=answers.scored,
         unit="share",
         direction="at-most",
-        interval=_ends(wilson(answers.invalid, answers.scored)),
-        interval_of="items",
+        interval=spread.ends,
+        interval_of=spread.of,
         message="" if share <= most else f"no answer can be read from {answers.invalid} of {answers.scored} answers",
     )
-
-
-def _ends(estimate: Estimate) -> tuple[float, float]:
-    return estimate.low, estimate.high
 
 
 def _weakness(settings: AccuracySettings, guessed: float) -> Iterable[str]:

@@ -80,6 +80,11 @@ class Spread:
     of: str
     known: bool = False
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Of the interval."""
+        return self.estimate.low, self.estimate.high
+
 
 _PROVISIONAL = "provisional: measured, not judged; `harness calibrate` makes a baseline of it"
 
@@ -124,9 +129,9 @@ def against(
         unit=unit,
         direction=settings.direction,
         message=_PROVISIONAL if provisional else "",
-        interval=(spread.estimate.low, spread.estimate.high) if spread else None,
+        interval=spread.ends if spread else None,
         interval_of=spread.of if spread else "",
-        detects=None if provisional else least_loss(expected, n, settings, spread, position),
+        detects=least_loss(expected, n, settings, spread, position),
         false_alarm=settings.passport.false_alarm if settings.passport and not provisional else None,
         status="" if settings.status == "gating" else settings.status,
     )
@@ -140,6 +145,8 @@ def least_loss(
     The noise is that between equal runs where the baseline was measured, and none where every answer is known. Else it
     is that of other items of the same kind, which is more than equal runs on fixed items differ by.
     """
+    if settings.status in ("floor", "provisional"):
+        return None  # what is expected is no figure that a loss could be counted from, or nothing is judged
     width = settings.width(expected)
     if settings.passport:
         return detectable(width, run_error(settings.passport.noise, settings.passport.runs, position))

@@ -8,9 +8,10 @@ from statistics import median
 
 from harness.base.domain import CheckResult, Outcome, Value
 from harness.base.evidence import Acceptance, Answers, Evidence, KvLedger, Unmeasured
-from harness.checks import check
+from harness.checks import check, spreads
+from harness.checks.check import Spread
 
-_WHY = "measured only, not judged"
+MEASURED_ONLY = "measured only, not judged"
 
 
 def measured_only(judged: Iterable[CheckResult], evidence: Evidence) -> list[CheckResult]:
@@ -29,7 +30,8 @@ def measured_only(judged: Iterable[CheckResult], evidence: Evidence) -> list[Che
         elif each.outcome in (Outcome.SKIPPED, Outcome.ERROR) or each.name == "validity" or each.measured is None:
             found[each.name] = replace(each, outcome=Outcome.ERROR)
         else:
-            found[each.name] = _only(each.name, each.measured, each.n, each.unit, each.message, each.details)
+            only = _only(each.name, each.measured, each.n, each.unit, each.message, each.details)
+            found[each.name] = replace(only, interval=each.interval, interval_of=each.interval_of)
     for each in _observed(evidence):
         found.setdefault(each.name, each)
     return list(found.values())
@@ -60,7 +62,7 @@ def _not_shown(judged: CheckResult) -> bool:
 def _only(name: str, measured: object, n: int, unit: str, message: str = "", details: str = "") -> CheckResult:
     """One observation; what a check had against it is said, and counts for nothing."""
     told = "\n".join(filter(None, (message, details)))
-    result = CheckResult(name, Outcome.MEASURED, n=n, unit=unit, message=_WHY, details=told)
+    result = CheckResult(name, Outcome.MEASURED, n=n, unit=unit, message=MEASURED_ONLY, details=told)
     return replace(result, measured=measured)  # type: ignore[arg-type] # as another result has it
 
 
@@ -73,19 +75,27 @@ def _observed(evidence: Evidence) -> Iterator[CheckResult]:
     yield from _answers(evidence, main)
     for name, answers in measured.answers.items():
         if answers.scored:
-            yield _only("accuracy" if name == "main" else f"control[{name}]", answers.accuracy, answers.scored, "share")
+            title, spread = "accuracy" if name == "main" else f"control[{name}]", spreads.of_right_answers(answers)
+            yield _sure(_only(title, answers.accuracy, answers.scored, "share"), spread)
     if main.compared:
-        yield _only("parity", main.equal / main.compared, main.compared, "share")
+        share = _only("parity", main.equal / main.compared, main.compared, "share")
+        yield _sure(share, spreads.of_items(main.equal, main.compared))
     speculation = measured.acceptance
     if speculation and not isinstance(speculation, Unmeasured) and speculation.drafts:
-        yield _only("acceptance_length", speculation.length, speculation.drafts, "tokens per draft")
+        length = _only("acceptance_length", speculation.length, speculation.drafts, "tokens per draft")
+        yield _sure(length, spreads.of_length(evidence, speculation))
         if isinstance(speculation, Acceptance):
-            for position, share in enumerate(speculation.per_position):
-                yield _only(f"acceptance_per_position[{position}]", share, speculation.drafts, "share")
+            for position, accepted in enumerate(speculation.per_position):
+                only = _only(f"acceptance_per_position[{position}]", accepted, speculation.drafts, "share")
+                yield _sure(only, spreads.of_position(evidence, speculation, position))
     if isinstance(measured.kv, KvLedger):
         ledger = measured.kv
         names = ("external", "local_compute", "local_cache_hit", "transfers", "bytes")
         yield _only("kv_transfer", {name: getattr(ledger, name) for name in names}, main.answered, "")
+
+
+def _sure(result: CheckResult, spread: Spread) -> CheckResult:
+    return replace(result, interval=spread.ends, interval_of=spread.of)
 
 
 def _answers(evidence: Evidence, main: Answers) -> Iterator[CheckResult]:

@@ -8,9 +8,8 @@ from dataclasses import replace
 from harness.base.domain import CheckResult, Outcome
 from harness.base.evidence import Difference, Evidence
 from harness.base.settings import Baseline
-from harness.checks import check
-from harness.checks.check import Check, Spread
-from harness.statistics.proportions import wilson
+from harness.checks import check, spreads
+from harness.checks.check import Check
 
 _NAMED = 2  # items that differ in the line that says so, and characters of each; the lines below it have more
 _EXCERPT = 24
@@ -35,7 +34,7 @@ def judge(settings: ParitySettings, evidence: Evidence) -> list[CheckResult]:
         answers.compared,
         settings,
         "share",
-        _spread(answers.equal, answers.compared),
+        spreads.of_items(answers.equal, answers.compared, known=True),
     )
     return [_with(result, answers.equal, answers.differing, "known beforehand")]
 
@@ -47,14 +46,14 @@ def judge_comparison(name: str, settings: ComparisonSettings, evidence: Evidence
     if found.compared != planned or not planned:
         return check.unmeasured(title, f"{found.compared} of {planned} items were answered in both runs")
     result = check.baseline(
-        title, found.equal / found.compared, found.compared, settings, "share", _spread(found.equal, found.compared)
+        title,
+        found.equal / found.compared,
+        found.compared,
+        settings,
+        "share",
+        spreads.of_items(found.equal, found.compared, known=True),
     )
     return _with(result, found.equal, found.differing, "the comparison")
-
-
-def _spread(equal: int, compared: int) -> Spread:
-    """Over the items: what is compared is known."""
-    return Spread(wilson(equal, compared), "items", known=True)
 
 
 def _with(result: CheckResult, equal: int, differing: Sequence[Difference], other: str) -> CheckResult:

@@ -46,12 +46,16 @@ def plan(
     form: Annotated[
         Literal["table", "json", "github"], typer.Option("--format", help="github: a matrix for GitHub Actions.")
     ] = "table",
+    power: Annotated[
+        bool, typer.Option("--power", help="What each check sees at its n, and how often it is red for nothing.")
+    ] = False,
     checkpoints: Checkpoints = "",
     engine_version: EngineVersion = None,
     cases: Cases = CASES,
 ) -> int:
     """Say what would run, and of everything else why not; starts nothing."""
     from harness.devices.accelerators import on_paper
+    from harness.plan import detectable
     from harness.plan import points as planning
     from harness.plan.listing import render
     from harness.run.selection import matching
@@ -70,7 +74,9 @@ def plan(
         planned = planning.touched(planned, _lines(changed_files))
     if shard is not None:
         planned = planning.shard(planned, *_shard(shard))
-    say(render(planned, form, on_paper))
+    if power and form != "table":
+        raise UsageError(f"--power: a table of its own; leave --format {form} out")
+    say(detectable.table(planned) if power else render(planned, form, on_paper))
     if all(each.skip for each in planned) and form != "table":
         raise NothingSelected("nothing of this runs here; harness plan --format table says why")
     return EXIT_PASSED

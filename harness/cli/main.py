@@ -11,7 +11,7 @@ from harness.base.errors import EXIT_PASSED, UsageError
 from harness.base.texts import say
 from harness.cli import (
     bundle_commands,
-    calibrate_command,
+    calibration_commands,
     case_commands,
     checkpoint_commands,
     data_commands,
@@ -49,7 +49,7 @@ app = typer.Typer(
 
 for room in (
     run_commands,
-    calibrate_command,
+    calibration_commands,
     case_commands,
     machine_commands,
     power_commands,

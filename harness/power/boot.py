@@ -21,8 +21,8 @@ from harness.run.progress import Progress, words
 from harness.run.rundir import RunDir
 
 _OF_AN_EVALUATION = (
-    "samples.jsonl", "exchanges.jsonl", "footprints.json", "measurements.json", "result.json", "junit.xml", "metrics/*",
-    "logs/*.stack",
+    "samples.jsonl", "exchanges.jsonl", "footprints.json", "groups.json", "measurements.json", "result.json",
+    "junit.xml", "metrics/*", "logs/*.stack",
 )  # fmt: skip
 """What an evaluation and its judgement leave in the run directory."""
 

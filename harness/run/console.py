@@ -17,6 +17,7 @@ import rich.table
 from harness.base.domain import CheckResult, Outcome
 from harness.base.secrets import mask
 from harness.base.texts import one_line, plain, say
+from harness.checks.measuring import MEASURED_ONLY
 from harness.reports.numbers import message, shown
 from harness.reports.result import Result
 from harness.run.rundir import Event
@@ -156,9 +157,10 @@ class Console:
 
 def _not_judged(result: Result) -> str:
     """What was measured and not judged, where other checks were."""
-    if not any(each.outcome is Outcome.PASS and each.expected is not None for each in result.checks):
+    measured = [check for check in result.checks if check.outcome is Outcome.MEASURED]
+    if all(check.message == MEASURED_ONLY for check in measured):
         return "measured only: nothing was judged"
-    names = [check.name for check in result.checks if check.outcome is Outcome.MEASURED]
+    names = [check.name for check in measured]
     return f"not green, because these have no baseline that gates: {', '.join(names)}; harness calibrate makes one"
 
 

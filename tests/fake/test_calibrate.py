@@ -115,6 +115,16 @@ def test_with_too_few_runs_nothing_gates(tmp_path: Path, unknown: dict[str, Any]
     assert [each.status for each in lengths] in (["provisional"], [""])  # nothing drafted is a finding all the same
 
 
+def test_starts_are_asked_several_times_to_part_the_noise(tmp_path: Path, unknown: dict[str, Any]) -> None:
+    cases = edited(tmp_path / "cases", CASE, unknown, generate=False)
+    code, output = calibrated(tmp_path, cases, "--runs", "3", "--repeats", "2")
+    assert code == 0, output
+    table = tomlkit.parse((cases / f"{CASE}.toml").read_text()).unwrap()["checks"]["acceptance_length"]
+    passport = table["passport"]
+    assert (passport["runs"], passport["repeats"], passport["within"]) == (3, 2, 0.0)
+    assert left_in(tmp_path) == []
+
+
 def test_a_run_that_breaks_writes_nothing(tmp_path: Path, unknown: dict[str, Any]) -> None:
     cases = edited(tmp_path / "cases", CASE, unknown, generate=False)
     before = (cases / f"{CASE}.toml").read_text()

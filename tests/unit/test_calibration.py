@@ -80,6 +80,20 @@ def test_positions_share_the_tolerance_of_the_one_that_needs_the_widest() -> Non
     assert len(passport(values, Asked(0.01), WHERE)["noise"]) == 2
 
 
+def test_runs_of_one_start_are_no_witnesses_of_the_next_one() -> None:
+    draw = np.random.default_rng(2)
+    starts = 2 + 0.02 * draw.standard_normal((6, 1)) + 0.001 * draw.standard_normal((6, 5))
+    runs = tuple((float(each),) for each in starts.ravel())
+    apart, together = Values("acceptance_length", runs, 900, 5), Values("acceptance_length", runs, 900)
+    assert apart.starts == 6
+    (part,) = apart.parts
+    assert part.within == pytest.approx(0.001, rel=0.4)
+    assert part.between == pytest.approx(0.02, rel=0.6)
+    wide, narrow = (proposed(each, Asked(0.01))["relative_tolerance"] for each in (apart, together))
+    assert wide > 1.3 * narrow
+    assert passport(apart, Asked(0.01), WHERE)["repeats"] == 5
+
+
 def test_enough_is_known_when_every_value_is() -> None:
     close, far = lengths(2.0, 2.001, 1.999), lengths(2.0, 2.1, 1.9)
     assert settled([close], 0.005)
@@ -149,7 +163,8 @@ PAST = {"expected": 2.0, "relative_tolerance": 0.001, "origin": "measured before
         ({"passport/concurrency": 5}, "passport.concurrency: measured with 5, the case has 4"),
         ({"passport/protocol": "gsm8k_vllm"}, "passport.protocol: measured with gsm8k_vllm, the case has mt_bench"),
         ({"passport": None}, "passport: missing on cpu: nobody measured what gates"),
-        ({"n": 3}, "n: 3 drafts, fewer than the 40 answers that need one each"),
+        ({"n": 3, "passport": None, "status": "floor"}, "n: 3 drafts, fewer than the 40 answers that need one each"),
+        ({"expected": 1.0, "status": "floor"}, "passes at 1.05, where drafts are hardly ever accepted"),
     ],
 )
 def test_what_is_wrong_with_a_measured_baseline_is_one_line(
@@ -161,6 +176,8 @@ def test_what_is_wrong_with_a_measured_baseline_is_one_line(
 
 @pytest.mark.parametrize("changes", [
     {"status": "provisional", "relative_tolerance": 0.002},
+    {"status": "provisional", "expected": 1.0},  # a run of it is measured, so nothing keeps it from running
+    {"n": 3},
     {"passport": None, "status": "borrowed"},
     {"relative_tolerance": 0.05, "passport/reason": "the backend of one host differs"},
     {"history": [PAST | {"reason": "another backend"}]},

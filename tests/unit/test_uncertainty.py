@@ -15,9 +15,12 @@ from harness.base.settings import Passport
 from harness.cases.load import load
 from harness.checks import acceptance, accuracy
 from harness.checks.measuring import unjudged_too
+from harness.plan.detectable import Sight, of_case
+from harness.plan.detectable import table as power_table
+from harness.plan.points import everything
 from harness.reports.numbers import shown
 from harness.reports.result import judged
-from tests.helpers import edited
+from tests.helpers import BASELINES, edited
 from tests.unit.test_checks import accuracy_config, answers, length, measured, only
 
 PASSPORT = Passport(
@@ -145,3 +148,36 @@ def test_n_of_items_must_be_theirs(tmp_path: Path) -> None:
     wrong = MODEL | {"checks": {"acceptance_length": {**fields, "history": []}}}
     with pytest.raises(UsageError, match=r"checks.acceptance_length: n is 80, the evaluation asks 8 items"):
         load(edited(tmp_path, "draft_model/known_answer", wrong, generate=False))
+
+
+def seen(folder: Path, **changes: Any) -> list[Sight]:
+    table = length(n=200).model_dump(exclude_none=True) | changes
+    wrong = MODEL | {"checks": {"acceptance_length": {**table, "history": []}}}
+    (case_file,) = load(edited(folder, "draft_model/known_answer", wrong, generate=False))
+    return list(of_case(case_file.resolve("cpu")))
+
+
+def test_before_a_run_a_plan_says_what_each_check_will_see(tmp_path: Path) -> None:
+    (drafts,) = seen(tmp_path / "drafts")
+    assert (drafts.check, drafts.status, drafts.n, drafts.known) == ("acceptance_length", "gating", 200, False)
+    assert drafts.loss is not None
+    assert 0.05 < drafts.loss < 0.15
+    (items,) = seen(tmp_path / "items", n=8, counts="items", status="borrowed")
+    assert items.n == 8 * 16 // 3  # as many drafts as there can be
+    assert [each.loss for each in seen(tmp_path / "floor", status="floor")] == [None]
+
+
+def test_more_observations_are_named_for_what_is_harder_to_see(tmp_path: Path) -> None:
+    (short,) = seen(tmp_path / "short", expected=1.2)
+    (long,) = seen(tmp_path / "long", expected=3.5)
+    assert short.needed is not None
+    assert long.needed is not None
+    assert short.needed > long.needed
+
+
+def test_the_table_of_powers_has_one_line_for_points_alike() -> None:
+    planned = [each for each in everything(load(BASELINES)) if each.case_file.id == "eagle3/qwen3_8b"]
+    text = power_table(planned)
+    assert text.count("acceptance_length") == 1
+    assert "points)" in text
+    assert "of all runs at most" in text

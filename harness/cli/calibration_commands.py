@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,6 +26,7 @@ from harness.cli.options import (
 
 if TYPE_CHECKING:
     from harness.calibration.equal_runs import Done
+    from harness.calibration.proposal import Values
     from harness.plan.points import Planned
 
 
@@ -36,6 +38,9 @@ def register(app: typer.Typer) -> None:
 def calibrate(
     case: CaseArgument,
     number: Annotated[int, typer.Option("--runs", min=2, max=1000, help="Equal runs, each on a start of its own.")] = 5,
+    repeats: Annotated[
+        int, typer.Option(min=1, max=100, help="Times that each start is asked; says what of the noise is within one.")
+    ] = 1,
     platform: PlatformHere = None,
     *,
     where: RunOptions,
@@ -72,31 +77,39 @@ def calibrate(
     require_engine([point], options)
     with claimed(into, RUNS) as folder, signals.handled():
         for index in range(1, number + 1):
-            done.append(equal_runs.run_once(point, folder, index, options, console))
-            found = equal_runs.values(done)
-            if wanted is not None and len(done) >= LEAST_RUNS and settled(found, wanted):
+            done += equal_runs.run_start(point, folder, index, options, console, repeats)
+            found = equal_runs.values(done, repeats)
+            if wanted is not None and index >= LEAST_RUNS and settled(found, wanted):
                 break
-    written, refused = _write(point, done, false_alarm, lost, reason, valid_days)
+    written, refused = _write(point, done, found, Wish(false_alarm, lost, reason, valid_days))
     for line in written:
         say(line)
-    if wanted is not None and not (len(done) >= LEAST_RUNS and settled(found, wanted)):
+    if wanted is not None and not (index >= LEAST_RUNS and settled(found, wanted)):
         refused.append(f"not known to {wanted:.2%} after {number} runs")
     if refused:
         raise CannotJudge(f"{point.id} is inconclusive", cause="; ".join(refused))
     return EXIT_PASSED
 
 
-def _write(
-    point: Planned, done: list[Done], false_alarm: float, margin: float | None, reason: str, valid_days: int
-) -> tuple[list[str], list[str]]:
+@dataclass(frozen=True)
+class Wish:
+    """What the options say about the baselines."""
+
+    false_alarm: float
+    margin: float | None
+    reason: str
+    valid_days: int
+
+
+def _write(point: Planned, done: list[Done], found: list[Values], wish: Wish) -> tuple[list[str], list[str]]:
     """Write the tables; what is in them in words, and why some of them cannot gate."""
     from harness.calibration import case_tables, equal_runs
     from harness.calibration.proposal import Asked, passport, proposed
     from harness.checks import CHECKS
     from harness.statistics.decisions import share_each
 
-    found, there = equal_runs.values(done), equal_runs.where(done, valid_days)
-    asked = Asked(share_each(false_alarm, sum(len(each.runs[0]) for each in found)), margin)
+    there = equal_runs.where(done, wish.valid_days)
+    asked = Asked(share_each(wish.false_alarm, sum(len(each.runs[0]) for each in found)), wish.margin)
     old = point.case.checks
     tables: dict[str, dict[str, Any]] = {}
     lines, refused = list[str](), list[str]()
@@ -109,11 +122,11 @@ def _write(
         if weak := list(CHECKS[each.name].weakness(settings, point.case.evaluation.GUESSED)):
             table["status"], why = "provisional", weak[0]
         wider = before is not None and before.passport and _relative(before) < table["relative_tolerance"]
-        if wider and not reason:
+        if wider and not wish.reason:
             change = f"from {_relative(before):.2%} to {table['relative_tolerance']:.2%}"
             where = f"{point.case_file.path}: checks.{each.name}"
             raise UsageError(f"{where}: the bound would get wider, {change}; say why with --reason")
-        told = {"reason": reason or "measured here, which it was not before" if not wider else reason}
+        told = {"reason": wish.reason or "measured anew"}
         tables[each.name] = {**table, "origin": origin, **told, "passport": passport(each, asked, there)}
         lines.append(
             f"{each.name}: {table['expected']} -{table['relative_tolerance']:.2%}, {len(done)} runs of {each.n}"

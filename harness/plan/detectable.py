@@ -1,0 +1,138 @@
+"""What the checks of planned points can see at their n, before anything has run: ``harness plan --power``."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import rich.box
+import rich.console
+import rich.markup
+import rich.table
+
+from harness.base.settings import Expectation
+from harness.cases.model import Case
+from harness.checks.check import Spread, least_loss
+from harness.plan.points import Planned
+from harness.statistics.decisions import observations_for
+from harness.statistics.proportions import wilson
+from harness.statistics.ratios import of_drafts, spread_at_length, spread_of_a_draft
+
+_LOSS, _ALPHA = 0.05, 0.01  # of the n that is named: the loss, as a share, and how often it is red for nothing
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What one check can see.
+
+    Attributes:
+        check: Name of its result.
+        status: Of its baseline.
+        n: Observations: items or drafts; drafts at most, where only the items are known.
+        false_alarm: How often an equal run is red, where it was measured; 0 where all answers are known beforehand.
+        loss: The least loss that is seen 95 times of 100, as a share of what is expected; None if nothing is expected.
+        needed: Observations that see a loss of 5 % of it so often on other items; None where equal runs cannot differ.
+        known: Whether all answers are known beforehand.
+    """
+
+    check: str
+    status: str
+    n: int
+    false_alarm: float | None
+    loss: float | None
+    needed: int | None
+    known: bool
+
+
+def of_case(case: Case) -> Iterator[Sight]:
+    """Everything that a case compares with an expected ratio."""
+    checks, known = case.checks, case.evaluation.ANSWERS is not None
+    if checks.accuracy:
+        n, expected = checks.accuracy.n, checks.accuracy.expected
+        spread = math.sqrt(max(expected * (1 - expected), 0.0))
+        there = Spread(wilson(min(round(expected * n), n), n), "items", known=known)
+        yield _sight("accuracy", checks.accuracy, expected, n, spread, there)
+    length, positions = checks.acceptance_length, checks.acceptance_per_position
+    if length:
+        n = _drafts(case, length.counts, length.n, length.expected)
+        spread = (
+            spread_of_a_draft(positions.expected) if positions else spread_at_length(length.expected, _drafted(case))
+        )
+        there = Spread(of_drafts(length.expected, spread, n), "drafts", known=known)
+        yield _sight("acceptance_length", length, length.expected, n, spread, there)
+    for position, share in enumerate(positions.expected if positions else ()):
+        n = _drafts(case, positions.counts, positions.n, 1 + sum(positions.expected))
+        spread = math.sqrt(share * (1 - share))
+        there = Spread(of_drafts(share, spread, n), "drafts", known=known)
+        yield _sight(f"acceptance_per_position[{position}]", positions, share, n, spread, there, position)
+
+
+def _sight(
+    name: str, settings: Expectation, expected: float, n: int, spread: float, there: Spread, position: int | None = None
+) -> Sight:
+    loss = least_loss(expected, n, settings, there, position)
+    gates = settings.status != "provisional"
+    measured = settings.passport.false_alarm if settings.passport and gates else None
+    needed = observations_for(_LOSS * abs(expected), spread, _ALPHA) if expected and not there.known else None
+    return Sight(
+        name,
+        settings.status,
+        n,
+        0.0 if there.known else measured,
+        loss / abs(expected) if loss is not None and expected else None,
+        needed,
+        there.known,
+    )
+
+
+def _drafts(case: Case, counts: str, n: int, length: float) -> int:
+    """Drafts of a run: as the baseline counts them, or as many as there can be if it counts items."""
+    return n if counts == "drafts" else max(1, int(case.evaluation.items * case.evaluation.max_tokens / length))
+
+
+def _drafted(case: Case) -> int | None:
+    final = case.serve_of("decode" if case.topology.kind == "disagg" else "server")
+    return final.speculation.drafted if final.speculation else None
+
+
+def table(planned: Sequence[Planned]) -> str:
+    """The table of ``harness plan --power``, and what all checks together are stated to do.
+
+    Points of one case with the same line have one.
+    """
+    shown = rich.table.Table(box=rich.box.SIMPLE)
+    for name in ("case", "check", "status", "n", "false alarm", "sees a loss of", f"n for {_LOSS:.0%}"):
+        shown.add_column(name, justify="left" if name in ("case", "check", "status") else "right", overflow="fold")
+    sights = [(each, sight) for each in planned if not each.skip for sight in of_case(each.case)]
+    alike = Counter((each.case_file.id, sight) for each, sight in sights)
+    first: dict[tuple[str, Sight], Planned] = {}
+    for each, sight in sights:
+        first.setdefault((each.case_file.id, sight), each)
+    for (case, sight), each in first.items():
+        points = alike[case, sight]
+        status = "known" if sight.known else sight.status
+        loss = "" if sight.loss is None else f"{sight.loss:.1%}" if sight.loss < 1 else "none"
+        alarm = "" if sight.false_alarm is None else f"{sight.false_alarm:.2g}"
+        name = each.id if points == 1 else f"{case} ({points} points)"
+        cells = (name, sight.check, status, str(sight.n), alarm, loss, str(sight.needed or ""))
+        shown.add_row(*map(rich.markup.escape, cells))
+    console = rich.console.Console(width=200, highlight=False)
+    with console.capture() as captured:
+        console.print(shown)
+    lines = [line.rstrip() for line in captured.get().splitlines()]
+    return "\n".join([*lines, *_together([sight for _, sight in sights])])
+
+
+def _together(sights: Sequence[Sight]) -> Iterator[str]:
+    stated = [each.false_alarm for each in sights if each.false_alarm is not None]
+    family = abs(math.expm1(sum(math.log1p(-each) for each in stated)))
+    yield (
+        f"{len(stated)} of {len(sights)} checks state how often an equal run is red; any of them is red for nothing in "
+        f"{family:.2g} of all runs at most"
+    )
+    yield (
+        "Without a measured baseline it is the loss that is seen on other items of the same kind. Drafts are taken as "
+        "independent, which those of one request are not; where n counts items, they are as many as there can be."
+    )
