@@ -271,3 +271,22 @@ def _first_twice(found: Any, fault: Fault) -> None:
         return original(self, request, new_token_ids, *arguments, **named)
 
     fault.replace(found.Scheduler, "_update_request_with_output", broken)
+
+
+@mutant(
+    "kv_over_tcp",
+    ["vllm-project/vllm#34054"],
+    "KV caches travel over TCP, whatever faster there is",
+    module=_WORKER,
+    cases=[TWINS],
+    checks=(),
+    switched=False,
+    unseen="no case says over what KV caches must travel, which `transport` would judge: that is a host's to say",
+)
+def _over_tcp(found: Any, fault: Fault) -> None:
+    def broken(original: Any, self: Any, *arguments: Any, **named: Any) -> None:
+        fault.hit()
+        found.os.environ["UCX_TLS"] = "tcp,self"
+        original(self, *arguments, **named)
+
+    fault.replace(found.NixlBaseConnectorWorker, "__init__", broken)
