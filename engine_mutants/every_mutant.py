@@ -13,6 +13,7 @@ from engine_mutants import (
     vllm_parallel,
     vllm_processes,
     vllm_proposers,
+    vllm_rejection,
     vllm_sampling,
     vllm_scheduling,
     vllm_states,
@@ -22,8 +23,8 @@ from engine_mutants.mutant import Declared, Mutant
 _DECLARED: tuple[Declared, ...] = (
     vllm_proposers.DECLARED,
     vllm_ngrams.DECLARED,
-    vllm_sampling.REJECTING,
-    vllm_sampling.SAMPLING,
+    vllm_rejection.DECLARED,
+    vllm_sampling.DECLARED,
     vllm_scheduling.DECLARED,
     vllm_blocks.PREFIXES,
     vllm_blocks.TABLES,

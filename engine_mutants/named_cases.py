@@ -37,7 +37,6 @@ RUNNER = "vllm.v1.worker.gpu_model_runner"
 SCHEDULER = "vllm.v1.core.sched.scheduler"
 NIXL = "vllm.distributed.kv_transfer.kv_connector.v1.nixl"
 
-DRAFTERS_LAYER = "the last layer is the drafter's, which reads its cache at the newest token alone"
 UNSET_TEMPERATURE = (
     "on a CPU vLLM up to 0.32 leaves the temperature of drafts unset (vllm-project/vllm 55005): the points of "
     "`sampling` that would see it are left out there, and it has not been run elsewhere"

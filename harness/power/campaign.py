@@ -10,7 +10,7 @@ from pathlib import Path
 from engine_mutants.mutant import Mutant
 from harness import __version__
 from harness.base.clock import utc_now
-from harness.base.domain import Outcome
+from harness.base.domain import Outcome, Stage
 from harness.base.errors import CannotJudge, UsageError
 from harness.engines import ENGINES
 from harness.plan.points import Planned
@@ -107,7 +107,8 @@ class Campaign:
 
     def _screen(self, planned: Planned, mutants: Sequence[Mutant]) -> None:
         """Start the servers once and switch mutants on, one by one, until one leaves them unfit for the next."""
-        in_order = sorted(mutants, key=lambda each: each.dirty)
+        # Those that may break an evaluation off come late: after one, what was run before it may not be confirmed.
+        in_order = sorted(mutants, key=lambda each: (each.dirty, Stage.EVAL in each.checks))
         self.overlay.want("switched", [each.name for each in in_order])
         self.say(f"{planned.id}: starting its servers for {len(in_order)} mutants")
         with boot.started(planned, self._new_folder(planned), self.options) as running:

@@ -17,6 +17,7 @@ from harness.checks.accuracy import AccuracySettings
 from harness.checks.parity import ComparisonSettings
 from known_answer import chain, draws
 from known_answer import vocabulary as v
+from tests.ucx_tables import EMULATED, READ
 
 ANSWERS = Answers(
     planned=10, answered=10, failed=0, empty=0, scored=10, correct=10, invalid=0, compared=10, equal=10,
@@ -50,6 +51,7 @@ GREEN: dict[str, Any] = {
     "resting": {"server": Resting((Gauge("running", "running", 0.0, 0.0, 0.0),))},
     "samples": (DRAWN,),
     "exchanges": (ENTRY,),
+    "logs": {"server": READ},
 }
 """Evidence on which everything below passes."""
 
@@ -70,6 +72,7 @@ CHECKS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "parity": (ALL, {"answers": GREEN["answers"] | {"main": changed(equal=9)}}),
     "contract": ({"entries": 1, **ORIGIN}, {"exchanges": (replace(ENTRY, status=500),)}),
     "sampling": ({"n": 64, **ORIGIN}, {"samples": (replace(DRAWN, text=LIKELIEST[::-1]),)}),
+    "transport": ({"over": ["cma"], **ORIGIN}, {"logs": {"server": EMULATED}}),
     "server_config": ({"equal": {"topk": 1}, **ORIGIN}, {"configuration": {"server": {"topk": 2}}}),
 }
 """Of each check, its table and what makes it false."""
@@ -78,9 +81,11 @@ CHECKS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 def judged(checks: dict[str, Any], **changes: Any) -> dict[str, Outcome]:
     """Outcomes by name, of these checks, a control and a comparison."""
     seen = {**GREEN, **changes}
-    configuration, samples, exchanges = (seen.pop(name) for name in ("configuration", "samples", "exchanges"))
+    configuration, samples, exchanges, logs = (
+        seen.pop(name) for name in ("configuration", "samples", "exchanges", "logs")
+    )
     settings = (SeenSetting("server", "block-size", "32", ("32",), equal=True),)
-    evidence = Evidence(Measurement(**seen), samples, configuration, settings=settings, exchanges=exchanges)
+    evidence = Evidence(Measurement(**seen), samples, configuration, logs, settings=settings, exchanges=exchanges)
     results = judge_all(Checks.model_validate(checks), CONTROLS, COMPARISONS, evidence)
     assert len({each.name for each in results}) == len(results)
     return {each.name: each.outcome for each in results}

@@ -168,7 +168,7 @@ def test_a_field_without_a_reader_would_be_found() -> None:
         (
             "api/known_answer",
             {"when": None, "platform": None, "checks/contract/entries": 84},
-            "contract.entries: is 84, the case makes 85",
+            "contract.entries: is 84, the case makes 92",
         ),
         ("sampling/disagg", {"checks/sampling/n": 9}, "sampling.n: is 9, the case makes 8000"),
     ],
