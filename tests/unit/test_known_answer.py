@@ -37,7 +37,7 @@ SHA256 = {
     "target": "bb58f593ba123c9f",
     "twin_prefill": "05e4f55e39851ead",
     "twin_decode": "1613410384878b13",
-    "draft_model": "cca8e335b4fb3a46",
+    "draft_model": "d3e750b76de6870e",
     "eagle3": "352cbb745a7a85fe",
     "eagle3_tree": "811fc2a3d032e8e4",
     "eagle3_stranger": "058dd36831b66aa8",
