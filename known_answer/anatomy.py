@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,6 +17,24 @@ def turns(theta: float = ROPE_THETA, size: int = HEAD_DIM, pairs: int | None = N
     """Radians a token of each pair of dimensions, theta^(-2i / size), of the first ``pairs`` that turn."""
     count = size // 2 if pairs is None else pairs
     return tuple(float(theta ** (-2 * pair / size)) for pair in range(count))
+
+
+def yarn_turns(
+    theta: float, factor: float, length: int, *, fast: float = 32.0, slow: float = 1.0, size: int = HEAD_DIM
+) -> Turns:
+    """The same as YaRN stretches them from a context of ``length`` to ``factor`` times that (arXiv 2309.00071).
+
+    Pairs that turn more than ``fast`` times over ``length`` stay, those that turn less than ``slow`` times are divided
+    by ``factor``, those between a part of it; nothing is rounded to whole pairs.
+    """
+
+    def pair_of(rotations: float) -> float:
+        return size * math.log(length / (rotations * 2 * math.pi)) / (2 * math.log(theta))
+
+    first, last = pair_of(fast), pair_of(slow)
+    shares = [min(max((pair - first) / (last - first), 0.0), 1.0) for pair in range(size // 2)]
+    plain = turns(theta, size)
+    return tuple(turn * (1 - share + share / factor) for turn, share in zip(plain, shares, strict=True))
 
 
 _LLAMA_TURNS = turns()
@@ -35,8 +54,12 @@ class Layer:
         slow: Pairs that say what it is: RoPE hardly turns them.
         position: Gain of queries and keys on each fast pair.
         content: The same on each slow pair.
-        window: Tokens that a token sees, itself included; None: all before it.
+        window: Tokens that a token sees, itself included; None: all before it. Where there is one, the end of a
+            question asks for a number beyond it, and must be ``idle``, as numbers.
         asks: The trigger asks here for the key, which must be within the window.
+        experts: How many its MLP has; 0: it is a plain one.
+        few_bits: Each dimension of a value says one thing, so that FP8 holds all weights of values exactly.
+        idle: Tokens that look at nothing and leave all attention to the sinks of the heads.
     """
 
     index: int
@@ -50,6 +73,9 @@ class Layer:
     content: float = 16.0
     window: int | None = None
     asks: bool = True
+    experts: int = 0
+    idle: tuple[int, ...] = ()
+    few_bits: bool = False
 
     @property
     def fast_turns(self) -> npt.NDArray[np.float64]:
@@ -69,6 +95,16 @@ class Anatomy:
 
     layers: tuple[Layer, ...] = field(default_factory=lambda: tuple(map(Layer, range(LAYERS))))
     doubles: int | None = LAYERS // 2
+
+    @property
+    def has_experts(self) -> bool:
+        """Whether some layer has them."""
+        return any(layer.experts for layer in self.layers)
+
+    @property
+    def fault(self) -> float:
+        """How loud a fault is. With experts louder than what these leave behind one."""
+        return 1.0 if self.has_experts else 1 / 8
 
     @property
     def shares(self) -> int:

@@ -24,6 +24,13 @@ _LAST = "\nANSWER:"
 """With the question before it in capitals: a store of whole blocks of 32 tokens keeps less than the prompt, and whoever
 answers computes the rest itself."""
 
+LAST = v.byte(":")
+WINDOW = 128
+"""The last token of a question, and the tokens that it sees in layers with a window: not the question's one number."""
+
+NOTHING_FOUND, NOTHING_SPOKEN = 1, 3
+"""How far before a key there is a character that no word looks for, and one that is in no answer: " of"."""
+
 ENTRIES = {":": 0, ";": 10, "?": v.WORDS}
 """The first word of an answer by the last character of the prompt; ``WORDS``: none, the trigger comes at once.
 One that looks at the answer looks at most four words back: no answer begins less than four words ahead of one."""
