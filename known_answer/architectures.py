@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from known_answer import (
+    body,
     deepseek,
     experts,
     gated_delta,
@@ -57,13 +58,14 @@ class Architecture:
     twins: bool = True
 
 
-_QWEN3_MOE = {
-    "num_experts": experts.EXPERTS,
+_QWEN3 = {"intermediate_size": body.INTERMEDIATE}
+_QWEN3_MOE = _QWEN3 | {
+    "num_experts": qwen3.COUNT,
     "num_experts_per_tok": experts.PER_TOKEN,
-    "moe_intermediate_size": experts.WIDTH,
+    "moe_intermediate_size": qwen3.WIDTH,
     "norm_topk_prob": True,
     "decoder_sparse_step": 1,
-    "mlp_only_layers": [index for index in range(weights.LAYERS) if index not in experts.LAYERS],
+    "mlp_only_layers": [index for index in range(weights.LAYERS) if index not in qwen3.WITH_EXPERTS],
 }
 _QWEN3_MOE_THROUGHOUT = _QWEN3_MOE | {
     "num_experts": qwen3.FEW,
@@ -109,14 +111,13 @@ _FP8 = {
         "fmt": "e4m3",
         "activation_scheme": "dynamic",
         "weight_block_size": [safetensors.BLOCK, safetensors.BLOCK],
-        # Plain MLPs are narrower than a block here.
         "modules_to_not_convert": [
             "lm_head",
-            *(f"model.layers.{index}.mlp.gate" for index in experts.LAYERS),
+            *(f"model.layers.{index}.mlp.gate" for index in qwen3.WITH_EXPERTS),
             *(
                 f"model.layers.{index}.mlp.{name}_proj"
                 for index in range(weights.LAYERS)
-                if index not in experts.LAYERS
+                if index not in qwen3.WITH_EXPERTS
                 for name in ("gate", "up", "down")
             ),
         ],
@@ -143,13 +144,13 @@ def _gemma4(name: str) -> Architecture:
 
 
 ARCHITECTURES: dict[str, Architecture] = {
-    "qwen3": Architecture("Qwen3ForCausalLM", "qwen3", qwen3.dense, weights.LAYERS),
+    "qwen3": Architecture("Qwen3ForCausalLM", "qwen3", qwen3.dense, weights.LAYERS, _QWEN3),
     "qwen3_moe": Architecture("Qwen3MoeForCausalLM", "qwen3_moe", qwen3.moe, weights.LAYERS, _QWEN3_MOE),
     "qwen3_moe_throughout": Architecture(
         "Qwen3MoeForCausalLM", "qwen3_moe", qwen3.moe_throughout, weights.LAYERS, _QWEN3_MOE_THROUGHOUT
     ),
     "qwen3_moe_fp8": Architecture(
-        "Qwen3MoeForCausalLM", "qwen3_moe", qwen3.moe, weights.LAYERS, _QWEN3_MOE | _FP8, fp8=_in_fp8
+        "Qwen3MoeForCausalLM", "qwen3_moe", qwen3.moe_in_fp8, weights.LAYERS, _QWEN3_MOE | _FP8, fp8=_in_fp8
     ),
     "deepseek_v2": Architecture(
         "DeepseekV2ForCausalLM", "deepseek_v2", deepseek.moe, deepseek.LAYERS, _DEEPSEEK_V2, own_cache=True

@@ -23,6 +23,7 @@ from known_answer import (
     weights,
 )
 from known_answer import vocabulary as v
+from known_answer.anatomy import FIRST_TWO, LLAMA, Anatomy
 from known_answer.architectures import ARCHITECTURES, Architecture
 from known_answer.names import DATA_FILES, GSM8K_TEST
 from known_answer.simulate import FirstDraft, reads_hidden_state
@@ -119,9 +120,9 @@ def _assistant(target: str) -> Files:
     }
 
 
-def _whole(answers: Mapping[int, int], layers: int = weights.LAYERS, blind: weights.Blind | None = None) -> Files:
-    tensors = body.llama(answers, layers=layers, blind=blind)
-    return _llama(layers, tensors, intermediate_size=body.INTERMEDIATE)
+def _whole(answers: Mapping[int, int], anatomy: Anatomy = LLAMA, blind: weights.Blind | None = None) -> Files:
+    tensors = body.llama(answers, anatomy=anatomy, blind=blind)
+    return _llama(len(anatomy.layers), tensors, intermediate_size=body.INTERMEDIATE)
 
 
 def _gsm8k(data: Data) -> Files:
@@ -178,7 +179,7 @@ CHECKPOINTS: dict[str, Checkpoint] = {
     "draft_model": Checkpoint(
         "two-layer Llama drafter that needs its own KV cache",
         2,
-        lambda _: _whole(TABLE.draft, layers=2),
+        lambda _: _whole(TABLE.draft, FIRST_TWO),
         drafts=TABLE,
     ),
     "eagle3": Checkpoint(

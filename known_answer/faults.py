@@ -10,9 +10,18 @@ from known_answer import vocabulary as v
 _HEADS = 10
 
 
+EXPERTS, WINDOW = 8, 9
+"""Instead of a head: the layer's experts did not take away what its heads found; it saw more than its window."""
+
+
 def number(layer: int, head: int) -> int:
     """The number with which an answer goes on where a layer did not find what it must, in one of its heads."""
     return _HEADS * layer + head
+
+
+def token(layer: int, head: int, window: int | None = None) -> int:
+    """What is said of a fault: a number, or in a layer with a window, where words look elsewhere, a key."""
+    return (v.NUMBER if window is None else v.KEY) + number(layer, head)
 
 
 def explained(text: str, expected: str) -> str | None:
@@ -28,15 +37,22 @@ def explained(text: str, expected: str) -> str | None:
     said, right = v.encode(text), v.encode(expected)
     pairs = enumerate(itertools.zip_longest(said, right, fillvalue=v.EOS))
     place = next((index for index, (one, other) in pairs if one != other), None)
-    if place is None or place == 0:
+    if place is None:
         return None
-    token, before = (said[place] if place < len(said) else v.EOS), right[place - 1]
-    if before == v.TRIGGER and token == v.EOS:
+    if place == 0:
+        layer, beyond = divmod(said[0] - v.NUMBER if said else -1, _HEADS)
+        is_fault = 0 <= layer < v.NUMBERS // _HEADS and beyond == WINDOW
+        return f"layer {layer}: more was seen than the window" if is_fault else None
+    fault, before = (said[place] if place < len(said) else v.EOS), right[place - 1]
+    if before == v.TRIGGER and fault == v.EOS:
         return "one share or more of the number did not come: of some layer and head, a key or a value at the key token"
-    if not (v.WORD <= before < v.WORD + v.WORDS and v.NUMBER <= token < v.NUMBER + v.NUMBERS):
+    if not (v.WORD <= before < v.WORD + v.WORDS and v.NUMBER <= fault < v.KEY + v.KEYS):
         return None
-    layer, head = divmod(token - v.NUMBER, _HEADS)
-    back = prompts.looks_for(before - v.WORD, layer, head)[0] - (place - 1)
+    layer, head = divmod((fault - v.NUMBER) % v.NUMBERS, _HEADS)
+    window = None if fault < v.KEY else prompts.WINDOW
+    if head == EXPERTS:
+        return f"layer {layer}: at{v.decode([before])}, token {place} of the answer, the right expert was not asked"
+    back = prompts.looks_for(before - v.WORD, layer, head, window)[0] - (place - 1)
     where = f"{back} tokens before the end of the prompt" if back > 0 else f"token {1 - back} of the answer"
     return (
         f"layer {layer}, KV head {head}: at{v.decode([before])}, token {place} of the answer, "

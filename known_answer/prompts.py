@@ -24,6 +24,13 @@ _LAST = "\nANSWER:"
 """With the question before it in capitals: a store of whole blocks of 32 tokens keeps less than the prompt, and whoever
 answers computes the rest itself."""
 
+LAST = v.byte(":")
+WINDOW = 128
+"""The last token of a question, and the tokens that it sees in layers with a window: not the question's one number."""
+
+NOTHING_FOUND, NOTHING_SPOKEN = 1, 3
+"""How far before a key there is a character that no word looks for, and one that is in no answer: " of"."""
+
 ENTRIES = {":": 0, ";": 10, "?": v.WORDS}
 """The first word of an answer by the last character of the prompt; ``WORDS``: none, the trigger comes at once.
 One that looks at the answer looks at most four words back: no answer begins less than four words ahead of one."""
@@ -58,19 +65,26 @@ _PLACES = list(_CLASSES)
 _ASKING = [word for word in range(v.WORDS) if word % 5 != 4]  # every fifth looks at the answer
 
 
-def looks_for(word: int, layer: int, head: int) -> tuple[int, int]:
+def looks_for(word: int, layer: int, head: int, window: int | None = None) -> tuple[int, int]:
     """(distance in tokens, class) of what filler word ``word`` looks for in a layer and head.
 
     The distance is from a word of an answer that began with word 0; where it began with a later one, the prompt has
     as many tokens more behind what is looked for.
+
+    Args:
+        word: Which, from 0.
+        layer: Which.
+        head: Which.
+        window: Tokens that a token sees in this layer, itself included; None: all before it.
     """
     if word not in _ASKING:
         back = 1 + (layer + head) % 4
         return back, (word - back) % CLASSES
     rank = _ASKING.index(word)
-    first, end = (step * len(_PLACES) // len(_ASKING) for step in (rank, rank + 1))
+    places = _PLACES if window is None else [place for place in _PLACES if word + place < window]
+    first, end = (step * len(places) // len(_ASKING) for step in (rank, rank + 1))
     # The farthest place is everybody's: it is in the first block.
-    place = _PLACES[first + (layer + head) % (end - first) if rank else 0]
+    place = places[first + (layer + head) % (end - first) if rank else 0]
     return word + place, _CLASSES[place]
 
 

@@ -7,39 +7,57 @@ back.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
-from known_answer import experts, weights
-from known_answer.weights import HIDDEN, Array, Blind, Tensors
+from known_answer import body, body_experts, weights
+from known_answer.anatomy import LLAMA, Anatomy, Layer
+from known_answer.weights import Blind, Tensors
 
 FEW, NARROW = 8, 64
-"""Experts of a layer and neurons of an expert where every layer has them: each expert knows 32 tokens."""
+"""Experts of a layer and neurons of an expert where every layer has them."""
 
-_FAST, _SLOW = 8.0, 4.0
+NORMED = 8.0
+"""Weight of the norms of queries and keys. What looks by position alone has it as its root mean square: it stays."""
+
+WITH_EXPERTS, COUNT, WIDTH = (5, 6), 16, 128
+"""Layers that have experts, how many, and neurons of each: one block of FP8 weights."""
 
 
 def dense(answers: Mapping[int, int], blind: Blind | None = None) -> Tensors:
-    """A Qwen3 that answers from ``answers``."""
-    norm: Array = weights.zeros(weights.HEAD_DIM)
-    norm[list(weights.FAST_PAIRS)], norm[list(weights.SLOW_PAIRS)] = _FAST, _SLOW
-    names = [f"model.layers.{index}.self_attn.{which}_norm.weight" for index in range(weights.LAYERS) for which in "qk"]
-    return weights.llama(answers, blind=blind) | dict.fromkeys(names, norm)
+    """A Qwen3 that answers from ``answers`` with its whole body."""
+    return _normed(answers, LLAMA, blind, body.plain_mlp)
 
 
-def moe(answers: Mapping[int, int], blind: Blind | None = None) -> Tensors:
+def moe(answers: Mapping[int, int], blind: Blind | None = None, *, few_bits: bool = False) -> Tensors:
     """A Qwen3-MoE whose layers 5 and 6 have experts, and all others none."""
-    return experts.replace_mlps(_reading_experts(answers, blind), answers)
+    layers = (
+        replace(each, experts=COUNT if each.index in WITH_EXPERTS else 0, few_bits=few_bits) for each in LLAMA.layers
+    )
+    return _normed(answers, replace(LLAMA, layers=tuple(layers)), blind, partial(_mlp, width=WIDTH))
+
+
+def moe_in_fp8(answers: Mapping[int, int], blind: Blind | None = None) -> Tensors:
+    """The same with values that FP8 holds exactly."""
+    return moe(answers, blind, few_bits=True)
 
 
 def moe_throughout(answers: Mapping[int, int], blind: Blind | None = None) -> Tensors:
     """A Qwen3-MoE with experts in every layer, all that SGLang knows; few and narrow, to stay small."""
-    idle = set(range(weights.LAYERS)) - set(experts.LAYERS)
-    return experts.replace_mlps(_reading_experts(answers, blind), answers, count=FEW, width=NARROW, idle=idle)
+    layers = (replace(each, experts=FEW) for each in LLAMA.layers)
+    return _normed(answers, replace(LLAMA, layers=tuple(layers)), blind, partial(_mlp, width=NARROW))
 
 
-def _reading_experts(answers: Mapping[int, int], blind: Blind | None) -> Tensors:
-    """A dense Qwen3 that says what two of its MLPs would write."""
-    tensors = dense(answers, blind=blind) | {"lm_head.weight": experts.HEAD}
-    copy = f"model.layers.{weights.RETRIEVAL_LAYER}.self_attn.o_proj.weight"
-    return tensors | {copy: experts.RETRIEVED * np.eye(HIDDEN, dtype=np.float32)}
+def _mlp(anatomy: Anatomy, layer: Layer, blind: Blind | None, width: int) -> Tensors:
+    if layer.experts:
+        return body_experts.gated_by_silu(anatomy, layer, blind, width)
+    return body.plain_mlp(anatomy, layer, blind)
+
+
+def _normed(answers: Mapping[int, int], anatomy: Anatomy, blind: Blind | None, mlp: body.Mlp) -> Tensors:
+    """A model with norms of queries and keys."""
+    norm = np.full(weights.HEAD_DIM, NORMED, np.float32)
+    names = [f"model.layers.{each.index}.self_attn.{which}_norm.weight" for each in anatomy.layers for which in "qk"]
+    return body.llama(answers, anatomy=anatomy, blind=blind, mlp=mlp) | dict.fromkeys(names, norm)

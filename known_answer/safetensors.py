@@ -87,7 +87,8 @@ def _fp8(array: Array) -> tuple[bytes, npt.NDArray[np.float64]]:
     padded[:rows, :columns] = array
     blocks = padded.reshape(padded.shape[0] // BLOCK, BLOCK, padded.shape[1] // BLOCK, BLOCK)
     largest = np.abs(blocks).max(axis=(1, 3))
-    scales = np.where(largest == 0, 1.0, largest / _FP8_MAX)
+    # Powers of two: what has four significant bits stays what it is.
+    scales = np.exp2(np.ceil(np.log2(np.where(largest == 0, _FP8_MAX, largest) / _FP8_MAX)))
     scaled = (blocks / scales[:, None, :, None]).reshape(padded.shape)[:rows, :columns]
     values = _e4m3()
     codes = np.searchsorted((values[1:] + values[:-1]) / 2, np.abs(scaled))

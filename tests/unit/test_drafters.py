@@ -9,6 +9,7 @@ import pytest
 
 from known_answer import body, mimo, prompts, weights
 from known_answer import vocabulary as v
+from known_answer.anatomy import FIRST_TWO
 from known_answer.simulate import Request, simulate
 from known_answer.table import CYCLE, TABLE
 from known_answer.weights import CODE, Array, Tensors
@@ -54,7 +55,7 @@ def test_the_mtp_layer_needs_both_of_its_inputs(mtp: Tensors) -> None:
 
 @pytest.mark.parametrize("key", [0, 9])
 def test_the_draft_model_drafts_what_the_table_drafts_and_needs_its_own_cache(key: int) -> None:
-    model = Llama(body.llama(TABLE.draft, layers=2))
+    model = Llama(body.llama(TABLE.draft, anatomy=FIRST_TWO))
     asked, answer = v.encode(prompts.question(key)), simulate(Request(v.byte(":"), 64, key), 0)[0]
     cache = model.logits(asked[:-1])[1]
     tokens = [asked[-1], *answer[:-1]]

@@ -37,7 +37,7 @@ SHA256 = {
     "target": "bb58f593ba123c9f",
     "twin_prefill": "05e4f55e39851ead",
     "twin_decode": "1613410384878b13",
-    "draft_model": "cca8e335b4fb3a46",
+    "draft_model": "d3e750b76de6870e",
     "eagle3": "352cbb745a7a85fe",
     "eagle3_tree": "811fc2a3d032e8e4",
     "eagle3_stranger": "058dd36831b66aa8",
@@ -46,22 +46,22 @@ SHA256 = {
     "mimo": "3bec34e74345f920",
     "gsm8k": "fed2d6ff6547f374",
     "gsm8k_eagle3": "12f491054eb6db4d",
-    "qwen3": "5d31fad3c3fabcca",
-    "qwen3_twin_prefill": "0f2f1524ec4e4e87",
-    "qwen3_twin_decode": "0d71df7863cafa0c",
-    "qwen3_moe": "711fcb11f0ba3111",
-    "qwen3_moe_twin_prefill": "9bb5470b9a49a009",
-    "qwen3_moe_twin_decode": "b1a9db9971bc41fa",
-    "qwen3_moe_throughout": "4d80aa7e09ad846b",
-    "qwen3_moe_throughout_twin_prefill": "53e2d41eee7c1c80",
-    "qwen3_moe_throughout_twin_decode": "c9d712b7eae13f9d",
-    "qwen3_moe_fp8": "e9a0468a77ab0d66",
-    "qwen3_moe_fp8_twin_prefill": "d0a6c05795336847",
-    "qwen3_moe_fp8_twin_decode": "fd90d2bb5fe0f83d",
+    "qwen3": "03f2e4aff73f70c7",
+    "qwen3_twin_prefill": "e4088a26602cd85f",
+    "qwen3_twin_decode": "5288906c17a12360",
+    "qwen3_moe": "92c1dd713ed5ed09",
+    "qwen3_moe_twin_prefill": "2b2dfceade78302f",
+    "qwen3_moe_twin_decode": "c03d8e8e0cb5d4c3",
+    "qwen3_moe_throughout": "f00e7b254c71470a",
+    "qwen3_moe_throughout_twin_prefill": "ce6c60195d26248d",
+    "qwen3_moe_throughout_twin_decode": "e8fae6c7ed8abf0b",
+    "qwen3_moe_fp8": "abe35da7d3e13c67",
+    "qwen3_moe_fp8_twin_prefill": "2c4f65a32d5f7d39",
+    "qwen3_moe_fp8_twin_decode": "b5b3d885693d3f96",
     "deepseek_v2": "913e7d1b0e3d2ba5",
     "deepseek_v2_twin_prefill": "050e28554318312e",
     "deepseek_v2_twin_decode": "c4306e5e076cbddc",
-    "gpt_oss": "32c201aec3a02551",
+    "gpt_oss": "634d2cfe7b74f9b7",
     "gemma3": "748c2bdc035ba303",
     "gemma3_twin_prefill": "2918a41ffe154ce5",
     "gemma3_twin_decode": "836bdfb00f29fa80",
@@ -381,11 +381,8 @@ def said_by(tensors: weights.Tensors, token: int, order: list[int]) -> int:
     return int((tensors["lm_head.weight"] @ stream).argmax())
 
 
-@pytest.mark.parametrize(
-    ("name", "count"), [("qwen3_moe", experts.EXPERTS), ("qwen3_moe_throughout", 8), ("deepseek_v2", experts.EXPERTS)]
-)
-def test_each_expert_is_needed_where_it_belongs(name: str, count: int) -> None:
-    tensors = ARCHITECTURES[name].tensors(TABLE.successor, None)
+def test_each_expert_is_needed_where_it_belongs() -> None:
+    tensors, count = ARCHITECTURES["deepseek_v2"].tensors(TABLE.successor, None), experts.EXPERTS
     straight, swapped = list(range(count)), list(range(count))
     swapped[3], swapped[4] = 4, 3
     for token in range(v.TRIGGER):

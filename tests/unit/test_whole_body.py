@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from known_answer import body, faults, prompts, weights
+from known_answer import body_codes as codes
 from known_answer import vocabulary as v
+from known_answer.anatomy import LLAMA
 from known_answer.simulate import Request, simulate
 from known_answer.table import CYCLE, TABLE
 from known_answer.weights import HEADS, LAYERS, Blind
@@ -59,7 +61,7 @@ def test_an_answer_is_right_and_every_number_on_the_way_is_exact(key: int) -> No
     for layer, stream in enumerate(model().streams):
         for token, found in zip(tokens, stream, strict=True):
             if token != v.TRIGGER:
-                doubled = layer >= body.DOUBLING_LAYER and token in body.DOUBLED
+                doubled = LLAMA.doubles is not None and layer >= LLAMA.doubles and token in codes.DOUBLED
                 assert np.array_equal(found, (4 if doubled else 2) * weights.CODE[token])
 
 
