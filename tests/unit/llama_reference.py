@@ -86,5 +86,8 @@ class Llama:
         return self.of(f"{prefix}self_attn.o", seen), (key, value)
 
     def mlp(self, prefix: str, x: Array) -> Array:
-        gate, up = self.of(f"{prefix}mlp.gate", x), self.of(f"{prefix}mlp.up", x)
-        return self.of(f"{prefix}mlp.down", bf16(bf16(gate / (1 + np.exp(-gate.clip(-80, 80)))) * up))
+        return self.gated(f"{prefix}mlp", x)
+
+    def gated(self, name: str, x: Array) -> Array:
+        gate, up = self.of(f"{name}.gate", x), self.of(f"{name}.up", x)
+        return self.of(f"{name}.down", bf16(bf16(gate / (1 + np.exp(-gate.clip(-80, 80)))) * up))
