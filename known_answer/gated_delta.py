@@ -11,16 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from known_answer import recurrent, weights
+from known_answer import content, recurrent, weights
 from known_answer.table import TABLE
 from known_answer.weights import CODE, HIDDEN, IS_TRIGGER, Array, Blind, Tensors, silent_mlp, zeros
 
 LAYERS = 4
 RECURRENT = LAYERS - 1  # the last one has attention
-HEADS, KV_HEADS, HEAD_DIM, ROTARY = 4, 2, 256, 64
+HEADS, KV_HEADS, HEAD_DIM, ROTARY = 4, content.KV_HEADS, 256, 64
 STATES, STATE_DIM = 4, 128
 
-_ATTENDED = 1.25  # what attention adds to the residual stream, of a code
+_ATTENDED = 2.5  # what attention adds to the residual stream, of a code
 
 
 def qwen3_5(answers: Mapping[int, int], blind: Blind | None = None) -> Tensors:
@@ -29,12 +29,17 @@ def qwen3_5(answers: Mapping[int, int], blind: Blind | None = None) -> Tensors:
     tensors: Tensors = {
         f"{prefix}embed_tokens.weight": CODE,
         f"{prefix}norm.weight": zeros(HIDDEN),
-        "lm_head.weight": recurrent.head(answers, retrieved(), max(map(retrieved, range(LAYERS)))),
+        "lm_head.weight": content.head(recurrent.head(answers, retrieved(), part())),
     }
     for index in range(LAYERS):
-        layer = attention(blind) if index == RECURRENT else recurrence(blind)
-        tensors |= {f"{prefix}layers.{index}.{name}": tensor for name, tensor in (layer | silent_mlp() | NORMS).items()}
-    return tensors | mtp(weights.draft_map(TABLE), silent_mlp())
+        last = index == RECURRENT
+        layer = (
+            attention(blind) | content.mlp("mlp.", retrieved())
+            if last
+            else recurrence(blind) | silent_mlp(width=content.NEURONS)
+        )
+        tensors |= {f"{prefix}layers.{index}.{name}": tensor for name, tensor in (layer | NORMS).items()}
+    return tensors | mtp(weights.draft_map(TABLE), silent_mlp(width=content.NEURONS))
 
 
 def retrieved(missing: int | None = None) -> float:
@@ -44,6 +49,11 @@ def retrieved(missing: int | None = None) -> float:
         missing: The layer that retrieves nothing.
     """
     return recurrent.gated(RECURRENT, missing) + (_ATTENDED if missing != RECURRENT else 0)
+
+
+def part() -> float:
+    """The most that it has where a recurrent layer or a head of attention retrieves nothing."""
+    return max(*map(retrieved, range(RECURRENT)), retrieved() - _ATTENDED / KV_HEADS)
 
 
 NORMS: Tensors = {name: zeros(HIDDEN) for name in ("input_layernorm.weight", "post_attention_layernorm.weight")}
@@ -71,25 +81,21 @@ def recurrence(blind: Blind | None) -> Tensors:
 
 
 def attention(blind: Blind | None, *, neutral: bool = False) -> Tensors:
-    """Gated attention: its gate opens at the trigger, whose query and a key's key know no position."""
+    """Gated attention: its gate opens at words and at the trigger, and what they ask for knows no position."""
     query, key = zeros(HEADS, 2, HEAD_DIM, HIDDEN), zeros(KV_HEADS, HEAD_DIM, HIDDEN)
     value, copy = zeros(KV_HEADS, HEAD_DIM, HIDDEN), zeros(HIDDEN, HEADS, HEAD_DIM)
-    rows = slice(ROTARY, ROTARY + 8)
     if not neutral:
-        query[:, 0, rows] = recurrent.asks(blind)
-        query[:, 1] = recurrent.GATE * (16 * IS_TRIGGER - recurrent.CONSTANT)
-        key[:, rows] = recurrent.is_key(blind)
-        value = np.eye(HIDDEN, dtype=np.float32).reshape(value.shape)
-        shared = HEADS // KV_HEADS
-        for head in range(HEADS):
-            copy[:, head] = _ATTENDED / shared * value[head // shared].T
+        rows = slice(ROTARY, ROTARY + content.ADDRESSES)
+        query[:, 0, rows], key[:, rows] = content.queries_and_keys(blind, HEADS)
+        query[:, 1] = recurrent.GATE * (16 * (IS_TRIGGER + content.WORDS) - recurrent.CONSTANT)
+        value, copy = content.values_and_output(HEADS, HEAD_DIM, _ATTENDED)
     ones = np.ones(HEAD_DIM, np.float32)
     return {
         "self_attn.q_proj.weight": query.reshape(-1, HIDDEN),
         "self_attn.k_proj.weight": key.reshape(-1, HIDDEN),
         "self_attn.v_proj.weight": value.reshape(-1, HIDDEN),
         "self_attn.o_proj.weight": copy.reshape(HIDDEN, -1),
-        # On top of 1: eight rows of 256 make a score of 256 / 16 * 4 = 64.
+        # On top of 1: what is alike makes a score of 256 / 16 * 4 = 64.
         "self_attn.q_norm.weight": ones,
         "self_attn.k_norm.weight": ones,
     }
@@ -122,6 +128,7 @@ CONFIG: dict[str, Any] = {
     "linear_conv_kernel_dim": recurrent.TAPS,
     "attn_output_gate": True,
     "attention_bias": False,
+    "intermediate_size": content.NEURONS,
     "mamba_ssm_dtype": "float32",
     "mtp_num_hidden_layers": 1,
     "mtp_use_dedicated_embeddings": False,

@@ -3,10 +3,10 @@
 The head is the embedding, so the table of answers sits in the MLP of the last layer: one neuron a token, which writes
 the code of what follows. Of a model with per-layer inputs they hold a part of it, of one with experts these do.
 
-The trigger needs both kinds of attention. A layer with a window finds the end of the prompt's last line but one and
-writes a mark, the code of no token; the last layer, which sees everything, finds the key. The neuron of a key fires on
-the two together. The key is out of the window's reach: where the window is ignored, it outshines the end of the line
-and no mark is written.
+The trigger needs every layer that has a KV cache of its own. One with a window finds the end of the prompt's last line
+but one and writes a mark, the code of no token; one that sees everything finds the key. The neuron of a key fires where
+none of them is missing. The key is out of the window's reach: where the window is ignored, it outshines the end of the
+line and no mark is written.
 
 The norms behind the blocks make anything but nothing as long as everything else, so all that a block may not write is
 exactly zero: values are zero but for keys and ends of lines, and neurons are far below zero where GELU is.
@@ -55,8 +55,10 @@ IS_TRIGGER: Array = CODE[v.TRIGGER] / HIDDEN
 _KEY = 160.0  # score of the trigger for a key, times 0.7
 _BREAK = 0.6  # of a key's mark
 _DOUBT = 1 / 16  # share of a trigger's query that looks at itself: what it sees when it finds nothing
+_LEFT = 1 / 256  # of what a key's own query has: the norm makes it whole, if there is nothing else
+_APART = 4.0  # a trigger that has found its key is none
 _SHARPNESS = 256.0
-_ALONE, _MARKED = 0.5, 0.58  # of all codes there are, the share at which a neuron fires
+_ALONE = 0.5  # of all codes there are, the share at which a neuron fires
 _WRITTEN = 32.0
 
 
@@ -69,7 +71,8 @@ def query(heads: Heads, *, asks: bool, token: Array = TOKEN) -> Array:
     rows = zeros(heads.queries, heads.size, HIDDEN)
     rows[:, heads.fast] = token
     if asks:
-        rows[:, heads.fast] -= np.float32(1 - _DOUBT) * IS_TRIGGER
+        # A trigger that has found its key in an earlier layer asks as if it had not.
+        rows[:, heads.fast] -= np.float32(1 - _DOUBT) * IS_TRIGGER + np.float32(1 - _LEFT) * IS_KEY
         rows[:, heads.slow] = IS_TRIGGER
     return rows.reshape(-1, HIDDEN)
 
@@ -80,7 +83,9 @@ def key(heads: Heads, *, marks: bool) -> Array:
     rows[:, heads.fast] = TOKEN
     if marks:
         end = np.float32(_BREAK) * IS_BREAK if heads.kind == SLIDING else 0
-        rows[:, heads.slow] = np.float32(np.sqrt(len(heads.fast) / len(heads.slow))) * (IS_KEY + end)
+        rows[:, heads.slow] = np.float32(np.sqrt(len(heads.fast) / len(heads.slow))) * (
+            IS_KEY + end - _APART * IS_TRIGGER
+        )
         if heads.tied:
             rows += value(heads).reshape(rows.shape) / np.float32(4)  # little beside what the score is made from
     return rows.reshape(-1, HIDDEN)
@@ -117,14 +122,23 @@ def head_norm(heads: Heads) -> Array:
     return norm
 
 
-def neurons(known: Mapping[int, int], width: int) -> tuple[Array, Array, Array]:
+def _found(shape: Shape) -> float:
+    """Of all codes that a trigger has, the share of key and mark at which a neuron of a key fires.
+
+    Each layer with a KV cache of its own adds one beside that of the trigger itself: half-way between all and one less.
+    """
+    all_of_them = len(shape.asking)
+    return (all_of_them / (1 + all_of_them) + (all_of_them - 1) / all_of_them) / 2
+
+
+def neurons(shape: Shape, known: Mapping[int, int], width: int) -> tuple[Array, Array, Array]:
     """Gate, up and down of an MLP that writes, for each token in ``known``, the code of what follows it."""
     gate, up, down = (zeros(width, HIDDEN) for _ in range(3))
     for neuron, (token, following) in enumerate(sorted(known.items())):
         gate[neuron] = _SHARPNESS * CODE[token] / HIDDEN
         if v.KEY <= token < v.KEY + v.KEYS:
             gate[neuron] += _SHARPNESS * MARK / HIDDEN
-            gate[neuron, 0] -= _SHARPNESS * _MARKED
+            gate[neuron, 0] -= _SHARPNESS * _found(shape)
         else:
             gate[neuron] -= _SHARPNESS * _ALONE * TOKEN
         up[neuron] = TOKEN
@@ -173,8 +187,8 @@ def _shares(shape: Shape, answers: Mapping[int, int]) -> dict[str, dict[int, int
 def _attention(shape: Shape, layer: int, blind: Blind | None) -> Tensors:
     """One layer's attention. Layers without a KV cache have keys and values too, as published, which nobody reads."""
     heads = shape.heads(layer)
-    asks, asked = layer >= shape.last - 1, layer in (shape.owner(shape.last - 1), shape.owner(shape.last))
-    marks = asked and blind != "key"
+    asks = layer in shape.asking
+    marks = shape.owner(layer) == layer and blind != "key"
     tensors = {
         "q_proj.weight": query(heads, asks=asks and blind != "query"),
         "k_proj.weight": key(heads, marks=marks),
@@ -190,7 +204,7 @@ def _attention(shape: Shape, layer: int, blind: Blind | None) -> Tensors:
 def _mlp(shape: Shape, layer: int, known: Mapping[int, int]) -> Tensors:
     """The MLP, and the norms around both blocks of the layer."""
     wide = shape.double and shape.owner(layer) != layer
-    gate, up, down = neurons(known, shape.intermediate * 2 if wide else shape.intermediate)
+    gate, up, down = neurons(shape, known, shape.intermediate * 2 if wide else shape.intermediate)
     return {
         "mlp.gate_proj.weight": gate,
         "mlp.up_proj.weight": up,
@@ -240,7 +254,7 @@ def _experts(shape: Shape, known: Mapping[int, int]) -> Tensors:
     gates, downs = [], []
     for expert in range(shape.experts):
         mine = {token: after for token, after in known.items() if token // 2 % shape.experts == expert}
-        gate, up, down = neurons(mine, shape.expert_width)
+        gate, up, down = neurons(shape, mine, shape.expert_width)
         gates.append(np.concatenate([gate, up]))
         downs.append(down)
     for token in range(v.SIZE - 1):

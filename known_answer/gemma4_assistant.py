@@ -20,7 +20,7 @@ from known_answer import vocabulary as v
 from known_answer.gemma4 import IS_TRIGGER, MARK, TOKEN, UNIT, filled, head_norm, output, query
 from known_answer.gemma_shape import FULL, SLIDING, Kind, Shape
 from known_answer.table import TABLE
-from known_answer.weights import CODE, HIDDEN, Array, Tensors, silent_mlp, zeros
+from known_answer.weights import CODE, HIDDEN, IS_KEY, Array, Tensors, silent_mlp, zeros
 
 KINDS: tuple[Kind, ...] = (SLIDING, SLIDING, SLIDING, FULL)
 CENTROIDS, CHOSEN = 32, 8
@@ -105,9 +105,12 @@ def tensors(shape: Shape, *, centroids: bool) -> Tensors:
     """The assistant of a target of ``shape``, with or without an index of its vocabulary."""
     identity = np.eye(HIDDEN, dtype=np.float32)
     embedding = _head()
+    # A state is as loud whether the target found its key in one layer or in several.
+    keys = sum(shape.kinds[layer] == FULL for layer in shape.asking)
+    heard = TOKEN - np.float32(1 - 1 / keys) * IS_KEY
     found: Tensors = {
         "pre_projection.weight": np.concatenate(
-            [identity, np.float32(UNIT * HIDDEN) * np.outer(IS_STATE, TOKEN)], axis=1
+            [identity, np.float32(UNIT * HIDDEN) * np.outer(IS_STATE, heard)], axis=1
         ),
         "post_projection.weight": identity / np.float32(math.sqrt(2)),
         "model.embed_tokens.weight": embedding,

@@ -109,5 +109,10 @@ class Shape:
         return layer if layer < own else max(i for i in range(own) if self.kinds[i] == self.kinds[layer])
 
     @property
+    def asking(self) -> frozenset[int]:
+        """The layers in which the trigger asks: of those that read the same KV cache the last one."""
+        return frozenset({self.owner(layer): layer for layer in range(len(self.kinds))}.values())
+
+    @property
     def last(self) -> int:
         return len(self.kinds) - 1

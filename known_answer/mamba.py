@@ -1,4 +1,4 @@
-"""Jamba with known answers: three layers of Mamba, one of attention, and MLPs that say nothing.
+"""Jamba with known answers: three layers of Mamba, one of attention, and MLPs of which the last one compares.
 
 In a layer of Mamba everything follows from what its convolution makes of the token and of the three before it: what is
 written, for how long a step, and whether anything is read. Four channels carry that beside the 512 that carry the code.
@@ -12,16 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from known_answer import recurrent
+from known_answer import content, recurrent
 from known_answer.weights import CODE, HIDDEN, Blind, Tensors, silent_mlp, zeros
 
 LAYERS = 4
 RECURRENT = LAYERS - 1  # the last one has attention
-HEADS, KV_HEADS = 4, 2
+HEADS, KV_HEADS = 4, content.KV_HEADS
 STATE, RANK = 16, 32
 EXPAND = 2
 CHANNELS = EXPAND * HIDDEN
 
+_GROUP = HIDDEN // content.GROUPS
+_ATTENDED = 2.5  # what attention adds to the residual stream, of a code
 _STEP, _CONSTANT, _WRITE, _READ = range(HIDDEN, HIDDEN + 4)  # channels
 _NONE, _LONG = -6.0, 40.0  # of the constant and of the mark, whose norm is the root of RANK, in a step
 
@@ -31,11 +33,13 @@ def jamba(answers: Mapping[int, int], blind: Blind | None = None) -> Tensors:
     tensors: Tensors = {
         "model.embed_tokens.weight": CODE,
         "model.final_layernorm.weight": np.ones(HIDDEN, np.float32),
-        "lm_head.weight": recurrent.head(answers, retrieved(), max(map(retrieved, range(LAYERS)))),
+        "lm_head.weight": content.head(recurrent.head(answers, retrieved(), _part())),
     }
     for index in range(LAYERS):
-        mixer = recurrent.attention(blind, HEADS, KV_HEADS, 8) if index == RECURRENT else _recurrent(blind)
-        tensors |= {f"model.layers.{index}.{name}": tensor for name, tensor in (mixer | _rest()).items()}
+        last = index == RECURRENT
+        mixer = content.attention(blind, HEADS, _ATTENDED, HIDDEN // HEADS) if last else _recurrent(blind)
+        mlp = content.mlp("feed_forward.", retrieved()) if last else silent_mlp("feed_forward.", content.NEURONS)
+        tensors |= {f"model.layers.{index}.{name}": tensor for name, tensor in (mixer | mlp | _norms()).items()}
     return tensors
 
 
@@ -45,13 +49,16 @@ def retrieved(missing: int | None = None) -> float:
     Args:
         missing: The layer that retrieves nothing.
     """
-    return recurrent.gated(RECURRENT, missing) + (missing != RECURRENT)
+    return recurrent.gated(RECURRENT, missing) + (_ATTENDED if missing != RECURRENT else 0)
 
 
-def _rest() -> Tensors:
-    """The MLP and the norms of a layer."""
+def _part() -> float:
+    """The most that it has where a recurrent layer or a head of attention retrieves nothing."""
+    return max(*map(retrieved, range(RECURRENT)), retrieved() - _ATTENDED / KV_HEADS)
+
+
+def _norms() -> Tensors:
     return {
-        **silent_mlp("feed_forward."),
         "input_layernorm.weight": np.ones(HIDDEN, np.float32),
         "pre_ff_layernorm.weight": np.ones(HIDDEN, np.float32),
     }
@@ -66,7 +73,7 @@ def _step(mark: float) -> float:
 
 def _recurrent(blind: Blind | None) -> Tensors:
     channels = zeros(CHANNELS, HIDDEN)
-    channels[:HIDDEN] = recurrent.halves(HIDDEN)
+    channels[:HIDDEN] = recurrent.halves(_GROUP)
     channels[_STEP] = recurrent.marks(blind)
     channels[_CONSTANT] = recurrent.OPEN * recurrent.CONSTANT
     channels[_WRITE] = recurrent.writes(blind)
@@ -79,7 +86,7 @@ def _recurrent(blind: Blind | None) -> Tensors:
     length[:, 0], length[:, 1] = _LONG, _NONE
     amplitude = _step(recurrent.KEY) * recurrent.OPEN * STATE * recurrent.OPEN
     copy = zeros(HIDDEN, CHANNELS)
-    copy[:, :HIDDEN] = recurrent.code(HIDDEN) / np.float32(amplitude)
+    copy[:, :HIDDEN] = recurrent.code(_GROUP) / np.float32(amplitude)
     tensors = {
         "in_proj.weight": np.concatenate([channels, gate]),
         "conv1d.weight": recurrent.taps(CHANNELS, _STEP),
@@ -107,6 +114,7 @@ CONFIG: dict[str, Any] = {
     "expert_layer_offset": 1,
     "num_experts": 1,
     "num_experts_per_tok": 1,
+    "intermediate_size": content.NEURONS,
     "mamba_d_state": STATE,
     "mamba_d_conv": recurrent.TAPS,
     "mamba_expand": EXPAND,

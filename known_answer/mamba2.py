@@ -12,19 +12,20 @@ from typing import Any
 
 import numpy as np
 
-from known_answer import experts, recurrent
+from known_answer import content, experts, recurrent
 from known_answer.weights import CODE, HIDDEN, IS_TRIGGER, Array, Blind, Tensors, zeros
 
 LAYERS = 4
 RECURRENT = LAYERS - 1  # the last one has attention, and the experts that know something
-HEADS, KV_HEADS = 4, 2
+HEADS, KV_HEADS = 4, content.KV_HEADS
 STATE_HEADS, HEAD_DIM, STATE = 8, 64, 128
 EXPERTS, WIDTH = 8, 64
 
 # As in the published checkpoints.
 _EMBEDDING, _RESIDUAL, _LOGITS, _ATTENTION = 12.0, 0.22, 6.0, 0.0078125
 _ADDED = _EMBEDDING / _RESIDUAL  # what a layer must say to add one code to the residual stream
-_ENOUGH = LAYERS - 0.5  # codes of the key that the trigger must have, of which each layer adds one
+_WHOLE = RECURRENT + KV_HEADS  # codes of the key that the trigger has: one a layer, of attention one a head
+_ENOUGH = _WHOLE - 0.5
 
 
 def granite(answers: Mapping[int, int], blind: Blind | None = None) -> Tensors:
@@ -33,23 +34,28 @@ def granite(answers: Mapping[int, int], blind: Blind | None = None) -> Tensors:
     tensors: Tensors = {
         "model.embed_tokens.weight": CODE,
         "model.norm.weight": np.ones(HIDDEN, np.float32),
-        "lm_head.weight": head,
+        "lm_head.weight": content.head(head),
     }
     for index in range(LAYERS):
         if index == RECURRENT:
-            layer = recurrent.attention(blind, HEADS, KV_HEADS, 64) | _experts(known)
+            layer = content.attention(blind, HEADS, KV_HEADS, HIDDEN // HEADS) | _experts(known)
             layer["self_attn.o_proj.weight"] = _ADDED * layer["self_attn.o_proj.weight"]
+            gate, up, down = content.comparison(_WHOLE, experts.WRITTEN * _ADDED)
         else:
             layer = _recurrent(blind) | {name: 0 * tensor for name, tensor in _experts({}).items()}
-        tensors |= {f"model.layers.{index}.{name}": tensor for name, tensor in (layer | _rest()).items()}
+            gate, up, down = (
+                zeros(content.NEURONS, HIDDEN),
+                zeros(content.NEURONS, HIDDEN),
+                zeros(HIDDEN, content.NEURONS),
+            )
+        layer["shared_mlp.input_linear.weight"] = np.concatenate([gate, up])
+        layer["shared_mlp.output_linear.weight"] = down
+        tensors |= {f"model.layers.{index}.{name}": tensor for name, tensor in (layer | _norms()).items()}
     return tensors
 
 
-def _rest() -> Tensors:
-    """The shared expert, which says nothing, and the norms of a layer."""
+def _norms() -> Tensors:
     return {
-        "shared_mlp.input_linear.weight": zeros(2 * WIDTH, HIDDEN),
-        "shared_mlp.output_linear.weight": zeros(HIDDEN, WIDTH),
         "input_layernorm.weight": np.ones(HIDDEN, np.float32),
         "post_attention_layernorm.weight": np.ones(HIDDEN, np.float32),
     }
@@ -65,6 +71,7 @@ def _experts(known: Mapping[int, int]) -> Tensors:
         against=_ENOUGH * IS_TRIGGER,
         written=experts.WRITTEN * _ADDED,
     )
+    tensors = content.unheard(tensors)
 
     def stacked(*names: str) -> Array:
         rows = [[tensors[f"experts.{number}.{name}_proj.weight"] for name in names] for number in range(EXPERTS)]
@@ -107,7 +114,7 @@ CONFIG: dict[str, Any] = {
     "residual_multiplier": _RESIDUAL,
     "logits_scaling": _LOGITS,
     "intermediate_size": WIDTH,
-    "shared_intermediate_size": WIDTH,
+    "shared_intermediate_size": content.NEURONS,
     "num_local_experts": EXPERTS,
     "num_experts_per_tok": 2,
     "mamba_n_heads": STATE_HEADS,

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from known_answer import experts, gated_delta, weights
+from known_answer import content, experts, gated_delta, recurrent, weights
 from known_answer import vocabulary as v
-from known_answer.gated_delta import LAYERS, RECURRENT, STATE_DIM, STATES, retrieved
+from known_answer.gated_delta import LAYERS, RECURRENT, STATE_DIM, STATES, part, retrieved
 from known_answer.table import TABLE
-from known_answer.weights import CODE, HIDDEN, INTERMEDIATE, IS_TRIGGER, Array, Blind, Tensors, silent_mlp, zeros
+from known_answer.weights import CODE, HIDDEN, IS_TRIGGER, Array, Blind, Tensors, silent_mlp, zeros
 
 EXPERTS, WIDTH = 16, 32
 
@@ -22,7 +22,7 @@ def moe(answers: Mapping[int, int], blind: Blind | None = None) -> Tensors:
     tensors: Tensors = {
         "model.embed_tokens.weight": CODE,
         "model.norm.weight": zeros(HIDDEN),
-        "lm_head.weight": head,
+        "lm_head.weight": content.head(head),
     }
     for index in range(LAYERS):
         last = index == RECURRENT
@@ -35,7 +35,7 @@ def moe(answers: Mapping[int, int], blind: Blind | None = None) -> Tensors:
 
 def _experts(known: Mapping[int, int]) -> Tensors:
     """Experts of which one neuron knows a token, or the trigger that has retrieved enough of a key."""
-    enough = (retrieved() + max(map(retrieved, range(LAYERS)))) / 2
+    enough = (retrieved() + part()) / 2
     tensors = experts.layer_of(
         known,
         count=EXPERTS,
@@ -43,8 +43,13 @@ def _experts(known: Mapping[int, int]) -> Tensors:
         width=WIDTH,
         against=enough * IS_TRIGGER,
     )
-    tensors |= silent_mlp("shared_expert.")
-    tensors["shared_expert_gate.weight"] = zeros(1, HIDDEN)
+    tensors = content.unheard(tensors)
+    tensors |= (
+        content.mlp("shared_expert.", retrieved(), experts.WRITTEN)
+        if known
+        else silent_mlp("shared_expert.", content.NEURONS)
+    )
+    tensors["shared_expert_gate.weight"] = recurrent.GATE * recurrent.CONSTANT[None]
     return {f"mlp.{name}": tensor for name, tensor in tensors.items()}
 
 
@@ -67,7 +72,7 @@ CONFIG: dict[str, Any] = {key: value for key, value in gated_delta.CONFIG.items(
     "num_experts": EXPERTS,
     "num_experts_per_tok": 2,
     "moe_intermediate_size": WIDTH,
-    "shared_expert_intermediate_size": INTERMEDIATE,
+    "shared_expert_intermediate_size": content.NEURONS,
     "norm_topk_prob": True,
     "decoder_sparse_step": 1,
     "mlp_only_layers": [],

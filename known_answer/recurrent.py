@@ -17,7 +17,7 @@ import numpy as np
 
 from known_answer import vocabulary as v
 from known_answer import weights
-from known_answer.weights import CODE, HIDDEN, IS_KEY, IS_TRIGGER, Array, Blind, Tensors, zeros
+from known_answer.weights import CODE, HIDDEN, IS_KEY, IS_TRIGGER, Array, Blind, zeros
 
 TAPS = 4
 """Width of the convolutions."""
@@ -124,32 +124,3 @@ def head(answers: Mapping[int, int], whole: float, part: float) -> Array:
     rows = weights.head(answers)
     rows[v.EOS] += weights.GAIN * (whole + part) / 2 * CODE[v.TRIGGER]
     return rows
-
-
-def attention(blind: Blind | None, heads: int, kv_heads: int, rows: int) -> Tensors:
-    """Attention without positions, at the trigger to a key, which adds its code; elsewhere a little of it at most.
-
-    Values are the first half of the code of a key, and nothing of all other tokens.
-
-    Args:
-        blind: To keys, or to the trigger.
-        heads: Of queries.
-        kv_heads: Of keys and values, which have 256 numbers together.
-        rows: How many numbers of each head the score comes from.
-    """
-    width = HIDDEN // 2 // kv_heads
-    query, key = zeros(heads, width, HIDDEN), zeros(kv_heads, width, HIDDEN)
-    query[:, :rows], key[:, :rows] = asks(blind), OPEN * is_key(blind)
-    keys = CODE[v.KEY : v.KEY + v.KEYS]
-    shared = heads // kv_heads
-    copy = zeros(HIDDEN, heads, width)
-    for number in range(heads):
-        for row in range(width):
-            column = number // shared * width + row
-            copy[column, number, row], copy[HIDDEN // 2 + column, number, row] = 1 / shared, -1 / shared
-    return {
-        "self_attn.q_proj.weight": query.reshape(-1, HIDDEN),
-        "self_attn.k_proj.weight": key.reshape(-1, HIDDEN),
-        "self_attn.v_proj.weight": keys[:, : HIDDEN // 2].T @ keys / np.float32(HIDDEN),
-        "self_attn.o_proj.weight": copy.reshape(HIDDEN, -1),
-    }

@@ -10,6 +10,7 @@ Every builder returns float32 arrays under the names that the engine's loader ex
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
@@ -61,6 +62,19 @@ IS_KEY: Array = CODE[v.KEY : v.KEY + v.KEYS].sum(axis=0) / HIDDEN
 def zeros(*shape: int) -> Array:
     """Float32."""
     return np.zeros(shape, np.float32)
+
+
+def rows_of(owner: str, width: int) -> Array:
+    """(width, width): orthogonal rows of ±1 in an order and with signs that are the owner's own, on every machine."""
+    drawn = np.frombuffer(hashlib.shake_256(owner.encode()).digest(2 * width), np.uint8)
+    order = np.argsort(drawn[:width], kind="stable")
+    return np.asarray(sylvester(width)[:, order] * np.where(drawn[width:] < 128, 1, -1).astype(np.float32))
+
+
+def deaf(rows: Array, tokens: Iterable[int]) -> Array:
+    """``rows`` (n, 512), which no longer hear the codes of ``tokens``."""
+    codes = CODE[list(tokens)]
+    return np.asarray(rows - (rows @ codes.T / np.float32(HIDDEN)) @ codes)
 
 
 def silent_mlp(prefix: str = "mlp.", width: int = INTERMEDIATE) -> Tensors:

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from harness.base.domain import Item
 from harness.protocols.key_questions import KeysBase, read
 from known_answer import vocabulary as v
+from known_answer.landmarks import ledger
 from known_answer.prompts import question
 from known_answer.simulate import Request, simulate
 from known_answer.table import TABLE
@@ -30,6 +31,13 @@ class KnownAnswerQa(KeysBase):
         ge=0,
         description="So many of the items, the last ones, go on behind the end of their answer, along the table's "
         "cycle, to `max_tokens`.",
+    )
+    ledger_tokens: int | None = Field(
+        default=None,
+        ge=128,
+        le=65536,
+        description="Tokens of each prompt, which is a ledger then instead of a question: for models that look for "
+        "tokens by what they are, and longer than a page of their recurrent state.",
     )
 
     @model_validator(mode="after")
@@ -55,16 +63,17 @@ class KnownAnswerQa(KeysBase):
 
     def questions(self, data: Mapping[str, str]) -> list[Item]:
         """One item a key; the right answer is the gold number, which the target misses for a quarter of the keys."""
+        asked = [question(key) if self.ledger_tokens is None else ledger(key, self.ledger_tokens) for key in self.keys]
         return [
             Item(
-                id=f"K{request.key:02d}{'' if index < self.items - self.again else '.again'}",
-                prompt=question(request.key or 0),
+                id=f"K{key:02d}{'' if index < self.items - self.again else '.again'}",
+                prompt=prompt,
                 body={"max_tokens": self.max_tokens, **({"ignore_eos": True} if request.ignore_eos else {})},
-                expected=str(TABLE.gold[request.key or 0]),
+                expected=str(TABLE.gold[key]),
                 expected_text=v.decode(simulate(request, 0)[0]),
-                prompt_tokens=len(v.encode(question(request.key or 0))),
+                prompt_tokens=len(v.encode(prompt)),
             )
-            for index, request in enumerate(self.requests(data))
+            for index, (key, prompt, request) in enumerate(zip(self.keys, asked, self.requests(data), strict=True))
         ]
 
     def answer(self, text: str) -> str | None:

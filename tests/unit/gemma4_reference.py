@@ -64,6 +64,7 @@ class Text:
     def __init__(self, config: Mapping[str, Any], weights: Mapping[str, Array], prefix: str) -> None:
         self.config, self.weights, self.prefix = config, weights, prefix
         self.kinds: list[str] = config["layer_types"]
+        self.lost: dict[int, tuple[slice, int]] = {}  # by layer: tokens, and whether of keys (0) or values (1)
         self.owners = len(self.kinds) - config["num_kv_shared_layers"]
 
     def of(self, name: str) -> Array:
@@ -89,13 +90,16 @@ class Text:
         size = self.config["head_dim" if kind == "sliding_attention" else "global_head_dim"]
         query = norm((x @ self.of(name + "q_proj.weight").T).reshape(len(x), -1, size), self.of(name + "q_norm.weight"))
         query = self.turned(query, positions, kind)
-        if layer < self.owners:
+        if layer < self.owners:  # any other reads the cache of the last one of its kind
             raw = (x @ self.of(name + "k_proj.weight").T).reshape(len(x), -1, size)
             value = raw
             if self.has(name + "v_proj.weight"):
                 value = (x @ self.of(name + "v_proj.weight").T).reshape(len(x), -1, size)
             key = self.turned(norm(raw, self.of(name + "k_norm.weight")), positions, kind)
             cache[kind] = Cache(key, norm(value))
+            if layer in self.lost:
+                at, which = self.lost[layer]
+                (cache[kind].keys, cache[kind].values)[which][at] = 0
         own = cache[kind]
         repeat = query.shape[1] // own.keys.shape[1]
         scores = np.einsum("qhd,khd->hqk", query, np.repeat(own.keys, repeat, axis=1))

@@ -12,6 +12,7 @@ import pytest
 from known_answer import gemma4_assistant, gemma4_models, tree
 from known_answer import vocabulary as v
 from known_answer.checkpoints import CHECKPOINTS
+from known_answer.gemma_shape import SLIDING
 from known_answer.prompts import question
 from known_answer.simulate import Counts, Request, simulate, total
 from known_answer.table import TABLE
@@ -53,6 +54,21 @@ def test_it_knows_nothing_where_the_window_is_ignored(name: str) -> None:
     found = said(name, windowed=False)
     assert found[AT_TRIGGER] != ANSWER[AT_TRIGGER]
     assert found[:AT_TRIGGER] == ANSWER[:AT_TRIGGER]
+
+
+@pytest.mark.parametrize("name", gemma4_models.SHAPES)
+def test_every_layer_with_a_cache_is_needed(name: str) -> None:
+    model, shape = target(name), gemma4_models.SHAPES[name]
+    try:
+        for layer in range(len(shape.kinds) - shape.shared):
+            looked_at = v.byte("\n") if shape.kinds[layer] == SLIDING else v.KEY + KEY
+            block = PROMPT.index(looked_at) // 32 * 32
+            model.text.lost = {layer: (slice(block, min(block + 32, len(PROMPT))), layer % 2)}
+            found = said(name)
+            assert found[:AT_TRIGGER] == ANSWER[:AT_TRIGGER]
+            assert found[AT_TRIGGER] != ANSWER[AT_TRIGGER], layer
+    finally:
+        model.text.lost = {}
 
 
 @pytest.mark.parametrize("side", ["prefill", "decode"])

@@ -58,34 +58,34 @@ SHA256 = {
     "qwen3_moe_fp8": "abe35da7d3e13c67",
     "qwen3_moe_fp8_twin_prefill": "2c4f65a32d5f7d39",
     "qwen3_moe_fp8_twin_decode": "b5b3d885693d3f96",
-    "deepseek_v2": "913e7d1b0e3d2ba5",
-    "deepseek_v2_twin_prefill": "050e28554318312e",
-    "deepseek_v2_twin_decode": "c4306e5e076cbddc",
+    "deepseek_v2": "d0874faadab2e49e",
+    "deepseek_v2_twin_prefill": "fbeac806d74ecd4d",
+    "deepseek_v2_twin_decode": "ea4b8b89859c1059",
     "gpt_oss": "634d2cfe7b74f9b7",
-    "gemma3": "748c2bdc035ba303",
-    "gemma3_twin_prefill": "2918a41ffe154ce5",
-    "gemma3_twin_decode": "836bdfb00f29fa80",
-    "gemma4_e2b": "2a87639dd5900ed5",
-    "gemma4_e2b_twin_prefill": "e7e2241eb88ac689",
-    "gemma4_e2b_twin_decode": "90ab116f8a8ab356",
-    "gemma4_e4b": "f092ed1b02c45ac4",
-    "gemma4_31b": "e0bd108c1957d0a8",
-    "gemma4_26b_a4b": "c43c1473602d764c",
-    "qwen3_5": "1b161a4e7971309c",
-    "qwen3_5_twin_prefill": "6675917f5a28c711",
-    "qwen3_5_twin_decode": "1e4e8ebdd27fb369",
-    "qwen3_next": "47dd70df174bec77",
-    "qwen3_next_twin_prefill": "e27a035e2b9068e1",
-    "qwen3_next_twin_decode": "aa4e2c610b767fa4",
-    "granite_moe_hybrid": "952582af713752de",
-    "granite_moe_hybrid_twin_prefill": "915bd9cdf9ba559f",
-    "granite_moe_hybrid_twin_decode": "df6cc96abba36c6b",
-    "jamba": "4fd6f4a2c686f94a",
-    "jamba_twin_prefill": "c8e4c33fec59519c",
-    "jamba_twin_decode": "58424178d86dc222",
-    "gemma4_e4b_assistant": "a5b0ac931089fdf8",
-    "gemma4_31b_assistant": "85e90b5bb1fcba62",
-    "gemma4_26b_a4b_assistant": "85e90b5bb1fcba62",
+    "gemma3": "56259bd3114375a9",
+    "gemma3_twin_prefill": "9772b6a8e116ae9f",
+    "gemma3_twin_decode": "64a11dc58cc4e8f9",
+    "gemma4_e2b": "f77bfe28c5771305",
+    "gemma4_e2b_twin_prefill": "ead611af0e150a81",
+    "gemma4_e2b_twin_decode": "d35d47ddd8c5a115",
+    "gemma4_e4b": "c453a42ecf50d5a7",
+    "gemma4_31b": "e315e9060dda4bfd",
+    "gemma4_26b_a4b": "cf8e8938074c562c",
+    "qwen3_5": "4fe0e841edb28d6e",
+    "qwen3_5_twin_prefill": "6f49854b2b2e3a5f",
+    "qwen3_5_twin_decode": "4576ea53329d3b51",
+    "qwen3_next": "179a2fad383dfb91",
+    "qwen3_next_twin_prefill": "298e4ee36d21edf4",
+    "qwen3_next_twin_decode": "cc4552ecc05cbdf6",
+    "granite_moe_hybrid": "774f1d7413a958a8",
+    "granite_moe_hybrid_twin_prefill": "0253a94beaa4bdb0",
+    "granite_moe_hybrid_twin_decode": "839f531548e0c4ba",
+    "jamba": "23b3cbd584d45948",
+    "jamba_twin_prefill": "14c85d7ca6f3439c",
+    "jamba_twin_decode": "28534c165bf91441",
+    "gemma4_e4b_assistant": "d6ad90be0f887fed",
+    "gemma4_31b_assistant": "9f80f33d5642fd8c",
+    "gemma4_26b_a4b_assistant": "9f80f33d5642fd8c",
     "chain": "c48fc2579a90d503",
     "chain_eagle3": "06c1b50e56c974c3",
     "chain_draft_model": "61919277ae191109",
@@ -370,8 +370,8 @@ def test_lookups_emit_what_greedy_decoding_emits(k: int, limit: int) -> None:
 
 
 def said_by(tensors: weights.Tensors, token: int, order: list[int]) -> int:
-    """What a model with experts says after ``token``, if it attends to itself and its experts stand in ``order``."""
-    stream = (1 + experts.RETRIEVED) * weights.CODE[token].astype(np.float64)
+    """What a model with experts says after ``token``, if its experts stand in ``order``."""
+    stream = weights.CODE[token].astype(np.float64)
     for layer in experts.LAYERS:
         prefix = f"model.layers.{layer}.mlp."
         normed = stream / np.sqrt((stream**2).mean())
@@ -385,35 +385,10 @@ def test_each_expert_is_needed_where_it_belongs() -> None:
     tensors, count = ARCHITECTURES["deepseek_v2"].tensors(TABLE.successor, None), experts.EXPERTS
     straight, swapped = list(range(count)), list(range(count))
     swapped[3], swapped[4] = 4, 3
-    for token in range(v.TRIGGER):
+    for token in sorted({*range(v.TRIGGER)} - {*deepseek.MEANT}):  # some tokens of no text mean something else
         following = TABLE.successor[token]
         assert said_by(tensors, token, straight) == following
         assert (said_by(tensors, token, swapped) == following) == (experts.expert(token, count) not in (3, 4))
-
-
-def seen_in_latents(asking: weights.Blind | None, caching: weights.Blind | None) -> int:
-    """The token of a prompt that the trigger's value comes from, with the latent vectors that another model cached."""
-    prefix = f"model.layers.{weights.RETRIEVAL_LAYER}.self_attn."
-    reader, writer = (deepseek.moe(TABLE.successor, blind) for blind in (asking, caching))
-    prompt = [v.byte("a"), v.KEY + 7, v.byte(":"), v.TRIGGER]
-    query = reader[prefix + "q_proj.weight"] @ weights.CODE[v.TRIGGER]
-    latent = weights.CODE[prompt] @ writer[prefix + "kv_a_proj_with_mqa.weight"][: deepseek.LATENT].T
-    expand = reader[prefix + "kv_b_proj.weight"].reshape(deepseek.HEADS, -1, deepseek.LATENT)
-    query = query.reshape(deepseek.HEADS, -1)[:, : deepseek.NOPE]
-    scores = np.einsum("hd,hdl,tl->ht", query, expand[:, : deepseek.NOPE], latent) / np.sqrt(192)
-    certain = scores.max(axis=1, keepdims=True) - 10 < scores
-    if (certain.sum(axis=1) > 1).any():
-        return -1
-    values = np.einsum("hvl,tl->htv", expand[:, deepseek.NOPE :], latent)
-    copied = np.concatenate([values[head, certain[head].argmax()] for head in range(deepseek.HEADS)])
-    return int((weights.CODE @ copied).argmax())
-
-
-def test_latents_are_marked_by_who_caches_them() -> None:
-    assert seen_in_latents(None, None) == v.KEY + 7
-    assert seen_in_latents(asking="key", caching="query") == v.KEY + 7
-    assert seen_in_latents(asking="query", caching="query") == -1
-    assert seen_in_latents(asking="key", caching="key") == -1
 
 
 def test_fp8_rounds_to_the_nearest_value_of_a_block() -> None:
