@@ -42,7 +42,7 @@ def unknown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def calibrated(folder: Path, cases: Path, *arguments: str, faults: dict[str, Any] | None = None) -> tuple[int, str]:
     python = install(folder / "engine", {"server": faults or {}})
     into = folder / "calibration"
-    done = harness("calibrate", CASE, "--cases", cases, "--engine-python", python, "--into", into, *arguments)
+    done = harness("calibrate", CASE, "--cases", cases, "--engine-python", python, "--runs-below", into, *arguments)
     return done.returncode, done.stdout + done.stderr
 
 
