@@ -9,10 +9,8 @@ from statistics import fmean, stdev
 from typing import Any
 
 from harness.base.settings import Expectation, Passport
-from harness.checks.check import run_error
-from harness.statistics.decisions import detectable, width_for
 from harness.statistics.estimate import Estimate
-from harness.statistics.repeated_runs import Split, mean_of, reach, split
+from harness.statistics.repeated_runs import Split, mean_of, reach, sees, split, width_that_sees
 
 CHECKED = ("accuracy", "acceptance_length", "acceptance_per_position")
 """Checks that a calibration makes the tables of."""
@@ -130,14 +128,13 @@ def proposed(values: Values, asked: Asked, direction: str = "") -> dict[str, Any
     ]  # fmt: skip
     # One tolerance holds for all positions: that of the one which needs the widest.
     relative = max((each / abs(mean) for each, mean in zip(width, means, strict=True) if mean), default=1.0)
-    error = run_error(noise[0], runs)
     why = ""
     if asked.margin is not None and means[0]:
-        of_margin = width_for(asked.margin * abs(means[0]), error) / abs(means[0])
+        of_margin = width_that_sees(asked.margin * abs(means[0]), noise[0], runs) / abs(means[0])
         if of_margin < relative:
             why = f"its noise needs a bound of {relative:.2%}, and a loss of {asked.margin:.1%} {max(of_margin, 0):.2%}"
         relative = max(relative, of_margin)
-    loss = detectable(relative * abs(means[0]), error) / abs(means[0]) if means[0] else 1.0
+    loss = sees(relative * abs(means[0]), noise[0], runs) / abs(means[0]) if means[0] else 1.0
     if runs < LEAST_RUNS:
         why = f"{runs} runs; {LEAST_RUNS} at least"
     elif loss > MOST_LOSS:
@@ -206,13 +203,13 @@ def problems(name: str, settings: Expectation, expected: Sequence[float]) -> Ite
         if settings.width(value) * rounding < least:
             has = f"{settings.width(value):.3g}"
             yield f"the bound of {value:g} is {has} wide, and its noise needs {least:.3g}; calibrate it"
-    first, error = expected[0], run_error(noise[0], there.runs)
-    if detectable(settings.width(first), error) > MOST_LOSS * abs(first):
+    first = expected[0]
+    if sees(settings.width(first), noise[0], there.runs) > MOST_LOSS * abs(first):
         yield f"a loss of {MOST_LOSS:.0%} passes; narrow the bound, run it more often, or set status to provisional"
     shares = [each / abs(value) for value, each in zip(expected, needed, strict=True) if value]
     widest = max(shares, default=0.0)
     if there.margin is not None and first:
-        widest = max(widest, width_for(there.margin * abs(first), error) / abs(first))
+        widest = max(widest, width_that_sees(there.margin * abs(first), noise[0], there.runs) / abs(first))
     if first and settings.width(first) > widest * abs(first) * rounding and not there.reason:
         yield "the bound is wider than its noise and its margin ask for; passport.reason: missing, say why"
 

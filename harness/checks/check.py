@@ -6,7 +6,6 @@ through an entry point of the group ``harness.checks`` whose name is that of its
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +15,7 @@ from harness.base.evidence import Evidence, Offer, Source
 from harness.base.settings import Baseline, Direction, Expectation, Strict, Tolerance
 from harness.statistics.decisions import detectable
 from harness.statistics.estimate import Estimate
+from harness.statistics.repeated_runs import sees
 
 # A baseline computed from the same integers as the measurement may differ in the last bits of a double.
 _ROUNDING = 1e-9
@@ -148,17 +148,12 @@ def least_loss(
     if settings.status in ("floor", "provisional"):
         return None  # what is expected is no figure that a loss could be counted from, or nothing is judged
     width = settings.width(expected)
-    if settings.passport:
-        return detectable(width, run_error(settings.passport.noise, settings.passport.runs, position))
+    if there := settings.passport:
+        noise = there.noise[position or 0] if isinstance(there.noise, list) else there.noise
+        return sees(width, noise, there.runs) if there.runs > 1 else None
     if spread is None:
         return None
     return max(width, 1 / n) if spread.known else detectable(width, spread.estimate.error)
-
-
-def run_error(noise: float | list[float], runs: int, position: int | None = None) -> float:
-    """Standard error of the difference between one run and a baseline of so many: noise * sqrt(1 + 1 / runs)."""
-    each = noise[position or 0] if isinstance(noise, list) else noise
-    return each * math.sqrt(1 + 1 / runs)
 
 
 def baseline(

@@ -60,7 +60,9 @@ def calibrate(
     reason: Annotated[str, typer.Option(help="Why the old figures go; needed where a bound gets wider.")] = "",
     valid_days: Annotated[int, typer.Option(min=1, max=3650, help="Days until it must be measured again.")] = 180,
     model: Models = None,
-    into: Annotated[Path | None, typer.Option(help="New folder for the run directories; default below runs/.")] = None,
+    runs_below: Annotated[
+        Path | None, typer.Option(help="New folder for the run directories; default below runs/.")
+    ] = None,
     cases: Cases = CASES,
 ) -> int:
     """Run a case several times, and write what it measures into its file as the baseline, with interval and bound."""
@@ -75,7 +77,7 @@ def calibrate(
     options, console, done = where.options(how.build()), Console(), list[equal_runs.Done]()
     point = _point(cases, case, platform, own_models(model))
     require_engine([point], options)
-    with claimed(into, RUNS) as folder, signals.handled():
+    with claimed(runs_below, RUNS) as folder, signals.handled():
         for index in range(1, number + 1):
             done += equal_runs.run_start(point, folder, index, options, console, repeats)
             found = equal_runs.values(done, repeats)

@@ -40,15 +40,6 @@ def observations_for(loss: float, spread: float, false_alarm: float, power: floa
     return math.ceil((together * spread / loss) ** 2)
 
 
-def width_for(margin: float, error: float, power: float = POWER) -> float:
-    """The width of the bound that a loss of ``margin`` passes with probability 1 - ``power``; not above 0 if none does.
-
-    A test of non-inferiority turned round: what is above the bound is less than ``margin`` worse, at level 1 -
-    ``power`` (Rothmann, Wiens, Chan, Design and Analysis of Non-Inferiority Trials (2012), section 2.3).
-    """
-    return margin - normal_quantile(power) * max(error, 0.0)
-
-
 def share_each(family_wise: float, checks: int) -> float:
     """The false-alarm rate of each check with which all together raise one no more often than ``family_wise``.
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
-from harness.statistics.estimate import CONFIDENCE, Estimate, student_quantile
+from harness.statistics.estimate import CONFIDENCE, POWER, Estimate, student_quantile
 
 
 @dataclass(frozen=True)
@@ -64,3 +64,21 @@ def reach(runs: int, false_alarm: float, *, two_sided: bool) -> float:
     """
     alpha = false_alarm / 2 if two_sided else false_alarm
     return student_quantile(1 - alpha, runs - 1) * math.sqrt(1 + 1 / runs)
+
+
+def sees(width: float, noise: float, runs: int, power: float = POWER) -> float:
+    """The least loss that a bound ``width`` below the mean of so many runs sees in the next one, in its unit.
+
+    width + t(power, runs - 1) * noise * sqrt(1 + 1 / runs): the same prediction limit, on the side of the loss. That is
+    with ``power`` for the noise as it was estimated, whatever the true one is.
+    """
+    return width + student_quantile(power, runs - 1) * noise * math.sqrt(1 + 1 / runs)
+
+
+def width_that_sees(loss: float, noise: float, runs: int, power: float = POWER) -> float:
+    """The width of the bound that such a loss passes with probability 1 - ``power``; not above 0 if none does.
+
+    A test of non-inferiority turned round: what is above the bound is less than ``loss`` worse, at level 1 - ``power``
+    (Rothmann, Wiens, Chan, Design and Analysis of Non-Inferiority Trials (2012), section 2.3).
+    """
+    return loss - sees(0.0, noise, runs, power)

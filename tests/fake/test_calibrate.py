@@ -42,8 +42,18 @@ def unknown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def calibrated(folder: Path, cases: Path, *arguments: str, faults: dict[str, Any] | None = None) -> tuple[int, str]:
     python = install(folder / "engine", {"server": faults or {}})
     into = folder / "calibration"
-    done = harness("calibrate", CASE, "--cases", cases, "--engine-python", python, "--into", into, *arguments)
+    done = harness("calibrate", CASE, "--cases", cases, "--engine-python", python, "--runs-below", into, *arguments)
     return done.returncode, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def once(tmp_path_factory: pytest.TempPathFactory, unknown: dict[str, Any]) -> Path:
+    """The folder of the case, calibrated with three runs."""
+    folder = tmp_path_factory.mktemp("once")
+    cases = edited(folder / "cases", CASE, unknown, generate=False)
+    code, output = calibrated(folder, cases, "--runs", "3")
+    assert code == 0, output
+    return cases
 
 
 def judged(folder: Path, cases: Path, name: str, faults: dict[str, Any] | None = None) -> Run:
@@ -51,7 +61,7 @@ def judged(folder: Path, cases: Path, name: str, faults: dict[str, Any] | None =
     return run(folder / name, "--cases", cases, "--engine-python", python)
 
 
-def test_from_nothing_to_a_case_that_gates(tmp_path: Path, unknown: dict[str, Any]) -> None:
+def test_from_nothing_to_a_case_that_gates(tmp_path: Path, unknown: dict[str, Any], once: Path) -> None:
     cases = edited(tmp_path / "cases", CASE, unknown, generate=False)
     first = judged(tmp_path, cases, "first")
     assert first.code == 0, first.output
@@ -60,8 +70,7 @@ def test_from_nothing_to_a_case_that_gates(tmp_path: Path, unknown: dict[str, An
     assert seen["acceptance_length"].outcome is Outcome.MEASURED
     assert "no baseline" in seen["acceptance_length"].message
 
-    code, output = calibrated(tmp_path, cases, "--runs", "3")
-    assert code == 0, output
+    cases = once
     table = tomlkit.parse((cases / f"{CASE}.toml").read_text()).unwrap()["checks"]["acceptance_length"]
     assert table["expected"] == pytest.approx(seen["acceptance_length"].measured, rel=1e-5)
     assert (table["passport"]["runs"], table["passport"]["concurrency"]) == (3, 2)
@@ -79,19 +88,15 @@ def test_from_nothing_to_a_case_that_gates(tmp_path: Path, unknown: dict[str, An
     assert left_in(tmp_path) == []
 
 
-def test_what_was_there_becomes_history_and_a_wider_bound_needs_a_reason(
-    tmp_path: Path, unknown: dict[str, Any]
-) -> None:
-    cases = edited(tmp_path / "cases", CASE, unknown, generate=False)
-    assert calibrated(tmp_path, cases, "--runs", "3")[0] == 0
+def test_what_was_there_becomes_history_and_a_wider_bound_needs_a_reason(tmp_path: Path, once: Path) -> None:
+    cases = shutil.copytree(once, tmp_path / "cases")
     path = cases / f"{CASE}.toml"
     document = tomlkit.parse(path.read_text())
     document["checks"]["acceptance_length"]["relative_tolerance"] = 0.001
     path.write_text(tomlkit.dumps(document))
     assert any("its noise needs" in line for line in problems(everything(load(cases)), WORKFLOWS, None))
     narrow = path.read_text()
-    shutil.rmtree(tmp_path / "calibration")
-    code, output = calibrated(tmp_path, cases, "--runs", "3")
+    code, output = calibrated(tmp_path, cases, "--runs", "2")
     assert (code, "say why with --reason" in output) == (2, True), output
     assert path.read_text() == narrow
     shutil.rmtree(tmp_path / "calibration")
@@ -117,11 +122,11 @@ def test_with_too_few_runs_nothing_gates(tmp_path: Path, unknown: dict[str, Any]
 
 def test_starts_are_asked_several_times_to_part_the_noise(tmp_path: Path, unknown: dict[str, Any]) -> None:
     cases = edited(tmp_path / "cases", CASE, unknown, generate=False)
-    code, output = calibrated(tmp_path, cases, "--runs", "3", "--repeats", "2")
-    assert code == 0, output
+    code, output = calibrated(tmp_path, cases, "--runs", "2", "--repeats", "2")
+    assert code == 4, output  # two starts are too few to gate
     table = tomlkit.parse((cases / f"{CASE}.toml").read_text()).unwrap()["checks"]["acceptance_length"]
     passport = table["passport"]
-    assert (passport["runs"], passport["repeats"], passport["within"]) == (3, 2, 0.0)
+    assert (passport["runs"], passport["repeats"], passport["within"]) == (2, 2, 0.0)
     assert left_in(tmp_path) == []
 
 
@@ -134,9 +139,8 @@ def test_a_run_that_breaks_writes_nothing(tmp_path: Path, unknown: dict[str, Any
     assert (cases / f"{CASE}.toml").read_text() == before
 
 
-def test_a_baseline_of_other_prompts_judges_nothing(tmp_path: Path, unknown: dict[str, Any]) -> None:
-    cases = edited(tmp_path / "cases", CASE, unknown, generate=False)
-    assert calibrated(tmp_path, cases, "--runs", "3")[0] == 0
+def test_a_baseline_of_other_prompts_judges_nothing(tmp_path: Path, once: Path) -> None:
+    cases = shutil.copytree(once, tmp_path / "cases")
     path = cases / f"{CASE}.toml"
     path.write_text(path.read_text().replace("max_tokens = 128", "max_tokens = 64"))
     done = judged(tmp_path, cases, "other")

@@ -117,6 +117,23 @@ def next_run(
     return tried
 
 
+def seen_by_runs(runs: int, margin: float | None = None) -> Callable[[Generator, int], int]:
+    """Whether the bound of so many runs sees the loss that it is said to see, or that it was made for."""
+
+    def tried(draw: Generator, tries: int) -> int:
+        values = 2.0 + 0.002 * draw.standard_normal((tries, runs))
+        noise, following = values.std(-1, ddof=1), 2.0 + 0.002 * draw.standard_normal(tries)
+        if margin is None:
+            width = repeated_runs.reach(runs, 0.01, two_sided=True) * noise
+            loss = np.array([repeated_runs.sees(*each, runs) for each in zip(width, noise, strict=True)])
+        else:
+            width = np.array([repeated_runs.width_that_sees(margin, float(each), runs) for each in noise])
+            loss = np.full(tries, margin)
+        return int((values.mean(-1) - (following - loss) > width).sum())
+
+    return tried
+
+
 def mean_covered(runs: int) -> Callable[[Generator, int], int]:
     """Whether the interval of a baseline holds the truth."""
 
@@ -200,11 +217,11 @@ def claims() -> Iterator[Claim]:
         loss = decisions.detectable(width, error)
         yield Claim(f"power at what is detectable, {width}, error {error}", "about", 0.95,
                     beyond(width, error, loss, two_sided=False))  # fmt: skip
-    margin, error = 0.02, 0.004
-    width = decisions.width_for(margin, error)
-    yield Claim(
-        "power at the margin a bound was made for", "at-least", 0.95, beyond(width, error, margin, two_sided=False)
-    )
+    for runs in (3, 5, 9):
+        yield Claim(f"a bound of {runs} runs sees the loss that it says", "about", 0.95, seen_by_runs(runs))
+    for runs in (5, 9):
+        name = f"a bound of {runs} runs that was made for a loss sees it"
+        yield Claim(name, "about", 0.95, seen_by_runs(runs, margin=0.05))
     for share, loss in ((0.5, 0.05), (0.75, 0.02), (0.9, 0.01)):
         n = decisions.observations_for(loss, math.sqrt(share * (1 - share)), 0.01)
         name = f"power of the n that is named for a loss of {loss} of {share}"

@@ -77,7 +77,7 @@ def test_an_engine_that_counts_no_positions_has_an_interval_all_the_same() -> No
 def test_a_measured_baseline_says_its_noise_and_not_that_of_other_items() -> None:
     result = only(acceptance.judge_length(length(relative_tolerance=0.01, passport=PASSPORT), measured()))
     assert result.false_alarm == 0.001
-    assert result.detects == pytest.approx(0.03 + 1.645 * 0.002 * (1 + 1 / 9) ** 0.5, abs=1e-4)
+    assert result.detects == pytest.approx(0.03 + 1.8595 * 0.002 * (1 + 1 / 9) ** 0.5, abs=1e-4)
 
 
 def test_a_provisional_baseline_is_shown_and_never_judged() -> None:
