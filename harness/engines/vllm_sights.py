@@ -256,6 +256,7 @@ _DEVELOPMENT = "only `/server_info` has it, which is there in a mode for develop
 
 UNSEEN = {
     "HF_HUB_OFFLINE": _LIBRARY,
+    "NUMBA_NUM_THREADS": _LIBRARY,
     "OMP_NUM_THREADS": _LIBRARY,
     "UCX_NET_DEVICES": _LIBRARY,
     "VLLM_CPU_OMP_THREADS_BIND": _QUIET,

