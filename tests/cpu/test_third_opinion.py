@@ -10,6 +10,7 @@ import pytest
 
 from known_answer import safetensors
 from known_answer import vocabulary as v
+from known_answer.architectures import ARCHITECTURES
 from known_answer.checkpoints import CHECKPOINTS, Files
 from known_answer.landmarks import ledger
 from known_answer.prompts import question, short
@@ -56,12 +57,28 @@ def test_transformers_says_what_the_table_says(name: str, engine_python: Path, t
     if name in BY_CONTENT:
         keys.append(KEYS[1])
         prompts.append(ledger(KEYS[1], 300))
-    asked = {"folder": str(tmp_path), "prompts": [v.encode(prompt) for prompt in prompts], "max_tokens": 43}
+    requests = [Request(v.byte(prompt[-1]), 64, key) for prompt, key in zip(prompts, keys, strict=True)]
+    answers = [simulate(request, 0)[0] for request in requests]
+    assert answers_of(engine_python, tmp_path, prompts) == answers
+
+
+@pytest.mark.long
+def test_transformers_agrees_past_the_length_from_which_yarn_stretches(engine_python: Path, tmp_path: Path) -> None:
+    for file, content in in_bf16(CHECKPOINTS["gpt_oss"].files()).items():
+        (tmp_path / file).write_bytes(content)
+    prompt = "She sat. " * 480 + question(KEYS[0])
+    assert len(v.encode(prompt)) > ARCHITECTURES["gpt_oss"].config["rope_scaling"]["original_max_position_embeddings"]
+    answer = simulate(Request(v.byte(prompt[-1]), 64, KEYS[0]), 0)[0]
+    assert answers_of(engine_python, tmp_path, [prompt]) == [answer]
+
+
+def answers_of(engine_python: Path, folder: Path, prompts: list[str]) -> list[list[int]]:
+    """The tokens that transformers answers with."""
+    asked = {"folder": str(folder), "prompts": [v.encode(prompt) for prompt in prompts], "max_tokens": 43}
     done = subprocess.run(
         [engine_python, PROGRAM], input=json.dumps(asked), capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     assert [name for name in found["missing"] if ".visual." not in name] == []  # nobody looks at pictures
-    requests = [Request(v.byte(prompt[-1]), 64, key) for prompt, key in zip(prompts, keys, strict=True)]
-    assert found["answers"] == [simulate(request, 0)[0] for request in requests]
+    return [list(answer) for answer in found["answers"]]
