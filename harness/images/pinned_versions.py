@@ -15,9 +15,13 @@ _TAG = re.compile(r"v?(\d+(?:\.\d+)+(?:\.?(?:post|rc|dev)\d+)?)(?:-.*)?")
 def version(engine: str, platform: Platform) -> str | None:
     """The version that runs unless somebody names another build; None where neither a pin nor a lock says one.
 
+    Away from a checkout, as on a host that a bundle was carried to, there are neither.
+
     Raises:
         UsageError: ``docker/pins.toml`` is wrong.
     """
+    if not base_images.FILE.is_file():
+        return None
     pin = base_images.load().get((engine, platform))
     if pin and pin.engine == "in base":
         found = _TAG.fullmatch(pin.tag)

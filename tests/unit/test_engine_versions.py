@@ -13,7 +13,7 @@ from harness.base.errors import UsageError
 from harness.cases.engine_versions import NEWER, EngineCondition, taken, words
 from harness.cases.load import load
 from harness.cases.overlays import idle
-from harness.images import pinned_versions
+from harness.images import base_images, pinned_versions
 from harness.plan.points import Planned, everything
 from tests.helpers import BASELINES, edited
 
@@ -157,4 +157,9 @@ def test_the_version_of_pins_and_locks() -> None:
     assert pinned_versions.version("vllm", "cpu") == "0.32.0"
     assert pinned_versions.version("vllm", "cuda") == "0.30.0"
     assert pinned_versions.version("sglang", "rocm") == "0.5.17"
+
+
+def test_away_from_a_checkout_nothing_is_pinned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base_images, "FILE", tmp_path / "pins.toml")
+    assert pinned_versions.version("vllm", "cuda") is None
     assert pinned_versions.version("sglang", "cpu") is None
