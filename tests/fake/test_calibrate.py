@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from harness.upkeep.rules import problems
 from known_answer.checkpoints import CHECKPOINTS
 from tests.fake.conftest import QUICK
 from tests.fake_engine.install import install
-from tests.helpers import Run, edited, harness, left_in, run
+from tests.helpers import REPOSITORY, Run, command, edited, environment, harness, left_in, run, wait_for
 
 CASE = "eagle3/known_answer"
 WORKFLOWS = {"ci.yml": "session: [eagle3_cpu]"}
@@ -136,6 +138,28 @@ def test_a_run_that_breaks_writes_nothing(tmp_path: Path, unknown: dict[str, Any
     code, output = calibrated(tmp_path, cases, "--runs", "3", faults={"fail_at_request": 9})
     assert code == 4, output
     assert "a baseline is made of whole runs only" in output
+    assert (cases / f"{CASE}.toml").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("number", "repeats"), [(signal.SIGTERM, "1"), (signal.SIGINT, "2"), (signal.SIGKILL, "2")], ids=str
+)
+def test_ended_half_way_it_writes_nothing(
+    tmp_path: Path, unknown: dict[str, Any], number: signal.Signals, repeats: str
+) -> None:
+    cases = edited(tmp_path / "cases", CASE, unknown, generate=False)
+    before, into = (cases / f"{CASE}.toml").read_text(), tmp_path / "calibration"
+    python = install(tmp_path / "engine", {"server": {"latency": 1.0}})
+    words = ["calibrate", CASE, "--cases", cases, "--engine-python", python, "--runs-below", into, "--runs", "3"]
+    process = subprocess.Popen(command(*words, "--repeats", repeats), env=environment(), cwd=REPOSITORY)
+    wait_for(lambda: list(into.rglob("ready.json")), 60)
+    process.send_signal(number)
+    code = process.wait(60)
+    if number is signal.SIGKILL:
+        assert "removed: " in harness("reap", "--runs", into).stdout
+    else:
+        assert code == 130
+    assert left_in(tmp_path) == []
     assert (cases / f"{CASE}.toml").read_text() == before
 
 
