@@ -140,9 +140,7 @@ def download(distribution: str, file: str, sha256: str, target: Path) -> Path:
     if found is None:
         raise Unavailable(f"the package index has no {file}")
     try:
-        answer = requests.get(found.url, timeout=_TIMEOUT)
-        answer.raise_for_status()
-        content = answer.content
+        content = _whole(found.url)
     except (requests.RequestException, ValueError) as error:
         raise Unavailable(f"{file} cannot be downloaded from the package index: {_why(error)}") from error
     got = hashlib.sha256(content).hexdigest()
@@ -150,6 +148,22 @@ def download(distribution: str, file: str, sha256: str, target: Path) -> Path:
         raise Unavailable(f"{file} of the package index: SHA-256 is {got}, expected {sha256}")
     files.write(target, content)
     return target
+
+
+def _file(path: Path) -> io.BufferedReader:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise ValueError(error.strerror) from error
+
+
+def _whole(url: str) -> bytes:
+    if path := _folder(url):
+        with _file(path) as source:
+            return source.read()
+    answer = requests.get(url, timeout=_TIMEOUT)
+    answer.raise_for_status()
+    return answer.content
 
 
 def extract(wheel: Wheel, wanted: Callable[[str], bool], cache: Path) -> zipfile.ZipFile:
@@ -185,10 +199,7 @@ def extract(wheel: Wheel, wanted: Callable[[str], bool], cache: Path) -> zipfile
 def _opened(url: str) -> io.BufferedReader | io.BytesIO:
     """A file on a server, to be read in parts; where it gives none, all of it. One on this machine as it is."""
     if path := _folder(url):
-        try:
-            return path.open("rb")
-        except OSError as error:
-            raise ValueError(error.strerror) from error
+        return _file(path)
     with requests.get(url, timeout=_TIMEOUT, headers={"Range": "bytes=0-0"}, stream=True) as first:
         first.raise_for_status()
         size = re.fullmatch(r"bytes 0-0/(\d+)", first.headers.get("Content-Range", ""))

@@ -160,8 +160,12 @@ def test_indexes_beside_the_first_one_count_too_and_one_may_be_a_folder(
     assert (str(old.version), old.url.startswith("http://127.0.0.1")) == ("9.1", True)
     with package_index.extract(new, wanted, tmp_path / "cache") as packed:
         assert (str(new.version), packed.namelist()) == ("9.2", ["vllm/__init__.py"])
+    digest = hashlib.sha256(index.content).hexdigest()
+    assert package_index.download("vllm", other, digest, tmp_path / other).read_bytes() == index.content
     assert package_index.wheels("nothing-of-the-sort") == []
     (here / "vllm" / other).unlink()
+    with pytest.raises(Unavailable, match=f"{re.escape(other)} cannot be downloaded from the package index: No such"):
+        package_index.download("vllm", other, digest, tmp_path / "gone")
     with pytest.raises(Unavailable, match=f"{re.escape(other)} cannot be read: No such file"):
         package_index.extract(new, wanted, tmp_path / "cache")
     monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "http://127.0.0.1:1/simple")
