@@ -9,7 +9,7 @@ from harness.cases.model import Case
 from harness.devices import accelerators
 from harness.doctor import missing_models, setting_libraries
 from harness.doctor.facts import Accelerators, DataFile, Facts, Source
-from harness.doctor.obstacles import GIB, RUN_BYTES, Obstacle, gib, space
+from harness.doctor.obstacle import GIB, RUN_BYTES, Obstacle, gib, space
 from harness.engines import ENGINES
 from harness.plan.data_needs import datasets
 from harness.plan.points import NO_SET, Planned, devices

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from harness.cases.model import Case
 from harness.cases.serve_settings import Model
 from harness.doctor.facts import Facts, facts_of
-from harness.doctor.obstacles import RUN_BYTES, Obstacle, space
+from harness.doctor.obstacle import RUN_BYTES, Obstacle, space
 from harness.published.models import MODELS as PUBLISHED
 
 

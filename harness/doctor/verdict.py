@@ -12,7 +12,7 @@ from harness.base.domain import Platform
 from harness.doctor import blockers, setting_libraries
 from harness.doctor.blockers import Way
 from harness.doctor.facts import Facts
-from harness.doctor.obstacles import Obstacle
+from harness.doctor.obstacle import Obstacle
 from harness.plan.points import Planned
 
 
