@@ -150,7 +150,8 @@ def install(session: nox.Session, lock: str) -> None:
     """Install a lock file and the harness itself."""
     begun.append(Path(session.virtualenv.location).absolute())
     (begun[-1] / "exit_code").unlink(missing_ok=True)
-    quiet = ["--quiet", "--disable-pip-version-check"]
+    # Python compiles what it imports, and most of what is installed no command ever does.
+    quiet = ["--quiet", "--disable-pip-version-check", "--no-compile"]
     try:
         session.install(*quiet, "--require-hashes", "--requirement", f"requirements/{lock}.txt", silent=True)
         session.install(*quiet, "--no-deps", "--no-build-isolation", "--editable", ".", silent=True)

@@ -9,6 +9,7 @@ import shutil
 import signal
 from collections.abc import Collection, Generator, Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from types import FrameType
 
@@ -101,14 +102,16 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 class Scheduling(LoadScopeScheduling):
-    """Of what must not run side by side, one worker runs all.
+    """Of what must not run side by side, one worker runs all; and of a module that prepares something for its tests.
 
     Not ``--dist loadgroup``: pytest-xdist 3.8 tells the groups by a suffix that pytest 9.2 drops without a word.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         path = _TESTS.parent / nodeid.partition("::")[0]
-        return "alone" if _alone(path) else "machine_wide" if _machine_wide(nodeid) else nodeid
+        if _alone(path) or _machine_wide(nodeid):
+            return "alone" if _alone(path) else "machine_wide"
+        return str(path) if _prepares(path) else nodeid
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
@@ -121,6 +124,12 @@ def _folder(path: Path) -> str:
 
 def _alone(path: Path) -> bool:
     return path.relative_to(_TESTS).as_posix().startswith(_ALONE)
+
+
+@cache
+def _prepares(path: Path) -> bool:
+    """Whether a module has fixtures for all of its tests, which each worker would make once more."""
+    return 'scope="module"' in path.read_text(encoding="utf-8")
 
 
 def _machine_wide(nodeid: str) -> bool:

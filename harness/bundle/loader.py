@@ -204,7 +204,7 @@ def _environment(root: Path, manifest: Manifest, target: Path, lock: str, wheels
     [pip] = manifest.of_kind("installer")
     argv = [str(python), "-I", str(root / pip.path / "pip"), "--isolated", "install", "--quiet", "--no-cache-dir"]
     argv += ["--disable-pip-version-check", "--no-deps", "--no-index", "--find-links", str(root / wheels)]
-    argv += ["--only-binary", ":all:", "--require-hashes", "--requirement", str(root / lock)]
+    argv += ["--only-binary", ":all:", "--no-compile", "--require-hashes", "--requirement", str(root / lock)]
     # No setting of this host may lead elsewhere.
     status, output = request.run(argv, {**os.environ, "PIP_CONFIG_FILE": os.devnull})
     if status != 0:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from harness.base.domain import Outcome
 from harness.run.rundir import Servers
 from tests.cpu.conftest import LOCAL, SINGLE
 from tests.helpers import BASELINES, harness, run
 
 
+@pytest.mark.long  # on a scripted engine: tests/fake/test_attach.py
 def test_a_real_server_is_judged_as_if_we_had_started_it(folder: Path) -> None:
     theirs = folder / "theirs"
     done = harness("serve", SINGLE, "--platform", "cpu", "--run-dir", theirs, *LOCAL)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+import pytest
+
 from tests.cpu.conftest import DISAGG, SINGLE
 from tests.helpers import harness, run
 
 
+@pytest.mark.long  # on a scripted engine: tests/fake/test_canary.py
 def test_nixl_hidden_from_the_real_engine(folder: Path, engine_python: Path) -> None:
     hidden = folder / "hide" / "nixl"
     hidden.mkdir(parents=True)

@@ -59,6 +59,7 @@ def test_a_container_engine_that_answers_is_the_default(folder: Path, image_opti
     assert "runtime docker: a container engine answers" in (rundir / "events.jsonl").read_text()
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("base_options")  # a container engine answers
 def test_where_no_base_image_is_to_be_had_the_same_engine_runs_here(folder: Path) -> None:
     nowhere = ("--registry", "127.0.0.1:9")  # nobody listens on the port of `discard`

@@ -49,8 +49,8 @@ GSM8K = "gsm8k/known_answer"
 ALONE = cases_for("single")
 
 
-LIKE_ANOTHER = {"mtp/known_answer_k1"}
-"""Cases on one server that differ from another one in a number alone."""
+LIKE_ANOTHER = {"mtp/known_answer_k1", "draft_model/known_answer"}
+"""Cases on one server that differ from another one in a number, or in who drafts the same."""
 
 
 @pytest.mark.parametrize("case", with_long(set(ALONE) - {SINGLE, GSM8K}, LIKE_ANOTHER))
