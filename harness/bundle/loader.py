@@ -34,7 +34,7 @@ Run = Callable[[Sequence[str], Mapping[str, str]], "tuple[int, str]"]
 """Runs a program in an environment to its end; its exit status and its output."""
 
 _BYTECODE = 1.3
-"""What an installed wheel takes, of its unpacked size: Python compiles its modules."""
+"""What an installed wheel takes, of its unpacked size: Python compiles the modules that it imports."""
 
 _PACKAGES_OF = "import json, site, sys; print(json.dumps([sys.version_info[:2], site.getsitepackages()]))"
 

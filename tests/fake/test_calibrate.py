@@ -150,7 +150,18 @@ def test_ended_half_way_it_writes_nothing(
     cases = edited(tmp_path / "cases", CASE, unknown, generate=False)
     before, into = (cases / f"{CASE}.toml").read_text(), tmp_path / "calibration"
     python = install(tmp_path / "engine", {"server": {"latency": 1.0}})
-    words = ["calibrate", CASE, "--cases", cases, "--engine-python", python, "--runs-below", into, "--runs", "3"]
+    words: list[str | Path] = [
+        "calibrate",
+        CASE,
+        "--cases",
+        cases,
+        "--engine-python",
+        python,
+        "--runs-below",
+        into,
+        "--runs",
+        "3",
+    ]
     process = subprocess.Popen(command(*words, "--repeats", repeats), env=environment(), cwd=REPOSITORY)
     wait_for(lambda: list(into.rglob("ready.json")), 60)
     process.send_signal(number)
