@@ -121,8 +121,7 @@ def test_a_sum_that_would_be_rounded_is_refused() -> None:
 
 def test_without_the_data_everything_else_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(DATA_FOLDER, str(tmp_path / "nothing"))
-    monkeypatch.setattr("known_answer.names.NAMES", ("eagle3", "gsm8k"))
-    made, left_out = checkpoint_files.make(tmp_path / "made")
+    made, left_out = checkpoint_files.make(tmp_path / "made", ("eagle3", "gsm8k"))
     assert (list(made), [path.name for path in (tmp_path / "made").iterdir()]) == (["eagle3"], ["eagle3"])
     assert list(left_out) == ["gsm8k"]
     assert left_out["gsm8k"].startswith("no gsm8k-test.jsonl: ")
