@@ -14,9 +14,8 @@ from harness.base.domain import CheckResult, Outcome
 from harness.base.errors import CannotJudge, Interrupted
 from harness.calibration.proposal import CHECKED, Values, average
 from harness.plan.points import Planned
-from harness.power import boot
 from harness.reports.result import Result
-from harness.run import measured_on
+from harness.run import measured_on, one_start
 from harness.run.console import Console
 from harness.run.prepare import Options
 from harness.run.rundir import Prepared, RunDir, make_folder
@@ -66,7 +65,7 @@ def run_start(
     if repeats == 1:
         return [run_once(point, folder, number, options, console)]
     found = list[Done]()
-    with boot.started(point, folder / f"run-{number:03}", options) as running:
+    with one_start.started(point, folder / f"run-{number:03}", options) as running:
         for repeat in range(1, repeats + 1):
             result = running.evaluate()
             console.result(result)

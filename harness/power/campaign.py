@@ -14,13 +14,14 @@ from harness.base.domain import Outcome, Stage
 from harness.base.errors import CannotJudge, UsageError
 from harness.engines import ENGINES
 from harness.plan.points import Planned
-from harness.power import boot, choice, mutant_records, whole_run
-from harness.power.boot import Boot
+from harness.power import choice, mutant_records, whole_run
 from harness.power.mutant_records import Attempt, Record
 from harness.power.overlay import Overlay
+from harness.power.switchboard import Switchboard
 from harness.power.verdicts import first_finding, red, status
 from harness.reports.result import Result
-from harness.run import ask_engine
+from harness.run import ask_engine, one_start
+from harness.run.one_start import Started
 from harness.run.prepare import Options
 from harness.run.rundir import Prepared
 
@@ -111,8 +112,8 @@ class Campaign:
         in_order = sorted(mutants, key=lambda each: (each.dirty, Stage.EVAL in each.checks))
         self.overlay.want("switched", [each.name for each in in_order])
         self.say(f"{planned.id}: starting its servers for {len(in_order)} mutants")
-        with boot.started(planned, self._new_folder(planned), self.options) as running:
-            running.switchboard.require(running.engines, (each.name for each in in_order))
+        with one_start.started(planned, self._new_folder(planned), self.options) as running:
+            _board(running).require(running.engines, (each.name for each in in_order))
             self._require_clean(running, planned, [])
             since: list[tuple[Mutant, Attempt]] = []
             for each in in_order:
@@ -132,18 +133,18 @@ class Campaign:
                     self._confirmed(running, since)
             self._confirm(running, planned, since)
 
-    def _confirm(self, running: Boot, planned: Planned, since: list[tuple[Mutant, Attempt]]) -> None:
+    def _confirm(self, running: Started, planned: Planned, since: list[tuple[Mutant, Attempt]]) -> None:
         """Look whether the unbroken engine is still green, and say so of those that were run since it was."""
         if since:
             self._require_clean(running, planned, [each.name for each, _ in since])
             self._confirmed(running, since)
 
-    def _confirmed(self, running: Boot, attempts: list[tuple[Mutant, Attempt]]) -> None:
+    def _confirmed(self, running: Started, attempts: list[tuple[Mutant, Attempt]]) -> None:
         for each, attempt in attempts:
             self._keep(running.context.prepared, each, attempt.model_copy(update={"confirmed": True}))
         attempts.clear()
 
-    def _is_clean(self, running: Boot) -> bool:
+    def _is_clean(self, running: Started) -> bool:
         """Whether the unbroken engine is green although the evaluation before could not be brought to its end."""
         return running.evaluate().outcome is Outcome.PASS
 
@@ -151,9 +152,9 @@ class Campaign:
         self._boots += 1
         return self.runs / f"{self._boots:03}-{planned.folder}"
 
-    def _switched(self, running: Boot, planned: Planned, mutant: Mutant) -> Attempt:
+    def _switched(self, running: Started, planned: Planned, mutant: Mutant) -> Attempt:
         began = time.monotonic()
-        board = running.switchboard
+        board = _board(running)
         board.switch(mutant.name)
         result = running.evaluate()
         hits, misfit = board.hits(mutant.name), board.misfit(mutant.name)
@@ -162,7 +163,7 @@ class Campaign:
         self._longest = max(self._longest, seconds)
         return self._attempt(mutant, planned, result, hits, misfit, seconds)
 
-    def _require_clean(self, running: Boot, planned: Planned, since: Sequence[str]) -> None:
+    def _require_clean(self, running: Started, planned: Planned, since: Sequence[str]) -> None:
         """Raise unless the unbroken engine is green.
 
         Raises:
@@ -240,3 +241,7 @@ class Campaign:
                 attempts=(*before, attempt),
             ),
         )
+
+
+def _board(running: Started) -> Switchboard:
+    return Switchboard(running.context.rundir.path)

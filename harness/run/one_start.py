@@ -11,7 +11,6 @@ from harness.base.domain import Outcome, Stage, StageRecord
 from harness.base.errors import CannotJudge, NothingSelected
 from harness.host import signals
 from harness.plan.points import Planned
-from harness.power.switchboard import Switchboard
 from harness.reports.result import Result
 from harness.run import prepare, runtimes
 from harness.run.console import Console
@@ -28,7 +27,7 @@ _OF_AN_EVALUATION = (
 
 
 @dataclass
-class Boot:
+class Started:
     """Servers that run.
 
     Attributes:
@@ -38,10 +37,6 @@ class Boot:
 
     context: Context
     broken: bool = False
-
-    @property
-    def switchboard(self) -> Switchboard:
-        return Switchboard(self.context.rundir.path)
 
     @property
     def engines(self) -> list[str]:
@@ -78,7 +73,7 @@ def _judged(rundir: RunDir, known: list[StageRecord]) -> Result:
 
 
 @contextmanager
-def started(planned: Planned, path: Path, options: prepare.Options) -> Iterator[Boot]:
+def started(planned: Planned, path: Path, options: prepare.Options) -> Iterator[Started]:
     """Servers of a case, ready for it, until the block ends, also by a signal.
 
     Args:
@@ -98,7 +93,7 @@ def started(planned: Planned, path: Path, options: prepare.Options) -> Iterator[
             raise NothingSelected(f"{planned.id} does not run: {not_there}")
         _perform(context, Stage.SERVE)
         _perform(context, Stage.HEALTH_WAIT)
-        yield Boot(context)
+        yield Started(context)
     finally:
         try:
             with signals.deferred():
