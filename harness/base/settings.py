@@ -123,6 +123,13 @@ Date = Annotated[str, Like(r"20[0-9]{2}-[01][0-9]-[0-3][0-9]", "a date: 2026-11-
 Digest = Annotated[str, Like(r"[0-9a-f]{64}", "a SHA-256 of 64 digits")]
 Numbers = Number | list[Number]
 """One value, or one a position."""
+
+
+def listed(numbers: Numbers) -> list[Number]:
+    """The same as a list."""
+    return numbers if isinstance(numbers, list) else [numbers]
+
+
 FalseAlarm = Annotated[float, Field(gt=0, lt=0.5, description="How often an equal run is red, at most.")]
 
 

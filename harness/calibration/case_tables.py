@@ -9,6 +9,7 @@ import tomlkit
 
 from harness.base.domain import Platform
 from harness.base.errors import UsageError
+from harness.base.settings import listed
 from harness.cases.document import editable
 from harness.cases.load import CaseFile
 from harness.host import files
@@ -37,8 +38,7 @@ def write(case_file: CaseFile, platform: Platform, tables: Mapping[str, Mapping[
         reason = new.pop("reason")
         table = _below(checks, name)
         if not alone and "absolute_tolerance" in old:  # the general table has it, and a case has one of the two
-            expected = new["expected"]
-            widest = max(expected) if isinstance(expected, list) else expected
+            widest = max(listed(new["expected"]))
             new["absolute_tolerance"] = float(f"{new.pop('relative_tolerance') * abs(widest):.4g}")
         for key in _TOLERANCES:
             if key in table and key not in new:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
-from harness.base.settings import Expectation, Passport
+from harness.base.settings import Expectation, Passport, listed
 from harness.statistics.estimate import Estimate
 from harness.statistics.repeated_runs import Split, mean_of, reach, sees, split, width_that_sees
 
@@ -187,7 +187,7 @@ def problems(name: str, settings: Expectation, expected: Sequence[float]) -> Ite
     there = settings.passport
     if there is None or settings.status != "gating":
         return
-    noise = there.noise if isinstance(there.noise, list) else [there.noise]
+    noise = listed(there.noise)
     if len(noise) != len(expected):
         yield f"passport.noise: has {len(noise)} values, expected {len(expected)}; measure it again"
         return

@@ -140,7 +140,9 @@ def _write(point: Planned, done: list[Done], found: list[Values], wish: Wish) ->
 
 
 def _relative(settings: Any) -> float:
-    first = settings.expected[0] if isinstance(settings.expected, list) else settings.expected
+    from harness.base.settings import listed
+
+    first = listed(settings.expected)[0]
     return float(settings.width(first) / abs(first)) if first else 1.0
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from harness import protocols
 from harness.base.domain import Server
+from harness.base.settings import listed
 from harness.cases.model import Case
 from harness.engines import ENGINES
 from harness.engines.engine import Place, shell_line
@@ -177,7 +178,7 @@ def _is_a_value(key: str, value: object) -> bool:
 
 
 def _figure(expected: float | list[float]) -> str:
-    return ", ".join(f"{each:g}" for each in expected) if isinstance(expected, list) else f"{expected:g}"
+    return ", ".join(f"{each:g}" for each in listed(expected))
 
 
 def _past(past: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import date
 
-from harness.base.settings import Expectation, Past
+from harness.base.settings import Expectation, Past, listed
 from harness.calibration.proposal import CHECKED, problems
 from harness.plan.points import Planned
 
@@ -17,8 +17,7 @@ def of_point(each: Planned, today: date | None) -> Iterator[str]:
         if settings is None:
             continue
         where = f"{each.case_file.path}: checks.{name}"
-        expected = getattr(settings, "expected")  # noqa: B009 # a number, or one a position
-        values = expected if isinstance(expected, list) else [expected]
+        values = listed(getattr(settings, "expected"))  # noqa: B009 # a number, or one a position
         there = settings.passport
         if there is None:
             if settings.status == "gating" and any(model.repo for model in each.case.models()):
@@ -44,7 +43,7 @@ def _widened(settings: Expectation, value: float) -> Iterator[str]:
 
 
 def _relative(past: Past) -> float | None:
-    first = past.expected[0] if isinstance(past.expected, list) else past.expected
+    first = listed(past.expected)[0]
     if past.absolute_tolerance is not None:
         return past.absolute_tolerance / abs(first) if first else None
     return past.relative_tolerance

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.base.domain import Platform
+from harness.base.settings import listed
 from harness.cases.model import Case
 from harness.cases.serve_settings import Serve
 from harness.plan.points import Planned
@@ -109,17 +110,13 @@ def _of_point(each: Planned) -> Iterator[Held]:
         baseline = getattr(case.checks, kind, None)
         if baseline is None:
             continue
-        expected = _values(baseline.expected)
+        expected = listed(baseline.expected)
         width = baseline.relative_tolerance if baseline.absolute_tolerance is None else baseline.absolute_tolerance
         yield Held(
             each.case_file.id, each.platform, kind, tuple(map(float, expected)), width or 0.0, baseline.origin,
             serve.model.repo, drafter or "", speculation.drafted if speculation else None, dataset,
-            tuple(value for past in getattr(baseline, "history", ()) for value in _values(past.expected)),
+            tuple(value for past in getattr(baseline, "history", ()) for value in listed(past.expected)),
         )  # fmt: skip
-
-
-def _values(expected: float | list[float]) -> list[float]:
-    return expected if isinstance(expected, list) else [expected]
 
 
 def topologies(planned: Iterable[Planned]) -> Mapping[Topology, list[tuple[str, Mapping[str, str]]]]:
