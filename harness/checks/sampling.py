@@ -14,7 +14,7 @@ log-probabilities to ``TOLERANCE``.
 Power, computed and then simulated: of 51,200 tokens whose draft has probability 0.816, at 1e-8, a sampler that accepts
 2 % too much (0.832) is seen 99 times of 100. One that lets 2 % of what it rejects through shows where drafts are seldom
 right: of 25,600 tokens whose draft has probability 0.086 it accepts 0.104, and is seen 99 times of 100. Each result
-says what it can see (:func:`.exact_tests.least_shift`).
+says what it can see (:func:`harness.statistics.exact_tests.least_shift`).
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ from harness.base.domain import CheckResult, Outcome, Sample
 from harness.base.evidence import Acceptance, Evidence
 from harness.base.exchange import Exchanged
 from harness.base.settings import Origin, Strict
-from harness.checks import check, exact_tests
+from harness.checks import check
 from harness.checks.answer_documents import TOLERANCE, differences, observed
 from harness.checks.check import Check
+from harness.statistics import exact_tests
 from known_answer import chain, draws
 from known_answer import vocabulary as v
 

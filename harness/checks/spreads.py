@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 from harness.base.evidence import Acceptance, Answers, Evidence, Verifications
 from harness.checks.check import Spread
-from harness.statistics.proportions import wilson
+from harness.statistics.proportions import deviation, wilson
 from harness.statistics.ratios import LEAST_GROUPS, clustered, of_drafts, spread_at_length, spread_of_a_draft
 
 Counted = Acceptance | Verifications
@@ -26,11 +25,11 @@ def of_right_answers(answers: Answers) -> Spread:
 def of_length(evidence: Evidence, counted: Counted) -> Spread:
     """Of the acceptance length."""
     if isinstance(counted, Acceptance) and counted.accepted_per_position:
-        deviation = spread_of_a_draft(counted.per_position)
+        spread = spread_of_a_draft(counted.per_position)
     else:
         drafted = counted.draft_tokens // counted.drafts if isinstance(counted, Acceptance) else None
-        deviation = spread_at_length(counted.length, drafted)
-    return _by_drafts(evidence, counted, counted.length, deviation, lambda group: group.length * group.drafts)
+        spread = spread_at_length(counted.length, drafted)
+    return _by_drafts(evidence, counted, counted.length, spread, lambda group: group.length * group.drafts)
 
 
 def of_position(evidence: Evidence, counted: Acceptance, position: int) -> Spread:
@@ -41,11 +40,11 @@ def of_position(evidence: Evidence, counted: Acceptance, position: int) -> Sprea
         return there[position] if position < len(there) else 0.0
 
     share = counted.per_position[position]
-    return _by_drafts(evidence, counted, share, math.sqrt(share * (1 - share)), accepted)
+    return _by_drafts(evidence, counted, share, deviation(share), accepted)
 
 
 def _by_drafts(
-    evidence: Evidence, counted: Counted, value: float, deviation: float, of_group: Callable[[Counted], float]
+    evidence: Evidence, counted: Counted, value: float, spread: float, of_group: Callable[[Counted], float]
 ) -> Spread:
     """Of a ratio by drafts: over groups of requests where counters were read between them, else over drafts."""
     measured = evidence.measured
@@ -55,4 +54,4 @@ def _by_drafts(
         estimate = clustered([of_group(each) for each in groups], [each.drafts for each in groups])
         if estimate:
             return Spread(estimate, f"{estimate.groups} groups of requests", known=known)
-    return Spread(of_drafts(value, deviation, counted.drafts), "drafts, taken as independent", known=known)
+    return Spread(of_drafts(value, spread, counted.drafts), "drafts, taken as independent", known=known)

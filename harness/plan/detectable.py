@@ -17,7 +17,7 @@ from harness.cases.model import Case
 from harness.checks.check import Spread, least_loss
 from harness.plan.points import Planned
 from harness.statistics.decisions import observations_for
-from harness.statistics.proportions import wilson
+from harness.statistics.proportions import deviation, wilson
 from harness.statistics.ratios import of_drafts, spread_at_length, spread_of_a_draft
 
 _LOSS, _ALPHA = 0.05, 0.01  # of the n that is named: the loss, as a share, and how often it is red for nothing
@@ -51,7 +51,7 @@ def of_case(case: Case) -> Iterator[Sight]:
     checks, known = case.checks, case.evaluation.ANSWERS is not None
     if checks.accuracy:
         n, expected = checks.accuracy.n, checks.accuracy.expected
-        spread = math.sqrt(max(expected * (1 - expected), 0.0))
+        spread = deviation(expected)
         there = Spread(wilson(min(round(expected * n), n), n), "items", known=known)
         yield _sight("accuracy", checks.accuracy, expected, n, spread, there)
     length, positions = checks.acceptance_length, checks.acceptance_per_position
@@ -64,7 +64,7 @@ def of_case(case: Case) -> Iterator[Sight]:
         yield _sight("acceptance_length", length, length.expected, n, spread, there)
     for position, share in enumerate(positions.expected if positions else ()):
         n = _drafts(case, positions.counts, positions.n, 1 + sum(positions.expected))
-        spread = math.sqrt(share * (1 - share))
+        spread = deviation(share)
         there = Spread(of_drafts(share, spread, n), "drafts", known=known)
         yield _sight(f"acceptance_per_position[{position}]", positions, share, n, spread, there, position)
 

@@ -24,7 +24,7 @@ def wilson(count: int, n: int, confidence: float = CONFIDENCE) -> Estimate:
     # At 0 and 1 the formula gives the end itself, but for the last bits.
     low = 0.0 if count == 0 else (centre - width) / (1 + square)
     high = 1.0 if count == n else (centre + width) / (1 + square)
-    return Estimate(share, math.sqrt(share * (1 - share) / n), low, high, n, n, confidence)
+    return Estimate(share, deviation(share) / math.sqrt(n), low, high, n, n, confidence)
 
 
 def exact(count: int, n: int, confidence: float = CONFIDENCE) -> Estimate:
@@ -38,7 +38,12 @@ def exact(count: int, n: int, confidence: float = CONFIDENCE) -> Estimate:
     share, tail = _share(count, n), (1 - confidence) / 2
     low = float(betaincinv(count, n - count + 1, tail)) if count else 0.0
     high = float(betaincinv(count + 1, n - count, 1 - tail)) if count < n else 1.0
-    return Estimate(share, math.sqrt(share * (1 - share) / n), low, high, n, n, confidence)
+    return Estimate(share, deviation(share) / math.sqrt(n), low, high, n, n, confidence)
+
+
+def deviation(share: float) -> float:
+    """Standard deviation of an item that counts with this probability: sqrt(p (1 - p)); 0 of what is no probability."""
+    return math.sqrt(max(share * (1 - share), 0.0))
 
 
 def _share(count: int, n: int) -> float:

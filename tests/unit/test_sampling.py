@@ -13,10 +13,10 @@ from pydantic import ValidationError
 
 from harness.base.domain import CheckResult, Outcome
 from harness.base.evidence import Evidence
-from harness.checks import exact_tests
 from harness.checks.answer_documents import TOLERANCE
 from harness.checks.sampling import SamplingSettings, judge
 from harness.protocols.known_answer_sampling import KnownAnswerSampling
+from harness.statistics import exact_tests
 from known_answer import chain, chain_weights, drafting, draws, weights
 from known_answer import vocabulary as v
 from known_answer.checkpoints import CHECKPOINTS

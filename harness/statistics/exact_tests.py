@@ -8,7 +8,9 @@ normal one, but for the statement of what can be detected.
 from __future__ import annotations
 
 import math
-from statistics import NormalDist
+
+from harness.statistics.estimate import normal_quantile
+from harness.statistics.proportions import deviation
 
 _ENOUGH = 1e-18
 """Terms below this share of the sum no longer matter."""
@@ -46,5 +48,4 @@ def least_shift(n: int, share: float, alpha: float, power: float = 0.95) -> floa
     """
     if n < 1:
         return math.inf
-    normal = NormalDist()
-    return (normal.inv_cdf(1 - alpha / 2) + normal.inv_cdf(power)) * math.sqrt(share * (1 - share) / n)
+    return (normal_quantile(1 - alpha / 2) + normal_quantile(power)) * deviation(share) / math.sqrt(n)
