@@ -49,12 +49,10 @@ def compared(results: Iterable[CheckResult], prepared: Prepared) -> list[CheckRe
 
     On fixed prompts a baseline says nothing of other prompts, whose values differ by more than its bound.
     """
-    found, here = list(results), device(prepared)
-    for name, settings in prepared.case.checks.configured().items():
-        passport = settings.passport if isinstance(settings, Expectation) else None
-        if passport is None:
-            continue
-        asked = _prompts(prepared)
+    configured = prepared.case.checks.configured().items()
+    measured = {name: each.passport for name, each in configured if isinstance(each, Expectation) and each.passport}
+    found, here, asked = list(results), device(prepared), _prompts(prepared) if measured else None
+    for name, passport in measured.items():
         wrong = "the baseline is of other prompts; harness calibrate measures it anew"
         told = f"the baseline was measured on {passport.device}, this run on {here}"
         for index, each in enumerate(found):
