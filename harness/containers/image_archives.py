@@ -6,7 +6,7 @@ import hashlib
 import json
 import posixpath
 import tarfile
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import IO, TypeVar
@@ -66,13 +66,23 @@ def files(archive: IO[bytes], wanted: Callable[[str], bool]) -> dict[str, bytes]
     """
     found: dict[str, bytes] = {}
     for layer in _each(archive, partial(_contents, wanted=wanted)):
-        for gone in [path for path, content in layer.items() if content is None]:
-            # What an upper layer removes: a name, or all that lower ones have in a folder.
-            folder, _, name = gone.rpartition("/")
-            path = folder if name == _OPAQUE else f"{folder}/{name.removeprefix(_WHITEOUT)}".lstrip("/")
-            found = {each: of for each, of in found.items() if each != path and not each.startswith(f"{path}/")}
+        removed = {_removed_by(path) for path, content in layer.items() if content is None}
+        found = {path: content for path, content in found.items() if removed.isdisjoint((path, *_folders(path)))}
         found |= {path: content for path, content in layer.items() if content is not None}
     return found
+
+
+def _removed_by(whiteout: str) -> str:
+    """What a whiteout of an upper layer removes: a name, or all that lower ones have in a folder."""
+    folder, name = posixpath.split(whiteout)
+    return folder if name == _OPAQUE else posixpath.join(folder, name.removeprefix(_WHITEOUT))
+
+
+def _folders(path: str) -> Iterator[str]:
+    """All that a file is in, the root last."""
+    while path:
+        path = posixpath.dirname(path)
+        yield path
 
 
 def _each(archive: IO[bytes], load: Callable[[IO[bytes]], _Loaded | None]) -> list[_Loaded]:
