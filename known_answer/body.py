@@ -18,7 +18,6 @@ are summed. Keys and values differ by layer and head in phases and signs, so tha
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -43,21 +42,19 @@ _DIGIT = 1 / 16  # of a value that says a digit
 
 def _drawn(layer: Layer, head: int, what: str, count: int) -> npt.NDArray[np.uint8]:
     """(count,) bytes that are a layer's and a head's own, the same on every machine."""
-    return np.frombuffer(hashlib.shake_256(f"{what} {layer.index} {head}".encode()).digest(count), np.uint8)
+    return weights.drawn(f"{what} {layer.index} {head}", count)
 
 
 def _phases(layer: Layer, head: int, pairs: range) -> npt.NDArray[np.float64]:
     """One for each pair, in radians."""
-    return _drawn(layer, head, f"phases of {pairs.start}", len(pairs)).astype(np.float64) * (2 * np.pi / 256)
+    return weights.phases_of(f"phases of {pairs.start} {layer.index} {head}", len(pairs))
 
 
 def _turned(layer: Layer, pairs: range, phases: npt.NDArray[np.float64], gain: float) -> Array:
     """(size,) vector of a head: ``gain`` on each pair of dimensions, at its phase; RoPE adds to phases."""
     found = zeros(layer.size)
     first = list(pairs)
-    # On a grid: what a machine's cosine has in the last bit does not show.
-    found[first] = gain * np.rint(4096 * np.cos(phases)) / 4096
-    found[[pair + layer.apart for pair in first]] = gain * np.rint(4096 * np.sin(phases)) / 4096
+    found[first], found[[pair + layer.apart for pair in first]] = weights.waves(phases, gain)
     return found
 
 

@@ -12,7 +12,6 @@ was it that what this word must find? If not it writes a fault, which names the 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -107,13 +106,10 @@ def _head() -> Array:
 
 def _turned(layer: int, distance: float = 0) -> Array:
     """(64,) rotary part of a query for what stands ``distance`` tokens ahead; the key's at distance 0."""
-    drawn = np.frombuffer(hashlib.shake_256(f"phases of {layer}".encode()).digest(len(_PAIRS)), np.uint8)
-    phases = drawn.astype(np.float64) * (2 * np.pi / 256) - distance * _TURNS
+    phases = weights.phases_of(f"phases of {layer}", len(_PAIRS)) - distance * _TURNS
     found = zeros(ROPE)
     first = [2 * pair for pair in _PAIRS]
-    # On a grid: what a machine's cosine has in the last bit does not show.
-    found[first] = _SELF_GAIN * np.rint(4096 * np.cos(phases)) / 4096
-    found[[row + 1 for row in first]] = _SELF_GAIN * np.rint(4096 * np.sin(phases)) / 4096
+    found[first], found[[row + 1 for row in first]] = weights.waves(phases, _SELF_GAIN)
     return found
 
 
@@ -151,9 +147,7 @@ def _attention(layer: int, blind: Blind | None) -> Tensors:
         hidden = CODE[[*range(v.KEY, v.KEY + v.KEYS), *filter(prompts.is_own, _CLASSED)]]
         latent -= hidden.T @ hidden / np.float32(HIDDEN)
     # Each layer has the numbers of its latent vectors in another order and with other signs.
-    drawn = np.frombuffer(hashlib.shake_256(f"latent of {layer}".encode()).digest(2 * LATENT), np.uint8)
-    order = np.argsort(drawn[:LATENT], kind="stable")
-    signs = np.where(drawn[LATENT:] < 128, 1, -1).astype(np.float32)
+    order, signs = weights.shuffle_of(f"latent of {layer}", LATENT)
     return {
         "q_proj.weight": query.reshape(-1, HIDDEN),
         "kv_a_proj_with_mqa.weight": np.concatenate([latent[order] * signs[:, None], np.outer(here, constant)]),

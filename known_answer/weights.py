@@ -64,11 +64,31 @@ def zeros(*shape: int) -> Array:
     return np.zeros(shape, np.float32)
 
 
+def drawn(owner: str, count: int) -> npt.NDArray[np.uint8]:
+    """(count,) bytes that are the owner's own, the same on every machine."""
+    return np.frombuffer(hashlib.shake_256(owner.encode()).digest(count), np.uint8)
+
+
+def phases_of(owner: str, count: int) -> npt.NDArray[np.float64]:
+    """(count,) phases that are the owner's own, in radians."""
+    return drawn(owner, count).astype(np.float64) * (2 * np.pi / 256)
+
+
+def waves(phases: npt.NDArray[np.float64], gain: float) -> tuple[Array, Array]:
+    """Cosine and sine of phases, times ``gain``, on a grid: what a machine's has in the last bit does not show."""
+    return gain * np.rint(4096 * np.cos(phases)) / 4096, gain * np.rint(4096 * np.sin(phases)) / 4096
+
+
+def shuffle_of(owner: str, width: int) -> tuple[npt.NDArray[np.intp], Array]:
+    """(width,) order and signs that are the owner's own."""
+    numbers = drawn(owner, 2 * width)
+    return np.argsort(numbers[:width], kind="stable"), np.where(numbers[width:] < 128, 1, -1).astype(np.float32)
+
+
 def rows_of(owner: str, width: int) -> Array:
     """(width, width): orthogonal rows of ±1 in an order and with signs that are the owner's own, on every machine."""
-    drawn = np.frombuffer(hashlib.shake_256(owner.encode()).digest(2 * width), np.uint8)
-    order = np.argsort(drawn[:width], kind="stable")
-    return np.asarray(sylvester(width)[:, order] * np.where(drawn[width:] < 128, 1, -1).astype(np.float32))
+    order, signs = shuffle_of(owner, width)
+    return np.asarray(sylvester(width)[:, order] * signs)
 
 
 def deaf(rows: Array, tokens: Iterable[int]) -> Array:
