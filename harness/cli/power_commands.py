@@ -10,7 +10,16 @@ import typer
 
 from harness.base.errors import EXIT_FAILED, EXIT_PASSED, NothingSelected, UsageError
 from harness.base.texts import say
-from harness.cli.options import CASES, RUNS, CaseArguments, Cases, EnginePython, PlatformHere, require_program
+from harness.cli.options import (
+    CASES,
+    RUNS,
+    CaseArguments,
+    Cases,
+    Checkpoints,
+    EnginePython,
+    PlatformHere,
+    require_program,
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -25,6 +34,7 @@ def power(
         str, typer.Option(metavar="NAME,...", help="Only these mutants, or those that such patterns fit; all if none.")
     ] = "",
     platform: PlatformHere = None,
+    checkpoints: Checkpoints = "",
     record: Annotated[
         Path | None,
         typer.Option(
@@ -55,8 +65,8 @@ def power(
     require_program("--engine-python", engine_python)
     chosen = choice.named(ALL, mutants.split(","))
     points = select(
-        cases, wanted=wanted or [], suite=None, platform=platform, at_most=None, checkpoints="", versions=version,
-        measured=False, attached=False,
+        cases, wanted=wanted or [], suite=None, platform=platform, at_most=None, checkpoints=checkpoints,
+        versions=version, measured=False, attached=False,
     )  # fmt: skip
     here = points[0].platform
     with claimed(runs, RUNS) as folder, signals.handled(), over(engine_python) as overlay:

@@ -46,10 +46,10 @@ def on_build(points: Iterable[Planned], engine: str, version: str) -> list[Plann
 
 def left_out(mutant: Mutant, points: Iterable[Planned]) -> str:
     """Why none of a mutant's cases runs, of points that were selected; empty if none of them was."""
-    named = [each for each in points if {each.id, each.case_file.id} & set(mutant.cases)]
+    named = [each for each in points if {each.point, each.case_file.id} & set(mutant.cases)]
     return "; ".join(dict.fromkeys(f"{each.id}: {each.skip}" for each in named if each.skip))
 
 
 def point(case: str, points: Iterable[Planned]) -> Planned | None:
-    """The first point that runs of those that a mutant's entry means by the id of a case; None if there is none."""
-    return next((each for each in points if not each.skip and case in (each.id, each.case_file.id)), None)
+    """The first point that runs of those that a mutant's entry means by an id, on whatever checkpoints; else None."""
+    return next((each for each in points if not each.skip and case in (each.point, each.case_file.id)), None)

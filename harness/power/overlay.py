@@ -31,6 +31,8 @@ from harness.run import ask_engine
 _PROGRAM = programs.text(interpreter)
 _LIMIT = 60.0
 """Seconds for an interpreter to say what it is."""
+_PLACES = 16
+"""Runs that may break one environment at the same time, each on devices of its own."""
 _LOADER = "zz_engine_mutants.pth"  # after those of the user's packages, which may put them on the path
 _OF_INTERPRETERS = re.compile(r"python|activate|Activate|pip|__pycache__")
 
@@ -69,27 +71,38 @@ class Overlay:
 def over(python: Path) -> Iterator[Overlay]:
     """An overlay of the environment whose interpreter is ``python``; nobody else uses it as long as the block lasts.
 
-    It lies where it always lies for this environment, because what an engine was asked is kept by path.
+    It lies where it always lies for this environment, because what an engine was asked is kept by path. A run
+    beside it, on other devices, gets the next place.
 
     Raises:
-        UsageError: ``python`` is a script, whose settings would be lost, or another run has the overlay.
+        UsageError: ``python`` is a script, whose settings would be lost, or other runs have every place.
         CannotJudge: The interpreter does not run.
     """
     python = Path(os.path.abspath(python))  # noqa: PTH100 # not resolved: a virtual environment's is a link
     found = _asked(python)
-    root = cache_folder("mutants") / files.digest_text(str(python))[:16]
-    root.parent.mkdir(parents=True, exist_ok=True)
-    with root.with_suffix(".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(f"{root}: another run has it; wait for its end, or set XDG_CACHE_HOME") from None
+    with _place(cache_folder("mutants") / files.digest_text(str(python))[:16]) as root:
         _make(root, found)
         made = Overlay(root)
         try:
             yield made
         finally:
             made.want_nothing()
+
+
+@contextmanager
+def _place(first: Path) -> Iterator[Path]:
+    """The first place that no other run has, kept by a lock that ends with this process."""
+    first.parent.mkdir(parents=True, exist_ok=True)
+    for number in range(1, _PLACES + 1):
+        root = first if number == 1 else first.with_name(f"{first.name}-{number}")
+        with root.with_suffix(".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            yield root
+            return
+    raise UsageError(f"{first.parent}: {_PLACES} other runs break this engine; wait for the end of one")
 
 
 def _asked(python: Path) -> _Interpreter:

@@ -23,13 +23,15 @@ names the cases that should see it and the checks that must turn red.
 
     ./nox -s power -- --engine-python ~/vllm/bin/python
     ./nox -s power -- --engine-python ~/vllm/bin/python --mutants 'kv_*,drafts_tenth_wrong' --budget 900
+    CUDA_VISIBLE_DEVICES=0 harness power 'eagle3/*' --platform cuda --checkpoints tiny --engine-python ~/vllm/bin/python
 
 The environment of the engine is used and not changed: another one is laid over it, in which the engine's modules are
 broken when they are imported. The servers of a case are started once. The unbroken engine has to be green first; then
 one mutant after the other is switched on, everything is asked and judged, and it is switched off again; at the end the
 unbroken engine has to be green again. A mutant that leaves something behind is the last one of its servers, and one
 that cannot be switched gets a whole run. What is confirmed in a record is not run again: a run that was broken off, or
-whose `--budget` was spent, goes on with the same command. `harness generate` makes this page of the records.
+whose `--budget` was spent, goes on with the same command. Runs beside each other, on other devices, each want cases and
+a `--record` of their own. `harness generate` makes this page of the records.
 
 What the states mean:
 

@@ -118,6 +118,21 @@ def test_a_module_is_broken_once(place: Place, monkeypatch: pytest.MonkeyPatch) 
     assert done.stdout.strip() == "1"
 
 
+def test_runs_side_by_side_break_an_environment_each_in_a_place_of_its_own(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(place.folder / "cache"))
+    with over(place.python) as first:
+        with over(place.python) as second:
+            second.want("static", ["says_nothing"])
+            assert second.root != first.root
+            assert not (first.root / "mutants.json").exists()
+        with over(place.python) as third:
+            assert third.root == second.root
+    with over(place.python) as alone:
+        assert alone.root == first.root
+
+
 def test_what_was_not_begun_in_time_is_run_by_the_next_call(place: Place) -> None:
     code, output = place.run("--mutants", "counts_one_more,does_no_harm", "--budget", "0")
     assert (code, "2 are left" in output) == (0, True), output

@@ -188,6 +188,14 @@ def test_an_entry_may_mean_the_first_point_of_a_case(planned: list[Planned]) -> 
     assert choice.point("no/such", on_cuda) is None
 
 
+def test_an_entry_means_its_point_on_whatever_checkpoints() -> None:
+    tiny = [each for each in everything(load(BASELINES), "tiny") if each.platform == "cuda"]
+    for case in ("eplb/qwen3_30b_dp4_async", "disagg/sliding_window_gemma3[tp=1x1,variant=default]"):
+        found = choice.point(case, tiny)
+        assert found is not None
+        assert (found.id, found.point) == (f"{case}@tiny", case)
+
+
 def test_a_mutant_whose_points_are_not_on_a_build_is_left_out_with_the_reason(planned: list[Planned]) -> None:
     mutant, on_cpu = BY_NAME["recovered_from_neighbour"], [each for each in planned if each.platform == "cpu"]
     old, new = (choice.on_build(on_cpu, "vllm", version) for version in ("0.32.0", "0.33.0"))
