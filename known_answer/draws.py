@@ -150,7 +150,7 @@ GROUPS: dict[str, Group] = {
     "min_p": Group(Settings(min_p=0.075)),
     "logit_bias": Group(Settings(rank_bias={1: 1.5, 5: -100.0})),
     "repetition_penalty": Group(Settings(repetition_penalty=1.1)),
-    "frequency_penalty": Group(Settings(frequency_penalty=0.1)),
+    "frequency_penalty": Group(Settings(frequency_penalty=0.25)),
     "presence_penalty": Group(Settings(presence_penalty=1.5)),
     "seed": Group(Settings(), seeded=True),
     "same_seed": Group(Settings(), seeded=True, in_pairs=True),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import tomllib
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +23,7 @@ from known_answer import vocabulary as v
 from known_answer.checkpoints import CHECKPOINTS
 from tests.chain_runs import broken, evidence
 from tests.fake_engine.site.chain_server import ChainServer
+from tests.helpers import BASELINES
 
 ORIGIN = "made for this test"
 EVERY = {name: 2 if name in ("greedy", "top_k_1") else 12 if name == "temperature_1" else 8 for name in draws.GROUPS}
@@ -233,6 +235,34 @@ def test_a_broken_engine_fails(fault: str, says: str) -> None:
         return
     assert result.outcome is Outcome.FAIL, result.details
     assert says in result.message + result.details
+
+
+class _Deaf(ChainServer):
+    """Does not heed one parameter of requests."""
+
+    def __init__(self, parameter: str) -> None:
+        super().__init__(frozenset(), None, chance=random.Random(0))
+        self._parameter = parameter
+
+    def respond(self, path: str, body: dict[str, Any]) -> tuple[int, dict[str, Any], list[dict[str, Any]]]:
+        return super().respond(path, {name: each for name, each in body.items() if name != self._parameter})
+
+
+@pytest.mark.parametrize(
+    "parameter",
+    ["temperature", "top_k", "top_p", "min_p", "logit_bias", "repetition_penalty", "frequency_penalty",
+     "presence_penalty", "seed"],
+)  # fmt: skip
+def test_each_parameter_alone_is_missed_with_as_many_requests_as_the_case_has(parameter: str) -> None:
+    case = tomllib.loads((BASELINES / "sampling/known_answer.toml").read_text())["evaluation"]
+    groups = {name: number for name, number in case["groups"].items() if parameter in draws.GROUPS[name].body(0)}
+    if parameter == "temperature":
+        groups = {name: number for name, number in groups.items() if name in ("temperature_0_5", "temperature_1_5")}
+    for name, number in groups.items():
+        if name == "top_k_and_top_p" or (name, parameter) == ("seed", "seed"):
+            continue  # the other cut leaves few tokens too; draws under other seeds are as good
+        result = judged(asked({name: number}, case["max_tokens"], 0), _Deaf(parameter))
+        assert result.outcome is Outcome.FAIL, (name, result.details)
 
 
 @pytest.mark.slow
