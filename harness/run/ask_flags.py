@@ -130,6 +130,7 @@ def _old(asked: str) -> bool:
 
 def _asked(engine: EngineSpec, build: Build, python: str, one_way: Callable[[], Ask]) -> Capabilities:
     refused: dict[str, str] = {}
+    silent: set[str] = set()
 
     def tried(way: str, argv: Sequence[str]) -> str | None:
         """What the command printed, if it ended well."""
@@ -137,6 +138,7 @@ def _asked(engine: EngineSpec, build: Build, python: str, one_way: Callable[[], 
             status, output = one_way()(argv)
         except CannotJudge as error:
             refused[way] = _reason(str(error))
+            silent.add(way)
             return None
         if status != 0:
             cause = root_cause(output, engine.echoes)
@@ -152,7 +154,7 @@ def _asked(engine: EngineSpec, build: Build, python: str, one_way: Callable[[], 
     if parser.options is not None and not help_text.SURE.issubset(parser.options):
         refused["its options, imported"] = _NOT_UNDERSTOOD
         parser = replace(parser, options=None)
-    command, by, listed = _started(engine, build, tried, refused, needed=parser.options is None)
+    command, by, listed = _started(engine, build, tried, refused, silent, needed=parser.options is None)
     sources = _Answer()
     if parser.options is None or parser.variables is None:
         question = json.dumps({"package": engine.name, "prefixes": engine.prefixes})
@@ -178,6 +180,7 @@ def _started(
     build: Build,
     tried: Callable[[str, Sequence[str]], str | None],
     refused: dict[str, str],
+    silent: set[str],
     *,
     needed: bool,
 ) -> tuple[tuple[str, ...], str, frozenset[str]]:
@@ -191,9 +194,10 @@ def _started(
         build: The build.
         tried: Runs a command.
         refused: Gets why a help says nothing.
+        silent: Gets which of these commands did not answer in time.
         needed: Whether the options are known in no other way.
     """
-    typed = shlex.join(engine.command)
+    typed, slow = shlex.join(engine.command), list[str]()
     ways = ((build.starts.command, typed), (build.starts.module, f"python -m {engine.module}"))
     chosen: tuple[str, ...] | None = None
     for start, named in ways:
@@ -201,6 +205,7 @@ def _started(
             way = f"`{named} {option}`"
             output = tried(way, [*start, option])
             if output is None and "status 2" not in refused[way]:
+                slow += [named] if way in silent else []
                 break  # it is not this option that it does not take
             if output is None:
                 continue
@@ -210,6 +215,8 @@ def _started(
             refused[way] = _NOT_UNDERSTOOD
         if chosen and not needed:
             break
+    if chosen is None and slow == [ways[1][1]]:
+        return (), "", frozenset()  # what users type broke, and the module was only slow, as on a busy machine
     # If neither prints its help, what users type is started.
     return build.starts.command if chosen in (None, build.starts.command) else (), "", frozenset()
 

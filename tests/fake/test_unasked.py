@@ -105,6 +105,14 @@ def test_a_command_that_does_not_start_here_gives_way_to_the_module(judge: Judge
     assert "-m vllm.entrypoints.openai.api_server --model model" in started(found)
 
 
+def test_a_command_that_broke_is_not_preferred_to_a_module_that_was_slow(judge: Judge) -> None:
+    build = {"help": "says PackageNotFoundError: No package metadata was found for vllm", "module_help": "waits"}
+    found = judge(SINGLE, {"build": build}, {"timeouts/start": 6.0})
+    assert found.code == 0, found.output
+    assert "did not answer within 6 s" in found.output
+    assert "-m vllm.entrypoints.openai.api_server --model model" in started(found)
+
+
 def test_a_help_in_another_form_says_nothing_against_the_command(judge: Judge) -> None:
     found = judge(SINGLE, {"build": {"broken": BROKEN, "help": "other"}})
     assert found.code == 0, found.output

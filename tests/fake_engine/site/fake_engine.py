@@ -132,7 +132,8 @@ class Build:
         broken: Being asked, print this as the last line of a traceback and exit with 1.
         asked_for: Seconds that asking takes.
         unimportable: What the module that serves raises as an ImportError.
-        help: What becomes of the command's help: "dies", "says ERROR" and ends with 1, "other" format, "endless".
+        help: What becomes of the command's help: "dies", "says ERROR" and ends with 1, "other" format, "endless",
+            "waits" for ever.
         module_help: The same of the module's.
         help_waits: Seconds before both.
         help_padding: Characters that are printed before the help.
@@ -512,7 +513,7 @@ def helped(words: list[str], kind: str) -> list[str]:
     """The words, if no help is asked for or it is as ever."""
     if not any(word.startswith("--help") for word in words):
         return words
-    time.sleep(build().help_waits)
+    time.sleep(3600 if kind == "waits" else build().help_waits)
     if kind == "dies":
         os.kill(os.getpid(), signal.SIGKILL)
     if kind.startswith("says "):
