@@ -15,23 +15,23 @@ DECLARED = Declared("hybrid state")
 mutant = DECLARED.mutant
 
 
-def _read(change: Callable[[Any, int, int], None]) -> Patch:
+def _read(change: Callable[[Any, int], None]) -> Patch:
     """A patch of what decode reads of recurrent states from prefill.
 
-    ``change`` is given the descriptors, of which those of a layer stand together, state by state and in each block by
-    block: the numbers of states of a layer, and of blocks.
+    ``change`` is given the descriptors, of which those of a region stand together, state by state and in each block by
+    block, and the number of blocks. A region is a layer's, or that of several layers that share their memory.
     """
 
     def patch(found: Any, fault: Fault) -> None:
         def broken(original: Any, self: Any, *arguments: Any, **named: Any) -> Any:
             descriptors = original(self, *arguments, **named)
             states = len(self._conv_decomp.local_conv_offsets) + 1
-            layers = len(self._ssm_region_indices or self.block_len_per_layer)
-            blocks = len(descriptors) // (states * layers)
-            if fault.server.startswith("decode") and layers > 1 and blocks:
+            regions = len(self._ssm_region_indices or self.block_len_per_layer)
+            blocks = len(descriptors) // (states * regions)
+            if fault.server.startswith("decode") and blocks > 1:
                 fault.hit()
                 descriptors = descriptors.copy()
-                change(descriptors, states, blocks)
+                change(descriptors, blocks)
             return descriptors
 
         fault.replace(found.NixlBaseConnectorWorker, "_build_mamba_remote", broken)
@@ -39,26 +39,30 @@ def _read(change: Callable[[Any, int, int], None]) -> Patch:
     return patch
 
 
-def _first_from_next(descriptors: Any, states: int, blocks: int) -> None:
-    descriptors[:blocks, 0] = descriptors[states * blocks : (states + 1) * blocks, 0]
+def _first_from_beside(descriptors: Any, blocks: int) -> None:
+    descriptors[:blocks, 0] = _beside(descriptors[:blocks, 0])
 
 
-def _last_from_before(descriptors: Any, states: int, blocks: int) -> None:
-    descriptors[-blocks:, 0] = descriptors[-(states + 1) * blocks : -states * blocks, 0]
+def _last_from_beside(descriptors: Any, blocks: int) -> None:
+    descriptors[-blocks:, 0] = _beside(descriptors[-blocks:, 0])
+
+
+def _beside(addresses: Any) -> Any:
+    return addresses[[*range(1, len(addresses)), 0]]
 
 
 for _name, _bugs, _breaks, _change in (
     (
-        "state_read_from_next_layer",
+        "state_convolution_stale",
         ["vllm-project/vllm#49297", "vllm-project/vllm#48481"],
-        "decode reads the first recurrent layer's convolution state from the second one",
-        _first_from_next,
+        "decode reads the first part of a convolution state from the block beside",
+        _first_from_beside,
     ),
     (
         "state_temporal_stale",
         ["vllm-project/vllm#49297"],
-        "decode reads the last recurrent layer's temporal state from the layer before",
-        _last_from_before,
+        "decode reads a temporal state from the block beside",
+        _last_from_beside,
     ),
 ):
     mutant(_name, _bugs, _breaks, module=f"{NIXL}.base_worker", cases=[HYBRID], checks=TEXTS, switched=False)(
