@@ -14,6 +14,7 @@ from harness.cli import (
     calibration_commands,
     case_commands,
     checkpoint_commands,
+    comparison_commands,
     data_commands,
     image_commands,
     machine_commands,
@@ -50,6 +51,7 @@ app = typer.Typer(
 for room in (
     run_commands,
     calibration_commands,
+    comparison_commands,
     case_commands,
     machine_commands,
     power_commands,

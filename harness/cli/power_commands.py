@@ -10,7 +10,7 @@ import typer
 
 from harness.base.errors import EXIT_FAILED, EXIT_PASSED, NothingSelected, UsageError
 from harness.base.texts import say
-from harness.cli.options import CASES, RUNS, CaseArguments, Cases, EnginePython, PlatformHere, require_program
+from harness.cli.options import CASES, RUNS, CaseArguments, Cases, EnginePython, NewRuns, PlatformHere, require_program
 
 
 def register(app: typer.Typer) -> None:
@@ -35,7 +35,7 @@ def power(
     budget: Annotated[
         float, typer.Option(min=0, help="Seconds after which nothing is begun any more; run again to go on.")
     ] = math.inf,
-    runs: Annotated[Path | None, typer.Option(help="New folder for the run directories; default below runs/.")] = None,
+    runs: NewRuns = None,
     cases: Cases = CASES,
 ) -> int:
     """Break the engine on purpose, one published bug after the other, and see which check turns red."""
