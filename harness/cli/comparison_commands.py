@@ -105,9 +105,8 @@ def compare(
         def told(found: Comparison, case: CaseRecord) -> None:
             comparison_page.write(folder, found)
             if case.findings:
-                console.table(
-                    f"{case.case}: {case.said}", comparison_page.HEADER, map(comparison_page.row, case.findings)
-                )
+                rows = map(comparison_page.row, case.findings)
+                console.table(f"{case.case}: {case.said}", comparison_page.HEADER, rows)
                 for each in (found for found in case.findings if found.said in ("worse", "undecided")):
                     console.line(f"{each.quantity}: {comparison_page.words(each)}")
             if case.texts:

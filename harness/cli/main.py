@@ -10,6 +10,7 @@ from harness import __version__
 from harness.base.errors import EXIT_PASSED, UsageError
 from harness.base.texts import say
 from harness.cli import (
+    bisection_commands,
     bundle_commands,
     calibration_commands,
     case_commands,
@@ -52,6 +53,7 @@ for room in (
     run_commands,
     calibration_commands,
     comparison_commands,
+    bisection_commands,
     case_commands,
     machine_commands,
     power_commands,

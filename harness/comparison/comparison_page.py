@@ -97,7 +97,7 @@ def as_result(comparison: Comparison, case: CaseRecord) -> Result:
     stages = [StageRecord(Stage.EVAL, Outcome.ERROR, case.seconds, case.broken)] if case.broken else []
     builds = {
         f"{letter}.{key}": value
-        for letter, each in comparison.named_builds.items()
+        for letter, each in comparison.builds.items()
         for key, value in (("build", each.spelling), ("engine", each.engine))
         if value
     }

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from harness.statistics import paired
+from harness.statistics import first_bad, paired
 from harness.statistics.decisions import share_each
+from harness.statistics.first_bad import Outcome
 from harness.statistics.paired import Change, Flips, Verdict
+from harness.statistics.sequential import Errors
 from tests.statistics.claim import Claim, Generator, in_parts
 
 Loses = Callable[[Generator, int], Iterator[tuple[Change, float]]]
@@ -176,3 +179,32 @@ def claims() -> Iterator[Claim]:
                     says("not worse", lost_items, 0.05, 0.02), 0.01)  # fmt: skip
     yield Claim("5 points lost of 1319 items, 2 % flip: called worse", "at-least", 0.95,
                 says("worse", items(1319, 0.02, loss=0.05), 0.01, 0.02))  # fmt: skip
+
+
+def named(number: int, errors: Errors, confidence: float) -> Callable[[Generator, int], int]:
+    """How often the first bad build is named, by starts that are wrong as often as stated."""
+    telling = functools.lru_cache(100_000)(functools.partial(_next, number, errors, confidence))
+
+    def one(draw: Generator) -> bool:
+        first = int(draw.integers(1, number))
+        done: tuple[Outcome, ...] = ()
+        while isinstance(at := telling(done), int):
+            wrong = errors.false_pass if at >= first else errors.false_alarm
+            done = (*done, Outcome(at, (at >= first) != (draw.random() < wrong)))
+        return at[0] == first
+
+    return lambda draw, tries: sum(one(draw) for _ in range(tries))
+
+
+def _next(number: int, errors: Errors, confidence: float, done: tuple[Outcome, ...]) -> int | range:
+    """The build to start, or the one that is named."""
+    beliefs = first_bad.belief(number, done, errors)
+    span, sure = first_bad.narrowed(beliefs, range(number))
+    return span if sure >= confidence else first_bad.most_telling(beliefs, range(number), errors)
+
+
+def searches() -> Iterator[Claim]:
+    """Everything that is claimed of looking for the first bad build."""
+    for number, errors in ((16, Errors(0.01, 0.05)), (16, Errors(0.1, 0.2)), (5, Errors(0.01, 0.05))):
+        name = f"first of {number} bad builds is named, starts are wrong with {errors.false_alarm}, {errors.false_pass}"
+        yield Claim(name, "at-least", 0.95, named(number, errors, 0.95))

@@ -210,7 +210,7 @@ def claims() -> Iterator[Claim]:
     yield Claim("sequence of runs, power", "at-least", 0.95, sequence_of_runs(1, errors, 0.02, 0.02, 0.02, 100))
 
 
-CLAIMS = [*claims(), *build_simulation.claims()]
+CLAIMS = [*claims(), *build_simulation.claims(), *build_simulation.searches()]
 
 
 def main() -> int:
