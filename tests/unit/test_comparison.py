@@ -285,7 +285,7 @@ def test_junit_and_page_say_what_was_found(tmp_path: Path) -> None:
     kinds = {each.get("name"): [child.tag for child in each] for each in document.iterfind(".//testcase")}
     assert [kinds[f"q{at}"][0] for at in range(4)] == ["failure", "system-out", "error", "skipped"]
     (failure,) = document.iterfind(".//failure")
-    assert failure.attrib["message"].startswith("worse: A 2, B 1.9 x; 5.00% worse, 4.00% worse to 6")
+    assert str(failure.attrib["message"]).startswith("worse: A 2, B 1.9 x; 5.00% worse, 4.00% worse to 6")
     page = (tmp_path / comparison_page.PAGE).read_text()
     assert r"B died \| \<b\>" in page
     assert "harness run --engine-python /b s/c" in page
