@@ -15,7 +15,7 @@ from harness.comparison.comparison_page import words
 from harness.comparison.comparison_record import Finding
 from harness.comparison.interleaved import measured
 from harness.comparison.losses import Shown, findings
-from harness.comparison.named_builds import Build, build, made
+from harness.comparison.named_builds import Build, build, made, require_place
 from harness.comparison.observed import Observed, observed
 from harness.comparison.quantities import Quantity
 from harness.engines import ENGINES
@@ -23,7 +23,7 @@ from harness.plan.points import Planned
 from harness.power.verdicts import first_finding
 from harness.run.console import Console, Ticker
 from harness.run.point_run import point_run
-from harness.run.prepare import Options
+from harness.run.prepare import Options, require_engine
 from harness.run.rundir import RunDir
 
 _OUTCOMES: Mapping[Outcome, Said] = {Outcome.PASS: "good", Outcome.FAIL: "bad"}
@@ -124,14 +124,17 @@ def _said(found: Sequence[Finding]) -> Said:
     return "good" if all(each.said == "not worse" for each in found) else "undecided"
 
 
-def require_builds(names: Sequence[str], options: Options) -> None:
-    """Say before anything is started which of the builds are none.
+def require_builds(point: Planned, names: Sequence[str], options: Options) -> None:
+    """Say before anything is started which of the builds are none, or have nowhere to run.
 
     Raises:
-        UsageError: One is not there.
+        UsageError: One is not there, or the options do not go with it.
+        CannotJudge: It is an image, and no container engine answers.
     """
-    for name in names:
-        try:
-            build(name, options)
-        except UsageError as error:
-            raise UsageError(f"--builds: {error}") from None
+    try:
+        found = [build(name, options) for name in names]
+    except UsageError as error:
+        raise UsageError(f"--builds: {error}") from None
+    for kind in {each.options.runtime: each for each in found}.values():
+        require_engine([point], kind.options)
+        require_place(kind)

@@ -89,10 +89,6 @@ def bisect(
 
     options = without_build(where.options(how.build()))
     names = build_list(good, bad, builds, make)
-    if make:
-        maker(make, good)
-    else:
-        require_builds(names, options)
     own, margins = own_models(model), shares_by_name("--margin", margin)
     point = _point(cases, case, platform, checkpoints, own, measured=True)
     by_pairs = paired or bool(point.case.without_baseline)
@@ -104,6 +100,10 @@ def bisect(
         serve = point.case.serve_of("decode" if point.case.topology.kind == "disagg" else "server")
         quantity = ["acceptance_length"] if serve.speculation else ["accuracy"]
     compared = quantities.chosen(quantity or [], margins) if by_pairs else {}
+    if make:
+        maker(make, good)
+    else:
+        require_builds(point, names, options)
     of_known = point.case.is_known
     asked = Asked(
         case=point.id,

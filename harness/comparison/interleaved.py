@@ -16,7 +16,7 @@ from harness.comparison.losses import Shown, findings, texts
 from harness.comparison.named_builds import Build
 from harness.comparison.observed import Observed, observed
 from harness.comparison.quantities import Quantity
-from harness.host import files
+from harness.host import files, signals
 from harness.plan.points import Planned
 from harness.run import measured_on
 from harness.run.console import Console
@@ -80,7 +80,9 @@ class Interleaved:
             try:
                 self._starts(point, shown)
             except Interrupted:
-                self._update(broken="interrupted", seconds=round(time.monotonic() - began, 1))
+                with signals.deferred():
+                    self._update(broken="interrupted", seconds=round(time.monotonic() - began, 1))
+                    self.report(self.record, self.record.cases[-1])
                 raise
             except HarnessError as error:
                 self._update(broken=str(error), seconds=round(time.monotonic() - began, 1))

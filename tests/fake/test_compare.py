@@ -86,6 +86,7 @@ def test_ended_half_way_everything_is_gone_and_what_was_finished_is_kept(
     else:
         assert code == 130
         assert record(tmp_path).cases[0].broken == "interrupted"
+        assert validated(tmp_path / "runs" / "junit.xml").findall(".//testcase/error")
     assert [each.build for each in record(tmp_path).cases[0].starts] == ["A"]
     assert left_in(tmp_path) == []
     assert busy_ports(tmp_path) == []

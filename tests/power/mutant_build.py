@@ -1,6 +1,7 @@
 """Run a command with a build in which one mutant is in force from the start: ``{}`` in it becomes its interpreter.
 
-    python -m tests.power.mutant_build --engine-python PATH --mutant NAME -- harness compare --engine PATH --engine {} CASE
+    python -m tests.power.mutant_build --engine-python PATH --mutant NAME -- \\
+        harness compare --engine PATH --engine {} CASE
 
 The build is an environment over the one that is named, which nothing is written to; it is gone when the command ends.
 """
