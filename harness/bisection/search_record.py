@@ -47,6 +47,7 @@ class Asked(Document):
         builds: In order, from the good one to the bad one.
         make: Command that makes a build of its name; empty: the names are builds.
         by: ``checks``: a build is judged as ``harness run`` does; ``paired``: beside the good one.
+        broken_is_bad: A build whose engine breaks is bad, and not left out.
         false_alarm: How often a good build is called bad.
         false_pass: How often a bad one is called good.
         confidence: With which the first bad one is named.
@@ -59,6 +60,7 @@ class Asked(Document):
     by: Literal["checks", "paired"]
     quantities: tuple[str, ...]
     margins: dict[str, float] = Field(default_factory=dict)
+    broken_is_bad: bool = False
     false_alarm: float
     false_pass: float
     confidence: float

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.base.domain import Outcome
+from harness.base.domain import Outcome, Stage
 from harness.base.errors import CannotJudge, NothingSelected, UsageError
 from harness.base.texts import one_line
 from harness.bisection.search_record import Said, Search, Trial
@@ -21,11 +21,13 @@ from harness.comparison.quantities import Quantity
 from harness.engines import ENGINES
 from harness.plan.points import Planned
 from harness.power.verdicts import first_finding
+from harness.reports.result import Result
 from harness.run.console import Console, Ticker
 from harness.run.point_run import point_run
 from harness.run.prepare import Options, require_engine
 from harness.run.rundir import RunDir
 
+_OF_THE_ENGINE = (Stage.SERVE, Stage.HEALTH_WAIT, Stage.EVAL)
 _OUTCOMES: Mapping[Outcome, Said] = {Outcome.PASS: "good", Outcome.FAIL: "bad"}
 
 
@@ -80,18 +82,21 @@ class Trials:
     def _new_folder(self, name: str) -> Path:
         """One that no earlier start has, also none that was killed."""
         numbers = [int(found[0]) for each in self.folder.iterdir() if (found := re.match("[0-9]+", each.name))]
-        words_ = re.sub("[^A-Za-z0-9.]+", "-", name).strip("-.")[-40:]
-        return self.folder / f"{max(numbers, default=0) + 1:03}-{words_}"
+        plain = re.sub("[^A-Za-z0-9.]+", "-", name).strip("-.")[-40:]
+        return self.folder / f"{max(numbers, default=0) + 1:03}-{plain}"
 
     def _checked(self, search: Search, at: int, started: Build, into: Path) -> tuple[RunDir, Said, str]:
         """What the case's own checks say."""
-        del search, at
+        del at
         rundir, result = point_run(self.point, into, started.options, self.console)
         if result is None:
             raise CannotJudge(f"{started.name} left no verdict")
         if result.outcome is Outcome.MEASURED:
             raise CannotJudge("no check of the case gates", cause="judge beside the good build with --paired")
-        return rundir, _OUTCOMES.get(result.outcome, "skip"), one_line(first_finding(result))
+        said = _OUTCOMES.get(result.outcome, "skip")
+        if said == "skip" and search.asked.broken_is_bad and _engine_broke(result):
+            said = "bad"
+        return rundir, said, one_line(first_finding(result))
 
     def _beside(self, search: Search, at: int, started: Build, into: Path) -> tuple[RunDir, Said, str]:
         """What a comparison with the good build says, of everything that was started of both."""
@@ -116,6 +121,12 @@ class Trials:
         if not found:
             raise UsageError(f"nothing of {', '.join(self.quantities)} can be compared; choose another --quantity")
         return found
+
+
+def _engine_broke(result: Result) -> bool:
+    """Whether a stage that the engine takes part in broke, and nobody else is known to be at fault."""
+    broken = [each for each in result.stages if each.outcome is Outcome.ERROR]
+    return any(each.stage in _OF_THE_ENGINE and not each.fault for each in broken[:1])
 
 
 def _said(found: Sequence[Finding]) -> Said:

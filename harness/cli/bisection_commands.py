@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.base.errors import EXIT_PASSED, CannotJudge, UsageError
-from harness.base.texts import one_line, say
 from harness.cli.assembling import expanded
 from harness.cli.build_options import FalseAlarm, Make, Margins, Quantities
 from harness.cli.options import (
@@ -26,6 +25,8 @@ from harness.cli.options import (
 from harness.cli.shares import shares_by_name
 
 if TYPE_CHECKING:
+    from harness.bisection.search_record import Asked
+    from harness.bisection.trials import Trials
     from harness.plan.points import Planned
 
 _OF_KNOWN = 0.001
@@ -55,6 +56,9 @@ def bisect(
             help="Judge each build beside the good one, not by the case's checks: also a loss that is inside a bound.",
         ),
     ] = False,
+    broken_is_bad: Annotated[
+        bool, typer.Option("--broken-is-bad", help="An engine that breaks is bad; else such a build is left out.")
+    ] = False,
     quantity: Quantities = None,
     margin: Margins = None,
     false_alarm: FalseAlarm = None,
@@ -75,15 +79,12 @@ def bisect(
     ] = None,
 ) -> int:
     """Find the first build in which a case is broken, with as few starts as possible; the same command goes on."""
-    from harness import __version__
-    from harness.bisection import conclusion
     from harness.bisection.build_list import build_list
-    from harness.bisection.search import Bisection, least_starts
-    from harness.bisection.search_record import FILE, Asked, Search, begun, keep
+    from harness.bisection.search_record import FILE, Asked
     from harness.bisection.trials import Trials, require_builds
     from harness.comparison import quantities
     from harness.comparison.named_builds import maker, without_build
-    from harness.host import files, signals
+    from harness.host import signals
     from harness.run.console import BriefConsole
     from harness.run.folders import claimed
 
@@ -92,6 +93,8 @@ def bisect(
     own, margins = own_models(model), shares_by_name("--margin", margin)
     point = _point(cases, case, platform, checkpoints, own, measured=True)
     by_pairs = paired or bool(point.case.without_baseline)
+    if by_pairs and broken_is_bad:
+        raise UsageError("--broken-is-bad: not beside the good build, where whatever breaks cannot be compared")
     if not by_pairs:
         if quantity or margins:
             raise UsageError("--quantity and --margin: say what is compared with the good build; add --paired")
@@ -113,30 +116,40 @@ def bisect(
         by="paired" if by_pairs else "checks",
         quantities=tuple(compared),
         margins={name: each.margin for name, each in compared.items()},
+        broken_is_bad=broken_is_bad,
         false_alarm=false_alarm or (_OF_KNOWN if of_known else _USUAL),
         false_pass=_OF_KNOWN if of_known else _PASSES,
         confidence=confidence,
     )
-    console = BriefConsole()
     with claimed(runs, RUNS, goes_on=FILE) as folder, signals.handled():
-        search = begun(folder, asked)
-        if search is None:
-            search = Search(harness=__version__, asked=asked)
-            keep(folder, search)
-            console.line(f"{len(names)} builds: {least_starts(len(names))} starts if nothing is in doubt")
-        else:
-            _clear(folder)
-            console.line(f"going on after {len(search.trials)} starts")
-        trials = Trials(point, options, compared, folder, console)
-        shows = trials.shows if by_pairs else None
-        searched = Bisection(search, folder, trials.attempt, shows, console.line, starts)
-        first = searched.run()
-        found = searched.search
-        told = list(conclusion.lines(found, trials.build(found, first), trials.build(found, first - 1), folder))
-        files.write(folder / conclusion.PAGE, conclusion.page(found, told))
-        for line in told:
-            console.line(line)
-    say(one_line(f"page: {folder / conclusion.PAGE}"))
+        return _search(asked, Trials(point, options, compared, folder, BriefConsole()), starts)
+
+
+def _search(asked: Asked, trials: Trials, starts: int) -> int:
+    """Begin the search, or go on with it, and say what it found."""
+    from harness import __version__
+    from harness.bisection import conclusion
+    from harness.bisection.search import Bisection, least_starts
+    from harness.bisection.search_record import Search, begun, keep
+    from harness.host import files
+
+    folder, console, number = trials.folder, trials.console, len(asked.builds)
+    search = begun(folder, asked)
+    if search is None:
+        search = Search(harness=__version__, asked=asked)
+        keep(folder, search)
+        console.line(f"{number} builds: {least_starts(number)} starts if nothing is in doubt")
+    else:
+        _clear(folder)
+        console.line(f"going on after {len(search.trials)} starts")
+    shows = trials.shows if asked.by == "paired" else None
+    searched = Bisection(search, folder, trials.attempt, shows, console.line, starts)
+    first = searched.run()
+    found = searched.search
+    told = list(conclusion.lines(found, trials.build(found, first), trials.build(found, first - 1), folder))
+    files.write(folder / conclusion.PAGE, conclusion.page(found, told))
+    for line in (*told, f"page: {folder / conclusion.PAGE}"):
+        console.line(line)
     return EXIT_PASSED
 
 
@@ -149,7 +162,7 @@ def _clear(folder: Path) -> None:
     from harness.run.reap import Fate, reap
 
     for each in reap(folder):
-        if each.fate in (Fate.STILL_THERE, Fate.LEFT_ALONE):
+        if each.fate is Fate.STILL_THERE:
             raise CannotJudge(f"an earlier run of this search left {each.what}", cause="harness reap says what to do")
 
 

@@ -88,9 +88,7 @@ class Interleaved:
                 self._update(broken=str(error), seconds=round(time.monotonic() - began, 1))
             else:
                 found = tuple(findings(shown, self.quantities, self.false_alarm))
-                self._update(
-                    findings=found, texts=texts(shown), seconds=round(time.monotonic() - began, 1)
-                )  # fmt: skip
+                self._update(findings=found, texts=texts(shown), seconds=round(time.monotonic() - began, 1))
             self.report(self.record, self.record.cases[-1])
         return self.record
 

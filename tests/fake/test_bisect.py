@@ -73,8 +73,18 @@ def test_builds_that_break_are_left_out_and_the_first_bad_one_may_be_one_of_two(
     assert f"it is one of {second}, {third}; {second} could not be judged" in done.stderr
     assert record(tmp_path).trials[0].said == "skip"
     assert "scripted" in record(tmp_path).trials[0].why
-    assert first
+    assert first.is_file()
     assert left_in(tmp_path) == []
+
+
+def test_an_engine_that_stopped_to_start_is_searched_for_on_request(tmp_path: Path, cases: Path) -> None:
+    def script(build: int) -> dict[str, Any]:
+        return {"fail_at_start": "OSError: scripted"} if build >= 2 else {}
+
+    done = harness(*words(tmp_path, cases, 3, script, "--broken-is-bad"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert record(tmp_path).first == 1
+    assert "OSError: scripted" in done.stdout
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=str)
@@ -122,6 +132,7 @@ def test_an_end_that_is_not_bad_is_named(tmp_path: Path, cases: Path) -> None:
     ("more", "message"),
     [
         (["--quantity", "throughput"], "add --paired"),
+        (["--paired", "--broken-is-bad"], "--broken-is-bad: not beside the good build"),
         (["--paired", "--quantity", "speed"], "--quantity speed: no such quantity"),
         (["--base-image", "x"], "--base-image: one build of several"),
     ],
