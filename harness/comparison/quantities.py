@@ -40,7 +40,7 @@ QUANTITIES = (
     Quantity("acceptance_length", "tokens per draft", True, 0.01, of_answers=True),
     Quantity("acceptance_per_position", "share", True, 0.02, of_answers=True),
     Quantity("throughput", "tokens per second", True, 0.03),
-    Quantity("time_between_tokens", "seconds", False, 0.03),
+    Quantity("time_between_tokens", "seconds", False, 0.02),
     Quantity("time_to_first_token", "seconds", False, 0.05),
     Quantity("start_up", "seconds", False, 0.10),
 )
