@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.base.errors import EXIT_PASSED, CannotJudge, UsageError
+from harness.base.errors import EXIT_PASSED, UsageError
 from harness.cli.assembling import expanded
 from harness.cli.build_options import FalseAlarm, Make, Margins, Quantities
 from harness.cli.options import (
@@ -132,6 +132,7 @@ def _search(asked: Asked, trials: Trials, starts: int) -> int:
     from harness.bisection.search import Bisection, least_starts
     from harness.bisection.search_record import Search, begun, keep
     from harness.host import files
+    from harness.run.reap import clear
 
     folder, console, number = trials.folder, trials.console, len(asked.builds)
     search = begun(folder, asked)
@@ -140,7 +141,7 @@ def _search(asked: Asked, trials: Trials, starts: int) -> int:
         keep(folder, search)
         console.line(f"{number} builds: {least_starts(number)} starts if nothing is in doubt")
     else:
-        _clear(folder)
+        clear(folder)
         console.line(f"going on after {len(search.trials)} starts")
     shows = trials.shows if asked.by == "paired" else None
     searched = Bisection(search, folder, trials.attempt, shows, console.line, starts)
@@ -151,19 +152,6 @@ def _search(asked: Asked, trials: Trials, starts: int) -> int:
     for line in (*told, f"page: {folder / conclusion.PAGE}"):
         console.line(line)
     return EXIT_PASSED
-
-
-def _clear(folder: Path) -> None:
-    """End what an earlier run of the same search left running, if it was killed.
-
-    Raises:
-        CannotJudge: Something cannot be ended.
-    """
-    from harness.run.reap import Fate, reap
-
-    for each in reap(folder):
-        if each.fate is Fate.STILL_THERE:
-            raise CannotJudge(f"an earlier run of this search left {each.what}", cause="harness reap says what to do")
 
 
 def _point(

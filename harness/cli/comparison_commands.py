@@ -69,6 +69,7 @@ def compare(
 ) -> int:
     """Compare two builds on the same devices: A B B A, item by item, with an interval and a verdict a quantity."""
     from harness.comparison import comparison_page, quantities
+    from harness.comparison.comparison_record import FILE
     from harness.comparison.interleaved import Interleaved
     from harness.comparison.named_builds import build, made, maker, require_place, without_build
     from harness.host import signals
@@ -95,7 +96,7 @@ def compare(
         own_models(model),
     )  # fmt: skip
     console = BriefConsole()
-    with claimed(runs, RUNS) as folder, signals.handled():
+    with claimed(runs, RUNS, goes_on=FILE) as folder, signals.handled():
         if make:
             given = [made(each, make, options, Ticker().tick) for each in engine]
         for each in given:
@@ -113,7 +114,7 @@ def compare(
                 console.line(comparison_page.of_texts(case.texts))
             console.line(f"{case.case}: {case.broken or case.said}")
 
-        found = Interleaved(
+        turns = Interleaved(
             (given[0], given[1]),
             rounds,
             warm_up,
@@ -122,7 +123,9 @@ def compare(
             folder,
             console,
             told,
-        ).run(points)
+        )
+        turns.go_on()
+        found = turns.run(points)
     if not found.cases:
         raise NothingSelected("no case was compared")
     say(one_line(f"page: {folder / comparison_page.PAGE}"))

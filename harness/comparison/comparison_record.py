@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
 from harness.base.domain import Platform
+from harness.base.errors import UsageError
+from harness.run import documents
 from harness.run.documents import Document
 
 Said = Literal["worse", "not worse", "undecided", "not compared"]
 
 NAME = "compare"
+FILE = f"{NAME}.json"
+_NEXT = "give another folder with --runs to begin anew"
 
 
 class Finding(Document):
@@ -135,13 +140,41 @@ class BuildRecord(Document):
 
 
 class Comparison(Document):
-    """The whole."""
+    """The whole.
+
+    Attributes:
+        margins: Of each quantity that is compared.
+    """
 
     schema_version: Literal[1] = 1
     harness: str
     started: str
     rounds: int
+    warm_up: bool = False
     false_alarm: float
+    margins: dict[str, float] = Field(default_factory=dict)
     builds: dict[Literal["A", "B"], BuildRecord]
     cases: tuple[CaseRecord, ...] = ()
     host: dict[str, str] = Field(default_factory=dict)
+
+    def of(self, case: str) -> CaseRecord | None:
+        """What is on record of a case."""
+        return next((each for each in self.cases if each.case == case), None)
+
+
+def begun(folder: Path, wanted: Comparison) -> Comparison | None:
+    """The comparison that was begun in a folder; None if none was.
+
+    Raises:
+        UsageError: It is another one than is wanted, or its file is damaged.
+    """
+    found = documents.read(folder / FILE, Comparison, _NEXT)
+    if found is None:
+        return None
+    for name in ("rounds", "warm_up", "false_alarm", "margins"):
+        if getattr(found, name) != getattr(wanted, name):
+            raise UsageError(f"{folder / FILE}: a comparison with another {name.replace('_', ' ')}; {_NEXT}")
+    for letter, each in found.builds.items():
+        if each.spelling != wanted.builds[letter].spelling:
+            raise UsageError(f"{folder / FILE}: a comparison with another build {letter}, {each.spelling}; {_NEXT}")
+    return found

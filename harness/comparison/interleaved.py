@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, count
 from pathlib import Path
 
 from harness import __version__
 from harness.base.clock import utc_now
 from harness.base.domain import Outcome
 from harness.base.errors import CannotJudge, HarnessError, Interrupted, NothingSelected
-from harness.comparison.comparison_record import NAME, BuildRecord, CaseRecord, Comparison, StartRecord
+from harness.comparison.comparison_record import FILE, BuildRecord, CaseRecord, Comparison, StartRecord, begun
 from harness.comparison.losses import Shown, findings, texts
 from harness.comparison.named_builds import Build
 from harness.comparison.observed import Observed, observed
@@ -21,6 +22,7 @@ from harness.plan.points import Planned
 from harness.run import measured_on
 from harness.run.console import Console
 from harness.run.point_run import point_run
+from harness.run.reap import clear
 from harness.run.rundir import RunDir
 from harness.statistics.paired import interleaved
 
@@ -57,12 +59,26 @@ class Interleaved:
             harness=__version__,
             started=utc_now().isoformat(timespec="seconds"),
             rounds=self.rounds,
+            warm_up=self.warm_up,
             false_alarm=self.false_alarm,
+            margins={name: each.margin for name, each in self.quantities.items()},
             builds={
                 "A": BuildRecord(spelling=self.builds[0].spelling, flags=self.builds[0].flags),
                 "B": BuildRecord(spelling=self.builds[1].spelling, flags=self.builds[1].flags),
             },
         )
+
+    def go_on(self) -> None:
+        """Take up the comparison that was begun in the folder, if one was: no start that was measured is repeated.
+
+        Raises:
+            UsageError: It is another one, or its file is damaged.
+            CannotJudge: What a killed run left cannot be ended.
+        """
+        if (found := begun(self.folder, self.record)) is not None:
+            clear(self.folder)
+            self.record = found
+            self.console.line(f"going on after {sum(len(each.starts) for each in found.cases)} starts")
 
     def run(self, points: Sequence[Planned]) -> Comparison:
         """Compare the builds on every point, whatever becomes of the others.
@@ -74,33 +90,48 @@ class Interleaved:
             if point.skip:
                 self.console.line(f"skipped {point.id}: {point.skip}")
                 continue
-            began, case = time.monotonic(), CaseRecord(case=point.id, platform=point.platform)
-            self.record = self.record.model_copy(update={"cases": (*self.record.cases, case)})
-            shown = list[Shown]()
-            try:
-                self._starts(point, shown)
-            except Interrupted:
-                with signals.deferred():
-                    self._update(broken="interrupted", seconds=round(time.monotonic() - began, 1))
-                    self.report(self.record, self.record.cases[-1])
-                raise
-            except HarnessError as error:
-                self._update(broken=str(error), seconds=round(time.monotonic() - began, 1))
-            else:
-                found = tuple(findings(shown, self.quantities, self.false_alarm))
-                self._update(findings=found, texts=texts(shown), seconds=round(time.monotonic() - began, 1))
-            self.report(self.record, self.record.cases[-1])
+            known = self.record.of(point.id) or CaseRecord(case=point.id, platform=point.platform)
+            if not known.findings:
+                self._case(point, known)
+            self.report(self.record, self.record.of(point.id) or known)
         return self.record
 
-    def _starts(self, point: Planned, shown: list[Shown]) -> None:
+    def _case(self, point: Planned, known: CaseRecord) -> None:
+        others = tuple(each for each in self.record.cases if each.case != point.id)
+        self.record = self.record.model_copy(update={"cases": (*others, known.model_copy(update={"broken": ""}))})
+        began, shown = time.monotonic(), list[Shown]()
+
+        def seconds() -> float:
+            return round(known.seconds + time.monotonic() - began, 1)
+
+        try:
+            self._starts(point, known.starts, shown)
+        except Interrupted:
+            with signals.deferred():
+                self._update(broken="interrupted", seconds=seconds())
+                self.report(self.record, self.record.cases[-1])
+            raise
+        except HarnessError as error:
+            self._update(broken=str(error), seconds=seconds())
+        else:
+            found = tuple(findings(shown, self.quantities, self.false_alarm))
+            self._update(findings=found, texts=texts(shown), seconds=seconds())
+
+    def _starts(self, point: Planned, done: Sequence[StartRecord], shown: list[Shown]) -> None:
+        """Make every start that is not done yet, and put what all of them showed into ``shown``."""
         warm = [(-1, False), (-1, True)] if self.warm_up else []
         order = [*warm, *interleaved(self.rounds)]
         for number, (of_round, second) in enumerate(order, 1):
             letter = LETTERS[second]
+            if number <= len(done):
+                if of_round >= 0:
+                    found = observed(RunDir.existing(self.folder / done[number - 1].folder))
+                    shown.append(Shown(of_round, second, found))
+                continue
             self.console.line(
                 f"{point.id}: start {number} of {len(order)}, build {letter} ({self.builds[second].name})"
             )
-            into = self.folder / point.folder / f"{number:02}-{letter}"
+            into = _new(self.folder / point.folder / f"{number:02}-{letter}")
             rundir, found = measured(point, into, self.builds[second], self.console)
             if of_round >= 0:
                 shown.append(Shown(of_round, second, found))
@@ -131,7 +162,13 @@ class Interleaved:
         *done, last = self.record.cases
         case = last.model_copy(update=changes)
         self.record = self.record.model_copy(update={"cases": (*done, case)})
-        files.write(self.folder / f"{NAME}.json", self.record.model_dump_json(indent=2) + "\n")
+        files.write(self.folder / FILE, self.record.model_dump_json(indent=2) + "\n")
+
+
+def _new(path: Path) -> Path:
+    """The path, or where a start that was killed has it, one beside it."""
+    names = chain([path], (path.with_name(f"{path.name}-{again}") for again in count(2)))
+    return next(each for each in names if not each.exists())
 
 
 def measured(point: Planned, into: Path, build: Build, console: Console) -> tuple[RunDir, Observed]:

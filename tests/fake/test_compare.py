@@ -72,24 +72,38 @@ def test_a_build_that_breaks_could_not_be_judged(tmp_path: Path, cases: Path) ->
     assert busy_ports(tmp_path) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=str)
-def test_ended_half_way_everything_is_gone_and_what_was_finished_is_kept(
-    tmp_path: Path, cases: Path, number: signal.Signals
-) -> None:
-    argv = command(*words(tmp_path, cases, {"latency": 2.0}))
-    process = subprocess.Popen(argv, env=environment(), cwd=REPOSITORY)
-    wait_for(lambda: list((tmp_path / "runs").rglob("*/02-B/*/ready.json")), 60)
+def ended_half_way(folder: Path, argv: list[str | Path], number: signal.Signals) -> int:
+    """Send a signal while the second start runs; returns the exit status."""
+    process = subprocess.Popen(command(*argv), env=environment(), cwd=REPOSITORY)
+    wait_for(lambda: list((folder / "runs").rglob("*/02-B/*/ready.json")), 60)
     process.send_signal(number)
-    code = process.wait(60)
-    if number is signal.SIGKILL:
-        assert "removed: " in harness("reap", "--runs", tmp_path / "runs").stdout
-    else:
-        assert code == 130
-        assert record(tmp_path).cases[0].broken == "interrupted"
-        assert validated(tmp_path / "runs" / "junit.xml").findall(".//testcase/error")
-    assert [each.build for each in record(tmp_path).cases[0].starts] == ["A"]
+    return process.wait(60)
+
+
+def test_ended_half_way_everything_is_gone_and_what_was_finished_is_kept(tmp_path: Path, cases: Path) -> None:
+    assert ended_half_way(tmp_path, words(tmp_path, cases, {"latency": 2.0}), signal.SIGTERM) == 130
+    found = record(tmp_path).cases[0]
+    assert ([each.build for each in found.starts], found.broken) == (["A"], "interrupted")
+    assert validated(tmp_path / "runs" / "junit.xml").findall(".//testcase/error")
     assert left_in(tmp_path) == []
     assert busy_ports(tmp_path) == []
+
+
+def test_after_a_kill_the_same_command_goes_on(tmp_path: Path, cases: Path) -> None:
+    argv = words(tmp_path, cases, {"latency": 2.0}, "--quantity", "acceptance_length")
+    ended_half_way(tmp_path, argv, signal.SIGKILL)
+    assert [each.build for each in record(tmp_path).cases[0].starts] == ["A"]
+    install(tmp_path / "second", {})
+    done = harness(*argv)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "going on after 1 starts" in done.stdout
+    (found,) = record(tmp_path).cases
+    assert [Path(each.folder).parent.name for each in found.starts] == ["01-A", "02-B-2", "03-B", "04-A"]
+    assert [each.said for each in found.findings] == ["not worse"]
+    assert left_in(tmp_path) == []
+    assert busy_ports(tmp_path) == []
+    other = harness(*argv, "--rounds", "2")
+    assert (other.returncode, "a comparison with another rounds; give another folder" in other.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(
