@@ -78,25 +78,32 @@ def build(name: str, options: Options, spelling: str = "") -> Build:
         spelling: What it is, where the name does not say it.
 
     Raises:
-        UsageError: There is no such program or wheel.
+        UsageError: There is no such program or wheel, or it does not go with ``--runtime``.
     """
-    spelling = spelling or name
+    found = _spelt(name, options, spelling or name)
+    if options.runtime not in ("auto", found.options.runtime):
+        raise UsageError(f"--runtime {options.runtime}: {found.spelling} runs in {found.options.runtime}; leave it out")
+    return found
+
+
+def _spelt(name: str, options: Options, spelling: str) -> Build:
     if not spelling.startswith(("/", "./", "../", "~")) and not Path(spelling).is_file():
         if not spelling or spelling.startswith("-") or any(each.isspace() for each in spelling):
             raise UsageError(f"{cut(repr(spelling))}: no build; name an interpreter by its path, a wheel, or an image")
         of_image = replace(options.build, base_image=spelling)
-        flags = ("--base-image", spelling)
-        return Build(name, spelling, replace(options, runtime="docker", build=of_image), flags)
+        return Build(name, spelling, replace(options, runtime="docker", build=of_image), ("--base-image", spelling))
     path = Path(os.path.abspath(Path(spelling).expanduser()))  # noqa: PTH100 # a virtual environment's is a link
     if path.is_dir():
         path = path / "bin" / "python"
     if path.suffix == ".whl" and path.is_file():
         with_wheel = replace(options.build, engine_wheel=path)
-        flags = ("--engine-wheel", str(path))
-        return Build(name, str(path), replace(options, runtime="docker", build=with_wheel), flags)
+        return Build(
+            name, str(path), replace(options, runtime="docker", build=with_wheel), ("--engine-wheel", str(path))
+        )
     if not (path.is_file() and os.access(path, os.X_OK)):
         raise UsageError(f"{cut(spelling)}: no program there; name an interpreter, as in ~/vllm/bin/python, or a wheel")
-    return Build(name, str(path), replace(options, runtime="local", engine_python=path), ("--engine-python", str(path)))
+    here = replace(options, runtime="local", engine_python=path)
+    return Build(name, str(path), here, ("--engine-python", str(path)))
 
 
 def made(name: str, command: str, options: Options, tick: Callable[[str], None]) -> Build:

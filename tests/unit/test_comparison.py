@@ -196,6 +196,13 @@ def test_a_build_is_what_its_spelling_says(tmp_path: Path, monkeypatch: pytest.M
             build(wrong, OPTIONS)
 
 
+def test_a_build_that_cannot_run_where_it_is_to_run_is_refused() -> None:
+    with pytest.raises(UsageError, match="--runtime docker: /bin/sh runs in local; leave it out"):
+        build("/bin/sh", Options(runtime="docker"))
+    with pytest.raises(UsageError, match="--runtime local: some/image runs in docker"):
+        build("some/image", Options(runtime="local"))
+
+
 def test_options_that_name_one_build_are_refused() -> None:
     assert without_build(OPTIONS) == OPTIONS
     for options in (
