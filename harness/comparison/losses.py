@@ -181,7 +181,8 @@ def _ratio(quantity: Quantity, name: str, starts: Sequence[Shown], position: int
     if all(each.observed.known for each in starts):
         of_starts = float(error) if freedom else 0.0
         change = paired.together(float(difference), (of_starts, freedom))
-        return _Measured(name, quantity, means, change, len(starts), "starts; equal ones cannot differ")
+        of = "starts" if change.error else "starts, as they are"
+        return _Measured(name, quantity, means, change, len(starts), of)
     of_starts, free = float(error), float(freedom)
     if not freedom:
         per_build = [sum(each.second is second for each in starts) for second in (False, True)]
