@@ -87,7 +87,7 @@ def test_an_engine_that_stopped_to_start_is_searched_for_on_request(tmp_path: Pa
     assert "OSError: scripted" in done.stdout
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=str)
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGTERM, marks=pytest.mark.long), signal.SIGKILL], ids=str)
 def test_ended_half_way_the_same_command_goes_on(tmp_path: Path, cases: Path, number: signal.Signals) -> None:
     slow = {"latency": 1.0}
     argv = words(tmp_path, cases, 4, lambda build: SUBTLE if build == 4 else slow if build == 3 else {})
