@@ -11,15 +11,15 @@ from typing import Any
 
 from harness.base.clock import utc_now
 from harness.base.domain import CheckResult, Outcome
-from harness.base.errors import CannotJudge, Interrupted
+from harness.base.errors import CannotJudge
 from harness.calibration.proposal import CHECKED, Values, average
 from harness.plan.points import Planned
 from harness.reports.result import Result
 from harness.run import measured_on, one_start
 from harness.run.console import Console
+from harness.run.point_run import point_run
 from harness.run.prepare import Options
-from harness.run.rundir import Prepared, RunDir, make_folder
-from harness.run.supervise import run_all
+from harness.run.rundir import Prepared
 
 _WHOLE = "a baseline is made of whole runs only"
 _PER_POSITION = re.compile(r"acceptance_per_position\[([0-9]+)\]")
@@ -40,13 +40,7 @@ def run_once(point: Planned, folder: Path, number: int, options: Options, consol
         CannotJudge: It could not be measured; the console has said why.
         Interrupted: A signal ended it.
     """
-    into = folder / f"run-{number:03}"
-    make_folder(into)
-    code = run_all([point], into, options, console)
-    rundir = RunDir(into / point.folder)
-    result = rundir.read("result", Result)
-    if code == Interrupted.exit_code:
-        raise Interrupted("a signal")
+    rundir, result = point_run(point, folder / f"run-{number:03}", options, console)
     if result is None or result.outcome is not Outcome.MEASURED:
         said = "left no verdict" if result is None else f"is {result.outcome}"
         raise CannotJudge(f"run {number} of {point.id} {said}; {_WHOLE}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,6 +22,7 @@ from harness.cli.options import (
     RunOptions,
     own_models,
 )
+from harness.cli.shares import share
 
 if TYPE_CHECKING:
     from harness.calibration.equal_runs import Done
@@ -73,7 +73,7 @@ def calibrate(
     from harness.run.folders import claimed
     from harness.run.prepare import require_engine
 
-    wanted, lost = _share("--until", until), _share("--margin", margin)
+    wanted, lost = share("--until", until), share("--margin", margin)
     options, console, done = where.options(how.build()), Console(), list[equal_runs.Done]()
     point = _point(cases, case, platform, own_models(model))
     require_engine([point], options)
@@ -167,18 +167,3 @@ def _point(cases: Path, case: str, platform: str | None, own: tuple[tuple[str, s
     if point.case.is_known:
         raise UsageError(f"{point.case_file.path}: its values are computed, not measured: run `harness generate`")
     return point
-
-
-def _share(option: str, text: str) -> float | None:
-    """A share as 0.5% or 0.005; None if there is none.
-
-    Raises:
-        UsageError: It is none between 0 and 1.
-    """
-    if not text:
-        return None
-    found = re.fullmatch(r"([0-9]{0,3}(?:\.[0-9]{1,9})?)(%?)", text)
-    value = float(found[1]) / (100 if found[2] else 1) if found and found[1] not in ("", ".") else 0.0
-    if not 0 < value < 1:
-        raise UsageError(f"{option} {text[:40]}: must be a share, as in 0.5% or 0.005")
-    return value

@@ -10,10 +10,12 @@ from harness import __version__
 from harness.base.errors import EXIT_PASSED, UsageError
 from harness.base.texts import say
 from harness.cli import (
+    bisection_commands,
     bundle_commands,
     calibration_commands,
     case_commands,
     checkpoint_commands,
+    comparison_commands,
     data_commands,
     image_commands,
     machine_commands,
@@ -50,6 +52,8 @@ app = typer.Typer(
 for room in (
     run_commands,
     calibration_commands,
+    comparison_commands,
+    bisection_commands,
     case_commands,
     machine_commands,
     power_commands,

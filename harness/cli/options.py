@@ -84,6 +84,10 @@ EnginePython = Annotated[
 ]
 Environments = Annotated[Path, typer.Option("--environments", help="Folder of the locked engine environments.")]
 
+NewRuns = Annotated[
+    Path | None, typer.Option("--runs", help="New folder for the run directories; default below runs/.")
+]
+
 Registry = Annotated[
     str | None,
     typer.Option("--registry", metavar="HOST[/PREFIX]", help="Registry that stands for those of the base images."),

@@ -17,6 +17,7 @@ from harness.cli.options import (
     Cases,
     Checkpoints,
     EnginePython,
+    NewRuns,
     PlatformHere,
     require_program,
 )
@@ -45,7 +46,7 @@ def power(
     budget: Annotated[
         float, typer.Option(min=0, help="Seconds after which nothing is begun any more; run again to go on.")
     ] = math.inf,
-    runs: Annotated[Path | None, typer.Option(help="New folder for the run directories; default below runs/.")] = None,
+    runs: NewRuns = None,
     cases: Cases = CASES,
 ) -> int:
     """Break the engine on purpose, one published bug after the other, and see which check turns red."""

@@ -24,6 +24,7 @@ from harness.cli.options import (
     Checkpoints,
     Devices,
     Models,
+    NewRuns,
     PlatformHere,
     RunDirectory,
     RunOptions,
@@ -62,7 +63,7 @@ def run(
     checkpoints: Checkpoints = "",
     model: Models = None,
     cases: Cases = CASES,
-    runs: Annotated[Path | None, typer.Option(help="New folder for the run directories; default below runs/.")] = None,
+    runs: NewRuns = None,
     devices: Devices = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the servers running.")] = False,
 ) -> int:

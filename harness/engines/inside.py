@@ -40,6 +40,8 @@ class Inside:
         cache_bytes: Bytes of the KV cache of a server that are touched only as prefixes are kept, from the same; 0 if
             few blocks are touched, or the server does not say.
         findings: Lines of a log that say that something is broken, as patterns by what they say.
+        latencies: Sums and numbers of what it times itself: ``first_token_seconds`` over ``first_tokens``, and
+            ``between_tokens_seconds`` over ``between_tokens``.
     """
 
     gauges: tuple[Metric, ...] = ()
@@ -50,6 +52,7 @@ class Inside:
     capacity: Callable[[Infos], int | None] = _unknown
     cache_bytes: Callable[[Infos], int] = _nothing
     findings: Mapping[str, str] = field(default_factory=dict)
+    latencies: tuple[Metric, ...] = ()
 
     def found(self, log: str) -> dict[str, int]:
         """How often a log has each of the findings; only those that it has."""

@@ -49,6 +49,14 @@ GAUGES = (
 )
 _IDLE_SECONDS = 45.0
 
+# managers/tokenizer_manager.py: from the arrival of a request to its first token, and the mean time of each later one.
+LATENCIES = (
+    Metric("first_token_seconds", "sglang:time_to_first_token_seconds_sum"),
+    Metric("first_tokens", "sglang:time_to_first_token_seconds_count"),
+    Metric("between_tokens_seconds", "sglang:inter_token_latency_seconds_sum"),
+    Metric("between_tokens", "sglang:inter_token_latency_seconds_count"),
+)
+
 # Tokens and requests are counted when a request ends; the others move meanwhile: at every interval of the scheduler's
 # log, and with every fifty tokens of a request (managers/tokenizer_manager.py).
 MOVING = (
@@ -208,7 +216,7 @@ ENGINE = EngineSpec(
     acceptance=counting.verifications,
     kv_transfer=counting.transfers,
     moving=MOVING,
-    inside=Inside(gauges=GAUGES, seconds=_IDLE_SECONDS),
+    inside=Inside(gauges=GAUGES, seconds=_IDLE_SECONDS, latencies=LATENCIES),
     block_flag="page-size",
     no_prefix_cache=("disable-radix-cache", True),
     prefixes=("SGLANG_",),

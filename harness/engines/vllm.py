@@ -16,7 +16,7 @@ from harness.engines.engine import EngineSpec, Keys, Library, Place, flag_argume
 from harness.engines.inside import Inside
 from harness.engines.probes import common, vllm_probe
 from harness.engines.sights import Asked, flattened
-from harness.engines.vllm_metrics import FINDINGS, GAUGES, METRICS, MOVING, cache_bytes, capacity
+from harness.engines.vllm_metrics import FINDINGS, GAUGES, LATENCIES, METRICS, MOVING, cache_bytes, capacity
 from harness.engines.vllm_sights import SIGHTS, UNSEEN
 
 # NixlConnector treats both sides alike, but vLLM insists on a role.
@@ -243,6 +243,7 @@ ENGINE = EngineSpec(
         capacity=capacity,
         cache_bytes=cache_bytes,
         findings=FINDINGS,
+        latencies=LATENCIES,
     ),
     events={
         "rearrangements": _rearrangements,

@@ -36,6 +36,15 @@ GAUGES = (
     Metric("kv_usage", "vllm:kv_cache_usage_perc"),
 )
 
+# vllm/v1/metrics/loggers.py: from the arrival of a request to its first token, and from one step with tokens of it to
+# the next, so that several accepted tokens come after one such time.
+LATENCIES = (
+    Metric("first_token_seconds", "vllm:time_to_first_token_seconds_sum"),
+    Metric("first_tokens", "vllm:time_to_first_token_seconds_count"),
+    Metric("between_tokens_seconds", "vllm:inter_token_latency_seconds_sum"),
+    Metric("between_tokens", "vllm:inter_token_latency_seconds_count"),
+)
+
 # vllm/distributed/kv_transfer/kv_connector/v1/nixl and vllm/v1/core/sched/scheduler.py. Answers may come all the same.
 FINDINGS = {
     "KV blocks were read that may belong to another request": r"(?i)potentially invalid KV blocks",

@@ -34,7 +34,7 @@ def render(results: Sequence[Result], unjudged: Mapping[str, str] | None = None)
     counts = Counter(result.outcome for result in results) + Counter({Outcome.ERROR: len(unjudged)})
     counted = ", ".join(f"{counts[outcome]} {outcome}" for outcome in Outcome if counts[outcome])
     lines = [f"### {counted or 'no case'}", ""]
-    lines += _table(("verdict", "case", "platform", "seconds"), [
+    lines += table(("verdict", "case", "platform", "seconds"), [
         *((str(each.outcome), each.case_id, each.platform, f"{each.timing.total:.0f}") for each in results),
         *((str(Outcome.ERROR), name, "", "") for name in unjudged),
     ])  # fmt: skip
@@ -54,7 +54,7 @@ def render(results: Sequence[Result], unjudged: Mapping[str, str] | None = None)
 def _not_green(result: Result) -> Iterable[str]:
     """What kept the case from passing; of a skipped one why, and of one that passed what was not measured."""
     if result.outcome is Outcome.PASS:
-        return _table(
+        return table(
             ("check", "outcome", "message"),
             [(each.name, str(each.outcome), each.message) for each in _unmeasured(result)],
         )
@@ -64,7 +64,7 @@ def _not_green(result: Result) -> Iterable[str]:
     checks = [each for each in result.checks if each.outcome in wanted]
     if not stages and not checks:
         return ["Interrupted, or nothing was checked."]
-    return _table(("check", "outcome", *_NUMBERS, "message"), [*map(_stage, stages), *map(_check, checks)])
+    return table(("check", "outcome", *_NUMBERS, "message"), [*map(_stage, stages), *map(_check, checks)])
 
 
 def _unmeasured(result: Result) -> list[CheckResult]:
@@ -82,6 +82,7 @@ def _check(check: CheckResult) -> tuple[str, ...]:
     return (check.name, str(check.outcome), *numbers, message(check))
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Lines of a table; what is in its cells is shown as it is."""
     lines = [header, ["---"] * len(header), *([escape(cell) for cell in row] for row in rows)]
     return [f"| {' | '.join(line)} |" for line in lines]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO, cast
 
@@ -115,6 +116,16 @@ class Console:
             self._status.stop()
             self._status = None
 
+    def table(self, title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+        """A table of texts."""
+        self._clear()
+        table = rich.table.Table(box=rich.box.SIMPLE, title=_escaped(title), title_justify="left")
+        for name in header:
+            table.add_column(name, overflow="fold")
+        for row in rows:
+            table.add_row(*map(_escaped, row))
+        self._console.print(table)
+
     def result(self, result: Result) -> None:
         """The table of one case."""
         self._clear()
@@ -185,6 +196,16 @@ def _problems(result: Result) -> list[tuple[str, str]]:
     wrong = (Outcome.FAIL, Outcome.ERROR)
     broken = [(str(record.stage), record.message) for record in result.stages if record.outcome in wrong]
     return broken + [(check.name, message(check)) for check in result.checks if check.outcome in wrong]
+
+
+class BriefConsole(Console):
+    """Of each case one line and what is wrong with it, for whoever runs it many times and says more at the end."""
+
+    def result(self, result: Result) -> None:
+        self._clear()
+        for name, why in _problems(result):
+            self.line(f"{name}: {why}")
+        self.line(f"{result.outcome} {result.case_id} ({result.timing.total:.0f} s)")
 
 
 class Ticker:

@@ -55,12 +55,13 @@ def make_new(below: Path) -> Path:
 
 
 @contextmanager
-def claimed(given: Path | None, below: Path) -> Iterator[Path]:
+def claimed(given: Path | None, below: Path, *, goes_on: str = "") -> Iterator[Path]:
     """The folder of a run, which no other run gets as long as the block lasts.
 
     Args:
         given: The caller's, new or empty; None for a new one.
         below: Where a new one is made.
+        goes_on: Name of a file in the folder of a run that can be taken up again: with it, the folder need not be new.
 
     Raises:
         UsageError: It cannot be made, or it is not empty, or another run has it.
@@ -77,7 +78,7 @@ def claimed(given: Path | None, below: Path) -> Iterator[Path]:
             raise UsageError(f"{folder}: another run has it; --runs must name a new or empty folder") from None
         except OSError:
             pass  # a file system without locks: run directories are still made by one alone
-        if any(folder.iterdir()):
+        if any(folder.iterdir()) and not (goes_on and (folder / goes_on).is_file()):
             raise UsageError(f"{folder}: --runs must name a new or empty folder")
         yield folder
     finally:

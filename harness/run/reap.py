@@ -76,6 +76,17 @@ def reap(runs: Path, *, end_running: bool = False, clock: Clock = SYSTEM_CLOCK) 
         yield from _reap_part(part, run, sees_containers=not unknown)
 
 
+def clear(folder: Path) -> None:
+    """End what an earlier run in a folder left, if it was killed, before another one goes on there.
+
+    Raises:
+        CannotJudge: Something cannot be ended.
+    """
+    for each in reap(folder):
+        if each.fate is Fate.STILL_THERE:
+            raise CannotJudge(f"{folder}: an earlier run left {each.what}", cause="`harness reap` says what to do")
+
+
 def _running(there: Iterable[Left]) -> dict[Owner, list[Path]]:
     """Living harnesses of runs that were asked for, with its run directories, those first where something lives."""
     found = defaultdict[Owner, list[Path]](list)

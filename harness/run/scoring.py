@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from harness import protocols
 from harness.base.domain import Sample
@@ -83,6 +83,12 @@ def count(evaluation: Evaluation, samples: list[Sample]) -> Answers:
         other_lengths=len(lengths),
         odd=(*ends[:_SHOWN], *lengths[:_SHOWN]),
     )
+
+
+def right(evaluation: Evaluation, samples: Iterable[Sample]) -> dict[str, bool]:
+    """Of each item that was answered and is scored, whether the answer is right."""
+    scored = [sample for sample in _answered(list(samples)) if sample.expected is not None]
+    return {sample.item: protocols.answer(evaluation, sample.text) == sample.expected for sample in scored}
 
 
 def _other_ends(evaluation: Evaluation, answered: list[Sample]) -> list[OtherEnd]:

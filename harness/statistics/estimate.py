@@ -51,8 +51,8 @@ def normal_share(below: float) -> float:
     return NormalDist().cdf(below)
 
 
-def student_quantile(probability: float, freedom: int) -> float:
-    """Of Student's t distribution with so many degrees of freedom."""
+def student_quantile(probability: float, freedom: float) -> float:
+    """Of Student's t distribution with so many degrees of freedom, whole or not."""
     from scipy.special import stdtrit
 
     return float(stdtrit(freedom, probability))

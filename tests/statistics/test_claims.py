@@ -11,7 +11,8 @@ from scipy.stats import binomtest, bootstrap
 from harness.statistics import decisions, proportions, ratios, repeated_runs, sequential
 from harness.statistics.estimate import normal_quantile
 from harness.statistics.sequential import Errors
-from tests.statistics.simulation import CLAIMS, TRIES, Claim
+from tests.statistics.claim import Claim
+from tests.statistics.simulation import CLAIMS, TRIES
 
 SLICE = 4_000
 NAMES = [f"{each.name}, {each.rate:g}" for each in CLAIMS]

@@ -50,6 +50,8 @@ REACH_THE_MACHINE = {
     "upkeep",
     "cli",
     "calibration",
+    "comparison",
+    "bisection",
 }
 
 Imports = set[tuple[str, str]]

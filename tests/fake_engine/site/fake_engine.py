@@ -76,6 +76,7 @@ class Script:
         info: Laid over what the engine says about its configuration (SGLang); None takes a key away.
         ignores: Flags that it takes and does not heed: what it shows of them is what it has without.
         chain_faults: What it does wrong where it serves the chain, by the names of ``chain_server.py``.
+        loses_every: One answer of so many is counted with an accepted token less, and a draft more instead.
         silent: Show nothing of the configuration that is in force, as a build does whose wording moved.
     """
 
@@ -118,6 +119,7 @@ class Script:
     info: dict[str, Any] = field(default_factory=dict)
     ignores: list[str] = field(default_factory=list)
     chain_faults: list[str] = field(default_factory=list)
+    loses_every: int = 0
     silent: bool = False
 
 
@@ -314,8 +316,11 @@ class Engine:
         with self.lock:
             if not self.script.no_drafts:
                 self.count_drafts(counts)
+                if self.script.loses_every and number % self.script.loses_every == 0:
+                    self.lose_token(counts)
             self.count_prompt(len(prompt), arrived=arrived)
             self.count_finished(len(tokens), reason)
+            self.count_times(len(tokens))
             if self.connected and number == 2:
                 self.counters['vllm:nixl_num_kv_expired_reqs_total{engine="0"}'] += self.script.expired
         text = None if number == self.script.no_text_at_request else v.decode(tokens)
@@ -336,6 +341,16 @@ class Engine:
             name = "vllm:spec_decode_num_accepted_tokens_per_pos_total"
             self.counters[f'{name}{{engine="0",position="{position}"}}'] += accepted
 
+    def lose_token(self, counts: Any) -> None:
+        """As if the last token that was accepted had not been, and another draft had followed."""
+        accepted = [position for position, each in enumerate(counts.accepted_per_position) if each]
+        if accepted:
+            name = f'accepted_tokens_per_pos_total{{engine="0",position="{accepted[-1]}"}}'
+            changes = {name: -1, 'accepted_tokens_total{engine="0"}': -1}
+            changes |= {'drafts_total{engine="0"}': 1, 'draft_tokens_total{engine="0"}': self.k}
+            for name, change in changes.items():
+                self.counters[f"vllm:spec_decode_num_{name}"] += change
+
     def count_prompt(self, tokens: int, *, arrived: bool) -> None:
         source = "external_kv_transfer" if arrived else "local_compute"
         self.counters[f'vllm:prompt_tokens_by_source_total{{engine="0",source="{source}"}}'] += tokens
@@ -348,6 +363,13 @@ class Engine:
     def count_finished(self, tokens: int, reason: str) -> None:
         self.counters['vllm:generation_tokens_total{engine="0"}'] += tokens
         self.counters[f'vllm:request_success_total{{engine="0",finished_reason="{reason}"}}'] += 1
+
+    def count_times(self, tokens: int) -> None:
+        """A quarter of the latency until the first token, and the rest of it between the others."""
+        shares = {"time_to_first_token": (0.25, 1), "inter_token_latency": (0.75, max(tokens - 1, 0))}
+        for name, (share, number) in shares.items():
+            self.counters[f'vllm:{name}_seconds_sum{{engine="0"}}'] += self.script.latency * share
+            self.counters[f'vllm:{name}_seconds_count{{engine="0"}}'] += number
 
     def fixed(self) -> dict[str, float]:
         """Series that are there before anything was counted."""
