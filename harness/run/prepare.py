@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -27,6 +28,7 @@ from harness.plan import points
 from harness.plan.points import Planned
 from harness.protocols import datasets
 from harness.run import (
+    abandoned,
     ask_flags,
     attached,
     canary,
@@ -153,7 +155,9 @@ def run(context: Context, options: Options, planned: Planned | None = None) -> s
         # In a container of its own: devices can only be given to one when it is started.
         with _reachable(context, runtime, image, folders):
             canary.check(context)
-        found = occupancy.lease(context, options.wait_for_devices, assume_free=options.assume_free)
+        wait = options.wait_for_devices
+        left = partial(abandoned.removed, note=context.progress.note) if wait else abandoned.of_run
+        found = occupancy.lease(context, wait, left, assume_free=options.assume_free)
         runtime = runtime.model_copy(update={"devices": found})
         if image:
             _start_container(context, runtime, image, folders)

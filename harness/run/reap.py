@@ -76,6 +76,18 @@ def reap(runs: Path, *, end_running: bool = False, clock: Clock = SYSTEM_CLOCK) 
         yield from _reap_part(part, run, sees_containers=not unknown)
 
 
+def reap_run(folder: Path) -> Iterator[Reaped]:
+    """The same of one run alone, whose devices somebody waits for.
+
+    Args:
+        folder: Its run directory.
+    """
+    held, _ = looking.containers_of_ours()
+    for each in looking.everything([folder], held):
+        if each.folder == folder:
+            yield from _reap(each)
+
+
 def _running(there: Iterable[Left]) -> dict[Owner, list[Path]]:
     """Living harnesses of runs that were asked for, with its run directories, those first where something lives."""
     found = defaultdict[Owner, list[Path]](list)
