@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -76,15 +76,15 @@ def reap(runs: Path, *, end_running: bool = False, clock: Clock = SYSTEM_CLOCK) 
         yield from _reap_part(part, run, sees_containers=not unknown)
 
 
-def reap_run(folder: Path) -> Iterator[Reaped]:
-    """The same of one run alone, whose devices somebody waits for.
+def reap_only(folders: Sequence[Path]) -> Iterator[Reaped]:
+    """The same of some runs alone: somebody waits for their devices, or goes on where they ended.
 
     Args:
-        folder: Its run directory.
+        folders: Their run directories.
     """
     held, _ = looking.containers_of_ours()
-    for each in looking.everything([folder], held):
-        if each.folder == folder:
+    for each in looking.everything(list(folders), held):
+        if each.below:
             yield from _reap(each)
 
 
