@@ -19,6 +19,7 @@ from harness.engines.capabilities import FLAGS, Capabilities
 from harness.host import files
 from harness.reports import junit
 from harness.reports.result import REPORTED_STAGES, Result, Timing, conclude, skipped
+from harness.run import telemetry
 from harness.run.completeness import gaps
 from harness.run.evidence_files import disagreement, measurements_file, rendered, take
 from harness.run.measured_on import as_judged
@@ -108,7 +109,7 @@ def _write(contents: Mapping[Path, bytes], last: Path, result: Result) -> None:
 
 def _judged(rundir: RunDir, known: Sequence[StageRecord], *, strict: bool) -> tuple[Result, bytes | None]:
     """The verdict, and ``measurements.json`` as it would be."""
-    stages = _merged(rundir.stages() if strict else _stages(rundir), known)
+    stages = telemetry.blamed(_merged(rundir.stages() if strict else _stages(rundir), known), rundir)
     checks, evidence = _checks(rundir, rundir.prepared(), stages, strict=strict)
     return _concluded(rundir, stages, checks), None if evidence is None else rendered(evidence.measured)
 
@@ -146,8 +147,8 @@ def _concluded(rundir: RunDir, stages: Sequence[StageRecord], checks: Sequence[C
         stages=_with_those_left_out(
             _with_those_not_run([record for record in stages if record.stage is not Stage.ASSERT]), prepared
         ),
-        checks=checks,
-        provenance=_provenance(prepared) | _flags(rundir),
+        checks=[*checks, *telemetry.judged(rundir)],
+        provenance=_provenance(prepared) | _flags(rundir) | telemetry.provenance(rundir),
         timing=_timing(rundir, stages),
         interrupted=any(record.interrupted for record in stages),
     )

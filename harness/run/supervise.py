@@ -13,7 +13,7 @@ from harness.base.secrets import mask
 from harness.host import files, signals
 from harness.plan.points import Planned
 from harness.reports.result import Result, Timing, conclude, exit_code, skipped
-from harness.run import prepare, resuming, runtimes
+from harness.run import prepare, resuming, runtimes, telemetry
 from harness.run.console import Console
 from harness.run.context import Context
 from harness.run.judge import Also, judge, left_out, unjudged
@@ -172,8 +172,9 @@ def run_case(
         not_there = prepare.run(context, options, planned)
         if not not_there:
             place = runtimes.of(context.runtime, console)
-            for stage in _STAGES:  # somebody else's servers are not started
-                place.perform(stage, context)
+            with telemetry.recorded(context):
+                for stage in _STAGES:  # somebody else's servers are not started
+                    place.perform(stage, context)
     except (Interrupted, Exception) as error:  # noqa: BLE001 # a fault of ours is on record, and other cases go on
         broken[stage] = error
     finally:

@@ -49,7 +49,7 @@ def test_a_killed_run_is_taken_up_again_and_each_point_has_one_verdict(tmp_path:
     python = install(tmp_path / "engine", {"server": {"start_after": 2}})
     process = begin(tmp_path, "--cases", cases, "--engine-python", python)
     runs = tmp_path / "runs"
-    wait_for(lambda: (runs / FOLDERS[1] / "servers.json").is_file(), 90)
+    wait_for((runs / FOLDERS[1] / "servers.json").is_file, 90)
     refused = harness("run", "--resume", runs)
     assert refused.returncode == 2
     assert f"{runs}: another run has it; `harness reap --end-running` ends it" in refused.stderr
