@@ -32,6 +32,16 @@ class EarlierOptions:
         typer.Option("--failed", metavar="RUNS", help="The same, and run again what failed or could not be judged."),
     ] = None
 
+    reuse: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--reuse",
+            metavar="RUNS",
+            help="Skip what passed there with the same case, build, checkpoints, kind of device and harness. May be "
+            "repeated.",
+        ),
+    ] = None
+
     @property
     def folder(self) -> Path | None:
         """Of the run to go on with; None for a new one.

@@ -71,6 +71,7 @@ def run(
 ) -> int:
     """Run cases from start to verdict: serve, health-wait, eval, assert, stop."""
     from harness.host import signals
+    from harness.run import reuse
     from harness.run.console import Console
     from harness.run.prepare import require_engine
     from harness.run.resuming import opened
@@ -80,9 +81,12 @@ def run(
         raise UsageError(f"--runs: not with --resume or --failed, which go on in {earlier.folder}")
     names = [*(wanted or []), *(case or [])]
     own = own_models(model)
-    options = _options(where, how, attached)
-    if options.attachment and (keep or devices is not None):
-        raise UsageError(f"--{'keep' if keep else 'devices'}: not with servers that run already: they are only asked")
+    options = replace(_options(where, how, attached), reuse=tuple(earlier.reuse or ()))
+    reuse.require(options.reuse)
+    given = {"keep": keep, "devices": devices is not None, "reuse": bool(options.reuse)}
+    if options.attachment and any(given.values()):
+        name = next(name for name, is_given in given.items() if is_given)
+        raise UsageError(f"--{name}: not with servers that run already: they are only asked")
     chosen = _points(cases, names, platform, checkpoints, own, attached, options, suite=suite, at_most=devices)
     require_engine(chosen, options)
     console = Console()

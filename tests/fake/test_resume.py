@@ -46,13 +46,10 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_a_killed_run_is_taken_up_again_and_each_point_has_one_verdict(tmp_path: Path) -> None:
     cases = cases_of(tmp_path)
-    python = install(tmp_path / "engine", {"server": {"start_after": 2}})
+    python = install(tmp_path / "engine", {"server": {"start_after": 3}})
     process = begin(tmp_path, "--cases", cases, "--engine-python", python)
     runs = tmp_path / "runs"
     wait_for((runs / FOLDERS[1] / "servers.json").is_file, 90)
-    refused = harness("run", "--resume", runs)
-    assert refused.returncode == 2
-    assert f"{runs}: another run has it; `harness reap --end-running` ends it" in refused.stderr
     end(process, signal.SIGKILL, tmp_path)
     # Whoever reads the file now sees that two have no verdict, and whoever reads the summary too.
     assert reported(runs) == dict(zip(POINTS, ("pass", "error", "error"), strict=True))
@@ -80,6 +77,22 @@ def test_a_killed_run_is_taken_up_again_and_each_point_has_one_verdict(tmp_path:
     assert again.returncode == 0, again.stdout + again.stderr
     assert "0 of 3 points to run; verdicts of before: 3" in again.stdout
     assert reported(runs) == dict.fromkeys(POINTS, "pass")
+
+
+def test_a_run_that_goes_on_is_left_alone_and_one_that_was_interrupted_is_taken_up_again(tmp_path: Path) -> None:
+    cases, runs = cases_of(tmp_path), tmp_path / "runs"
+    python = install(tmp_path / "engine", {"server": {"start_after": 300}})
+    process = begin(tmp_path, "--cases", cases, "--engine-python", python, f"{ONE_POINT}[stop=4]")
+    wait_for((runs / FOLDERS[0] / "servers.json").is_file, 90)
+    refused = harness("run", "--resume", runs)
+    assert refused.returncode == 2
+    assert f"{runs}: another run has it; `harness reap --end-running` ends it" in refused.stderr
+    assert end(process, signal.SIGTERM, tmp_path).code == 130
+    install(tmp_path / "engine", {})
+    done = harness("run", "--resume", runs)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert reported(runs) == {POINTS[0]: "pass"}
+    assert properties(runs, POINTS[0])["provenance.attempt.1"] == "interrupted"
 
 
 def test_what_failed_runs_again_and_its_first_verdict_stays_visible(tmp_path: Path) -> None:
@@ -148,3 +161,27 @@ def test_a_new_folder_and_an_old_one_contradict_each_other(tmp_path: Path) -> No
     done = harness("run", "--resume", tmp_path, "--runs", tmp_path / "new", env={"PWD": os.fspath(tmp_path)})
     assert done.returncode == 2
     assert f"--runs: not with --resume or --failed, which go on in {tmp_path}" in done.stderr
+
+
+def test_identical_work_is_not_done_twice_where_the_caller_says_so(tmp_path: Path) -> None:
+    cases = cases_of(tmp_path)
+    python = install(tmp_path / "engine", {})
+    wanted: list[str | Path] = ["--cases", cases, "--engine-python", python, f"{ONE_POINT}[stop=4]"]
+    first, second, third = (tmp_path / name for name in ("first", "second", "third"))
+    assert harness("run", "--runs", first, *wanted).returncode == 0
+    done = harness("run", "--runs", second, *wanted, "--reuse", first)
+    assert done.returncode == 0, done.stdout + done.stderr
+    run_id = json.loads((first / FOLDERS[0] / "case.json").read_text())["run_id"]
+    assert f"skipped {ONE_POINT}[stop=4]: reused: run {run_id} of " in done.stdout
+    assert not (second / FOLDERS[0] / "servers.json").exists()
+    assert reported(second) == {POINTS[0]: "skipped"}
+    assert properties(second, POINTS[0])["provenance.reused"] == run_id
+    said = harness("summary", second).stdout
+    assert said.startswith("### 1 skipped\n")
+    assert "reused" in said
+    # What is reused is no green of its own, and what has changed is run.
+    file = cases / f"{ONE_POINT}.toml"
+    file.write_text(file.read_text().replace("stop = 4.0", "stop = 7.0"))
+    done = harness("run", "--runs", third, *wanted, "--reuse", first, "--reuse", second)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert reported(third) == {POINTS[0]: "pass"}
