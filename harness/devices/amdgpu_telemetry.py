@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from harness.base.activity import Incident, Reading
 from harness.base.domain import Device
-from harness.base.telemetry import Incident, Reading
 from harness.devices import amdgpu
 from harness.devices.platform import Sampler
 

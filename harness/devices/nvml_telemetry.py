@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 import pynvml
 
+from harness.base.activity import Incident, Reading
 from harness.base.domain import Device
-from harness.base.telemetry import Incident, Reading
 from harness.devices import nvml
 from harness.devices.platform import Sampler
 

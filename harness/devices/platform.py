@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
+from harness.base.activity import Reading
 from harness.base.domain import Device, Platform, Usage
-from harness.base.telemetry import Reading
 from harness.devices.inventory import Inventory
 from harness.devices.visibility import Chosen
 

@@ -14,9 +14,9 @@ from itertools import count
 import psutil
 from pydantic import TypeAdapter
 
+from harness.base.activity import Incident, Reading, incidents, summarised
 from harness.base.domain import CheckResult, Outcome, StageRecord
 from harness.base.errors import Fault, UsageError
-from harness.base.telemetry import Incident, Reading, incidents, summarised
 from harness.checks.check import unmeasured
 from harness.devices import accelerators
 from harness.host import ownership

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from harness.base.activity import Incident, Reading, incidents, summarised
 from harness.base.domain import Device, Outcome, Stage, StageRecord
-from harness.base.telemetry import Incident, Reading, incidents, summarised
 from harness.devices import accelerators, amdgpu, nvml, nvml_telemetry
 from harness.run import telemetry
 from harness.run.rundir import RunDir
