@@ -10,6 +10,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from harness.base import secrets
 from harness.base.clock import utc_now
 from harness.base.domain import Outcome
 from harness.base.errors import CannotJudge
@@ -160,7 +161,7 @@ def _record(attempt: Attempt, asked: Mapping[str, Any]) -> None:
         Point(suite=each.suite, name=each.name, platform=each.platform, folder=each.folder, case=_digest(each))
         for each in to_run
     ]
-    document = Selection(asked=dict(asked), points=points)
+    document = Selection(asked=secrets.masked(dict(asked)), points=points)
     files.write(attempt.folder / SELECTION, document.model_dump_json(indent=2) + "\n")
 
 
