@@ -167,6 +167,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills-of-engines", default=0, type=int, help="Kills of the storm on vLLM, here and in Docker.")
     parser.addoption("--workers", default=2, type=int, help="Kills of the storm at a time.")
     parser.addoption("--storm-seed", default=0, type=int, help="What is killed how, and when.")
+    parser.addoption("--points", default=0, type=int, help="Points of three real harnesses that share four devices.")
     parser.addoption("--record", default=None, help="File that the storm's tables are appended to.")
     parser.addoption("--platform", default="cuda", choices=PLATFORMS, help="Platform of that engine.")
     parser.addoption(

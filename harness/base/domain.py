@@ -84,8 +84,7 @@ class Usage:
     """What a device is used for at one moment, as far as anybody says.
 
     Attributes:
-        memory_bytes: In use; None where nobody says.
-        tenants: Its processes; None where nobody says.
+        memory_bytes, tenants: In use, and by which processes; None where nobody says.
         unknown: Why something is not known, in the words of whoever was asked; empty if everything is.
     """
 
@@ -259,6 +258,7 @@ class CheckResult:
         detects: The least loss that the bound sees 95 times of 100, in the unit of ``measured``.
         false_alarm, status: How often an equal run is red, where the baseline says so; what it is if it is none that
             gates by a measurement.
+        fault: As of :class:`StageRecord`.
     """
 
     name: str
@@ -277,6 +277,7 @@ class CheckResult:
     detects: float | None = None
     false_alarm: float | None = None
     status: str = ""
+    fault: Fault = ""
 
 
 @dataclass(frozen=True)
@@ -285,8 +286,7 @@ class StageRecord:
 
     Attributes:
         seconds: That it took.
-        message: One line; why, unless it passed.
-        details: More lines.
+        message, details: Why, unless it passed: one line, and more.
         interrupted: A signal ended it.
         fault: Whose it is that it broke, where that is known.
     """

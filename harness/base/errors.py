@@ -19,7 +19,7 @@ from typing import Literal
 EXIT_PASSED = 0
 EXIT_FAILED = 1
 
-Fault = Literal["", "configuration", "host", "network"]
+Fault = Literal["", "configuration", "device", "host", "network"]
 """Whose fault it is that nothing can be judged; empty where nobody says."""
 
 

@@ -30,7 +30,7 @@ from harness.cli.options import (
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    for command in (doctor, canary, reap):
+    for command in (doctor, devices, canary, reap):
         app.command()(expanded(command))
 
 
@@ -82,6 +82,26 @@ def doctor(
         report.show(facts, verdicts, rich.console.Console(highlight=False))
     if not any(each.runs for each in verdicts):
         raise CannotJudge("nothing of this can run here")
+    return EXIT_PASSED
+
+
+def devices(
+    platform: Platform = None,
+    *,
+    form: Annotated[Literal["text", "json"], typer.Option("--format", help="json: for programs.")] = "text",
+) -> int:
+    """Say of every accelerator here who has it since when, and who waits for which; takes and changes nothing."""
+    from harness.devices import accelerators
+    from harness.devices.lock_files import Unusable
+    from harness.run import device_list
+
+    every = [each.name for each in accelerators.ACCELERATORS.values() if each.has_devices]
+    try:
+        host = device_list.look([accelerators.named(platform)] if platform else every)
+    except Unusable as error:
+        raise CannotJudge(str(error), fault="host") from error
+    for line in [device_list.document(host)] if form == "json" else map(one_line, device_list.lines(host)):
+        say(line)
     return EXIT_PASSED
 
 

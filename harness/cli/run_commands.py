@@ -12,6 +12,7 @@ import typer
 from harness.base.domain import Outcome, Stage
 from harness.base.errors import EXIT_PASSED, CannotJudge, NothingSelected, UsageError
 from harness.base.texts import say
+from harness.cli.again import EarlierOptions, asked, resumable
 from harness.cli.assembling import expanded
 from harness.cli.options import (
     CASES,
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    app.command()(expanded(run))
+    app.command()(resumable(expanded(run)))
     app.command()(expanded(serve))
     app.command("health-wait")(health_wait)
     app.command("eval")(evaluate)
@@ -52,6 +53,7 @@ def register(app: typer.Typer) -> None:
 
 
 def run(
+    context: typer.Context,
     wanted: CaseArguments = None,
     case: Annotated[list[str] | None, typer.Option(help="The same as the argument; may be repeated.")] = None,
     suite: Suite = None,
@@ -60,6 +62,7 @@ def run(
     where: RunOptions,
     how: BuildOptions,
     attached: AttachOptions,
+    earlier: EarlierOptions,
     checkpoints: Checkpoints = "",
     model: Models = None,
     cases: Cases = CASES,
@@ -69,20 +72,32 @@ def run(
 ) -> int:
     """Run cases from start to verdict: serve, health-wait, eval, assert, stop."""
     from harness.host import signals
+    from harness.run import reuse
     from harness.run.console import Console
-    from harness.run.folders import claimed
     from harness.run.prepare import require_engine
+    from harness.run.resuming import opened
     from harness.run.supervise import run_all
 
+    if earlier.folder and runs:
+        raise UsageError(f"--runs: not with --resume or --failed, which go on in {earlier.folder}")
     names = [*(wanted or []), *(case or [])]
     own = own_models(model)
-    options = _options(where, how, attached)
-    if options.attachment and (keep or devices is not None):
-        raise UsageError(f"--{'keep' if keep else 'devices'}: not with servers that run already: they are only asked")
+    options = replace(_options(where, how, attached), reuse=tuple(earlier.reuse or ()))
+    reuse.require(options.reuse)
+    given = {"keep": keep, "devices": devices is not None, "reuse": bool(options.reuse)}
+    if options.attachment and any(given.values()):
+        name = next(name for name, is_given in given.items() if is_given)
+        raise UsageError(f"--{name}: not with servers that run already: they are only asked")
     chosen = _points(cases, names, platform, checkpoints, own, attached, options, suite=suite, at_most=devices)
     require_engine(chosen, options)
-    with claimed(runs, RUNS) as folder, signals.handled():
-        return run_all(chosen, folder, options, Console(), keep=keep)
+    console = Console()
+    with (
+        signals.handled(),
+        opened(
+            runs, RUNS, chosen, asked(context), console, going_on=earlier.folder, failed=bool(earlier.failed)
+        ) as now,
+    ):
+        return run_all(chosen, now.folder, options, console, keep=keep, attempt=now)
 
 
 def serve(

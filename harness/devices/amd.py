@@ -8,12 +8,13 @@ that comes twice ends the list; then ``HIP_VISIBLE_DEVICES``, or ``CUDA_VISIBLE_
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from harness.base.domain import Device, Usage
-from harness.devices import amdgpu, visibility
+from harness.devices import amdgpu, amdgpu_telemetry, visibility
 from harness.devices.inventory import Inventory
-from harness.devices.platform import Accelerator, Cdi, Fit, Without
+from harness.devices.platform import Accelerator, Cdi, Fit, Sampler, Without
 from harness.devices.visibility import Chosen, NotThere
 
 _ROCR = "ROCR_VISIBLE_DEVICES"
@@ -66,6 +67,9 @@ class Rocm(Accelerator):
 
     def usage(self, device: Device) -> Usage | None:
         return amdgpu.usage(device)
+
+    def sampler(self, devices: Sequence[Device]) -> AbstractContextManager[Sampler]:
+        return amdgpu_telemetry.sampler(devices)
 
     def driver(self) -> str:
         return amdgpu.driver()

@@ -50,7 +50,7 @@ class _Node:
 
     @property
     def gpu_id(self) -> str:
-        return _text(self.path / "gpu_id")
+        return text(self.path / "gpu_id")
 
     @property
     def slot(self) -> str:
@@ -108,9 +108,15 @@ def usage(device: Device) -> Usage | None:
     return Usage(memory, tuple(tenants[pid] for pid in sorted(tenants)), why)
 
 
+def card(device: Device) -> Path | None:
+    """Files of the card that a device is, or is a part of; None where they are not to be seen."""
+    found = next((each.card for each in _nodes() if each.uuid == device.uuid), None)
+    return found if found and found.is_dir() else None
+
+
 def driver() -> str:
     """Version of the driver; empty if it is not loaded, or is the kernel's own, which has none."""
-    return _text(SYSFS / "module" / "amdgpu" / "version")
+    return text(SYSFS / "module" / "amdgpu" / "version")
 
 
 def loaded() -> str:
@@ -146,7 +152,7 @@ def _named(node: _Node, is_part: bool) -> _Node:
 
 def _is_less_than_its_card(node: _Node) -> bool:
     """Whether a device has a part of the card's memory, though no other part is to be seen: in a container."""
-    return 0 < node.banks * _ROUNDED < (_number(node.card / "mem_info_vram_total") or 0)
+    return 0 < node.banks * _ROUNDED < (number(node.card / "mem_info_vram_total") or 0)
 
 
 def _properties(node: Path) -> dict[str, int]:
@@ -159,7 +165,7 @@ def _properties(node: Path) -> dict[str, int]:
 
 def _device(index: int, node: _Node, product: str) -> Device:
     unique = node.properties.get("unique_id", 0)
-    whole = 0 if node.is_part else _number(node.card / "mem_info_vram_total")
+    whole = 0 if node.is_part else number(node.card / "mem_info_vram_total")
     return Device(
         name=str(index),
         uuid=node.uuid,
@@ -178,23 +184,25 @@ def _architecture(version: int) -> str:
 
 
 def _product(card: Path) -> str:
-    return _text(card / "product_name") or _text(card / "product_number")
+    return text(card / "product_name") or text(card / "product_number")
 
 
-def _text(path: Path) -> str:
+def text(path: Path) -> str:
+    """What a file of the driver says; empty if nothing."""
     try:
         return path.read_text().strip()
     except OSError:
         return ""
 
 
-def _number(path: Path) -> int | None:
-    text = _text(path)
-    return int(text) if text.isdigit() else None
+def number(path: Path) -> int | None:
+    """The same as a number; None if it is none."""
+    said = text(path)
+    return int(said) if said.isdigit() else None
 
 
 def _memory_in_use(node: _Node) -> int | None:
-    return None if node.is_part else _number(node.card / "mem_info_vram_used")
+    return None if node.is_part else number(node.card / "mem_info_vram_used")
 
 
 def _kfd_tenants(node: _Node) -> list[Tenant] | None:
@@ -202,7 +210,7 @@ def _kfd_tenants(node: _Node) -> list[Tenant] | None:
     folder = SYSFS / _TOPOLOGY / "proc"
     if not folder.is_dir():
         return None
-    found = {file.parent.name: _number(file) or 0 for file in folder.glob(f"*/vram_{node.gpu_id}")}
+    found = {file.parent.name: number(file) or 0 for file in folder.glob(f"*/vram_{node.gpu_id}")}
     return [Tenant(int(pid), memory) for pid, memory in found.items() if memory and pid.isdigit()]
 
 

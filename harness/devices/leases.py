@@ -1,38 +1,34 @@
 """Devices for one run alone: a lock for each, held by this process and gone with it, however it ends.
 
-The kernel releases the lock of a process that was killed, so nobody has to tidy up. Runs of other users on the host
-take the same locks. They are files in a folder that everybody may write to.
+The kernel releases the lock of a process that was killed, so nobody has to tidy up. Who comes first is served first:
+:mod:`harness.devices.tickets`.
 """
 
 from __future__ import annotations
 
 import fcntl
-import getpass
-import json
-import os
 import re
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from harness.base.clock import SYSTEM_CLOCK, Clock, Deadline, utc_now
+from harness.base.clock import SYSTEM_CLOCK, Clock, Deadline
 from harness.base.domain import Device
+from harness.devices import lock_files, tickets
+from harness.devices.lock_files import FOLDER, Party, Unusable
+from harness.devices.tickets import Ticket
 
-FOLDER = "INFERENCE_HARNESS_LEASES"
-"""Environment variable: where the locks are, if not in the host's usual place. All runs of a host must agree."""
+__all__ = ["FOLDER", "Party", "Refused", "Unusable", "acquire", "holder", "is_leased"]
 
-_POLL = 1.0
-_EVERYBODY = 0o1777
-_LOCKS = Path("/run/lock")
+_POLL = 0.5
+_GLANCE = 0.1
+"""Seconds until a second look, for those too who do not wait: a lock may have been held by somebody who only looked."""
+_DECIDES = 5.0
+"""Seconds that who does not wait gives those who came before, who may not wait either, to take what they want or go."""
 
 
 class Refused(Exception):
     """Not enough devices are free; the message is one line."""
-
-
-class Unusable(Exception):
-    """The folder of the locks cannot be used; the message is one line."""
 
 
 def acquire(
@@ -47,6 +43,8 @@ def acquire(
     clock: Clock = SYSTEM_CLOCK,
 ) -> tuple[list[Device], ExitStack]:
     """Take the first ``count`` of ``devices`` that are free: all at once or none, so that two runs never wait in turn.
+
+    What those want who came before, and still wait, is not free.
 
     Args:
         devices: In order of preference.
@@ -66,110 +64,108 @@ def acquire(
         Refused: There are not so many, or too few became free in time.
         Unusable: Nothing can be locked here.
     """
-    deadline = Deadline(wait, clock)
-    since = utc_now().isoformat()
-    about = {"pid": os.getpid(), "user": _user(), "since": since, "holder": holder, "folder": str(folder)}
-    while True:
-        held, found, refused = ExitStack(), list[Device](), list[str]()
-        try:
-            for device in devices:
-                reason = "" if len(found) == count else _take(device, about, foreign, held)
-                if len(found) < count and not reason:
-                    found.append(device)
-                elif reason:
-                    refused.append(f"{device.name}: {reason}")
-            if len(found) == count:
-                return found, held.pop_all()
-        finally:
-            held.close()
-        why = f"{len(found)} of {len(devices)} free; {'; '.join(refused)}"
-        if deadline.passed:
-            raise Refused(why)
-        on_tick(f"waiting for {count} devices, {why}")
-        clock.sleep(min(_POLL, deadline.remaining))
+    deadline, decided = Deadline(max(wait, _GLANCE), clock), Deadline(_DECIDES, clock)
+    me = Party.me(holder, folder)
+    with tickets.taken(lock_files.folder(), devices, count, me) as place:
+        while True:
+            with ExitStack() as held:
+                ahead = place.ahead()
+                found, refused = _look(devices, count, me, place.folder, ahead, foreign, held)
+                if len(found) == count:
+                    return found, held.pop_all()
+            why = f"{len(found)} of {len(devices)} free; {_said(refused)}"
+            in_turn = refused.keys() == {each.name for each in devices if _kept(each, ahead)}
+            if deadline.passed and (decided.passed or not in_turn):
+                raise Refused(why)
+            on_tick(f"waiting for {count} devices, {why}")
+            clock.sleep(_GLANCE if in_turn else min(_POLL, max(deadline.remaining, _GLANCE)))
 
 
-def _user() -> str:
-    """Name of the user, or the number where it has no name: in containers, often."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return str(os.getuid())
+def holder(device: Device) -> Party | None:
+    """Who has a device, or all that it is a slice of; None if nobody has, or whoever has does not say.
+
+    Raises:
+        Unusable: The folder of the locks cannot be used.
+    """
+    found = next(_locked(device), None)
+    return Party.parse(lock_files.said(found)) if found else None
 
 
-def _take(device: Device, about: Mapping[str, object], foreign: Callable[[Device, str], str], held: ExitStack) -> str:
+def is_leased(device: Device) -> bool:
+    """Whether somebody has a device, or all that it is a slice of, or a slice of it.
+
+    Raises:
+        Unusable: The folder of the locks cannot be used.
+    """
+    return any(_locked(device))
+
+
+def _locked(device: Device) -> Iterator[Path]:
+    """Its lock, and that of what it is a slice of, where somebody has it exclusively; slices share the latter."""
+    folder = lock_files.folder()
+    for uuid in filter(None, (device.uuid, device.whole)):
+        path = _path(folder, uuid)
+        with suppress(OSError):
+            if lock_files.is_locked(path):
+                yield path
+
+
+def _look(
+    devices: Sequence[Device],
+    count: int,
+    me: Party,
+    folder: Path,
+    ahead: Sequence[Ticket],
+    foreign: Callable[[Device, str], str],
+    held: ExitStack,
+) -> tuple[list[Device], dict[str, str]]:
+    """What was taken, and by name of the device why the others were not."""
+    found, refused = list[Device](), dict[str, str]()
+    for device in devices:
+        if len(found) == count:
+            break
+        if reason := _kept(device, ahead) or _take(folder, device, me, foreign, held):
+            refused[device.name] = reason
+        else:
+            found.append(device)
+    return found, refused
+
+
+def _kept(device: Device, ahead: Sequence[Ticket]) -> str:
+    """For whom a device is kept that came before; empty if for nobody."""
+    first = next((each for each in ahead if each.wants(device)), None)
+    return f"kept for {first}" if first else ""
+
+
+def _said(refused: Mapping[str, str]) -> str:
+    """Every reason once, with the devices that it is of."""
+    names: dict[str, list[str]] = {}
+    for name, reason in refused.items():
+        names.setdefault(reason, []).append(name)
+    return "; ".join(f"{', '.join(each)}: {reason}" for reason, each in names.items())
+
+
+def _take(folder: Path, device: Device, me: Party, foreign: Callable[[Device, str], str], held: ExitStack) -> str:
     """Lock a device; why not, if it is taken. A slice shares the lock of its accelerator with the other slices."""
     with ExitStack() as mine:
-        if device.whole and not _lock(device.whole, fcntl.LOCK_SH, mine):
-            return f"leased with all of {device.whole} by {_holder(device.whole)}"
-        file = _lock(device.uuid, fcntl.LOCK_EX, mine)
+        if device.whole and lock_files.lock(_path(folder, device.whole), fcntl.LOCK_SH, mine) is None:
+            return f"leased with all of {device.whole} by {_holder(folder, device.whole)}"
+        path = _path(folder, device.uuid)
+        file = lock_files.lock(path, fcntl.LOCK_EX, mine)
         if file is None:
-            return f"leased by {_holder(device.uuid)}"
-        if used := foreign(device, _said(device.uuid).get("folder", "")):
+            return f"leased by {_holder(folder, device.uuid)}"
+        last = Party.parse(lock_files.said(path))
+        if used := foreign(device, last.folder if last else ""):
             return used
-        os.ftruncate(file, 0)
-        os.pwrite(file, json.dumps(about).encode(), 0)
+        lock_files.say(file, me.document())
         held.enter_context(mine.pop_all())
         return ""
 
 
-def _lock(uuid: str, kind: int, held: ExitStack) -> int | None:
-    """A descriptor of the lock, which children do not inherit; None if somebody else has it."""
-    file = _open(_path(uuid))
-    held.callback(os.close, file)
-    try:
-        fcntl.flock(file, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return None
-    return file
-
-
-def _open(path: Path) -> int:
-    # Not created on opening what is there: in a folder for everybody the kernel refuses that for files of others
-    # (fs.protected_regular), and that is why no library for locks does it here.
-    for flags in (os.O_RDWR, os.O_RDWR | os.O_CREAT | os.O_EXCL, os.O_RDWR):
-        with suppress(FileNotFoundError, FileExistsError):
-            try:
-                file = os.open(path, flags | os.O_NOFOLLOW, 0o666)
-            except OSError as error:
-                if isinstance(error, FileNotFoundError | FileExistsError):
-                    raise
-                raise Unusable(f"{path}: {error.strerror}; name another folder by {FOLDER}") from error
-            if flags & os.O_CREAT:
-                os.fchmod(file, 0o666)  # whatever the umask: the next holder may be another user
-            return file
-    raise Unusable(f"{path}: cannot be created")
-
-
-def _path(uuid: str) -> Path:
-    given = os.environ.get(FOLDER)
-    usual = _LOCKS if os.access(_LOCKS, os.W_OK) else Path(tempfile.gettempdir())
-    folder = Path(given) if given else usual / "inference-harness"
-    try:
-        folder.mkdir(parents=True)
-        folder.chmod(_EVERYBODY)
-    except FileExistsError:
-        pass
-    except OSError as error:
-        raise Unusable(f"{folder}: {error.strerror}; name another folder by {FOLDER}") from error
+def _path(folder: Path, uuid: str) -> Path:
     return folder / f"{re.sub(r'[^A-Za-z0-9.-]', '_', uuid)}.lock"
 
 
-def _holder(uuid: str) -> str:
+def _holder(folder: Path, uuid: str) -> str:
     """Who has the lock, as it says itself; slices that share one say it in their own."""
-    try:
-        about = _said(uuid)
-        return (
-            f"{about['holder']} in {about['folder']} (pid {about['pid']}, {about['user']}, since {about['since'][:19]})"
-        )
-    except KeyError:
-        return "somebody who does not say"
-
-
-def _said(uuid: str) -> dict[str, str]:
-    """What the last holder of a lock wrote about itself; nothing if there was none, or it was cut off."""
-    try:
-        found = json.loads(_path(uuid).read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return {str(name): str(value) for name, value in found.items()} if isinstance(found, dict) else {}
+    return str(Party.parse(lock_files.said(_path(folder, uuid))) or "somebody who does not say")

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 
 from harness.base.domain import Device, Usage
-from harness.devices import nvml, visibility
+from harness.devices import nvml, nvml_telemetry, visibility
 from harness.devices.inventory import Inventory, Slot
-from harness.devices.platform import Accelerator, Cdi, Fit, Without
+from harness.devices.platform import Accelerator, Cdi, Fit, Sampler, Without
 from harness.devices.visibility import Chosen, NotThere, Unusable
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -53,6 +54,9 @@ class Cuda(Accelerator):
 
     def usage(self, device: Device) -> Usage | None:
         return nvml.usage(device)
+
+    def sampler(self, devices: Sequence[Device]) -> AbstractContextManager[Sampler]:
+        return nvml_telemetry.sampler(devices)
 
     def driver(self) -> str:
         return nvml.driver()

@@ -40,7 +40,7 @@ _NEXT_STEPS = {
 def inventory() -> Inventory:
     """The accelerators by index, each as the devices that it consists of: itself, or its slices."""
     try:
-        with _driver():
+        with driver_loaded():
             return Inventory(tuple(_accelerator(index) for index in range(int(pynvml.nvmlDeviceGetCount()))))
     except pynvml.NVMLError as error:
         absent = any(words in str(error).lower() for words in _ABSENT)
@@ -57,7 +57,7 @@ def next_step(error: Exception) -> str:
 def usage(device: Device) -> Usage | None:
     """What a device is used for now; None where there is no driver to ask."""
     try:
-        with _driver():
+        with driver_loaded():
             return _usage(device)
     except pynvml.NVMLError:
         return None
@@ -66,7 +66,7 @@ def usage(device: Device) -> Usage | None:
 def driver() -> str:
     """Version of the driver; empty without one."""
     try:
-        with _driver():
+        with driver_loaded():
             return str(pynvml.nvmlSystemGetDriverVersion())
     except pynvml.NVMLError:
         return ""
@@ -79,7 +79,7 @@ def newest_cuda() -> str:
         DriverSilent: There is no driver, or it does not answer.
     """
     try:
-        with _driver():
+        with driver_loaded():
             number = int(pynvml.nvmlSystemGetCudaDriverVersion_v2())
     except pynvml.NVMLError as error:
         raise DriverSilent(f"{error}; {next_step(error)}") from error
@@ -87,7 +87,12 @@ def newest_cuda() -> str:
 
 
 @contextmanager
-def _driver() -> Iterator[None]:
+def driver_loaded() -> Iterator[None]:
+    """In this block the driver can be asked.
+
+    Raises:
+        pynvml.NVMLError: There is none.
+    """
     pynvml.nvmlInit()
     try:
         yield

@@ -7,12 +7,17 @@ A platform is one module with one subclass of :class:`Accelerator`, and one entr
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
+from harness.base.activity import Reading
 from harness.base.domain import Device, Platform, Usage
 from harness.devices.inventory import Inventory
 from harness.devices.visibility import Chosen
+
+Sampler = Callable[[], Sequence[Reading]]
+"""Reads every device once."""
 
 
 class DriverSilent(Exception):
@@ -114,6 +119,13 @@ class Accelerator(ABC):
     @abstractmethod
     def usage(self, device: Device) -> Usage | None:
         """What a device is used for now; None where nobody can be asked."""
+
+    def sampler(self, devices: Sequence[Device]) -> AbstractContextManager[Sampler]:  # noqa: ARG002 # of others
+        """What reads these devices as often as it is called in the block: nothing, where a platform has no more to say.
+
+        It is called in a thread of its own, and may hang there, and raise whatever the driver's library raises.
+        """
+        return nullcontext(list)
 
     @abstractmethod
     def driver(self) -> str:

@@ -115,7 +115,7 @@ def _stage_case(result: Result, record: StageRecord) -> junitparser.TestCase:
 
 def _check_case(result: Result, check: CheckResult) -> junitparser.TestCase:
     numbers = "\n".join(f"{key}={value}" for key, value in _values(check).items())
-    kind = "CheckFailed" if check.outcome is Outcome.FAIL else "CannotJudge"
+    kind = "CheckFailed" if check.outcome is Outcome.FAIL else check.fault or "CannotJudge"
     details = "\n".join(part for part in (numbers, check.details) if part)
     case = _case(result, check.name, check.outcome, message(check), details, kind)
     case.system_out = clean(numbers)

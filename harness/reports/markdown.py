@@ -43,12 +43,25 @@ def render(results: Sequence[Result], unjudged: Mapping[str, str] | None = None)
         for each in results
         if "unpinned" in each.provenance
     ]
+    lines += [f"\n{escape(line)}" for each in results if (line := _attempts(each))]
     for result in results:
         if result.outcome is not Outcome.PASS or _unmeasured(result):
             lines += ["", f"#### {result.outcome} {escape(result.case_id)}", "", *_not_green(result)]
     for name, reason in unjudged.items():
         lines += ["", f"#### {Outcome.ERROR} {escape(name)}", "", escape(reason)]
     return "\n".join(lines) + "\n"
+
+
+def _attempts(result: Result) -> str:
+    """Of a point that was tried more than once, which attempt its verdict is of, and what the others came to."""
+    if "attempt" not in result.provenance:
+        return ""
+    others = [
+        f"{name.removeprefix('attempt.')} {outcome}"
+        for name, outcome in result.provenance.items()
+        if name.startswith("attempt.")
+    ]
+    return f"Attempt {result.provenance['attempt']} of {result.case_id}; others: {', '.join(others)}"
 
 
 def _not_green(result: Result) -> Iterable[str]:

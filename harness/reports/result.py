@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
@@ -151,7 +152,15 @@ def conclude(
     )
 
 
-def skipped(*, suite: str, name: str, platform: Platform, started: str, reason: str) -> Result:
+def skipped(
+    *,
+    suite: str,
+    name: str,
+    platform: Platform,
+    started: str,
+    reason: str,
+    provenance: Mapping[str, str] = MappingProxyType({}),
+) -> Result:
     """What is reported of a point that was chosen not to run: a report without it would look complete."""
     check = CheckResult("case", Outcome.SKIPPED, message=reason)
     return Result(
@@ -163,7 +172,7 @@ def skipped(*, suite: str, name: str, platform: Platform, started: str, reason: 
         started=started,
         stages=(),
         checks=(check,),
-        provenance={},
+        provenance=dict(sorted(provenance.items())),
         timing=Timing(),
     )
 

@@ -63,10 +63,11 @@ def ask(context: Context) -> None:
     """
     engine, runtime = context.engine, context.runtime
     build = environment(engine, runtime.engine_python, asker(context))
-    context.rundir.save(context.prepared.model_copy(update={"versions": build.versions}))
+    where = runtime.environment if runtime.container else runtime.engine_python
+    known_by = {"versions": build.versions, "build": files.digest_text(where, build.state)}
+    context.rundir.save(context.prepared.model_copy(update=known_by))
     if not engine.probe:
         return
-    where = runtime.environment if runtime.container else runtime.engine_python
 
     every = Deadline(limits.flags(context.case), context.clock)
 

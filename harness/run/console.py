@@ -159,8 +159,8 @@ class Console:
             self.line(f"{name}: {what}")
         for name, why in _problems(result):
             self.line(f"{name}: {why}")
-        if unpinned := result.provenance.get("unpinned"):
-            self.line(f"unpinned: {unpinned}")
+        for line in _background(result):
+            self.line(line)
         colour = _COLOURS[result.outcome]
         name = _escaped(result.case_id)
         self._console.print(f"[bold {colour}]{result.outcome}[/] {name} ({result.timing.total:.0f} s)")
@@ -190,6 +190,13 @@ def _escaped(text: str) -> str:
 def _remarks(result: Result) -> list[tuple[str, str]]:
     """What checks say that passed: what they did not see."""
     return [(check.name, check.message) for check in result.checks if check.outcome is Outcome.PASS and check.message]
+
+
+def _background(result: Result) -> list[str]:
+    """What devices and servers did meanwhile, and what of it nobody has pinned."""
+    known = result.provenance.items()
+    found = [f"{name.removeprefix('telemetry.')}: {said}" for name, said in known if name.startswith("telemetry.")]
+    return [*found, *(f"{name}: {said}" for name, said in known if name == "unpinned")]
 
 
 def _problems(result: Result) -> list[tuple[str, str]]:

@@ -231,6 +231,12 @@ class Prepared(Document):
     versions: dict[str, str] = {}
     """Distributions of the engine's environment, as it reports them itself."""
     host: dict[str, str] = {}
+    build: str = ""
+    """SHA-256 of all that changes when the build of the engine does."""
+    fingerprint: str = ""
+    """As of :func:`harness.run.reuse.fingerprint`."""
+    reused: str = ""
+    """Id of the run whose verdict stands, so that this one was not run; empty if it was."""
     served_as: str = Field("", max_length=500)
     """Model that attached servers are asked for; empty: that of the case."""
 

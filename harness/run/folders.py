@@ -69,17 +69,40 @@ def claimed(given: Path | None, below: Path, *, goes_on: str = "") -> Iterator[P
     if given is not None:
         make_folder(given)
     folder = given or make_new(below)
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        try:
-            # Nothing is written for it, and the kernel lets go of it, however this process ends.
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(f"{folder}: another run has it; --runs must name a new or empty folder") from None
-        except OSError:
-            pass  # a file system without locks: run directories are still made by one alone
+    with _had(folder, "--runs must name a new or empty folder"):
         if any(folder.iterdir()) and not (goes_on and (folder / goes_on).is_file()):
             raise UsageError(f"{folder}: --runs must name a new or empty folder")
         yield folder
+
+
+@contextmanager
+def claimed_again(folder: Path) -> Iterator[Path]:
+    """The folder of an earlier run, which no other run gets as long as the block lasts.
+
+    Raises:
+        UsageError: It is no folder, or a run that still goes on has it.
+    """
+    try:
+        there = folder.is_dir()
+    except OSError:
+        there = False
+    if not there:
+        raise UsageError(f"{folder}: no folder there; name the one that `harness run` wrote into")
+    with _had(folder, "`harness reap --end-running` ends it"):
+        yield folder
+
+
+@contextmanager
+def _had(folder: Path, next_step: str) -> Iterator[None]:
+    """Nothing is written for it, and the kernel lets go of it, however this process ends."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(f"{folder}: another run has it; {next_step}") from None
+        except OSError:
+            pass  # a file system without locks: run directories are still made by one alone
+        yield
     finally:
         os.close(handle)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from harness import __version__
 from harness.base import secrets
 from harness.base.domain import CheckResult, Outcome, Sample, Stage, StageRecord
 from harness.base.errors import UsageError
@@ -19,6 +18,7 @@ from harness.engines.capabilities import FLAGS, Capabilities
 from harness.host import files
 from harness.reports import junit
 from harness.reports.result import REPORTED_STAGES, Result, Timing, conclude, skipped
+from harness.run import provenance, telemetry
 from harness.run.completeness import gaps
 from harness.run.evidence_files import disagreement, measurements_file, rendered, take
 from harness.run.measured_on import as_judged
@@ -92,7 +92,12 @@ def left_out(rundir: RunDir, reason: str, also: Also) -> Result:
     """
     prepared = rundir.prepared()
     result = skipped(
-        suite=prepared.suite, name=prepared.name, platform=prepared.platform, started=prepared.created, reason=reason
+        suite=prepared.suite,
+        name=prepared.name,
+        platform=prepared.platform,
+        started=prepared.created,
+        reason=reason,
+        provenance=provenance.of_run(rundir) if prepared.reused else {},
     )
     _write({rundir.junit_file: junit.render([result]), **also(result)}, rundir.path / "result.json", result)
     return result
@@ -108,7 +113,7 @@ def _write(contents: Mapping[Path, bytes], last: Path, result: Result) -> None:
 
 def _judged(rundir: RunDir, known: Sequence[StageRecord], *, strict: bool) -> tuple[Result, bytes | None]:
     """The verdict, and ``measurements.json`` as it would be."""
-    stages = _merged(rundir.stages() if strict else _stages(rundir), known)
+    stages = telemetry.blamed(_merged(rundir.stages() if strict else _stages(rundir), known), rundir)
     checks, evidence = _checks(rundir, rundir.prepared(), stages, strict=strict)
     return _concluded(rundir, stages, checks), None if evidence is None else rendered(evidence.measured)
 
@@ -146,8 +151,8 @@ def _concluded(rundir: RunDir, stages: Sequence[StageRecord], checks: Sequence[C
         stages=_with_those_left_out(
             _with_those_not_run([record for record in stages if record.stage is not Stage.ASSERT]), prepared
         ),
-        checks=checks,
-        provenance=_provenance(prepared) | _flags(rundir),
+        checks=[*checks, *telemetry.judged(rundir)],
+        provenance=provenance.of_run(rundir) | telemetry.provenance(rundir),
         timing=_timing(rundir, stages),
         interrupted=any(record.interrupted for record in stages),
     )
@@ -232,42 +237,6 @@ def _with_those_not_run(stages: list[StageRecord]) -> list[StageRecord]:
     known = {record.stage: record for record in stages}
     not_run = {stage: StageRecord(stage, Outcome.SKIPPED, 0.0, f"not run: {broke} broke") for stage in REPORTED_STAGES}
     return [(not_run | known)[stage] for stage in Stage if stage in not_run | known]
-
-
-def _provenance(prepared: Prepared) -> dict[str, str]:
-    found = {"harness": __version__, "engine": prepared.case.engine.name, "run_id": prepared.run_id}
-    found |= {f"version.{name}": version for name, version in prepared.versions.items()}
-    found |= {f"checkpoint.{name}.sha256": made.sha256 for name, made in prepared.checkpoints.items() if made.sha256}
-    found |= {f"model.{name}.revision": made.revision for name, made in prepared.checkpoints.items() if made.revision}
-    found |= {f"model.{name}.unpinned": made.unpinned for name, made in prepared.checkpoints.items() if made.unpinned}
-    if unpinned := _unpinned(prepared):
-        found["unpinned"] = unpinned
-    if not prepared.attached:  # of whose host nothing is known
-        found |= {f"host.{name}": value for name, value in prepared.host.items()}
-    if prepared.runtime:
-        found |= {"runtime": prepared.runtime.kind, "runtime.environment": prepared.runtime.environment}
-        found |= {"runtime.base": prepared.runtime.base} if prepared.runtime.base else {}
-        found |= {"runtime.base.unpinned": prepared.runtime.base_unpinned} if prepared.runtime.base_unpinned else {}
-        found |= {"runtime.passthrough": prepared.runtime.passthrough} if prepared.runtime.passthrough else {}
-    return found | ({"served_as": prepared.served_as} if prepared.served_as else {})
-
-
-def _flags(rundir: RunDir) -> dict[str, str]:
-    with suppress(UsageError):  # the check of that name says so
-        if known := rundir.read("capabilities", Capabilities):
-            return {FLAGS: known.provenance}
-    return {}
-
-
-def _unpinned(prepared: Prepared) -> str:
-    """What this verdict is about that the project has not pinned, in one line: another machine may have another."""
-    found = [
-        f"model {name} at {made.revision or f'SHA-256 {made.sha256}'}"
-        for name, made in prepared.checkpoints.items()
-        if made.unpinned
-    ]
-    runtime = prepared.runtime
-    return ", ".join([*found, *([f"base image {runtime.base}"] if runtime and runtime.base_unpinned else [])])
 
 
 def _timing(rundir: RunDir, stages: Sequence[StageRecord]) -> Timing:

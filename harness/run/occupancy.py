@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
@@ -11,7 +12,6 @@ from harness.base.clock import Deadline
 from harness.base.device_architectures import suits
 from harness.base.domain import Device, Platform, Tenant, Usage
 from harness.base.errors import CannotJudge
-from harness.containers import lifecycle
 from harness.devices import accelerators, leases
 from harness.host import ownership
 from harness.plan import points
@@ -40,12 +40,15 @@ class Foreign:
     unknown: str = ""
 
 
-def lease(context: Context, wait: float, *, assume_free: bool = False) -> list[Device]:
+def lease(
+    context: Context, wait: float, abandoned: Callable[[Path], str], *, assume_free: bool = False
+) -> list[Device]:
     """As many free accelerators as the case needs, of those that this machine shows; theirs until the context ends.
 
     Args:
         context: Of the case.
         wait: Seconds until too few free ones are an error.
+        abandoned: Of the run that had a device last: what of it may use the device at any moment; empty if nothing.
         assume_free: Take also those of which nobody can tell whether they are free.
 
     Raises:
@@ -56,13 +59,17 @@ def lease(context: Context, wait: float, *, assume_free: bool = False) -> list[D
     if not needed:
         return []
     there = visible(context)
+
+    def used(device: Device, last: str) -> str:
+        return (abandoned(Path(last)) if last else "") or _refusal(platform, device, assume_free=assume_free)
+
     try:
         found, held = leases.acquire(
             there,
             needed,
             f"{prepared.suite}/{prepared.name}",
             context.rundir.path,
-            foreign=lambda device, last: _abandoned(last) or _refusal(platform, device, assume_free=assume_free),
+            foreign=used,
             wait=wait,
             on_tick=context.progress.tick,
             clock=context.clock,
@@ -125,20 +132,6 @@ def after(context: Context) -> None:
 
 def _usage(platform: Platform, chosen: list[Device]) -> dict[str, Usage | None]:
     return {device.uuid: accelerators.usage(platform, device) for device in chosen}
-
-
-def _abandoned(folder: str) -> str:
-    """Servers of the run that had the device last: they need not have touched it yet to be about to."""
-    if not folder:
-        return ""
-    there = [process for process, label in ownership.labels().items() if label.folder == folder]
-    held = [each for each in lifecycle.ours() if each.label.folder == folder]
-    if not there and not held:
-        return ""
-    return (
-        f"servers of the run in {folder} are still there: `harness reap --runs {folder}` removes them if it was "
-        f"killed, `harness stop {folder}` if they were kept"
-    )
 
 
 def foreign(platform: Platform, device: Device) -> Foreign:

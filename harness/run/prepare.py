@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -27,12 +28,14 @@ from harness.plan import points
 from harness.plan.points import Planned
 from harness.protocols import datasets
 from harness.run import (
+    abandoned,
     ask_flags,
     attached,
     canary,
     model_sources,
     occupancy,
     own_folders,
+    reuse,
     runtimes,
     server_environment,
 )
@@ -53,6 +56,7 @@ class Options:
         wait_for_devices: Seconds to wait until enough devices are free.
         assume_free: Take also devices of which nobody can tell whether they are free.
         attachment: Servers that run already, instead of all that; None: start some.
+        reuse: Folders of runs whose greens stand for identical work.
     """
 
     runtime: runtimes.Choice = "auto"
@@ -62,6 +66,7 @@ class Options:
     wait_for_devices: float = 0.0
     assume_free: bool = False
     attachment: Attachment | None = None
+    reuse: tuple[Path, ...] = ()
 
 
 def require_engine(planned: Iterable[Planned], options: Options) -> None:
@@ -148,18 +153,34 @@ def run(context: Context, options: Options, planned: Planned | None = None) -> s
         data = _data(context)
         context.rundir.save(context.prepared.model_copy(update={"checkpoints": made, "data": data}))
         own_folders.before(context)
+        if reused := _reused(context, options):
+            return reused
         folders = model_sources.mounted(made.values())
         folders += sorted({Path(path).parent for path in data.values()} - set(folders))
         # In a container of its own: devices can only be given to one when it is started.
         with _reachable(context, runtime, image, folders):
             canary.check(context)
-        found = occupancy.lease(context, options.wait_for_devices, assume_free=options.assume_free)
+        wait = options.wait_for_devices
+        left = partial(abandoned.removed, note=context.progress.note) if wait else abandoned.of_run
+        found = occupancy.lease(context, wait, left, assume_free=options.assume_free)
         runtime = runtime.model_copy(update={"devices": found})
         if image:
             _start_container(context, runtime, image, folders)
         else:
             context.rundir.save(context.prepared.model_copy(update={"runtime": runtime}))
     return ""
+
+
+def _reused(context: Context, options: Options) -> str:
+    """Which verdict on record stands for this point, in words; empty if none does."""
+    mark = reuse.fingerprint(context.prepared)
+    green = reuse.green(mark, options.reuse)
+    run_id = green.provenance.get("run_id", "") if green else ""
+    context.rundir.save(context.prepared.model_copy(update={"fingerprint": mark, "reused": run_id}))
+    if green is None:
+        return ""
+    same = "case, build, checkpoints, kind of device and harness are the same"
+    return f"reused: run {run_id} of {green.started[:19]} passed, and {same}"
 
 
 def _data(context: Context) -> dict[str, str]:

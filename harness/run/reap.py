@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -85,6 +85,18 @@ def clear(folder: Path) -> None:
     for each in reap(folder):
         if each.fate is Fate.STILL_THERE:
             raise CannotJudge(f"{folder}: an earlier run left {each.what}", cause="`harness reap` says what to do")
+
+
+def reap_only(folders: Sequence[Path]) -> Iterator[Reaped]:
+    """The same of some runs alone: somebody waits for their devices, or goes on where they ended.
+
+    Args:
+        folders: Their run directories.
+    """
+    held, _ = looking.containers_of_ours()
+    for each in looking.everything(list(folders), held):
+        if each.below:
+            yield from _reap(each)
 
 
 def _running(there: Iterable[Left]) -> dict[Owner, list[Path]]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from harness.base.errors import NothingSelected, UsageError
 from harness.reports import junit, markdown
 from harness.reports.result import Result
-from harness.run import documents
+from harness.run import attempts, documents
+from harness.run.attempts import Tried
 from harness.run.rundir import RunDir
 
 
@@ -24,7 +26,12 @@ def summary(runs: Path) -> tuple[str, list[str]]:
     results: list[Result] = []
     unjudged: dict[str, str] = {}
     broken: list[str] = []
+    tried = _attempts(runs, broken)
+    standing = {(attempts.verdict(each) or each[-1]).folder: each for each in tried}
+    superseded = {each.folder for several in tried for each in several} - standing.keys()
     for folder in folders:
+        if folder in superseded:
+            continue
         try:
             result = RunDir(folder).read("result", Result)
         except UsageError as error:
@@ -34,7 +41,9 @@ def summary(runs: Path) -> tuple[str, list[str]]:
             if result is None:
                 unjudged[folder.name] = "No verdict: the harness was ended before it had one, or still runs."
             else:
-                results.append(result)
+                several = standing.get(folder, [])
+                number = next((each.number for each in several if each.folder == folder), 1)
+                results.append(attempts.with_attempts(result, number, several))
     for path in sorted(path for path in runs.glob("**/junit.xml") if path.parent not in folders):
         try:
             known = {(each.classname, each.started[:19]) for each in results}
@@ -45,6 +54,29 @@ def summary(runs: Path) -> tuple[str, list[str]]:
             line = str(error) if isinstance(error, UsageError) else f"{path}: {error}"
             broken.append(line)
             unjudged[str(path.relative_to(runs))] = line
+    unjudged |= _never_begun(standing.keys() - set(folders), standing, results)
     if not results and not unjudged:
         raise NothingSelected(f"{runs}: no run directory there; nothing ran, or it broke before the first case")
     return markdown.render(results, unjudged), broken
+
+
+def _never_begun(
+    without: Collection[Path], standing: Mapping[Path, Sequence[Tried]], results: Sequence[Result]
+) -> dict[str, str]:
+    """Of points ``without`` a run directory those that nobody skipped: the harness was killed before their turn."""
+    known = {each.classname for each in results}
+    reason = "No verdict: the harness was ended before it came to it, or still runs."
+    return {folder.name: reason for folder in sorted(without) if standing[folder][-1].point.classname not in known}
+
+
+def _attempts(runs: Path, broken: list[str]) -> list[list[Tried]]:
+    """What became of each point of folders below ``runs`` that several attempts may be in; damaged ones are said."""
+    found: list[list[Tried]] = []
+    # The record of a later attempt is read with that of the first.
+    records = sorted(runs.glob(f"**/{attempts.SELECTION}"))
+    for root in dict.fromkeys(attempts.root_of(path) or path.parent for path in records):
+        try:
+            found += attempts.history(root).values()
+        except UsageError as error:
+            broken.append(str(error))
+    return found

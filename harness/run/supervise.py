@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,13 +12,13 @@ from harness.base.errors import CannotJudge, HarnessError, Interrupted, UsageErr
 from harness.base.secrets import mask
 from harness.host import files, signals
 from harness.plan.points import Planned
-from harness.reports import junit
 from harness.reports.result import Result, Timing, conclude, exit_code, skipped
-from harness.run import prepare, runtimes
+from harness.run import prepare, resuming, runtimes, telemetry
 from harness.run.console import Console
 from harness.run.context import Context
 from harness.run.judge import Also, judge, left_out, unjudged
 from harness.run.progress import Progress, fault_of, words
+from harness.run.resuming import Attempt
 from harness.run.rundir import RunDir, directly_below
 from harness.run.twin_points import twins
 
@@ -27,22 +27,30 @@ _STAGES = (Stage.SERVE, Stage.HEALTH_WAIT, Stage.EVAL)
 
 
 def run_all(
-    selected: Sequence[Planned], runs: Path, options: prepare.Options, console: Console, *, keep: bool = False
+    selected: Sequence[Planned],
+    runs: Path,
+    options: prepare.Options,
+    console: Console,
+    *,
+    keep: bool = False,
+    attempt: Attempt | None = None,
 ) -> int:
     """Run every case, whatever becomes of the others, and report those that are not to run, or were not after a signal.
 
     Keeps one JUnit file for all current from case to case, and returns the exit code.
     """
-    results: dict[int, Result] = {}
-    path = runs / "junit.xml"
+    attempt = attempt or resuming.first(runs, selected)
+    results: dict[int, Result] = dict(attempt.kept)
 
     def report(index: int) -> Also:
-        return lambda result: {path: junit.render(each for _, each in sorted((results | {index: result}).items()))}
+        return lambda result: {attempt.report: attempt.junit(results | {index: result})}
 
     written = True
     left_out = "the run broke off before it began"
     try:
         for index, each in enumerate(selected):
+            if index in results:
+                continue
             if each.skip:
                 results[index] = _skipped(each, each.skip, console)
                 continue
@@ -61,15 +69,19 @@ def run_all(
                         # Judged it may be all the same: the signal came between the verdict and its place in the list.
                         judged = _judged(runs / each.folder)
                         results[index] = judged or _skipped(each, each.skip or left_out, console)
-                written = _written(path, junit.render(results[index] for index in sorted(results)), console)
-    for line in twins((each, runs / each.folder) for index, each in enumerate(selected) if _whole(results.get(index))):
-        console.line(line)
-    code = exit_code(results.values())
+                written = _written(attempt.report, attempt.junit(results), console)
+    _tell_twins(attempt, results, console)
+    code = exit_code([*results.values(), *attempt.others])
     return code if written else max(code, CannotJudge.exit_code)
 
 
-def _whole(result: Result | None) -> bool:
-    return result is not None and result.outcome in (Outcome.PASS, Outcome.FAIL)
+def _tell_twins(attempt: Attempt, results: Mapping[int, Result], console: Console) -> None:
+    """Name points of this attempt that ask for different things and came out the same."""
+    judged = (Outcome.PASS, Outcome.FAIL)
+    whole = [index for index, each in results.items() if each.outcome in judged and index not in attempt.kept]
+    points = (attempt.selected[index] for index in sorted(whole))
+    for line in twins((each, attempt.folder / each.folder) for each in points):
+        console.line(line)
 
 
 def _run_point(
@@ -160,8 +172,9 @@ def run_case(
         not_there = prepare.run(context, options, planned)
         if not not_there:
             place = runtimes.of(context.runtime, console)
-            for stage in _STAGES:  # somebody else's servers are not started
-                place.perform(stage, context)
+            with telemetry.recorded(context):
+                for stage in _STAGES:  # somebody else's servers are not started
+                    place.perform(stage, context)
     except (Interrupted, Exception) as error:  # noqa: BLE001 # a fault of ours is on record, and other cases go on
         broken[stage] = error
     finally:

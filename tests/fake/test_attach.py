@@ -89,6 +89,7 @@ def test_one_server_is_judged_as_if_we_had_started_it(tmp_path: Path, served: Se
     assert done.result.provenance["runtime"] == "attached"
     assert done.result.provenance["version.vllm"] == "0.0.1"
     assert not (done.directory / "commands.sh").exists()
+    assert not (done.directory / "telemetry.jsonl").exists(), "what somebody else runs is not watched"
     again = harness("assert", done.directory)
     assert again.returncode == 0, again.stdout
     rejudged = Result.model_validate_json((done.directory / "rejudged.json").read_bytes())

@@ -19,7 +19,7 @@ from tests.fake.conftest import DISAGG, ONE_POINT, QUICK, SMALL
 from tests.fake.hosts import Nvidia, amd_partitions
 from tests.fake.hosts import amd as amd_files
 from tests.fake_engine.install import install
-from tests.helpers import REPOSITORY, Run, edited, left_in, run, validated
+from tests.helpers import REPOSITORY, Run, begin, edited, end, harness, left_in, run, validated, wait_for
 
 ALL_REDUCE = "VLLM_FLASHINFER_ALLREDUCE_BACKEND"
 ON_GPU: dict[str, Any] = {"platforms": ["cuda"], "serve/tensor_parallel_size": 2}
@@ -578,3 +578,31 @@ def test_amd_smi_says_what_a_part_has_in_use(amd_parts: Path, tmp_path: Path, mo
     found = accelerators.usage("rocm", accelerators.visible("rocm")[0])
     assert found is not None
     assert (found.memory_bytes, found.tenants) == (None, ())
+
+
+def test_what_a_device_does_meanwhile_is_on_record_and_an_xid_is_an_error_of_the_device(tmp_path: Path) -> None:
+    host = Nvidia(tmp_path / "host", 1)
+    host.gpus[0] |= {"utilisation": 30, "milliwatts": 250000, "celsius": 50}
+    host.write()
+    changes = SMALL[ONE_POINT] | QUICK | {"platforms": ["cuda"]}
+    cases = edited(tmp_path / "cases", ONE_POINT, changes)
+    process = begin(
+        tmp_path,
+        "--cases",
+        cases,
+        "--engine-python",
+        install(tmp_path / "engine", {"server": {"start_after": 1}}),
+        env=host.env,
+    )
+    wait_for(lambda: list(tmp_path.glob("runs/*/telemetry.jsonl")), 60)
+    host.gpus[0]["xids"] = [79]
+    host.write()
+    done = end(process, None, tmp_path)
+    assert done.code == 4, done.output
+    assert done.problems == {"device_incidents": "could not be judged: device 0: Xid 79 (fallen off the bus)"}
+    (error,) = validated(done.directory / "junit.xml").iter("error")
+    assert error.get("type") == "device"
+    assert "device 0: 30% busy (most 30%), 0.0 GiB at most, 250 W (most 250), 50 °C at most" in done.output
+    assert "servers: " in done.output
+    # Whoever has the run directory finds the same.
+    assert harness("assert", done.directory).returncode == 4

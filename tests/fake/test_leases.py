@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from harness.base.domain import Device
-from harness.devices import leases
+from harness.devices import leases, lock_files, tickets
 from harness.run.rundir import Servers
 from tests.fake.conftest import ONE_POINT, QUICK, SMALL
 from tests.fake.hosts import Nvidia
@@ -273,6 +273,51 @@ def test_each_case_of_a_run_gives_its_devices_back(tmp_path: Path) -> None:
     done = run(tmp_path, *arguments(tmp_path, matrix={"stop": axis}), env=Nvidia(tmp_path / "host", 1).env)
     assert done.code == 0, done.output
     assert len(list(done.runs.glob("*/result.json"))) == 2
+
+
+def test_devices_says_who_has_them_and_who_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Nvidia(tmp_path / "host", 3)
+    host.gpus[1]["used"] = 3 << 30
+    host.write()
+    monkeypatch.setenv(leases.FOLDER, host.env[leases.FOLDER])
+    there = [Device(str(index), gpu["uuid"]) for index, gpu in enumerate(host.gpus)]
+    me = lock_files.Party.me("eagle3/wide", Path("/runs/wide"))
+    _, held = leases.acquire(
+        there[:1], 1, "mtp/narrow", Path("/runs/narrow"), foreign=lambda *_: "", wait=0, on_tick=print
+    )
+    with held, tickets.taken(lock_files.folder(), there[:2], 2, me):
+        said = harness("devices", env=host.env).stdout.splitlines()
+        document = json.loads(harness("devices", "--format", "json", env=host.env).stdout)
+    wide = f"eagle3/wide in /runs/wide (pid {os.getpid()}, "
+    assert said[0].startswith(f"cuda 0 (NVIDIA H200, 140 GiB): leased by mtp/narrow in /runs/narrow (pid {os.getpid()}")
+    assert f"; kept for {wide}" in said[0]
+    assert said[1].startswith("cuda 1 (NVIDIA H200, 140 GiB): 3072 MiB in use by a process that cannot be seen")
+    assert said[2] == "cuda 2 (NVIDIA H200, 140 GiB): free"
+    assert said[3].startswith(f"1. in the queue: {wide}")
+    assert said[3].endswith(" waits for 2 of cuda 0, cuda 1")
+    assert [each["state"] for each in document["devices"]] == ["leased", "in use", "free"]
+    assert [each["kept_for"] for each in document["devices"]] == [1, 1, None]
+    assert document["queue"][0]["among"] == [each.uuid for each in there[:2]]
+    assert harness("devices", env=host.env).stdout.splitlines() == [
+        "cuda 0 (NVIDIA H200, 140 GiB): free",
+        said[1].partition(";")[0],
+        said[2],
+        "nobody waits",
+    ]
+
+
+def test_a_waiting_run_removes_what_a_killed_one_left_on_its_device(
+    tmp_path: Path, running: tuple[Nvidia, subprocess.Popen[str]]
+) -> None:
+    host, first = running
+    only = host.env | {"CUDA_VISIBLE_DEVICES": "0"}
+    second = begin(tmp_path, *arguments(tmp_path), "--wait-for-devices", "60", env=only)
+    wait_for(lambda: recorded(tmp_path, "0: leased by mtp/known_answer_k1"))
+    end(first, signal.SIGKILL, tmp_path / "first")
+    done = end(second, None, tmp_path)
+    assert done.code == 0, done.output
+    assert "left by a run that was killed, removed: " in done.output
+    assert left_in(tmp_path / "first") == []
 
 
 @pytest.fixture

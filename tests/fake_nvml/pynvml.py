@@ -95,6 +95,51 @@ def nvmlDeviceGetComputeRunningProcesses(handle):
     ]
 
 
+NVML_TEMPERATURE_GPU = 0
+nvmlEventTypeXidCriticalError = 8
+
+
+def nvmlDeviceGetUtilizationRates(handle):
+    return SimpleNamespace(gpu=_told(handle, "utilisation"), memory=0)
+
+
+def nvmlDeviceGetPowerUsage(handle):
+    return _told(handle, "milliwatts")
+
+
+def nvmlDeviceGetTemperature(handle, sensor):
+    assert sensor == NVML_TEMPERATURE_GPU
+    return _told(handle, "celsius")
+
+
+def _told(handle, name):
+    gpu = _one(handle, name)
+    if name not in gpu:
+        raise NVMLError("Not Supported")
+    return gpu[name]
+
+
+def nvmlEventSetCreate():
+    return {}
+
+
+def nvmlEventSetFree(events):
+    events.clear()
+
+
+def nvmlDeviceRegisterEvents(handle, kinds, events):
+    assert kinds == nvmlEventTypeXidCriticalError
+    events[handle] = len(_one(handle, "events").get("xids", []))
+
+
+def nvmlEventSetWait(events, milliseconds):
+    for handle, told in events.items():
+        if len(xids := _one(handle).get("xids", [])) > told:
+            events[handle] += 1
+            return SimpleNamespace(device=handle, eventType=8, eventData=xids[told])
+    raise NVMLError("Timeout")
+
+
 def nvmlDeviceGetMigMode(handle):
     if "slices" not in _one(handle):
         raise NVMLError("Not Supported")

@@ -77,7 +77,7 @@ def test_what_was_evaluated_is_not_evaluated_again_while_its_servers_live(rundir
 
 def test_another_version_judges_beside_the_run(rundir: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
     before = contents(rundir.path)
-    monkeypatch.setattr("harness.run.judge.__version__", "99")
+    monkeypatch.setattr("harness.run.provenance.__version__", "99")
     answer = harness(["assert", str(rundir.path)])
     assert answer.code == 0
     assert "judged again" in answer.stdout
