@@ -17,6 +17,7 @@ from harness.cli import (
     data_commands,
     image_commands,
     machine_commands,
+    point_commands,
     power_commands,
     report_commands,
     run_commands,
@@ -49,6 +50,7 @@ app = typer.Typer(
 
 for room in (
     run_commands,
+    point_commands,
     calibration_commands,
     case_commands,
     machine_commands,

@@ -89,6 +89,19 @@ def acquire(
         clock.sleep(min(_POLL, deadline.remaining))
 
 
+def refused(device: Device, foreign: Callable[[Device, str], str]) -> str:
+    """Why a device cannot be had now; empty if it can. Takes nothing: what is free now may be taken the next moment.
+
+    Raises:
+        Unusable: Nothing can be locked here.
+    """
+    with ExitStack() as mine:
+        shared = [uuid for uuid in (device.whole, device.uuid) if uuid]
+        if held := next((uuid for uuid in shared if _lock(uuid, fcntl.LOCK_SH, mine) is None), ""):
+            return f"leased by {_holder(held)}"
+        return foreign(device, _said(device.uuid).get("folder", ""))
+
+
 def _user() -> str:
     """Name of the user, or the number where it has no name: in containers, often."""
     try:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 
 from harness.base.clock import utc_now
@@ -14,7 +14,7 @@ from harness.host import files, signals
 from harness.plan.points import Planned
 from harness.reports import junit
 from harness.reports.result import Result, Timing, conclude, exit_code, skipped
-from harness.run import prepare, runtimes
+from harness.run import learned_times, prepare, runtimes
 from harness.run.console import Console
 from harness.run.context import Context
 from harness.run.judge import Also, judge, left_out, unjudged
@@ -26,13 +26,35 @@ _INTERRUPTED = "interrupted before it began"
 _STAGES = (Stage.SERVE, Stage.HEALTH_WAIT, Stage.EVAL)
 
 
+Report = Callable[[int], Also]
+"""What is written with the verdict on a point, by its place in the plan."""
+
+Perform = Callable[[Sequence[Planned], Report], Generator[tuple[int, Result]]]
+"""Runs points and yields their verdicts, each with its place in the plan; what runs is ended when it is closed."""
+
+
 def run_all(
-    selected: Sequence[Planned], runs: Path, options: prepare.Options, console: Console, *, keep: bool = False
+    selected: Sequence[Planned],
+    runs: Path,
+    options: prepare.Options,
+    console: Console,
+    *,
+    keep: bool = False,
+    perform: Perform | None = None,
 ) -> int:
     """Run every case, whatever becomes of the others, and report those that are not to run, or were not after a signal.
 
     Keeps one JUnit file for all current from case to case, and returns the exit code.
+
+    Args:
+        selected: The points.
+        runs: Folder of the run directories.
+        options: How to run.
+        console: For people.
+        keep: Leave the servers running.
+        perform: Runs the points; None: one after the other, in the order of the plan.
     """
+    perform = perform or _one_by_one(runs, options, console, keep=keep)
     results: dict[int, Result] = {}
     path = runs / "junit.xml"
 
@@ -42,14 +64,14 @@ def run_all(
     written = True
     left_out = "the run broke off before it began"
     try:
-        for index, each in enumerate(selected):
-            if each.skip:
-                results[index] = _skipped(each, each.skip, console)
-                continue
-            results[index] = _run_point(each, runs, options, console, report(index), keep=keep)
-            if results[index].exit_code == Interrupted.exit_code:
-                left_out = _INTERRUPTED
-                break
+        with closing(perform(selected, report)) as verdicts:
+            for index, result in verdicts:
+                results[index] = result
+                if options.attachment is None and not keep:
+                    learned_times.note_ended(runs / selected[index].folder)
+                if result.exit_code == Interrupted.exit_code:
+                    left_out = _INTERRUPTED
+                    break
     except Interrupted:
         left_out = _INTERRUPTED
         raise
@@ -59,8 +81,7 @@ def run_all(
                 for index, each in enumerate(selected):
                     if index not in results:
                         # Judged it may be all the same: the signal came between the verdict and its place in the list.
-                        judged = _judged(runs / each.folder)
-                        results[index] = judged or _skipped(each, each.skip or left_out, console)
+                        results[index] = judged(runs / each.folder) or leave_out(each, each.skip or left_out, console)
                 written = _written(path, junit.render(results[index] for index in sorted(results)), console)
     for line in twins((each, runs / each.folder) for index, each in enumerate(selected) if _whole(results.get(index))):
         console.line(line)
@@ -68,11 +89,22 @@ def run_all(
     return code if written else max(code, CannotJudge.exit_code)
 
 
+def _one_by_one(runs: Path, options: prepare.Options, console: Console, *, keep: bool) -> Perform:
+    def perform(points: Sequence[Planned], report: Report) -> Generator[tuple[int, Result]]:
+        for index, each in enumerate(points):
+            if each.skip:
+                yield index, leave_out(each, each.skip, console)
+            else:
+                yield index, run_point(each, runs, options, console, report(index), keep=keep)
+
+    return perform
+
+
 def _whole(result: Result | None) -> bool:
     return result is not None and result.outcome in (Outcome.PASS, Outcome.FAIL)
 
 
-def _run_point(
+def run_point(
     each: Planned, runs: Path, options: prepare.Options, console: Console, also: Also, *, keep: bool
 ) -> Result:
     """One point, whatever becomes of it: what breaks before or after its stages is its error, and nobody else's."""
@@ -82,10 +114,12 @@ def _run_point(
         rundir = prepare.create(each, path, attached_to=options.attachment is not None)
         return run_case(each, rundir, options, console, also, keep=keep)
     except Exception as error:  # noqa: BLE001 # a fault of ours is on record, and other cases go on
-        return _broken(each, path, error, console)
+        result = broken(each, path, error)
+        console.result(result)
+        return result
 
 
-def _broken(each: Planned, path: Path | None, error: Exception, console: Console) -> Result:
+def broken(each: Planned, path: Path | None, error: Exception) -> Result:
     """The verdict on a point that has none of its own."""
     text, details = (mask(part) for part in words(refused(error) if isinstance(error, OSError) else error))
     result = conclude(
@@ -103,7 +137,6 @@ def _broken(each: Planned, path: Path | None, error: Exception, console: Console
     with suppress(Exception):  # it may be what broke
         if path and path.is_dir():
             RunDir(path).write("result", Result, result)
-    console.result(result)
     return result
 
 
@@ -113,13 +146,15 @@ def _with_code_of(error: BaseException | None, result: Result) -> Result:
     return result.model_copy(update={"exit_code": UsageError.exit_code}) if wrong_input else result
 
 
-def _skipped(each: Planned, reason: str, console: Console) -> Result:
+def leave_out(each: Planned, reason: str, console: Console) -> Result:
+    """What is reported of a point that does not run."""
     console.line(f"skipped {each.id}: {reason}")
     now = utc_now().isoformat()
     return skipped(suite=each.suite, name=each.name, platform=each.platform, started=now, reason=reason)
 
 
-def _judged(path: Path) -> Result | None:
+def judged(path: Path) -> Result | None:
+    """The verdict in a run directory; None if there is none that can be read."""
     try:
         return RunDir(path).read("result", Result)
     except HarnessError:
@@ -169,7 +204,7 @@ def run_case(
             if not_there and not broken:
                 result = left_out(rundir, not_there, also)
             else:
-                result = _finish(context, console, stage, broken, also, keep=keep)
+                result = finish(context, console, stage, broken, also, keep=keep)
         finally:
             if not keep:
                 context.held.close()
@@ -180,7 +215,7 @@ def run_case(
     return _with_code_of(next(iter(broken.values()), None), result)
 
 
-def _finish(
+def finish(
     context: Context, console: Console, stage: Stage, broken: dict[Stage, BaseException], also: Also, *, keep: bool
 ) -> Result:
     """Stop and judge. A signal that arrives meanwhile waits for the end, and then counts."""
