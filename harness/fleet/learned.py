@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from statistics import median
 from typing import Literal, NamedTuple
 
@@ -88,10 +89,15 @@ class Learned(BaseModel):
         found = [seen for seen in self.observed if seen.subject[:3] == same and kind in (None, seen.subject.kind)]
         return max(found, key=lambda seen: median(seen.seconds), default=None)
 
-    def seconds(self, each: Planned, kind: str | None = None) -> float:
-        """Seconds that a point is expected to take: what is usual for it, or what its case says."""
-        seen = self.of(each, kind)
-        return float(median(seen.seconds)) if seen else float(each.case.expected_seconds)
+    def applied(self, planned: Iterable[Planned], kind: str | None = None) -> list[Planned]:
+        """The same points, each with what is usual for it; what never ran has what its case says.
+
+        Args:
+            planned: The points.
+            kind: Of the devices; None: whatever they are, and the slowest counts.
+        """
+        found = ((each, self.of(each, kind)) for each in planned)
+        return [replace(each, learned=median(seen.seconds)) if seen else each for each, seen in found]
 
 
 def kind_of(platform: str, facts: Mapping[str, str]) -> str:

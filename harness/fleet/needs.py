@@ -17,12 +17,11 @@ _CORES = 2
 without sleeping."""
 
 
-def job(each: Planned, seconds: float, *, memory: int = 0, suited: Iterable[str] | None = None) -> Job:
+def job(each: Planned, *, memory: int = 0, suited: Iterable[str] | None = None) -> Job:
     """A point as a scheduler sees it.
 
     Args:
         each: The point.
-        seconds: That it is expected to take.
         memory: Bytes of the host's memory that its servers were seen to hold; 0: nobody has looked.
         suited: Names of the accelerators that will do; None: all.
     """
@@ -30,4 +29,4 @@ def job(each: Planned, seconds: float, *, memory: int = 0, suited: Iterable[str]
     cores = each.devices or _CORES * servers
     guess = max(each.devices * _OF_A_DEVICE, servers * _OF_A_SERVER)
     names = None if suited is None else frozenset(suited)
-    return Job(each.id, seconds, each.devices, cores, memory or guess, names)
+    return Job(each.id, each.seconds, each.devices, cores, memory or guess, names)

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from harness.base.domain import Platform
-from harness.base.errors import HarnessError, NothingSelected
+from harness.base.errors import HarnessError, NothingSelected, UsageError
 from harness.devices import accelerators
 from harness.fleet.learned import Learned, from_results, kind_of
 from harness.host import files
@@ -16,6 +16,8 @@ from harness.host.data_files import cache_folder
 from harness.reports.result import Result
 from harness.run import documents, footprints, prepare
 from harness.run.rundir import RunDir
+
+NEXT = "`harness learn RUNS --to FILE` writes one"
 
 
 def kept() -> Path:
@@ -29,7 +31,19 @@ def read(path: Path) -> Learned:
     Raises:
         UsageError: It is not what this version of the harness writes.
     """
-    return documents.read(path, Learned) or Learned()
+    return documents.read(path, Learned, NEXT) or Learned()
+
+
+def existing(path: Path) -> Learned:
+    """What a file holds that somebody named.
+
+    Raises:
+        UsageError: There is none, or it is not what this version of the harness writes.
+    """
+    found = documents.read(path, Learned, NEXT)
+    if found is None:
+        raise UsageError(f"{path}: not there; {NEXT}")
+    return found
 
 
 def known() -> Learned:

@@ -15,7 +15,7 @@ from harness.base.errors import HarnessError, Interrupted
 from harness.devices import accelerators
 from harness.fleet import needs
 from harness.fleet.jobs import Host, Job, Placed
-from harness.fleet.learned import Learned
+from harness.fleet.learned import Observed
 from harness.fleet.schedule import decide
 from harness.host import files, machine, signals
 from harness.plan.points import Planned
@@ -105,16 +105,14 @@ class _Matrix:
         self._cores = sorted(os.sched_getaffinity(0))
         self._cores_of: dict[str, list[int]] = {}
         self._memory = machine.memory()[1]
-        self._by_id = {each.id: each for each in self.points}
         known, kind = learned_times.known(), learned_times.kind_here(self.crew.platform)
-        self.waiting = {each.id: self._job(each, known, kind) for each in self.points}
+        self._by_id = {each.id: each for each in known.applied(self.points, kind)}
+        self.waiting = {name: self._job(each, known.of(each, kind)) for name, each in self._by_id.items()}
 
-    def _job(self, each: Planned, known: Learned, kind: str) -> Job:
+    def _job(self, each: Planned, seen: Observed | None) -> Job:
         """A point as the scheduler sees it. Who says how many run at a time has counted processors and memory."""
-        seen = known.of(each, kind)
         job = needs.job(
             each,
-            known.seconds(each, kind),
             memory=seen.memory_bytes + _OF_A_HARNESS if seen and seen.memory_bytes else 0,
             suited=self._suited(each),
         )
