@@ -28,7 +28,7 @@ def at_a_time(given: str | None) -> int | None:
     """
     if given in (None, AUTO):
         return None
-    if given.isdecimal() and 1 <= int(given) <= _MOST:
+    if given.isascii() and given.isdecimal() and 1 <= int(given) <= _MOST:
         return int(given)
     raise UsageError(f"--jobs {cut(given)}: must be {AUTO}, or a number from 1 to {_MOST}")
 

@@ -245,7 +245,7 @@ class Child:
         Raises:
             OSError: The file cannot be written, or there may be no more processes.
         """
-        with log.open("ab") as output, signals.deferred():
+        with log.open("ab") as output:
             process = subprocess.Popen(
                 [own_interpreter(), "-m", "harness", *arguments],
                 env={**os.environ, **env},
@@ -255,7 +255,7 @@ class Child:
                 process_group=0,
             )
             if wanted := set(cores):
-                with suppress(OSError):  # it is for speed alone, and the child may have ended
+                with suppress(OSError, AttributeError):  # for speed alone; it may have ended, or the system has no such
                     os.sched_setaffinity(process.pid, wanted)
         return cls(process)
 

@@ -77,15 +77,11 @@ def lease(context: Context, wait: float, *, assume_free: bool = False) -> list[D
 
 
 def free(platform: Platform, devices: Iterable[Device], *, assume_free: bool = False) -> list[Device]:
-    """Those devices that a run could lease now.
-
-    Raises:
-        CannotJudge: Nothing can be leased on this host.
-    """
+    """Those devices that a run could lease now; none where that cannot be told: a run that tries to says why."""
     try:
         return [each for each in devices if not leases.refused(each, _foreign(platform, assume_free=assume_free))]
-    except leases.Unusable as error:
-        raise CannotJudge(f"no {platform} device can be leased", cause=str(error)) from error
+    except (leases.Unusable, lifecycle.ContainerFailed):
+        return []
 
 
 def _foreign(platform: Platform, *, assume_free: bool) -> Callable[[Device, str], str]:

@@ -66,8 +66,11 @@ class PointProcess:
 
     @property
     def is_ready(self) -> bool:
-        """Whether it has had made what every point of its engine needs: image, environment, answers to questions."""
-        return (self.path / "canary.json").exists()
+        """Whether it has had made what every point of its engine needs: image, environment, the engine's flags.
+
+        Before it fetches models: those are its own, and may take an hour.
+        """
+        return (self.path / "capabilities.json").exists()
 
     @property
     def latest(self) -> Event | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
@@ -28,7 +27,7 @@ from harness.run.prepare import Options
 from harness.run.supervise import Perform, Report, broken, leave_out
 
 _POLL = 0.1
-_LOOK_AGAIN = 2.0
+_LOOK_AGAIN = 5.0
 """Seconds after which devices are looked at again: others may have left some."""
 _OF_A_HARNESS = 256 << 20
 """Bytes of the host's memory that the harness of a point takes itself: about 120 MiB, more with many samples."""
@@ -88,7 +87,7 @@ class _Matrix:
     Attributes:
         waiting: By id, what is to run.
         running: By id, what runs, and where.
-        ready: Engines of which one point has had made what the others need too.
+        ready: Engines of which one point has had made what all points of it need.
     """
 
     crew: Crew
@@ -102,7 +101,7 @@ class _Matrix:
 
     def __post_init__(self) -> None:
         self._pool = accelerators.visible(self.crew.platform)
-        self._cores = sorted(os.sched_getaffinity(0))
+        self._cores = machine.cores()
         self._cores_of: dict[str, list[int]] = {}
         self._memory = machine.memory()[1]
         known, kind = learned_times.known(), learned_times.kind_here(self.crew.platform)
@@ -133,9 +132,10 @@ class _Matrix:
         while self.waiting or self.running:
             ended = [name for name, (process, _) in self.running.items() if process.ended]
             for name in ended:
-                process, _ = self.running.pop(name)
-                self._cores_of.pop(name, None)
-                yield process.each, process.verdict(self.console, lambda _: {})
+                process, _ = self.running[name]
+                result = process.verdict(self.console, lambda _: {})
+                del self.running[name], self._cores_of[name]
+                yield process.each, result
             ready = {process.each.case.engine.name for process, _ in self.running.values() if process.is_ready}
             if self.waiting and (ended or ready - self.ready or look_again.passed):
                 self.ready |= ready
@@ -183,12 +183,11 @@ class _Matrix:
         env = accelerators.environment(self.crew.platform, placed.devices) if placed.devices else {}
         cores = self._take_cores(placed.job) if self.crew.platform == "cpu" else []
         try:
-            process = PointProcess.start(each, self.runs, self.crew.command(each), env, cores)
+            with signals.deferred():  # what was started is known
+                process = PointProcess.start(each, self.runs, self.crew.command(each), env, cores)
+                self.running[name], self._cores_of[name] = (process, placed), cores
         except (HarnessError, OSError) as error:
             yield each, broken(each, None, error)
-            return
-        self.running[name] = process, placed
-        self._cores_of[name] = cores
 
     def _take_cores(self, job: Job) -> list[int]:
         """Processors for a point without accelerators: engines that share some wait for each other's threads."""
