@@ -16,6 +16,16 @@ from harness.base.errors import UsageError
 _NOT_ASKED = frozenset({"context", "runs", "resume", "failed", "reuse", "keep"})
 """Parameters that are about one attempt, not about what is run."""
 
+Reuse = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--reuse",
+        metavar="RUNS",
+        help="Skip what passed there with the same case, build, checkpoints, kind of device and harness. May be "
+        "repeated.",
+    ),
+]
+
 
 @dataclass(frozen=True)
 class EarlierOptions:
@@ -32,15 +42,7 @@ class EarlierOptions:
         typer.Option("--failed", metavar="RUNS", help="The same, and run again what failed or could not be judged."),
     ] = None
 
-    reuse: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--reuse",
-            metavar="RUNS",
-            help="Skip what passed there with the same case, build, checkpoints, kind of device and harness. May be "
-            "repeated.",
-        ),
-    ] = None
+    reuse: Reuse = None
 
     @property
     def folder(self) -> Path | None:

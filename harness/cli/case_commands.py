@@ -39,7 +39,16 @@ def plan(
     suite: Suite = None,
     platform: Platform = None,
     devices: Devices = None,
-    shard: Annotated[str | None, typer.Option(metavar="I/N", help="Part I of N of about the same duration.")] = None,
+    shard: Annotated[
+        str | None, typer.Option(metavar="I/N", help="Part I of N of about the same device-seconds.")
+    ] = None,
+    times: Annotated[
+        Path | None,
+        typer.Option(
+            help="File of `harness learn` with what points took, instead of what their cases expect; for shards the "
+            "same for all parts."
+        ),
+    ] = None,
     changed_files: Annotated[
         Path | None, typer.Option(help="File with one changed path of the engine's repository a line; - reads stdin.")
     ] = None,
@@ -58,6 +67,7 @@ def plan(
     from harness.plan import detectable
     from harness.plan import points as planning
     from harness.plan.listing import render
+    from harness.run import learned_times
     from harness.run.selection import matching
 
     planned = matching(
@@ -72,6 +82,8 @@ def plan(
         planned = planning.within(planned, devices)
     if changed_files is not None:
         planned = planning.touched(planned, _lines(changed_files))
+    if times is not None:
+        planned = learned_times.existing(times).applied(planned)
     if shard is not None:
         planned = planning.shard(planned, *_shard(shard))
     if power and form != "table":

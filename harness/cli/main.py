@@ -19,6 +19,7 @@ from harness.cli import (
     data_commands,
     image_commands,
     machine_commands,
+    point_commands,
     power_commands,
     report_commands,
     run_commands,
@@ -51,6 +52,7 @@ app = typer.Typer(
 
 for room in (
     run_commands,
+    point_commands,
     calibration_commands,
     comparison_commands,
     bisection_commands,

@@ -47,6 +47,15 @@ Devices = Annotated[
     int | None,
     typer.Option("--devices", min=0, help="Accelerators that may be used; what needs more is skipped, and said to be."),
 ]
+Jobs = Annotated[
+    str | None,
+    typer.Option(
+        "--jobs",
+        metavar="auto|N",
+        help="Points at a time: auto counts accelerators, processors and memory, and is the default where there are "
+        "several accelerators; a number is for accelerators to allow; 1: one after the other.",
+    ),
+]
 Checkpoints = Annotated[
     str,
     typer.Option("--checkpoints", help="Run with the checkpoint set of this name instead of the cases' models: tiny."),
@@ -259,10 +268,15 @@ class AttachOptions:
         return attachment(given, self.url, key_env=self.api_key_env, key_file=self.api_key_file, model=self.model_name)
 
 
+def given_options(group: DataclassInstance) -> list[tuple[str, object]]:
+    """Names and values of the options of a group that are not as they are by default."""
+    values = ((each, getattr(group, each.name)) for each in fields(group))
+    return [(f"--{each.name.replace('_', '-')}", value) for each, value in values if value != each.default]
+
+
 def first_given(group: DataclassInstance) -> str:
     """The first option of a group that is not as it is by default; empty if all are."""
-    given = (each.name for each in fields(group) if getattr(group, each.name) != each.default)
-    return next((f"--{name.replace('_', '-')}" for name in given), "")
+    return next((name for name, _ in given_options(group)), "")
 
 
 def require_program(option: str, path: Path) -> None:

@@ -15,6 +15,7 @@ from harness.base.texts import one_line, say
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
     app.command()(summary)
+    app.command()(learn)
 
 
 def summary(
@@ -28,3 +29,18 @@ def summary(
     for line in broken:
         say(f"harness: {one_line(line)}", file=sys.stderr)
     return UsageError.exit_code if broken else EXIT_PASSED
+
+
+def learn(
+    runs: Annotated[Path, typer.Argument(metavar="RUNS", help="Folder with run directories, at any depth.")],
+    to: Annotated[
+        Path | None, typer.Option(help="File to add to, for `harness plan --times`; this machine's own if not given.")
+    ] = None,
+) -> int:
+    """Take what points took in recorded runs as what they are expected to take; `harness run` does so by itself."""
+    from harness.run import learned_times
+
+    folders = learned_times.below(runs)
+    said = learned_times.note(folders, to)
+    say(f"learned from {said} of {len(folders)} runs: {to or learned_times.kept()}")
+    return EXIT_PASSED

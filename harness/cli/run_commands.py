@@ -24,20 +24,19 @@ from harness.cli.options import (
     Cases,
     Checkpoints,
     Devices,
+    Jobs,
     Models,
     NewRuns,
     PlatformHere,
     RunDirectory,
     RunOptions,
     Suite,
-    first_given,
     own_models,
 )
+from harness.cli.what_runs import points, run_options
 
 if TYPE_CHECKING:
-    from harness.plan.points import Planned
     from harness.run.context import Context
-    from harness.run.prepare import Options
     from harness.run.rundir import RunDir
 
 
@@ -68,28 +67,33 @@ def run(
     cases: Cases = CASES,
     runs: NewRuns = None,
     devices: Devices = None,
+    jobs: Jobs = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the servers running.")] = False,
 ) -> int:
     """Run cases from start to verdict: serve, health-wait, eval, assert, stop."""
+    from harness.cli.crew import arguments, crew
     from harness.host import signals
     from harness.run import reuse
     from harness.run.console import Console
     from harness.run.prepare import require_engine
     from harness.run.resuming import opened
+    from harness.run.side_by_side import side_by_side
     from harness.run.supervise import run_all
 
     if earlier.folder and runs:
         raise UsageError(f"--runs: not with --resume or --failed, which go on in {earlier.folder}")
     names = [*(wanted or []), *(case or [])]
     own = own_models(model)
-    options = replace(_options(where, how, attached), reuse=tuple(earlier.reuse or ()))
+    options = replace(run_options(where, how, attached), reuse=tuple(earlier.reuse or ()))
     reuse.require(options.reuse)
     given = {"keep": keep, "devices": devices is not None, "reuse": bool(options.reuse)}
     if options.attachment and any(given.values()):
         name = next(name for name, is_given in given.items() if is_given)
         raise UsageError(f"--{name}: not with servers that run already: they are only asked")
-    chosen = _points(cases, names, platform, checkpoints, own, attached, options, suite=suite, at_most=devices)
+    chosen = points(cases, names, platform, checkpoints, own, attached, options, suite=suite, at_most=devices)
     require_engine(chosen, options)
+    told = arguments(where, how, attached, cases=cases, checkpoints=checkpoints, model=model, reuse=earlier.reuse)
+    together = crew(jobs, chosen, options, devices=devices, keep=keep, told=told)
     console = Console()
     with (
         signals.handled(),
@@ -97,7 +101,8 @@ def run(
             runs, RUNS, chosen, asked(context), console, going_on=earlier.folder, failed=bool(earlier.failed)
         ) as now,
     ):
-        return run_all(chosen, now.folder, options, console, keep=keep, attempt=now)
+        perform = side_by_side(together, now.folder, console) if together else None
+        return run_all(chosen, now.folder, options, console, keep=keep, attempt=now, perform=perform)
 
 
 def serve(
@@ -117,8 +122,8 @@ def serve(
     from harness.run import prepare
 
     own = own_models(model)
-    options = _options(where, how, attached)
-    found = _points(cases, [case], platform, checkpoints, own, attached, options)
+    options = run_options(where, how, attached)
+    found = points(cases, [case], platform, checkpoints, own, attached, options)
     chosen, *others = [each for each in found if not each.skip]
     if others:
         names = ", ".join(each.id for each in (chosen, *others[:4]))
@@ -141,49 +146,6 @@ def serve(
     if not_there:
         raise NothingSelected(f"{chosen.id} does not run: {not_there}")
     return EXIT_PASSED
-
-
-def _points(
-    cases: Path,
-    wanted: list[str],
-    platform: str | None,
-    checkpoints: str,
-    own: tuple[tuple[str, str], ...],
-    attached: AttachOptions,
-    options: Options,
-    *,
-    suite: str | None = None,
-    at_most: int | None = None,
-) -> list[Planned]:
-    """What is to run, as all options together say it."""
-    from harness.images.pinned_versions import version
-    from harness.plan.points import with_own
-    from harness.run.selection import select
-
-    found = select(
-        cases,
-        wanted=wanted,
-        suite=suite,
-        platform=platform,
-        at_most=at_most,
-        checkpoints=checkpoints,
-        versions=version,
-        measured=attached.measure_only,
-        attached=options.attachment is not None,
-    )
-    return with_own(found, own)
-
-
-def _options(where: RunOptions, how: BuildOptions, attached: AttachOptions) -> Options:
-    """How to run, as all options together say it.
-
-    Raises:
-        UsageError: They contradict one another.
-    """
-    attachment = attached.attachment()
-    if attachment and (given := first_given(where) or first_given(how)):
-        raise UsageError(f"{given}: not with servers that run already: nothing is started or built")
-    return replace(where.options(how.build()), attachment=attachment)
 
 
 def health_wait(run_directory: RunDirectory) -> int:

@@ -18,7 +18,7 @@ from harness.devices import lock_files, tickets
 from harness.devices.lock_files import FOLDER, Party, Unusable
 from harness.devices.tickets import Ticket
 
-__all__ = ["FOLDER", "Party", "Refused", "Unusable", "acquire", "holder", "is_leased"]
+__all__ = ["FOLDER", "Party", "Refused", "Unusable", "acquire", "holder", "is_leased", "refused"]
 
 _POLL = 0.5
 _GLANCE = 0.1
@@ -98,6 +98,23 @@ def is_leased(device: Device) -> bool:
         Unusable: The folder of the locks cannot be used.
     """
     return any(_locked(device))
+
+
+def refused(device: Device, foreign: Callable[[Device, str], str]) -> str:
+    """Why a device cannot be had now; empty if it can. Takes nothing: what is free now may be taken the next moment.
+
+    Args:
+        device: Which one.
+        foreign: As of :func:`acquire`.
+
+    Raises:
+        Unusable: The folder of the locks cannot be used.
+    """
+    folder = lock_files.folder()
+    if is_leased(device):
+        return f"leased by {holder(device) or 'somebody who does not say'}"
+    last = Party.parse(lock_files.said(_path(folder, device.uuid)))
+    return _kept(device, tickets.waiting(folder)) or foreign(device, last.folder if last else "")
 
 
 def _locked(device: Device) -> Iterator[Path]:

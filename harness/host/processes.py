@@ -220,3 +220,55 @@ def _last_line(output: bytes) -> str:
 def own_interpreter() -> str:
     """The interpreter that runs the harness."""
     return sys.executable
+
+
+@dataclass(frozen=True)
+class Child:
+    """Another harness that this one has started, for a part of its own work.
+
+    It learns of this process's end, however that comes about, by the end of its standard input
+    (:func:`harness.host.signals.ended_with_parent`).
+    """
+
+    process: subprocess.Popen[bytes]
+
+    @classmethod
+    def start(cls, arguments: Sequence[str], *, env: Mapping[str, str], log: Path, cores: Iterable[int] = ()) -> Child:
+        """Start one, in a process group of its own: a terminal's signals are this process's to pass on.
+
+        Args:
+            arguments: What follows the program's name.
+            env: Variables on top of our own environment.
+            log: Its output is appended here.
+            cores: The only processors that it and its servers run on; all if none are named.
+
+        Raises:
+            OSError: The file cannot be written, or there may be no more processes.
+        """
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                [own_interpreter(), "-m", "harness", *arguments],
+                env={**os.environ, **env},
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                process_group=0,
+            )
+            if wanted := set(cores):
+                with suppress(OSError, AttributeError):  # for speed alone; it may have ended, or the system has no such
+                    os.sched_setaffinity(process.pid, wanted)
+        return cls(process)
+
+    @property
+    def status(self) -> int | None:
+        """Exit status, negative for a signal; None while it runs."""
+        return self.process.poll()
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal, unless it has ended."""
+        self.process.send_signal(number)
+
+    def close(self) -> None:
+        """Give back what its end leaves here."""
+        if self.process.stdin is not None:
+            self.process.stdin.close()

@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from types import FrameType
@@ -125,3 +125,15 @@ def redirected(callback: Callable[[], None]) -> Iterator[None]:
         _state.callback = None
     if _state.delivered:
         raise Interrupted(_state.received)
+
+
+def ended_with_parent() -> None:
+    """Ask this process to end, as SIGTERM would, once its standard input has ended: with that of who started it."""
+    threading.Thread(target=_end_with, args=(sys.stdin.fileno(),), daemon=True).start()
+
+
+def _end_with(pipe: int) -> None:
+    with suppress(OSError):
+        while os.read(pipe, 4096):
+            pass
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -1,6 +1,7 @@
 """How long things may take, from the inside out: each limit is larger than all that it contains.
 
-Nothing here is an estimate: what a case is expected to take is its ``expected_seconds``, and no limit is made of it.
+Nothing here is an estimate: what a case is expected to take is its ``expected_seconds``, or what was learned of it, and
+no limit is made of either.
 """
 
 from __future__ import annotations
@@ -60,5 +61,5 @@ def point(case: Case) -> float:
 
 
 def job_minutes(cases: Iterable[Case]) -> int:
-    """Minutes after which a job that runs ``cases`` one after the other has ended by itself."""
+    """Minutes after which a job that runs ``cases`` one after the other has ended by itself; side by side, earlier."""
     return math.ceil((SET_UP + sum(point(case) for case in cases)) / 60)

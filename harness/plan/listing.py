@@ -102,7 +102,7 @@ def _entry(each: Planned, variable: str) -> dict[str, object]:
         "devices": each.devices,
         "device_memory_gib": each.case.device_memory_gib,
         "device_architectures": each.case.device_architectures,
-        "expected_seconds": each.case.expected_seconds,
+        "expected_seconds": round(each.seconds),
         "servers": [
             {
                 "name": server.name,
@@ -120,7 +120,7 @@ def _table(planned: Sequence[Planned]) -> str:
     for name in ("session", "case", "devices", "seconds", "runs"):
         table.add_column(name, justify="right" if name in ("devices", "seconds") else "left", overflow="fold")
     for each in planned:
-        seconds = str(each.case.expected_seconds)
+        seconds = str(round(each.seconds))
         runs = each.skip or f"yes{'; unpinned: ' if each.unpinned else ''}{', '.join(each.unpinned)}"
         session = each.session if each.on_menu else "none"
         table.add_row(session, rich.markup.escape(each.id), str(each.devices), seconds, runs)
@@ -128,7 +128,7 @@ def _table(planned: Sequence[Planned]) -> str:
     console = rich.console.Console(width=200, highlight=False)
     with console.capture() as captured:
         console.print(table)
-    total = sum(each.case.expected_seconds for each in running)
+    total = round(sum(each.seconds for each in running))
     lines = [line.rstrip() for line in captured.get().splitlines()]
     versions = sorted({f"{each.engine_version} on {each.platform}" for each in planned if each.conditional})
     said = [f"as it is on {'; '.join(versions)} (--engine-version names another)"] if versions else []

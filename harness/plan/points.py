@@ -36,6 +36,7 @@ class Planned:
         skip: Why it does not run; empty if it does.
         checkpoints: The checkpoint set it runs with; empty for the models of the case.
         own: Folders of the user's that stand for models of the case.
+        learned: Seconds that it took in earlier runs; None: nobody knows any.
     """
 
     case_file: CaseFile
@@ -44,6 +45,7 @@ class Planned:
     skip: str = ""
     checkpoints: str = ""
     own: own_models.Own = ()
+    learned: float | None = None
 
     @property
     def conditional(self) -> bool:
@@ -124,6 +126,16 @@ class Planned:
     def devices(self) -> int:
         """Accelerators it needs at the same time, over all servers."""
         return devices(self.case, self.platform)
+
+    @property
+    def seconds(self) -> float:
+        """How long it is expected to take: as it was learned, else as its case says."""
+        return self.case.expected_seconds if self.learned is None else self.learned
+
+    @property
+    def device_seconds(self) -> float:
+        """What it is expected to take of a host, which is paid for by its accelerators; without any, by the host."""
+        return self.seconds * max(1, self.devices)
 
 
 def session_of(suite: str, platform: Platform) -> str:
@@ -253,16 +265,16 @@ def below(name: str, path: str) -> bool:
 
 
 def shard(planned: Sequence[Planned], index: int, count: int) -> list[Planned]:
-    """Part ``index`` (from 1) of ``count`` whose expected durations add up to about the same; skipped ones stay.
+    """Part ``index`` (from 1) of ``count`` whose expected device-seconds add up to about the same; skipped ones stay.
 
-    Longest first, each to the part with the least to do; ties by id, so that every part is the same everywhere.
+    What takes most first, each to the part with the least to do; ties by id, so that every part is the same everywhere.
     """
-    loads = [(0, number) for number in range(1, count + 1)]
+    loads = [(0.0, number) for number in range(1, count + 1)]
     chosen: set[str] = set()
     running = (each for each in planned if not each.skip)
-    for each in sorted(running, key=lambda one: (-one.case.expected_seconds, one.id, one.platform)):
-        seconds, number = heapq.heappop(loads)
-        heapq.heappush(loads, (seconds + each.case.expected_seconds, number))
+    for each in sorted(running, key=lambda one: (-one.device_seconds, one.id, one.platform)):
+        load, number = heapq.heappop(loads)
+        heapq.heappush(loads, (load + each.device_seconds, number))
         if number == index:
             chosen.add(f"{each.id} {each.platform}")
     return [each for each in planned if each.skip or f"{each.id} {each.platform}" in chosen]

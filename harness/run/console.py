@@ -11,6 +11,7 @@ from typing import IO, cast
 
 import rich.box
 import rich.console
+import rich.live
 import rich.markup
 import rich.status
 import rich.table
@@ -74,7 +75,13 @@ class Console:
         if not self._console.is_terminal:
             self._console.width = _PLAIN_WIDTH
         self._status: rich.status.Status | None = None
+        self._overview: rich.live.Live | None = None
         self._last_time = 0.0
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether what is shown can change."""
+        return self._console.is_terminal
 
     def line(self, text: str) -> None:
         """One line for good."""
@@ -90,12 +97,24 @@ class Console:
         counted = f" {event.done}/{event.total}" if event.total else ""
         text = f"{event.stage:<11} {event.elapsed:6.1f} s {counted} {event.text}".rstrip()
         if event.kind in ("end", "note"):
-            self._clear()
+            self.clear()
             self.line(f"{text} {event.outcome or ''}".rstrip())
         elif self._console.is_terminal:
             self._live(text)
         elif event.kind == "progress":
             self._plain(text)
+
+    def overview(self, title: str, rows: Sequence[Sequence[str]]) -> None:
+        """On a terminal, a table for the moment, in the place of the last one."""
+        table = rich.table.Table(box=None, title=_escaped(title), title_justify="left", show_header=False)
+        for row in rows:
+            table.add_row(*map(_escaped, row))
+        for column in table.columns:
+            column.no_wrap, column.overflow = True, "ellipsis"
+        if self._overview is None:
+            self._overview = rich.live.Live(console=self._console, transient=True, auto_refresh=False)
+            self._overview.start()
+        self._overview.update(table, refresh=True)
 
     def _live(self, text: str) -> None:
         width = self._console.width - 4
@@ -111,14 +130,17 @@ class Console:
             self._last_time = now
             self.line(text)
 
-    def _clear(self) -> None:
+    def clear(self) -> None:
+        """Take away what is shown for the moment."""
         if self._status is not None:
             self._status.stop()
-            self._status = None
+        if self._overview is not None:
+            self._overview.stop()
+        self._status = self._overview = None
 
     def table(self, title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         """A table of texts."""
-        self._clear()
+        self.clear()
         table = rich.table.Table(box=rich.box.SIMPLE, title=_escaped(title), title_justify="left")
         for name in header:
             table.add_column(name, overflow="fold")
@@ -128,7 +150,7 @@ class Console:
 
     def result(self, result: Result) -> None:
         """The table of one case."""
-        self._clear()
+        self.clear()
         table = rich.table.Table(
             box=rich.box.SIMPLE,
             title=_escaped(f"{result.case_id} on {result.platform}"),
@@ -209,7 +231,7 @@ class BriefConsole(Console):
     """Of each case one line and what is wrong with it, for whoever runs it many times and says more at the end."""
 
     def result(self, result: Result) -> None:
-        self._clear()
+        self.clear()
         for name, why in _problems(result):
             self.line(f"{name}: {why}")
         self.line(f"{result.outcome} {result.case_id} ({result.timing.total:.0f} s)")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from harness.base.clock import Deadline
 from harness.base.device_architectures import suits
 from harness.base.domain import Device, Platform, Tenant, Usage
 from harness.base.errors import CannotJudge
+from harness.cases.model import Case
 from harness.devices import accelerators, leases
 from harness.host import ownership
 from harness.plan import points
@@ -60,16 +61,13 @@ def lease(
         return []
     there = visible(context)
 
-    def used(device: Device, last: str) -> str:
-        return (abandoned(Path(last)) if last else "") or _refusal(platform, device, assume_free=assume_free)
-
     try:
         found, held = leases.acquire(
             there,
             needed,
             f"{prepared.suite}/{prepared.name}",
             context.rundir.path,
-            foreign=used,
+            foreign=_used(platform, abandoned, assume_free=assume_free),
             wait=wait,
             on_tick=context.progress.tick,
             clock=context.clock,
@@ -80,6 +78,35 @@ def lease(
     context.held.enter_context(held)
     context.rundir.write("devices", Occupancy, Occupancy(before=_usage(platform, found)))
     return found
+
+
+def free(
+    platform: Platform, devices: Iterable[Device], abandoned: Callable[[Path], str], *, assume_free: bool = False
+) -> list[Device]:
+    """Those devices that a run could lease now, without waiting; arguments as of :func:`lease`.
+
+    Raises:
+        leases.Unusable: Nothing can be locked here.
+    """
+    used = _used(platform, abandoned, assume_free=assume_free)
+    return [each for each in devices if not leases.refused(each, used)]
+
+
+def _used(platform: Platform, abandoned: Callable[[Path], str], *, assume_free: bool) -> Callable[[Device, str], str]:
+    """Says who uses a device, from the device and the run directory of whoever leased it last; empty if nobody."""
+    return lambda device, last: (
+        (abandoned(Path(last)) if last else "") or _refusal(platform, device, assume_free=assume_free)
+    )
+
+
+def suitable(case: Case, devices: Iterable[Device]) -> list[Device]:
+    """Those devices that are large enough for a case, and of a kind that it is for."""
+    return [each for each in devices if _is_large(case, each) and suits(each.architecture, case.device_architectures)]
+
+
+def _is_large(case: Case, device: Device) -> bool:
+    """Whether a device has the memory that a case needs; one of which nobody knows the size is believed to."""
+    return not 0 < device.memory_bytes < case.device_memory_gib << 30
 
 
 def visible(context: Context) -> list[Device]:
@@ -98,19 +125,18 @@ def visible(context: Context) -> list[Device]:
         reasons = seen.said or ((seen.problem,) if seen.problem and not seen.devices else ())
         cause = "; ".join(filter(None, (*reasons, seen.next_step)))
         raise CannotJudge(f"needs {needed} {platform} devices, there are {len(there)}", cause=cause)
-    large = [each for each in there if not 0 < each.memory_bytes < case.device_memory_gib << 30]
+    large = [each for each in there if _is_large(case, each)]
     if len(large) < needed:
         small = next(each for each in there if each not in large)
         raise CannotJudge(
             f"device {small.name} has {small.memory_bytes / 2**30:.0f} GiB, the case needs {case.device_memory_gib}"
         )
-    wanted = case.device_architectures
-    suitable = [each for each in large if suits(each.architecture, wanted)]
-    if len(suitable) < needed:
-        other = next(each for each in large if each not in suitable)
+    fitting = suitable(case, large)
+    if len(fitting) < needed:
+        other = next(each for each in large if each not in fitting)
         told = f"device {other.name} is {other.architecture}{f' ({other.product})' if other.product else ''}"
-        raise CannotJudge(f"{told}, the case needs {' or '.join(wanted)}")
-    return suitable
+        raise CannotJudge(f"{told}, the case needs {' or '.join(case.device_architectures)}")
+    return fitting
 
 
 def after(context: Context) -> None:

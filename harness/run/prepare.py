@@ -108,7 +108,7 @@ def create(planned: Planned, path: Path, *, attached_to: bool = False) -> RunDir
             case=planned.case,
             created=utc_now().isoformat(),
             owner=Owner.me(),
-            host=_host() | ({} if attached_to else accelerators.hardware(planned.platform)),
+            host=host() | ({} if attached_to else accelerators.hardware(planned.platform)),
         )
     )
     return rundir
@@ -288,7 +288,8 @@ def _start_container(context: Context, runtime: Runtime, image: str, folders: li
         context.rundir.save(context.prepared.model_copy(update={"runtime": started}))
 
 
-def _host() -> dict[str, str]:
+def host() -> dict[str, str]:
+    """What a run directory says of this machine."""
     return {
         "cpus": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
         "memory_gib": f"{psutil.virtual_memory().total / 2**30:.0f}",

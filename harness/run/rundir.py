@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -46,6 +47,8 @@ When = Literal["before", "after", "rest"]
 """When ``/metrics`` is read: before the main run, after it, and at the end of the evaluation."""
 
 _LARGEST_LOG = 4 << 30
+_LAST_LINES = 1 << 16
+"""Bytes that hold the last line of events, which may quote the end of a log."""
 
 
 def directly_below(folder: Path, name: str) -> Path:
@@ -223,6 +226,15 @@ class RunDir:
                 yield documents.parsed(line, Event, str(self.events_file))
             except UsageError:
                 continue
+
+    def latest(self) -> Event | None:
+        """The last line of ``events.jsonl`` that is whole, read from its end: it is asked for again and again."""
+        with suppress(OSError), self.events_file.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _LAST_LINES))
+            for line in reversed(file.read().split(b"\n")):
+                with suppress(UsageError):
+                    return documents.parsed(line, Event, str(self.events_file))
+        return None
 
     def stages(self) -> list[StageRecord]:
         """How each stage ended last, in order. One that began and never ended is an error: somebody was killed."""

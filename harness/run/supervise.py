@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 
 from harness.base.clock import utc_now
@@ -13,7 +13,7 @@ from harness.base.secrets import mask
 from harness.host import files, signals
 from harness.plan.points import Planned
 from harness.reports.result import Result, Timing, conclude, exit_code, skipped
-from harness.run import prepare, resuming, runtimes, telemetry
+from harness.run import learned_times, prepare, resuming, runtimes, telemetry
 from harness.run.console import Console
 from harness.run.context import Context
 from harness.run.judge import Also, judge, left_out, unjudged
@@ -26,6 +26,13 @@ _INTERRUPTED = "interrupted before it began"
 _STAGES = (Stage.SERVE, Stage.HEALTH_WAIT, Stage.EVAL)
 
 
+Report = Callable[[int], Also]
+"""What is written with the verdict on a point, by its place in the plan."""
+
+Perform = Callable[[Mapping[int, Planned], Report], Generator[tuple[int, Result]]]
+"""Runs points, by their places in the plan, and yields each place with the verdict; closed, it ends what runs."""
+
+
 def run_all(
     selected: Sequence[Planned],
     runs: Path,
@@ -34,13 +41,25 @@ def run_all(
     *,
     keep: bool = False,
     attempt: Attempt | None = None,
+    perform: Perform | None = None,
 ) -> int:
     """Run every case, whatever becomes of the others, and report those that are not to run, or were not after a signal.
 
     Keeps one JUnit file for all current from case to case, and returns the exit code.
+
+    Args:
+        selected: The points.
+        runs: Folder of the run directories.
+        options: How to run.
+        console: For people.
+        keep: Leave the servers running.
+        attempt: Of which this is, where it is not the first in its folder.
+        perform: Runs the points; None: one after the other, in the order of the plan.
     """
     attempt = attempt or resuming.first(runs, selected)
+    perform = perform or _one_by_one(runs, options, console, keep=keep)
     results: dict[int, Result] = dict(attempt.kept)
+    todo = {index: each for index, each in enumerate(selected) if index not in results}
 
     def report(index: int) -> Also:
         return lambda result: {attempt.report: attempt.junit(results | {index: result})}
@@ -48,16 +67,14 @@ def run_all(
     written = True
     left_out = "the run broke off before it began"
     try:
-        for index, each in enumerate(selected):
-            if index in results:
-                continue
-            if each.skip:
-                results[index] = _skipped(each, each.skip, console)
-                continue
-            results[index] = _run_point(each, runs, options, console, report(index), keep=keep)
-            if results[index].exit_code == Interrupted.exit_code:
-                left_out = _INTERRUPTED
-                break
+        with closing(perform(todo, report)) as verdicts:
+            for index, result in verdicts:
+                results[index] = result
+                if options.attachment is None and not keep:
+                    learned_times.note_ended(runs / selected[index].folder)
+                if result.exit_code == Interrupted.exit_code:
+                    left_out = _INTERRUPTED
+                    break
     except Interrupted:
         left_out = _INTERRUPTED
         raise
@@ -67,8 +84,7 @@ def run_all(
                 for index, each in enumerate(selected):
                     if index not in results:
                         # Judged it may be all the same: the signal came between the verdict and its place in the list.
-                        judged = _judged(runs / each.folder)
-                        results[index] = judged or _skipped(each, each.skip or left_out, console)
+                        results[index] = judged(runs / each.folder) or leave_out(each, each.skip or left_out, console)
                 written = _written(attempt.report, attempt.junit(results), console)
     _tell_twins(attempt, results, console)
     code = exit_code([*results.values(), *attempt.others])
@@ -77,14 +93,25 @@ def run_all(
 
 def _tell_twins(attempt: Attempt, results: Mapping[int, Result], console: Console) -> None:
     """Name points of this attempt that ask for different things and came out the same."""
-    judged = (Outcome.PASS, Outcome.FAIL)
-    whole = [index for index, each in results.items() if each.outcome in judged and index not in attempt.kept]
-    points = (attempt.selected[index] for index in sorted(whole))
+    whole = (Outcome.PASS, Outcome.FAIL)
+    found = [index for index, each in results.items() if each.outcome in whole and index not in attempt.kept]
+    points = (attempt.selected[index] for index in sorted(found))
     for line in twins((each, attempt.folder / each.folder) for each in points):
         console.line(line)
 
 
-def _run_point(
+def _one_by_one(runs: Path, options: prepare.Options, console: Console, *, keep: bool) -> Perform:
+    def perform(points: Mapping[int, Planned], report: Report) -> Generator[tuple[int, Result]]:
+        for index, each in points.items():
+            if each.skip:
+                yield index, leave_out(each, each.skip, console)
+            else:
+                yield index, run_point(each, runs, options, console, report(index), keep=keep)
+
+    return perform
+
+
+def run_point(
     each: Planned, runs: Path, options: prepare.Options, console: Console, also: Also, *, keep: bool
 ) -> Result:
     """One point, whatever becomes of it: what breaks before or after its stages is its error, and nobody else's."""
@@ -94,10 +121,12 @@ def _run_point(
         rundir = prepare.create(each, path, attached_to=options.attachment is not None)
         return run_case(each, rundir, options, console, also, keep=keep)
     except Exception as error:  # noqa: BLE001 # a fault of ours is on record, and other cases go on
-        return _broken(each, path, error, console)
+        result = broken(each, path, error)
+        console.result(result)
+        return result
 
 
-def _broken(each: Planned, path: Path | None, error: Exception, console: Console) -> Result:
+def broken(each: Planned, path: Path | None, error: Exception) -> Result:
     """The verdict on a point that has none of its own."""
     text, details = (mask(part) for part in words(refused(error) if isinstance(error, OSError) else error))
     result = conclude(
@@ -115,7 +144,6 @@ def _broken(each: Planned, path: Path | None, error: Exception, console: Console
     with suppress(Exception):  # it may be what broke
         if path and path.is_dir():
             RunDir(path).write("result", Result, result)
-    console.result(result)
     return result
 
 
@@ -125,13 +153,15 @@ def _with_code_of(error: BaseException | None, result: Result) -> Result:
     return result.model_copy(update={"exit_code": UsageError.exit_code}) if wrong_input else result
 
 
-def _skipped(each: Planned, reason: str, console: Console) -> Result:
+def leave_out(each: Planned, reason: str, console: Console) -> Result:
+    """What is reported of a point that does not run."""
     console.line(f"skipped {each.id}: {reason}")
     now = utc_now().isoformat()
     return skipped(suite=each.suite, name=each.name, platform=each.platform, started=now, reason=reason)
 
 
-def _judged(path: Path) -> Result | None:
+def judged(path: Path) -> Result | None:
+    """The verdict in a run directory; None if there is none that can be read."""
     try:
         return RunDir(path).read("result", Result)
     except HarnessError:
@@ -182,7 +212,7 @@ def run_case(
             if not_there and not broken:
                 result = left_out(rundir, not_there, also)
             else:
-                result = _finish(context, console, stage, broken, also, keep=keep)
+                result = finish(context, console, stage, broken, also, keep=keep)
         finally:
             if not keep:
                 context.held.close()
@@ -193,7 +223,7 @@ def run_case(
     return _with_code_of(next(iter(broken.values()), None), result)
 
 
-def _finish(
+def finish(
     context: Context, console: Console, stage: Stage, broken: dict[Stage, BaseException], also: Also, *, keep: bool
 ) -> Result:
     """Stop and judge. A signal that arrives meanwhile waits for the end, and then counts."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -161,8 +161,8 @@ def test_shards_are_disjoint_and_complete(count: int) -> None:
     running = sorted((each.id, each.platform) for each in found if not each.skip)
     parts = [shard(found, index, count) for index in range(1, count + 1)]
     assert sorted((each.id, each.platform) for part in parts for each in part if not each.skip) == running
-    # Longest first to the part with the least: no two parts are further apart than their longest point.
-    loads = [[each.case.expected_seconds for each in part if not each.skip] for part in parts]
+    # What takes most first, to the part with the least: no two are further apart than the least of the fullest part.
+    loads = [[each.device_seconds for each in part if not each.skip] for part in parts]
     heaviest, lightest = max(loads, key=sum), min(loads, key=sum)
     assert sum(heaviest) - sum(lightest) <= min(heaviest)
 
@@ -174,6 +174,16 @@ def test_a_shard_takes_the_longest_point_first() -> None:
     parts = [shard([*short, long], index, 2) for index in (1, 2)]
     assert sorted(map(len, parts)) == [1, 2]
     assert [long] in parts
+
+
+def test_a_shard_counts_the_devices_of_a_point_and_what_was_learned_of_it() -> None:
+    narrow, *others = [each for each in ours() if not each.skip and each.platform == "cuda" and each.devices == 1][:4]
+    wide = next(each for each in ours() if each.devices == 4 and not each.skip)
+    four = [replace(wide, learned=100.0), *(replace(each, learned=130.0) for each in (narrow, *others[:2]))]
+    parts = [shard(four, index, 2) for index in (1, 2)]
+    assert sorted([each.devices for each in part] for part in parts) == [[1, 1, 1], [4]]
+    learned = [replace(narrow, learned=900.0), *others]
+    assert [narrow.id] in [[each.id for each in shard(learned, index, 2)] for index in (1, 2)]
 
 
 def test_a_plan_in_all_its_forms(tmp_path: Path) -> None:

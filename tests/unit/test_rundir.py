@@ -165,3 +165,15 @@ def test_a_label_names_run_folder_and_owner() -> None:
     assert prepared.label(Path("/runs/one")) == Label("id", "/runs/one", owner.text)
     kept = prepared.model_copy(update={"owner": None})
     assert kept.label(Path("/runs/one")) == Label("id", "/runs/one", "")
+
+
+def test_the_latest_event_is_the_last_whole_line(tmp_path: Path) -> None:
+    rundir = RunDir.create(tmp_path / "run")
+    assert rundir.latest() is None
+    for number in range(1000):
+        rundir.append(Event(time="now", stage=Stage.EVAL, kind="progress", done=number, total=1000, text="x" * 200))
+    with rundir.events_file.open("a") as file:
+        file.write('{"time": "now", "stage": "eval", "kind": "prog')
+    found = rundir.latest()
+    assert found is not None
+    assert found.done == 999

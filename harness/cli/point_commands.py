@@ -1,0 +1,56 @@
+"""The part of the command line that one run of several points at a time calls for each of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.again import Reuse
+from harness.cli.assembling import expanded
+from harness.cli.options import (
+    CASES,
+    AttachOptions,
+    BuildOptions,
+    CaseArgument,
+    Cases,
+    Checkpoints,
+    Models,
+    PlatformHere,
+    RunOptions,
+    own_models,
+)
+from harness.cli.what_runs import points, run_options
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    app.command(hidden=True)(expanded(point))
+
+
+def point(
+    case: CaseArgument,
+    run_dir: Annotated[Path, typer.Option(help="Its run directory.")],
+    platform: PlatformHere = None,
+    *,
+    where: RunOptions,
+    how: BuildOptions,
+    attached: AttachOptions,
+    checkpoints: Checkpoints = "",
+    model: Models = None,
+    cases: Cases = CASES,
+    reuse: Reuse = None,
+) -> int:
+    """One point of a `harness run` that has several at a time, which is told of that run's end by standard input."""
+    from harness.host import signals
+    from harness.run.console import Console
+    from harness.run.supervise import run_point
+
+    signals.ended_with_parent()
+    own = own_models(model)
+    options = replace(run_options(where, how, attached), reuse=tuple(reuse or ()))
+    (chosen,) = points(cases, [case], platform, checkpoints, own, attached, options)
+    with signals.handled():
+        return run_point(chosen, run_dir.parent, options, Console(), lambda _: {}, keep=False).exit_code
