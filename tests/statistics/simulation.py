@@ -16,9 +16,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.statistics import decisions, proportions, ratios, repeated_runs, sequential
+from harness.statistics import decisions, looks, proportions, ratios, repeated_runs, sequential
 from harness.statistics.estimate import Estimate, normal_quantile
-from harness.statistics.sequential import Errors
+from harness.statistics.looks import Loss
+from harness.statistics.sequential import Decision, Errors
 
 Numbers = NDArray[np.float64]
 Generator = np.random.Generator
@@ -190,6 +191,68 @@ def sequence_of_runs(
     return tried
 
 
+_LOSS, _ERRORS = Loss(margin=0.06, most=3.0), Errors(0.01, 0.05)
+
+
+@dataclass(frozen=True)
+class Looked:
+    """Runs that are looked at several times, against a baseline of equal runs: see :mod:`harness.statistics.looks`.
+
+    Attributes:
+        parts: Observations between two looks; each loses all that it can, or nothing.
+        noise: Of a part from run to run, beyond what it loses.
+    """
+
+    looks: int = 3
+    parts: int = 600
+    runs: int = 5
+    noise: float = 0.003
+    expected: float = 2.0
+    loss: Loss = _LOSS
+    errors: Errors = _ERRORS
+    two_sided: bool = True
+
+    def ended(self, decision: str, lost: float) -> Callable[[Generator, int], int]:
+        """How often a run with this loss ends with a decision."""
+
+        def tried(draw: Generator, tries: int) -> int:
+            number = np.arange(1, self.looks + 1)
+            parts = self.noise * draw.standard_normal((tries, self.runs + 1, self.looks))
+            values = self.expected + parts.cumsum(-1) / number
+            events = draw.binomial(self.parts, lost / self.loss.most, (tries, self.looks)).cumsum(-1)
+            values[:, -1] -= events * self.loss.most / (self.parts * number)
+            means, noises = values[:, :-1].mean(1), values[:, :-1].std(1, ddof=1)
+            return sum(
+                looks.decided([self._at(look, *row) for look, row in enumerate(zip(*each, strict=True), 1)]) == decision
+                for each in zip(values[:, -1], means, noises, strict=True)
+            )
+
+        return tried
+
+    def _at(self, look: int, value: float, mean: float, noise: float) -> Decision:
+        equal = looks.Equal(float(mean), float(noise) if self.noise else 0.0, self.runs)
+        n = look * self.parts
+        return looks.limits(
+            equal, self.loss, n, self.errors, self.looks, two_sided=self.two_sided
+        ).decision(float(value))  # fmt: skip
+
+
+def claims_of_looks() -> Iterator[Claim]:
+    """Of the rule that looks at answers to fixed questions."""
+    margin = Looked().loss.margin
+    for rule, of in (
+        (Looked(), "5 runs, 3 looks"),
+        (Looked(two_sided=False, runs=9, looks=5, parts=400), "9 runs, 5 looks, one-sided"),
+        (Looked(noise=0.0), "runs that are all equal, 3 looks"),
+        (Looked(loss=Loss(0.05, 1.0), expected=0.9, parts=100, noise=0.0, two_sided=False), "items, 3 looks"),
+    ):
+        yield Claim(f"looks, false alarms, {of}", "at-most", 0.01, rule.ended("fail", 0.0))
+        yield Claim(f"looks, a loss of the margin passes, {of}", "at-most", 0.05, rule.ended("pass", rule.loss.margin))
+    yield Claim("looks, twice the margin passes, 5 runs", "at-most", 0.001, Looked().ended("pass", 2 * margin))
+    yield Claim("looks, three times the margin is red, 5 runs", "at-least", 0.95, Looked().ended("fail", 3 * margin))
+    yield Claim("looks, no loss passes, all runs equal", "at-least", 0.99, Looked(noise=0.0).ended("pass", 0.0))
+
+
 def claims() -> Iterator[Claim]:
     """Everything that is claimed."""
     for share, n in ((0.5, 40), (0.8, 80), (0.97, 200), (0.75, 1319)):
@@ -244,7 +307,7 @@ def claims() -> Iterator[Claim]:
     yield Claim("sequence of runs, power", "at-least", 0.95, sequence_of_runs(1, errors, 0.02, 0.02, 0.02, 100))
 
 
-CLAIMS = list(claims())
+CLAIMS = [*claims(), *claims_of_looks()]
 
 
 def main() -> int:
