@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,14 @@ from typing import Any
 from harness.base.clock import utc_now
 from harness.base.domain import CheckResult, Outcome
 from harness.base.errors import CannotJudge, Interrupted
+from harness.base.evidence import Look
 from harness.calibration.proposal import CHECKED, Values, average
+from harness.checks import sequential
 from harness.plan.points import Planned
 from harness.reports.result import Result
 from harness.run import measured_on, one_start
 from harness.run.console import Console
+from harness.run.evidence_files import take
 from harness.run.prepare import Options
 from harness.run.rundir import Prepared, RunDir, make_folder
 from harness.run.supervise import run_all
@@ -27,10 +30,11 @@ _PER_POSITION = re.compile(r"acceptance_per_position\[([0-9]+)\]")
 
 @dataclass(frozen=True)
 class Done:
-    """One run that was measured."""
+    """One run that was measured, and what there was to see at each of its looks."""
 
     result: Result
     prepared: Prepared
+    looks: tuple[Look, ...] = ()
 
 
 def run_once(point: Planned, folder: Path, number: int, options: Options, console: Console) -> Done:
@@ -50,7 +54,13 @@ def run_once(point: Planned, folder: Path, number: int, options: Options, consol
     if result is None or result.outcome is not Outcome.MEASURED:
         said = "left no verdict" if result is None else f"is {result.outcome}"
         raise CannotJudge(f"run {number} of {point.id} {said}; {_WHOLE}")
-    return Done(result, rundir.prepared())
+    return _done(result, rundir)
+
+
+def _done(result: Result, rundir: RunDir) -> Done:
+    evidence = take(rundir)
+    assert evidence is not None  # it was measured
+    return Done(result, rundir.prepared(), evidence.measured.looks)
 
 
 def run_start(
@@ -71,7 +81,7 @@ def run_start(
             console.result(result)
             if result.outcome is not Outcome.MEASURED:
                 raise CannotJudge(f"run {number}.{repeat} of {point.id} is {result.outcome}; {_WHOLE}")
-            found.append(Done(result, running.context.rundir.prepared()))
+            found.append(_done(result, running.context.rundir))
     return found
 
 
@@ -88,13 +98,45 @@ def values(done: Sequence[Done], repeats: int = 1) -> list[Values]:
     found = [dict(_measured(each.result.checks)) for each in done]
     common = [name for name in CHECKED if all(name in each for each in found)]
     made = [
-        Values(name, tuple(each[name][0] for each in found), average(each[name][1] for each in found), repeats)
+        _with_looks(
+            Values(name, tuple(each[name][0] for each in found), average(each[name][1] for each in found), repeats),
+            done,
+        )
         for name in common
         if len({len(each[name][0]) for each in found}) == 1
     ]
     if not made:
         raise CannotJudge("the runs measured nothing that a baseline could be made of", cause="nothing was scored")
     return made
+
+
+def _with_looks(values: Values, done: Sequence[Done]) -> Values:
+    """With what the runs had measured at the looks before the last one, if they looked.
+
+    Raises:
+        CannotJudge: There was nothing to see at one of them.
+    """
+    if not done[0].looks:
+        return values
+    positions = len(values.runs[0])
+    readers = (
+        [sequential.READERS[values.name]]
+        if values.name in sequential.READERS
+        else [*map(sequential.share_at, range(positions))]
+    )
+    at_looks = []
+    for index, look in enumerate(done[0].looks):
+        seen = [[reader(each.looks[index]) for reader in readers] for each in done]
+        known = [[one for one in each if one is not None] for each in seen]
+        if any(len(each) < len(readers) for each in known):
+            raise CannotJudge(
+                f"{values.name} cannot be measured after {look.asked} items; evaluation.looks: look later"
+            )
+        numbers = tuple(tuple(one.value for one in each) for each in known)
+        n, most = average(each[0].n for each in known), max(each[0].most for each in known)
+        at_looks.append((look.asked, Values(values.name, numbers, n, values.repeats, most)))
+    *early, (_, last) = at_looks
+    return replace(values, most=last.most, early=tuple(early))
 
 
 def _measured(checks: Sequence[CheckResult]) -> Iterator[tuple[str, tuple[tuple[float, ...], int]]]:

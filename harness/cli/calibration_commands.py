@@ -76,6 +76,8 @@ def calibrate(
     wanted, lost = _share("--until", until), _share("--margin", margin)
     options, console, done = where.options(how.build()), Console(), list[equal_runs.Done]()
     point = _point(cases, case, platform, own_models(model))
+    if point.case.evaluation.looks and lost is None:
+        raise UsageError(f"{point.id} decides early (evaluation.looks): give --margin, the loss that must not pass")
     require_engine([point], options)
     with claimed(runs_below, RUNS) as folder, signals.handled():
         for index in range(1, number + 1):

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 CASES = Path("baselines")
 ENVIRONMENTS = Path(".nox")
 RUNS = Path("runs")
+FAMILY_WISE = 0.05
 _WEEK = 7 * 24 * 3600.0
 
 CaseArguments = Annotated[
@@ -83,6 +84,20 @@ EnginePython = Annotated[
     ),
 ]
 Environments = Annotated[Path, typer.Option("--environments", help="Folder of the locked engine environments.")]
+
+FamilyWise = Annotated[
+    float,
+    typer.Option(
+        "--family-wise",
+        metavar="RATE",
+        min=1e-9,
+        max=0.5,
+        help="How often all measured baselines of the cases chosen are red for nothing, at most, taken together.",
+    ),
+]
+AllowInconclusive = Annotated[
+    bool, typer.Option("--allow-inconclusive", help="Exit with 0 where nothing is worse than undecided; not green.")
+]
 
 Registry = Annotated[
     str | None,

@@ -15,7 +15,9 @@ from harness.base.texts import say
 from harness.cli.assembling import expanded
 from harness.cli.options import (
     CASES,
+    FAMILY_WISE,
     RUNS,
+    AllowInconclusive,
     AttachOptions,
     BuildOptions,
     CaseArgument,
@@ -23,6 +25,7 @@ from harness.cli.options import (
     Cases,
     Checkpoints,
     Devices,
+    FamilyWise,
     Models,
     PlatformHere,
     RunDirectory,
@@ -65,9 +68,12 @@ def run(
     runs: Annotated[Path | None, typer.Option(help="New folder for the run directories; default below runs/.")] = None,
     devices: Devices = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the servers running.")] = False,
+    family_wise: FamilyWise = FAMILY_WISE,
+    allow_inconclusive: AllowInconclusive = False,
 ) -> int:
     """Run cases from start to verdict: serve, health-wait, eval, assert, stop."""
     from harness.host import signals
+    from harness.plan.detectable import together
     from harness.run.console import Console
     from harness.run.folders import claimed
     from harness.run.prepare import require_engine
@@ -80,8 +86,12 @@ def run(
         raise UsageError(f"--{'keep' if keep else 'devices'}: not with servers that run already: they are only asked")
     chosen = _points(cases, names, platform, checkpoints, own, attached, options, suite=suite, at_most=devices)
     require_engine(chosen, options)
+    alarms = together(chosen, family_wise)
+    options, console = replace(options, alarm_share=alarms.share), Console()
     with claimed(runs, RUNS) as folder, signals.handled():
-        return run_all(chosen, folder, options, Console(), keep=keep)
+        if alarms.words and not attached.measure_only:
+            console.line(alarms.words)
+        return run_all(chosen, folder, options, console, keep=keep, allow_inconclusive=allow_inconclusive)
 
 
 def serve(
@@ -110,7 +120,7 @@ def serve(
         raise UsageError(f"{case} has several points, and a run directory holds one; name one of {names}{more}")
     prepare.require_engine([chosen], options)
     with signals.handled():
-        rundir = prepare.create(chosen, run_dir, attached_to=options.attachment is not None)
+        rundir = prepare.create(chosen, run_dir, options)
         context = _context(rundir)
         try:
             not_there = prepare.run(context, options, chosen)
@@ -180,8 +190,9 @@ def evaluate(run_directory: RunDirectory) -> int:
     return _open_stage(run_directory, Stage.EVAL)
 
 
-def assert_(run_directory: RunDirectory) -> int:
+def assert_(run_directory: RunDirectory, *, allow_inconclusive: AllowInconclusive = False) -> int:
     """Stage 4: judge the files of a run; works on any machine, and as often as wanted."""
+    from harness.reports.result import exit_code
     from harness.run import finished
     from harness.run.console import Console
     from harness.run.judge import REJUDGED, judge, judge_again
@@ -193,7 +204,7 @@ def assert_(run_directory: RunDirectory) -> int:
     console.result(result)
     if recorded is not None:
         console.line(f"judged again: {REJUDGED}; result.json, the run's own verdict, stays: {recorded.outcome}")
-    return result.exit_code
+    return exit_code([result], allow_inconclusive=allow_inconclusive)
 
 
 def stop(run_directory: RunDirectory) -> int:

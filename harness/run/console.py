@@ -31,6 +31,7 @@ _COLOURS = {
     Outcome.ERROR: "magenta",
     Outcome.SKIPPED: "yellow",
     Outcome.MEASURED: "cyan",
+    Outcome.INCONCLUSIVE: "magenta",
 }
 
 
@@ -182,7 +183,7 @@ def _remarks(result: Result) -> list[tuple[str, str]]:
 
 
 def _problems(result: Result) -> list[tuple[str, str]]:
-    wrong = (Outcome.FAIL, Outcome.ERROR)
+    wrong = (Outcome.FAIL, Outcome.ERROR, Outcome.INCONCLUSIVE)
     broken = [(str(record.stage), record.message) for record in result.stages if record.outcome in wrong]
     return broken + [(check.name, message(check)) for check in result.checks if check.outcome in wrong]
 

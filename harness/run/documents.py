@@ -231,6 +231,9 @@ class Prepared(Document):
     versions: dict[str, str] = {}
     """Distributions of the engine's environment, as it reports them itself."""
     host: dict[str, str] = {}
+    alarm_share: float = Field(1.0, gt=0, le=1)
+    """What of the false-alarm rates that its baselines state the run may use, so that all points of one command
+    together keep theirs."""
     served_as: str = Field("", max_length=500)
     """Model that attached servers are asked for; empty: that of the case."""
 

@@ -27,8 +27,10 @@ from harness.engines.inside import Infos
 from harness.run import documents
 from harness.run import footprints as footprints_file
 from harness.run import groups as groups_file
+from harness.run import looks as looks_file
 from harness.run.footprints import Footprints
 from harness.run.groups import Groups
+from harness.run.looks import Looks, looks_at
 from harness.run.measure import Shown, measure
 from harness.run.rundir import Prepared, RunDir, Servers, When
 
@@ -70,13 +72,14 @@ def take(rundir: RunDir) -> Evidence | None:
     if before.keys() != roles.keys() or after.keys() != roles.keys():
         return None  # interrupted before the counters were read: the stage's own error says so
     ours, footprints = not prepared.attached, rundir.read(footprints_file.NAME, Footprints)
-    groups = rundir.read(groups_file.NAME, Groups)
+    groups, looks = rundir.read(groups_file.NAME, Groups), rundir.read(looks_file.NAME, Looks)
     shown = {server.name: _told(rundir, server, info=bool(engine.info)) for server in started}
     logs = {name: told.log for name, told in shown.items()} if "logs" in reads and ours else {}
+    began = {name: reading.counters for name, reading in before.items()}
     measured = measure(
         case,
         samples,
-        {name: reading.counters for name, reading in before.items()},
+        began,
         {name: reading.counters for name, reading in after.items()},
         roles,
         {name: {event: count(log) for event, count in engine.events.items()} for name, log in logs.items()},
@@ -89,6 +92,7 @@ def take(rundir: RunDir) -> Evidence | None:
             findings=_findings(engine, {name: told.log for name, told in shown.items()}, footprints) if ours else {},
             capacity={name: engine.inside.capacity(after[name].infos) for name in roles},
             between=tuple(groups.readings) if groups else (),
+            looks=looks_at(case, looks, samples, began) if looks else (),
             resting=_resting(prepared, [server.name for server in started], before, after, rest, footprints),
         ),
     )
@@ -98,7 +102,15 @@ def take(rundir: RunDir) -> Evidence | None:
         for server in started
         for setting in sights.compare(server.name, engine.asks(case, _role(server)), engine.sights, shown[server.name])
     ]
-    return Evidence(measured, tuple(samples), said, logs, tuple(settings), tuple(rundir.exchanges() or ()))
+    return Evidence(
+        measured=measured,
+        samples=tuple(samples),
+        configuration=said,
+        logs=logs,
+        settings=tuple(settings),
+        exchanges=tuple(rundir.exchanges() or ()),
+        alarm_share=prepared.alarm_share,
+    )
 
 
 def told(rundir: RunDir) -> dict[str, sights.Told]:

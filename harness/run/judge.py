@@ -19,6 +19,7 @@ from harness.engines.capabilities import FLAGS, Capabilities
 from harness.host import files
 from harness.reports import junit
 from harness.reports.result import REPORTED_STAGES, Result, Timing, conclude, skipped
+from harness.run import looks
 from harness.run.completeness import gaps
 from harness.run.evidence_files import disagreement, measurements_file, rendered, take
 from harness.run.measured_on import as_judged
@@ -174,8 +175,8 @@ def _checks(
     if missing:
         evidence = None
     if evidence is not None and not broke:
-        if other := disagreement(rundir, evidence.measured):
-            missing.append(other)
+        others = disagreement(rundir, evidence.measured), looks.misjudged(prepared, evidence.measured)
+        missing += filter(None, others)
         found = as_judged(judge_all(*of_case, evidence), evidence, prepared)
         return [*_damaged(missing), *found, *stopped, *asked], evidence
     reason = f"{broke} broke" if broke else "the record of the run is damaged or not whole"

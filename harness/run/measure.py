@@ -12,6 +12,7 @@ from harness.base.evidence import (
     Acceptance,
     KvLedger,
     KvTransfers,
+    Look,
     Measurement,
     Offer,
     Preempted,
@@ -43,6 +44,7 @@ class Shown:
         capacity: Tokens that the KV cache of each server has room for, as far as it says.
         resting: What each holds when nothing is asked of it, or why nobody can say; None if nobody looked.
         between: Counters of each server in the middle of the main run, one reading after the other.
+        looks: What there was to see when it was looked whether the verdict is clear.
     """
 
     contradictions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -50,6 +52,7 @@ class Shown:
     capacity: Mapping[str, int | None] = field(default_factory=dict)
     resting: Mapping[str, Resting] | Unmeasured | None = None
     between: Sequence[Mapping[str, metrics.Counters]] = ()
+    looks: tuple[Look, ...] = ()
 
 
 _NOTHING = Shown()
@@ -107,7 +110,8 @@ def measure(
     acceptance = _named(lost or engine.acceptance(counted), absent) if case.serve_of(answering).speculation else None
     kv = _named(lost or engine.kv_transfer(counted, deltas), absent) if case.topology.kind == "disagg" else None
     finished = _named(lost or _finished(asked), absent) if "finished_requests" in engine.offers else None
-    answers = {run: count(case.evaluation, found) for run, found in by_run.items()}
+    asked_for = shown.looks[-1].asked if shown.looks else None
+    answers = {run: count(case.evaluation, found, asked_for) for run, found in by_run.items()}
     prefilled = None
     if case.topology.kind == "disagg" and case.evaluation.send_to == "entry" and not lost:
         ahead = primed(case.evaluation, "prime_prefill", priming)
@@ -144,6 +148,7 @@ def measure(
             [before, *shown.between, after],
             [name for name, role in roles.items() if role == answering],
         ),
+        looks=shown.looks,
         missing={} if silent is None else {**silent, **_missing(acceptance, kv, finished)},
     )
 

@@ -53,6 +53,7 @@ class Options:
         wait_for_devices: Seconds to wait until enough devices are free.
         assume_free: Take also devices of which nobody can tell whether they are free.
         attachment: Servers that run already, instead of all that; None: start some.
+        alarm_share: What of the false-alarm rates that baselines state each check may use.
     """
 
     runtime: runtimes.Choice = "auto"
@@ -62,6 +63,7 @@ class Options:
     wait_for_devices: float = 0.0
     assume_free: bool = False
     attachment: Attachment | None = None
+    alarm_share: float = 1.0
 
 
 def require_engine(planned: Iterable[Planned], options: Options) -> None:
@@ -86,11 +88,15 @@ def require_engine(planned: Iterable[Planned], options: Options) -> None:
             engine_image.requirements(name, platform)  # where nobody chose, it is no fault of the caller's
 
 
-def create(planned: Planned, path: Path, *, attached_to: bool = False) -> RunDir:
+_USUAL = Options()
+
+
+def create(planned: Planned, path: Path, options: Options = _USUAL) -> RunDir:
     """A run directory that holds the resolved case and nothing else yet.
 
-    Of servers that somebody else runs (``attached_to``), this machine's accelerators say nothing.
+    Of servers that somebody else runs, this machine's accelerators say nothing.
     """
+    attached_to = options.attachment is not None
     rundir = RunDir.create(path)
     rundir.save(
         Prepared(
@@ -103,6 +109,7 @@ def create(planned: Planned, path: Path, *, attached_to: bool = False) -> RunDir
             case=planned.case,
             created=utc_now().isoformat(),
             owner=Owner.me(),
+            alarm_share=options.alarm_share,
             host=_host() | ({} if attached_to else accelerators.hardware(planned.platform)),
         )
     )

@@ -27,7 +27,13 @@ _STAGES = (Stage.SERVE, Stage.HEALTH_WAIT, Stage.EVAL)
 
 
 def run_all(
-    selected: Sequence[Planned], runs: Path, options: prepare.Options, console: Console, *, keep: bool = False
+    selected: Sequence[Planned],
+    runs: Path,
+    options: prepare.Options,
+    console: Console,
+    *,
+    keep: bool = False,
+    allow_inconclusive: bool = False,
 ) -> int:
     """Run every case, whatever becomes of the others, and report those that are not to run, or were not after a signal.
 
@@ -64,12 +70,12 @@ def run_all(
                 written = _written(path, junit.render(results[index] for index in sorted(results)), console)
     for line in twins((each, runs / each.folder) for index, each in enumerate(selected) if _whole(results.get(index))):
         console.line(line)
-    code = exit_code(results.values())
+    code = exit_code(results.values(), allow_inconclusive=allow_inconclusive)
     return code if written else max(code, CannotJudge.exit_code)
 
 
 def _whole(result: Result | None) -> bool:
-    return result is not None and result.outcome in (Outcome.PASS, Outcome.FAIL)
+    return result is not None and result.outcome in (Outcome.PASS, Outcome.FAIL, Outcome.INCONCLUSIVE)
 
 
 def _run_point(
@@ -79,7 +85,7 @@ def _run_point(
     path = None
     try:
         path = directly_below(runs, each.folder)
-        rundir = prepare.create(each, path, attached_to=options.attachment is not None)
+        rundir = prepare.create(each, path, options)
         return run_case(each, rundir, options, console, also, keep=keep)
     except Exception as error:  # noqa: BLE001 # a fault of ours is on record, and other cases go on
         return _broken(each, path, error, console)
