@@ -172,15 +172,13 @@ def where(done: Sequence[Done], valid_days: int) -> dict[str, Any]:
 
 def _where(done: Done) -> dict[str, Any]:
     prepared, case = done.prepared, done.prepared.case
-    runtime, engine = prepared.runtime, case.engine.name
-    versions = {name: each for name, each in prepared.versions.items() if name.startswith(engine)}
-    build = next((f"{name} {versions[name]}" for name in sorted(versions, key=len)), engine)
+    runtime = prepared.runtime
     image = f"{runtime.base} {runtime.environment}" if runtime and runtime.kind == "docker" else ""
     return {
-        "engine": build,
+        "engine": measured_on.build(prepared),
         **({"image": image} if image else {}),
         "device": measured_on.device(prepared),
         "protocol": case.evaluation.protocol,
-        "prompts": measured_on.prompts(prepared),
+        "prompts": prepared.prompts,
         "concurrency": case.evaluation.concurrency,
     }

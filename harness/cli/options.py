@@ -95,6 +95,14 @@ FamilyWise = Annotated[
         help="How often all measured baselines of the cases chosen are red for nothing, at most, taken together.",
     ),
 ]
+ReferenceRuns = Annotated[
+    Path | None,
+    typer.Option(
+        "--reference",
+        metavar="RUNS",
+        help="A stored run of the same case, or a folder of such: answers are compared with its answers, one by one.",
+    ),
+]
 AllowInconclusive = Annotated[
     bool, typer.Option("--allow-inconclusive", help="Exit with 0 where nothing is worse than undecided; not green.")
 ]

@@ -28,6 +28,7 @@ from harness.cli.options import (
     FamilyWise,
     Models,
     PlatformHere,
+    ReferenceRuns,
     RunDirectory,
     RunOptions,
     Suite,
@@ -68,12 +69,14 @@ def run(
     runs: Annotated[Path | None, typer.Option(help="New folder for the run directories; default below runs/.")] = None,
     devices: Devices = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the servers running.")] = False,
+    reference: ReferenceRuns = None,
     family_wise: FamilyWise = FAMILY_WISE,
     allow_inconclusive: AllowInconclusive = False,
 ) -> int:
     """Run cases from start to verdict: serve, health-wait, eval, assert, stop."""
     from harness.host import signals
     from harness.plan.detectable import together
+    from harness.run import reference_runs
     from harness.run.console import Console
     from harness.run.folders import claimed
     from harness.run.prepare import require_engine
@@ -86,8 +89,10 @@ def run(
         raise UsageError(f"--{'keep' if keep else 'devices'}: not with servers that run already: they are only asked")
     chosen = _points(cases, names, platform, checkpoints, own, attached, options, suite=suite, at_most=devices)
     require_engine(chosen, options)
-    alarms = together(chosen, family_wise)
-    options, console = replace(options, alarm_share=alarms.share), Console()
+    if reference is not None:
+        reference_runs.require(chosen, reference)
+    alarms = together(chosen, family_wise, paired=reference is not None)
+    options, console = replace(options, alarm_share=alarms.share, reference=reference), Console()
     with claimed(runs, RUNS) as folder, signals.handled():
         if alarms.words and not attached.measure_only:
             console.line(alarms.words)
@@ -190,17 +195,26 @@ def evaluate(run_directory: RunDirectory) -> int:
     return _open_stage(run_directory, Stage.EVAL)
 
 
-def assert_(run_directory: RunDirectory, *, allow_inconclusive: AllowInconclusive = False) -> int:
+def assert_(
+    run_directory: RunDirectory,
+    *,
+    reference: ReferenceRuns = None,
+    allow_inconclusive: AllowInconclusive = False,
+) -> int:
     """Stage 4: judge the files of a run; works on any machine, and as often as wanted."""
     from harness.reports.result import exit_code
     from harness.run import finished
     from harness.run.console import Console
     from harness.run.judge import REJUDGED, judge, judge_again
+    from harness.run.reference_runs import compared_with
     from harness.run.rundir import RunDir
 
     rundir, console = RunDir.existing(run_directory), Console()
     recorded = finished.verdict(rundir)
-    result = judge(rundir, strict=True) if recorded is None else judge_again(rundir, recorded)
+    if reference is not None and recorded is None:
+        raise UsageError(f"--reference: {run_directory} is not over; give it to `harness run`")
+    compared = compared_with(reference, rundir) if reference is not None else None
+    result = judge(rundir, strict=True) if recorded is None else judge_again(rundir, recorded, compared)
     console.result(result)
     if recorded is not None:
         console.line(f"judged again: {REJUDGED}; result.json, the run's own verdict, stays: {recorded.outcome}")

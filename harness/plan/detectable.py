@@ -13,6 +13,7 @@ import rich.table
 
 from harness.base.settings import Expectation
 from harness.cases.model import Case
+from harness.checks import reference
 from harness.checks.check import Spread, least_loss
 from harness.plan.points import Planned
 from harness.statistics.decisions import observations_for
@@ -100,9 +101,17 @@ class Together:
         )
 
 
-def together(planned: Iterable[Planned], kept: float) -> Together:
-    """Of the points that run; checks whose answers are all known beforehand are never red for nothing."""
-    rates = [sight.false_alarm for each in planned if not each.skip for sight in of_case(each.case)]
+def together(planned: Iterable[Planned], kept: float, *, paired: bool = False) -> Together:
+    """Of the points that run; checks whose answers are all known beforehand are never red for nothing.
+
+    Args:
+        planned: Of the command.
+        kept: The rate that all of them may have.
+        paired: Whether each point is compared with a stored run, too, by two tests.
+    """
+    running = [each.case for each in planned if not each.skip]
+    rates = [sight.false_alarm for case in running for sight in of_case(case)]
+    rates += [reference.FALSE_ALARM] * (2 * len(running) if paired else 0)
     stated = [rate for rate in rates if rate]
     return Together(len(stated), sum(stated), kept)
 

@@ -15,11 +15,12 @@ from harness.cases.model import Case
 from harness.engines import ENGINES, metrics
 from harness.engines.engine import numbered
 from harness.plan.request_bodies import UNSAID
-from harness.run import documents, footprints, looks, own_folders
+from harness.run import documents, footprints, looks, own_folders, reference
 from harness.run.evidence_files import read_by_checks
 from harness.run.footprints import Footprints
 from harness.run.looks import Looks
 from harness.run.own_folders import ModelFolders
+from harness.run.reference import Reference
 from harness.run.rundir import Event, Occupancy, Prepared, Ready, RunDir, RunningServer, Servers
 
 _NEEDED = (Stage.PREPARE, Stage.SERVE, Stage.HEALTH_WAIT, Stage.EVAL)
@@ -47,6 +48,7 @@ def gaps(rundir: RunDir) -> list[str]:
         samples, known = rundir.samples(), _known(prepared.case)
         seen = rundir.read(looks.NAME, Looks)
         asked = len(seen.asked) if seen else prepared.case.evaluation.items
+        found += reference.gaps(prepared, rundir.read(reference.NAME, Reference))
         found += looks.gaps(prepared, seen, samples or [], lambda: _counted(rundir, prepared.case, servers.servers))
         found += (
             ["samples.jsonl: missing"]

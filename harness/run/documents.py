@@ -231,6 +231,10 @@ class Prepared(Document):
     versions: dict[str, str] = {}
     """Distributions of the engine's environment, as it reports them itself."""
     host: dict[str, str] = {}
+    prompts: str = Field("", pattern=r"^([0-9a-f]{64})?$")
+    """SHA-256 of everything that is asked, in order; empty if an earlier version made it."""
+    reference: str = Field("", pattern=r"^([0-9a-f]{64})?$")
+    """SHA-256 of ``reference.json``; empty if the run is compared with no other."""
     alarm_share: float = Field(1.0, gt=0, le=1)
     """What of the false-alarm rates that its baselines state the run may use, so that all points of one command
     together keep theirs."""

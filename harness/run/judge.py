@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness import __version__
 from harness.base import secrets
-from harness.base.domain import CheckResult, Outcome, Sample, Stage, StageRecord
+from harness.base.domain import CheckResult, Outcome, Stage, StageRecord
 from harness.base.errors import UsageError
 from harness.base.evidence import Evidence
 from harness.checks import judge_all, validity
@@ -18,13 +18,15 @@ from harness.checks.check import unmeasured
 from harness.engines.capabilities import FLAGS, Capabilities
 from harness.host import files
 from harness.reports import junit
-from harness.reports.result import REPORTED_STAGES, Result, Timing, conclude, skipped
+from harness.reports.result import REPORTED_STAGES, Result, conclude, skipped
 from harness.run import looks
 from harness.run.completeness import gaps
 from harness.run.evidence_files import disagreement, measurements_file, rendered, take
 from harness.run.measured_on import as_judged
+from harness.run.reference import Reference
 from harness.run.rundir import Prepared, RunDir
 from harness.run.stages.stop import teardown
+from harness.run.times import timing
 
 REJUDGED = "rejudged.json"
 """The verdict of a judge that came when the run was over."""
@@ -57,19 +59,20 @@ def judge(
     return result
 
 
-def judge_again(rundir: RunDir, recorded: Result) -> Result:
+def judge_again(rundir: RunDir, recorded: Result, reference: Reference | None = None) -> Result:
     """Judge a run that is over, and write ``rejudged.xml`` and ``rejudged.json`` beside its verdict.
 
     Args:
         rundir: Of the run.
         recorded: Its verdict, which stays. What broke then is not mended by judging again.
+        reference: A run to compare it with, instead of the one that it was given, if any.
 
     Raises:
         UsageError: A document cannot be read.
         OSError: The files cannot be written.
     """
     broken = [each for each in recorded.stages if each.outcome is Outcome.ERROR]
-    result, _ = _judged(rundir, broken, strict=True)
+    result, _ = _judged(rundir, broken, strict=True, reference=reference)
     path = rundir.path / REJUDGED
     _write({path.with_suffix(".xml"): junit.render([result])}, path, result)
     return result
@@ -107,10 +110,12 @@ def _write(contents: Mapping[Path, bytes], last: Path, result: Result) -> None:
     files.write_all({**contents, last: result.model_dump_json(indent=2).encode() + b"\n"})
 
 
-def _judged(rundir: RunDir, known: Sequence[StageRecord], *, strict: bool) -> tuple[Result, bytes | None]:
+def _judged(
+    rundir: RunDir, known: Sequence[StageRecord], *, strict: bool, reference: Reference | None = None
+) -> tuple[Result, bytes | None]:
     """The verdict, and ``measurements.json`` as it would be."""
     stages = _merged(rundir.stages() if strict else _stages(rundir), known)
-    checks, evidence = _checks(rundir, rundir.prepared(), stages, strict=strict)
+    checks, evidence = _checks(rundir, rundir.prepared(), stages, reference, strict=strict)
     return _concluded(rundir, stages, checks), None if evidence is None else rendered(evidence.measured)
 
 
@@ -149,7 +154,7 @@ def _concluded(rundir: RunDir, stages: Sequence[StageRecord], checks: Sequence[C
         ),
         checks=checks,
         provenance=_provenance(prepared) | _flags(rundir),
-        timing=_timing(rundir, stages),
+        timing=timing(rundir, stages),
         interrupted=any(record.interrupted for record in stages),
     )
     # Checks quote what servers say: their logs, their metrics, their configuration.
@@ -157,7 +162,7 @@ def _concluded(rundir: RunDir, stages: Sequence[StageRecord], checks: Sequence[C
 
 
 def _checks(
-    rundir: RunDir, prepared: Prepared, stages: Sequence[StageRecord], *, strict: bool
+    rundir: RunDir, prepared: Prepared, stages: Sequence[StageRecord], reference: Reference | None, *, strict: bool
 ) -> tuple[list[CheckResult], Evidence | None]:
     """Every check of the case: judged if the record is whole and the evaluation passed, else skipped, with why."""
     case, stopped = prepared.case, teardown(rundir) if strict else _teardown(rundir)
@@ -166,7 +171,7 @@ def _checks(
     broke, evidence = _broke(stages), None
     missing: list[str] = []
     try:
-        evidence = take(rundir)
+        evidence = take(rundir, reference)
         missing = gaps(rundir)
     except UsageError as error:
         if strict:
@@ -245,6 +250,7 @@ def _provenance(prepared: Prepared) -> dict[str, str]:
         found["unpinned"] = unpinned
     if not prepared.attached:  # of whose host nothing is known
         found |= {f"host.{name}": value for name, value in prepared.host.items()}
+    found |= {"reference": prepared.reference} if prepared.reference else {}
     if prepared.runtime:
         found |= {"runtime": prepared.runtime.kind, "runtime.environment": prepared.runtime.environment}
         found |= {"runtime.base": prepared.runtime.base} if prepared.runtime.base else {}
@@ -269,32 +275,3 @@ def _unpinned(prepared: Prepared) -> str:
     ]
     runtime = prepared.runtime
     return ", ".join([*found, *([f"base image {runtime.base}"] if runtime and runtime.base_unpinned else [])])
-
-
-def _timing(rundir: RunDir, stages: Sequence[StageRecord]) -> Timing:
-    """Where the time went; the total ends with the last stage that ended."""
-    seconds = {record.stage: record.seconds for record in stages}
-    samples: list[Sample] = []
-    with suppress(UsageError):  # a gap of the record, which says so
-        samples = rundir.samples() or []
-    return Timing(
-        total=sum(seconds.values()),
-        prepare=seconds.get(Stage.PREPARE, 0.0),
-        start_up=seconds.get(Stage.HEALTH_WAIT, 0.0),
-        in_flight=sum(_covered(each) for each in _by_run(samples)),
-        stop=seconds.get(Stage.STOP, 0.0),
-    )
-
-
-def _by_run(samples: list[Sample]) -> list[list[Sample]]:
-    names = sorted({sample.run for sample in samples})  # sums of floats depend on their order
-    return [[sample for sample in samples if sample.run == name] for name in names]
-
-
-def _covered(samples: list[Sample]) -> float:
-    """Seconds during which at least one of the requests was in flight."""
-    covered, until = 0.0, 0.0
-    for started, ended in sorted((sample.started, sample.started + sample.seconds) for sample in samples):
-        covered += max(0.0, ended - max(started, until))
-        until = max(until, ended)
-    return covered

@@ -44,6 +44,7 @@ class Shown:
         capacity: Tokens that the KV cache of each server has room for, as far as it says.
         resting: What each holds when nothing is asked of it, or why nobody can say; None if nobody looked.
         between: Counters of each server in the middle of the main run, one reading after the other.
+        group_ends: Requests that had come back at each, and in all.
         looks: What there was to see when it was looked whether the verdict is clear.
     """
 
@@ -52,6 +53,7 @@ class Shown:
     capacity: Mapping[str, int | None] = field(default_factory=dict)
     resting: Mapping[str, Resting] | Unmeasured | None = None
     between: Sequence[Mapping[str, metrics.Counters]] = ()
+    group_ends: tuple[int, ...] = ()
     looks: tuple[Look, ...] = ()
 
 
@@ -148,6 +150,7 @@ def measure(
             [before, *shown.between, after],
             [name for name, role in roles.items() if role == answering],
         ),
+        group_ends=shown.group_ends,
         looks=shown.looks,
         missing={} if silent is None else {**silent, **_missing(acceptance, kv, finished)},
     )

@@ -29,6 +29,13 @@ def prompts(prepared: Prepared) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
+def build(prepared: Prepared) -> str:
+    """Engine and version, as the build says it."""
+    engine = prepared.case.engine.name
+    versions = {name: each for name, each in prepared.versions.items() if name.startswith(engine)}
+    return next((f"{name} {versions[name]}" for name in sorted(versions, key=len)), engine)
+
+
 def device(prepared: Prepared) -> str:
     """Kind of device, of a CPU the machine and its cores."""
     devices = prepared.runtime.devices if prepared.runtime else []
@@ -68,8 +75,8 @@ def compared(results: Iterable[CheckResult], prepared: Prepared) -> list[CheckRe
 
 
 def _prompts(prepared: Prepared) -> str | None:
-    """None where a data file is not at hand: a run can be judged again on a machine that has nothing but its files."""
+    """None of a run that does not say, where a data file is not at hand: it can be judged again elsewhere."""
     try:
-        return prompts(prepared)
+        return prepared.prompts or prompts(prepared)
     except (OSError, UnicodeDecodeError):
         return None

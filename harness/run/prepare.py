@@ -30,9 +30,11 @@ from harness.run import (
     ask_flags,
     attached,
     canary,
+    measured_on,
     model_sources,
     occupancy,
     own_folders,
+    reference_runs,
     runtimes,
     server_environment,
 )
@@ -53,6 +55,7 @@ class Options:
         wait_for_devices: Seconds to wait until enough devices are free.
         assume_free: Take also devices of which nobody can tell whether they are free.
         attachment: Servers that run already, instead of all that; None: start some.
+        reference: A stored run of the point, or a folder of such, with which it is compared.
         alarm_share: What of the false-alarm rates that baselines state each check may use.
     """
 
@@ -64,6 +67,7 @@ class Options:
     assume_free: bool = False
     attachment: Attachment | None = None
     alarm_share: float = 1.0
+    reference: Path | None = None
 
 
 def require_engine(planned: Iterable[Planned], options: Options) -> None:
@@ -132,7 +136,7 @@ def run(context: Context, options: Options, planned: Planned | None = None) -> s
     """
     with context.progress.stage(Stage.PREPARE):
         if options.attachment is not None:
-            context.rundir.save(context.prepared.model_copy(update={"data": _data(context)}))
+            _have_data(context, options)
             attached.record(context, options.attachment)
             return ""
         kind, why = _place(context, options)
@@ -152,8 +156,8 @@ def run(context: Context, options: Options, planned: Planned | None = None) -> s
             made[model.name] = model_sources.have(
                 model, context.progress.note, anew=options.build.allow_unpinned, tokenizer=model.name not in bare
             )
-        data = _data(context)
-        context.rundir.save(context.prepared.model_copy(update={"checkpoints": made, "data": data}))
+        context.rundir.save(context.prepared.model_copy(update={"checkpoints": made}))
+        data = _have_data(context, options)
         own_folders.before(context)
         folders = model_sources.mounted(made.values())
         folders += sorted({Path(path).parent for path in data.values()} - set(folders))
@@ -169,8 +173,19 @@ def run(context: Context, options: Options, planned: Planned | None = None) -> s
     return ""
 
 
-def _data(context: Context) -> dict[str, str]:
-    return {dataset.file: str(fetch(dataset)) for dataset in datasets(context.case.evaluation)}
+def _have_data(context: Context, options: Options) -> dict[str, str]:
+    """The data files, and on record what will be asked of them and what the answers are compared with.
+
+    Raises:
+        UsageError: That cannot be compared.
+    """
+    rundir = context.rundir
+    data = {dataset.file: str(fetch(dataset)) for dataset in datasets(context.case.evaluation)}
+    rundir.save(context.prepared.model_copy(update={"data": data}))
+    rundir.save(context.prepared.model_copy(update={"prompts": measured_on.prompts(context.prepared)}))
+    if options.reference is not None:
+        context.progress.note(f"compared with {reference_runs.keep(options.reference, rundir)}")
+    return data
 
 
 def _place(context: Context, options: Options) -> tuple[Literal["local", "docker"], str]:

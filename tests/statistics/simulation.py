@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.statistics import decisions, looks, proportions, ratios, repeated_runs, sequential
+from harness.statistics import decisions, looks, pairs, proportions, ratios, repeated_runs, sequential
 from harness.statistics.estimate import Estimate, normal_quantile
 from harness.statistics.looks import Loss
 from harness.statistics.sequential import Decision, Errors
@@ -253,6 +253,45 @@ def claims_of_looks() -> Iterator[Claim]:
     yield Claim("looks, no loss passes, all runs equal", "at-least", 0.99, Looked(noise=0.0).ended("pass", 0.0))
 
 
+def pairs_red(n: int, flips: float, lost: int, false_alarm: float = 0.01) -> Callable[[Generator, int], int]:
+    """Whether the test on pairs is red: some items flip either way by chance, and so many more are lost."""
+
+    def tried(draw: Generator, tries: int) -> int:
+        down, up = draw.binomial(n, flips, tries) + lost, draw.binomial(n, flips, tries)
+        bounds = {int(each): pairs.most_lost(int(each), false_alarm) for each in np.unique(up)}
+        return int(sum(before > bounds[int(after)] for before, after in zip(down, up, strict=True)))
+
+    return tried
+
+
+def groups_red(number: int, lost: float, false_alarm: float = 0.01) -> Callable[[Generator, int], int]:
+    """The same of acceptance lengths by groups, whose texts are nearly the same in both runs."""
+
+    def tried(draw: Generator, tries: int) -> int:
+        tokens, drafts = requests(draw, tries, number)
+        now = tokens + np.rint(2.0 * draw.standard_normal((tries, number)) - lost * tokens)
+        found = 0
+        for then, after, of in zip(tokens, now, drafts, strict=True):
+            there = pairs.difference_of_ratios(list(zip(then, of, strict=True)), list(zip(after, of, strict=True)))
+            found += there.value < -there.reach(1 - false_alarm)
+        return found
+
+    return tried
+
+
+def claims_of_pairs() -> Iterator[Claim]:
+    """Of the tests that compare a run with another one of the same items."""
+    for n, flips in ((80, 0.02), (400, 0.05), (1319, 0.01)):
+        name = f"pairs, false alarms, {n} items of which {flips:.0%} flip either way"
+        yield Claim(name, "at-most", 0.01, pairs_red(n, flips, 0))
+    least = math.ceil(pairs.least_loss(20, 0.01))
+    yield Claim("pairs, power at what they detect, 400 items", "about", 0.95, pairs_red(400, 0.05, least), 0.03)
+    yield Claim("pairs without flips, power at what they detect", "at-least", 0.95,
+                pairs_red(80, 0.0, math.ceil(pairs.least_loss(0, 0.01))))  # fmt: skip
+    yield Claim("pairs of 16 groups, false alarms", "about", 0.01, groups_red(16, 0.0), 0.003)
+    yield Claim("pairs of 16 groups, a loss of 2 % is seen", "at-least", 0.95, groups_red(16, 0.02))
+
+
 def claims() -> Iterator[Claim]:
     """Everything that is claimed."""
     for share, n in ((0.5, 40), (0.8, 80), (0.97, 200), (0.75, 1319)):
@@ -307,7 +346,7 @@ def claims() -> Iterator[Claim]:
     yield Claim("sequence of runs, power", "at-least", 0.95, sequence_of_runs(1, errors, 0.02, 0.02, 0.02, 100))
 
 
-CLAIMS = [*claims(), *claims_of_looks()]
+CLAIMS = [*claims(), *claims_of_looks(), *claims_of_pairs()]
 
 
 def main() -> int:

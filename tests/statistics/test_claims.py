@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom, binomtest, bootstrap
 
-from harness.statistics import decisions, looks, proportions, ratios, repeated_runs, sequential
+from harness.statistics import decisions, looks, pairs, proportions, ratios, repeated_runs, sequential
 from harness.statistics.estimate import normal_quantile
 from harness.statistics.looks import Loss
 from harness.statistics.sequential import Errors
@@ -206,3 +206,29 @@ def test_a_hard_beginning_fails_a_good_engine_by_walds_rule_and_not_by_looks() -
     assert wald.decision == "fail"
     first = looks.limits(looks.Equal(0.0, 0.0, 5), Loss(0.1, 1.0), 30, Errors(0.01, 0.05), 2, two_sided=False)
     assert first.decision(0.0) != "fail"
+
+
+@pytest.mark.parametrize(("lost", "gained"), [(7, 0), (6, 0), (12, 3), (3, 3), (1, 4)])
+def test_the_test_on_pairs_is_the_exact_binomials(lost: int, gained: int) -> None:
+    there = binomtest(lost, lost + gained, 0.5, alternative="greater").pvalue if lost > gained else 1.0
+    assert pairs.p_of_loss(lost, gained) == pytest.approx(there)
+
+
+def test_pairs_see_half_of_what_two_samples_see() -> None:
+    """80 items of which 75 % are right and hardly any flips, as equal builds do on fixed questions."""
+    error = math.sqrt(2 * 0.75 * 0.25 / 80)
+    alone = decisions.detectable(-normal_quantile(0.01) * error, error)
+    assert pairs.least_loss(0, 0.01) / 80 <= alone / 2
+    assert (pairs.most_lost(0, 0.01), pairs.most_lost(0, 0.05)) == (6, 4)
+
+
+def test_groups_that_are_equal_leave_no_noise_and_hide_nothing() -> None:
+    then = [(30.0 + each, 10.0) for each in range(10)]
+    same = pairs.difference_of_ratios(then, then)
+    assert (same.value, same.error, same.groups) == (0.0, 0.0, 10)
+    less = pairs.difference_of_ratios(then, [(tokens * 0.98, drafts) for tokens, drafts in then])
+    assert less.value == pytest.approx(-0.02 * 3.45)
+    assert less.ends[1] < 0
+    for wrong in ([], then[:1], [(1.0, 0.0), (1.0, 0.0)]):
+        with pytest.raises(ValueError, match=r"no pairs|nothing was counted"):
+            pairs.difference_of_ratios(wrong, wrong)
