@@ -25,6 +25,7 @@ from harness.run.rundir import Prepared, RunDir, make_folder
 from harness.run.supervise import run_all
 
 _WHOLE = "a baseline is made of whole runs only"
+_COMPARISON = re.compile(r"parity\[(.+)\]")
 _PER_POSITION = re.compile(r"acceptance_per_position\[([0-9]+)\]")
 
 
@@ -96,7 +97,8 @@ def values(done: Sequence[Done], repeats: int = 1) -> list[Values]:
         CannotJudge: None has.
     """
     found = [dict(_measured(each.result.checks)) for each in done]
-    common = [name for name in CHECKED if all(name in each for each in found)]
+    known = [*CHECKED, *(f"comparisons.{name}" for name in done[0].prepared.case.comparisons)]
+    common = [name for name in known if all(name in each for each in found)]
     made = [
         _with_looks(
             Values(name, tuple(each[name][0] for each in found), average(each[name][1] for each in found), repeats),
@@ -145,6 +147,9 @@ def _measured(checks: Sequence[CheckResult]) -> Iterator[tuple[str, tuple[tuple[
     for name in ("accuracy", "acceptance_length"):
         if name in numbers:
             yield name, ((_number(numbers[name]),), numbers[name].n)
+    for name, each in numbers.items():
+        if compared := _COMPARISON.fullmatch(name):
+            yield f"comparisons.{compared[1]}", ((_number(each),), each.n)
     positions = sorted((int(at[1]), each) for name, each in numbers.items() if (at := _PER_POSITION.fullmatch(name)))
     if positions:
         yield "acceptance_per_position", (tuple(_number(each) for _, each in positions), positions[0][1].n)

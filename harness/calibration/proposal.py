@@ -33,7 +33,7 @@ class Values:
     """What the runs measured for one check.
 
     Attributes:
-        name: Of the check.
+        name: Of the check, or ``comparisons.NAME``.
         runs: Of each run, its values: one, or one a position. Runs of one start stand together.
         n: Observations of a run: items, or drafts on average.
         repeats: Runs of each start.
@@ -52,6 +52,12 @@ class Values:
     def of_items(self) -> bool:
         """Whether it is a share of items."""
         return not self.name.startswith("acceptance")
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Of its table in a case."""
+        table, _, name = self.name.rpartition(".")
+        return table or "checks", name
 
     @property
     def looks(self) -> int:

@@ -100,7 +100,10 @@ def judge_all(
             results += _judged(name, CHECKS[name].judge, settings, evidence)
     for name, control in controls.items():
         results += accuracy.judge(control, evidence, run=name)
-    results += [parity.judge_comparison(name, settings, evidence) for name, settings in comparisons.items()]
+    results += [
+        parity.judge_comparison(name, settings, evidence)
+        for name, settings in noise.sharing(comparisons, evidence.alarm_share).items()
+    ]
     results += reference.judge(evidence)
     if results and all(each.outcome is Outcome.SKIPPED for each in results):
         results.append(unmeasured("baselines", f"none of the {len(results)} could be measured"))

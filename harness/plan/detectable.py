@@ -62,6 +62,9 @@ def of_case(case: Case) -> Iterator[Sight]:
         )
         there = Spread(of_drafts(length.expected, spread, n), "drafts", known=known)
         yield _sight("acceptance_length", length, length.expected, n, spread, there)
+    for name, each in case.comparisons.items():
+        there = Spread(wilson(min(round(each.expected * each.n), each.n), each.n), "items", known=each.passport is None)
+        yield _sight(f"parity[{name}]", each, each.expected, each.n, deviation(each.expected), there)
     for position, share in enumerate(positions.expected if positions else ()):
         n = _drafts(case, positions.counts, positions.n, 1 + sum(positions.expected))
         spread = deviation(share)

@@ -56,14 +56,17 @@ def compared(results: Iterable[CheckResult], prepared: Prepared) -> list[CheckRe
 
     On fixed prompts a baseline says nothing of other prompts, whose values differ by more than its bound.
     """
-    configured = prepared.case.checks.configured().items()
-    measured = {name: each.passport for name, each in configured if isinstance(each, Expectation) and each.passport}
+    case = prepared.case
+    configured = case.checks.configured() | {f"parity[{name}]": each for name, each in case.comparisons.items()}
+    measured = {
+        name: each.passport for name, each in configured.items() if isinstance(each, Expectation) and each.passport
+    }
     found, here, asked = list(results), device(prepared), _prompts(prepared) if measured else None
     for name, passport in measured.items():
         wrong = "the baseline is of other prompts; harness calibrate measures it anew"
         told = f"the baseline was measured on {passport.device}, this run on {here}"
         for index, each in enumerate(found):
-            if each.name.partition("[")[0] != name or each.outcome is Outcome.ERROR:
+            if name not in (each.name, each.name.partition("[")[0]) or each.outcome is Outcome.ERROR:
                 continue
             if asked is not None and asked != passport.prompts:
                 found[index] = unmeasured(each.name, wrong)
