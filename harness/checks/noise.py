@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,9 +16,17 @@ _SAME_ITEMS = 1.5
 """Nor closer than so many items, of a share of items."""
 
 
-def least_width(value: float, n: int, *, of_items: bool) -> float:
-    """The narrowest bound there is, whatever the noise, in the unit of the value; ``n`` items of a share of items."""
-    return max(_SAME_NUMBERS * abs(value), _SAME_ITEMS / n if of_items else 0.0)
+def least_width(value: float, n: int, *, of_items: bool, part: float = 1.0) -> float:
+    """The narrowest bound there is, whatever the noise, in the unit of the value.
+
+    Args:
+        value: The expected one.
+        n: Items, of a share of items.
+        of_items: Whether it is a share of items.
+        part: Of everything that is asked, what had been by then. Texts that another order of adding changes matter the
+            more the fewer there are: their sum grows with the root of their number.
+    """
+    return max(_SAME_NUMBERS * abs(value) / math.sqrt(part), _SAME_ITEMS / n if of_items else 0.0)
 
 
 def noise_width(

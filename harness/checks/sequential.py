@@ -177,7 +177,8 @@ def _equal(settings: Expectation, there: Passport, index: int, position: int | N
     expected = early.expected if early else getattr(settings, "expected")  # noqa: B009 # as above
     noise = early.noise if early else there.noise
     value = listed(expected)[position or 0]
-    least = least_width(value, items or 1, of_items=items is not None)
+    part = min(early.n / settings.n, 1.0) if early else 1.0
+    least = least_width(value, items or 1, of_items=items is not None, part=part)
     return Equal(value, listed(noise)[position or 0], there.runs, least)
 
 

@@ -10,6 +10,7 @@ from typing import TypeVar
 from harness.base.domain import Sample
 from harness.base.evidence import (
     Acceptance,
+    Answers,
     KvLedger,
     KvTransfers,
     Look,
@@ -24,8 +25,9 @@ from harness.base.evidence import (
 )
 from harness.base.resting import Resting
 from harness.cases.model import Case, Role
+from harness.cases.serve_settings import Serve
 from harness.engines import ENGINES, metrics
-from harness.engines.counting import lacking
+from harness.engines.counting import against_answers, lacking
 from harness.engines.engine import EngineSpec
 from harness.plan.request_bodies import ENDS
 from harness.run.scoring import agree, count, primed
@@ -141,7 +143,7 @@ def measure(
         tokens=Tokens() if lost else Tokens(_whole(asked, "all_prompt_tokens"), _whole(asked, "generated_tokens")),
         prefilled=prefilled,
         preempted={} if lost else _preempted(case, deltas, by_run["main"], shown.capacity),
-        contradictions={name: found for name, found in shown.contradictions.items() if found and not lost},
+        contradictions={} if lost else _contradictions(case.serve_of(answering), acceptance, answers["main"], shown),
         findings={name: found for name, found in shown.findings.items() if found},
         resting=shown.resting,
         acceptance_groups=_in_groups(
@@ -154,6 +156,17 @@ def measure(
         looks=shown.looks,
         missing={} if silent is None else {**silent, **_missing(acceptance, kv, finished)},
     )
+
+
+def _contradictions(
+    serve: Serve, acceptance: Acceptance | Verifications | Unmeasured | None, main: Answers, shown: Shown
+) -> dict[str, tuple[str, ...]]:
+    """What counters say of each other, and of the answers, that cannot be; only those that say something."""
+    found = {name: told for name, told in shown.contradictions.items() if told}
+    told = []
+    if isinstance(acceptance, Acceptance) and serve.speculation:
+        told = against_answers(acceptance, main, serve.speculation.method)
+    return found | ({"speculation": tuple(told)} if told else {})
 
 
 def _in_groups(

@@ -130,6 +130,16 @@ def test_a_bound_that_shares_its_rate_is_wider_and_what_it_lets_through_is_not_g
     assert only(acceptance.judge_length(nearer, evidence)).outcome is Outcome.PASS
 
 
+def test_of_fewer_drafts_the_closest_bound_is_wider() -> None:
+    """What another order of adding changes in a few texts weighs more the fewer there are."""
+    early = EarlyLook(items=4, n=500, expected=3.0, noise=0.0)
+    settings = length(expected=3.0, n=2000, passport=with_looks(looks=[early]))
+    for accepted, over in ((158, False), (157, True)):  # 2.975 is open, and 2.9625 fails: 3.0 -+ 0.03
+        look = drafted(4, 80, accepted)
+        assert sequential.is_over({"acceptance_length": settings}, [look]) is over
+    assert noise.least_width(3.0, 1, of_items=False, part=0.25) == pytest.approx(0.03)
+
+
 def test_all_checks_together_keep_one_rate() -> None:
     assert Together(20, 0.2, 0.05).share == pytest.approx(0.25)
     assert Together(2, 0.02, 0.05).share == 1.0
