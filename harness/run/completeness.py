@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Literal
 
 from harness import protocols
@@ -191,10 +192,13 @@ def _of_footprints(found: Sequence[Footprint], began: int, log: int) -> str:
 
 
 def _counted(rundir: RunDir, case: Case, servers: list[RunningServer]) -> dict[str, metrics.Counters]:
-    """What the counters of each server said after the main run."""
-    names = [each.server.name for each in servers if each.server.has_metrics]
-    texts = {name: documents.text(rundir.metrics_file("after", name)) or "" for name in names}
-    return {name: metrics.read(text, ENGINES[case.engine.name].metrics) for name, text in texts.items()}
+    """What the counters of each server said after the main run, of those whose metrics can be read."""
+    found = {}
+    for name in [each.server.name for each in servers if each.server.has_metrics]:
+        with suppress(ValueError):  # a gap of the readings, which says so
+            text = documents.text(rundir.metrics_file("after", name)) or ""
+            found[name] = metrics.read(text, ENGINES[case.engine.name].metrics)
+    return found
 
 
 def _of_samples(case: Case, samples: list[Sample], known: Mapping[str, Item], asked: int) -> Iterator[str]:
