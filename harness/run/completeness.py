@@ -193,7 +193,7 @@ def _of_footprints(found: Sequence[Footprint], began: int, log: int) -> str:
 
 def _counted(rundir: RunDir, case: Case, servers: list[RunningServer]) -> dict[str, metrics.Counters]:
     """What the counters of each server said after the main run, of those whose metrics can be read."""
-    found = {}
+    found: dict[str, metrics.Counters] = {}
     for name in [each.server.name for each in servers if each.server.has_metrics]:
         with suppress(ValueError):  # a gap of the readings, which says so
             text = documents.text(rundir.metrics_file("after", name)) or ""
