@@ -180,6 +180,8 @@ def least_loss(
         return None  # what is expected is no figure that a loss could be counted from, or nothing is judged
     width = settings.width(expected)
     if there := settings.passport:
+        if there.looks and there.margin is not None and position is None:
+            return there.margin * abs(expected)  # which is what a look has to exclude before it passes
         noise = there.noise[position or 0] if isinstance(there.noise, list) else there.noise
         return sees(width, noise, there.runs) if there.runs > 1 else None
     if spread is None:

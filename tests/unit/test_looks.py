@@ -14,6 +14,7 @@ from harness.base.settings import EarlyLook, Passport
 from harness.calibration.proposal import Asked, Values, passport, problems, proposed
 from harness.cases.load import load
 from harness.checks import acceptance, accuracy, noise, sequential
+from harness.checks.check import least_loss
 from harness.plan.detectable import Together
 from harness.reports.result import exit_code, judged, skipped
 from tests.helpers import edited
@@ -128,6 +129,15 @@ def test_a_bound_that_shares_its_rate_is_wider_and_what_it_lets_through_is_not_g
     assert "raise --family-wise" in result.message
     nearer = settings.model_copy(update={"expected": 3.05})
     assert only(acceptance.judge_length(nearer, evidence)).outcome is Outcome.PASS
+
+
+def test_a_plan_says_what_the_looks_exclude() -> None:
+    early = EarlyLook(items=4, n=500, expected=3.0, noise=0.0)
+    settings = length(expected=3.0, n=2000, relative_tolerance=0.006, passport=with_looks(looks=[early]))
+    assert least_loss(3.0, 2000, settings, None) == pytest.approx(0.15)
+    alone = least_loss(3.0, 2000, length(expected=3.0, relative_tolerance=0.006, passport=PASSPORT), None)
+    assert alone is not None
+    assert alone < 0.03
 
 
 def test_of_fewer_drafts_the_closest_bound_is_wider() -> None:
