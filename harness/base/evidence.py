@@ -9,7 +9,7 @@ from typing import Any, Literal
 from harness.base.answers import NO_ANSWERS, Agreement, Answers, Difference, Miss, OtherEnd, Primed
 from harness.base.domain import Sample
 from harness.base.exchange import Exchanged
-from harness.base.paired import Paired, PairedItem
+from harness.base.paired import Paired
 from harness.base.resting import Resting
 from harness.base.seen_settings import SeenSetting
 
@@ -28,8 +28,6 @@ __all__ = [
     "Miss",
     "Offer",
     "OtherEnd",
-    "Paired",
-    "PairedItem",
     "Preempted",
     "Prefilled",
     "Primed",
@@ -212,7 +210,6 @@ class Look:
     Attributes:
         asked: Items by then, from the first one on.
         scored, correct: Answers with a known right answer, and those that are right.
-        acceptance: As that of the measurement.
     """
 
     asked: int
@@ -290,8 +287,7 @@ class Evidence:
             nobody looked.
         exchanges: What came back for each exchange of the protocol.
         paired: The run next to the one that it is compared with, if there is one.
-        alarm_share: What of the false-alarm rate that a baseline states its check may use, so that all checks of a run
-            together keep theirs.
+        alarm_share: What of the false-alarm rates that baselines state their checks may use, many of which share one.
     """
 
     measured: Measurement

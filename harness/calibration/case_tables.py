@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import tomlkit
@@ -89,7 +90,7 @@ def _holds(
 ) -> bool:
     """Whether a case that says this expects what was measured."""
     try:
-        written = case_file.with_content(tomllib.loads(text)).merged(platform, variant)
+        written = replace(case_file, content=tomllib.loads(text)).merged(platform, variant)
     except tomllib.TOMLDecodeError:
         return False
     usual = {"status": "gating", "counts": "drafts"}

@@ -165,10 +165,6 @@ class CaseFile:
             raise UsageError(f"{self.path}: {problem}")
         return case
 
-    def with_content(self, content: Mapping[str, Any]) -> CaseFile:
-        """The same file, as if it said this."""
-        return replace(self, content=content)
-
     def layers(self, platform: Platform) -> Iterator[tuple[Where, Mapping[str, Any]]]:
         """Tables from the most general to the most special one, each with where it stands."""
         suite = Where(f"{self.suite.name}/{SUITE}", ("defaults",))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.base.domain import CheckResult, Outcome
-from harness.base.evidence import Evidence, Paired
+from harness.base.evidence import Evidence
+from harness.base.paired import Paired
 from harness.statistics import pairs
 from harness.statistics.ratios import LEAST_GROUPS
 

@@ -8,7 +8,8 @@ from itertools import accumulate, pairwise
 
 from harness import protocols
 from harness.base.domain import Sample
-from harness.base.evidence import Measurement, Paired, PairedItem
+from harness.base.evidence import Measurement
+from harness.base.paired import Paired, PairedItem
 from harness.protocols import Evaluation
 from harness.run.documents import Document, Prepared
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from harness.base.domain import CheckResult, Outcome, Sample
-from harness.base.evidence import Acceptance, Paired, PairedItem
+from harness.base.evidence import Acceptance
+from harness.base.paired import Paired, PairedItem
 from harness.cases.load import load
 from harness.checks import reference as check
 from harness.run.reference import Answer, Drafted, Reference, drafted, paired
