@@ -14,8 +14,10 @@ import numpy as np
 mpl.use("svg")
 from matplotlib import pyplot as plt
 
+from harness.checks.noise import least_width
 from harness.statistics import decisions, sequential
 from harness.statistics.estimate import normal_quantile
+from harness.statistics.looks import Equal, Loss, limits
 from harness.statistics.sequential import Errors
 
 INTO = Path(__file__).parent.parent / "docs" / "statistics"
@@ -68,6 +70,36 @@ def a_sequential_run() -> None:
     _write(figure, "sequence.svg")
 
 
+def looks_at_fixed_questions() -> None:
+    """Three runs of the same questions, each until a look decides: what is lost hits single drafts."""
+    draw, errors, ends = np.random.default_rng(3), Errors(0.01, 0.05), [150, 300, 600, 1200, 2400]
+    expected, loss = 1.21, Loss(margin=0.02 * 1.21, most=3.0)
+    equal = [Equal(expected, 0.0, 5, least_width(expected, n, of_items=False, part=n / ends[-1])) for n in ends]
+    at = [limits(each, loss, n, errors, len(ends), two_sided=False) for each, n in zip(equal, ends, strict=True)]
+    figure, axes = plt.subplots(figsize=(9.0, 3.6))
+    floor = 0.93
+    axes.step(ends, [each.fail_below / expected for each in at], "k--", where="mid", label="fails below")
+    passing = [(n, each.pass_from / expected) for n, each in zip(ends, at, strict=True) if each.pass_from < 9]
+    axes.step(*zip(*passing, strict=True), "k:", where="mid", label="passes from here on")
+    for lost, told in ((0.0, "no loss"), (0.02, "a loss of 2 %, the margin"), (0.10, "a loss of 10 %")):
+        events = draw.random(ends[-1]) < lost * expected / loss.most
+        values = [expected - events[:n].sum() * loss.most / n for n in ends]
+        said = [each.decision(value) for each, value in zip(at, values, strict=True)]
+        over = next((index for index, each in enumerate(said) if each != "inconclusive"), len(ends) - 1)
+        ended = f"{told}: {said[over]} after {ends[over]} drafts"
+        shown = [max(value / expected, floor) for value in values[: over + 1]]
+        axes.plot(ends[: over + 1], shown, "o-", label=ended)
+    axes.set_xscale("log")
+    axes.set_xticks(ends, [str(n) for n in ends])
+    axes.minorticks_off()
+    axes.set_ylim(floor - 0.005, 1.01)
+    axes.set_xlabel("drafts at each look")
+    axes.set_ylabel("acceptance length by that of equal runs")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right", fontsize=8)
+    _write(figure, "looks.svg")
+
+
 def _write(figure: plt.Figure, name: str) -> None:
     INTO.mkdir(exist_ok=True)
     figure.tight_layout()
@@ -81,4 +113,5 @@ if __name__ == "__main__":
     mpl.rcParams["svg.hashsalt"] = "inference-harness"
     power_against_n()
     a_sequential_run()
+    looks_at_fixed_questions()
     print(f"written: {INTO}; the error of a share at n = 80 is {math.sqrt(SHARE * (1 - SHARE) / 80):.1%}")

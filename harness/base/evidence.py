@@ -9,6 +9,7 @@ from typing import Any, Literal
 from harness.base.answers import NO_ANSWERS, Agreement, Answers, Difference, Miss, OtherEnd, Primed
 from harness.base.domain import Sample
 from harness.base.exchange import Exchanged
+from harness.base.paired import Paired
 from harness.base.resting import Resting
 from harness.base.seen_settings import SeenSetting
 
@@ -22,6 +23,7 @@ __all__ = [
     "Failures",
     "KvLedger",
     "KvTransfers",
+    "Look",
     "Measurement",
     "Miss",
     "Offer",
@@ -202,6 +204,21 @@ Offer = Literal[
 
 
 @dataclass(frozen=True)
+class Look:
+    """What the main run had come to when it was looked whether the verdict is clear.
+
+    Attributes:
+        asked: Items by then, from the first one on.
+        scored, correct: Answers with a known right answer, and those that are right.
+    """
+
+    asked: int
+    scored: int
+    correct: int
+    acceptance: Acceptance | Verifications | Unmeasured | None
+
+
+@dataclass(frozen=True)
 class Measurement:
     """What was counted in a run, as it is kept.
 
@@ -227,6 +244,8 @@ class Measurement:
             if nobody looked.
         acceptance_groups: The same as ``acceptance`` of one group of requests after the other, as they came back; empty
             where nobody read the counters between them.
+        group_ends: Requests that had come back at the end of each of those groups, where somebody says.
+        looks: At the main run as it went on, the last one at all of it; empty where the case has none.
         missing: What servers that somebody else runs do not say, and why: the checks that need it are not measured.
             Of servers of ours nothing may be missing.
         schema_version: Two measurements of one run are compared only where it is the same.
@@ -249,8 +268,10 @@ class Measurement:
     findings: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     resting: Mapping[str, Resting] | Unmeasured | None = None
     acceptance_groups: tuple[Acceptance | Verifications, ...] = ()
+    group_ends: tuple[int, ...] = ()
+    looks: tuple[Look, ...] = ()
     missing: Mapping[Offer | Source, str] = field(default_factory=dict)
-    schema_version: int = 6
+    schema_version: int = 7
 
 
 @dataclass(frozen=True)
@@ -265,6 +286,8 @@ class Evidence:
         settings: Everything that the case asks of each engine server, next to what the server shows of it; None where
             nobody looked.
         exchanges: What came back for each exchange of the protocol.
+        paired: The run next to the one that it is compared with, if there is one.
+        alarm_share: What of the false-alarm rates that baselines state their checks may use, many of which share one.
     """
 
     measured: Measurement
@@ -273,3 +296,5 @@ class Evidence:
     logs: Mapping[str, str] = field(default_factory=dict)
     settings: tuple[SeenSetting, ...] | None = None
     exchanges: tuple[Exchanged, ...] = ()
+    paired: Paired | None = None
+    alarm_share: float = 1.0

@@ -144,6 +144,15 @@ class Past(Strict):
     reason: str = Field("", max_length=500, description="Why.")
 
 
+class EarlyLook(Strict):
+    """What equal runs had measured at one of the looks of ``evaluation.looks``."""
+
+    items: int = Field(ge=1, le=100_000, description="Items that had been asked by then, from the first one on.")
+    n: int = Field(ge=1, le=10**15, description="Observations by then: items or drafts.")
+    expected: Numbers = Field(description="Mean of the runs; one a position, where the baseline has one a position.")
+    noise: Numbers = Field(description="Standard deviation from run to run, in the unit of the value.")
+
+
 class Passport(Strict):
     """``[checks.NAME.passport]``: what a baseline was measured on. ``harness calibrate`` writes it."""
 
@@ -157,6 +166,8 @@ class Passport(Strict):
     margin: float | None = Field(
         None, gt=0, lt=1, description="Loss that must not pass, as a share; left out: the bound follows from the noise."
     )
+    power: float = Field(0.95, gt=0.5, lt=1, description="How often a loss of the margin does not pass, at least.")
+    looks: list[EarlyLook] = Field([], description="The same at the looks before the last one, if there are any.")
     reason: str = Field("", max_length=500, description="Why the bound is wider than noise and margin ask for.")
     engine: str = Field(min_length=3, max_length=200, description="Engine and version, as the build says it.")
     image: str = Field("", max_length=300, description="Image with its digest; empty where none was run.")

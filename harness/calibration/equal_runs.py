@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,25 +12,30 @@ from typing import Any
 from harness.base.clock import utc_now
 from harness.base.domain import CheckResult, Outcome
 from harness.base.errors import CannotJudge
+from harness.base.evidence import Look
 from harness.calibration.proposal import CHECKED, Values, average
+from harness.checks import sequential
 from harness.plan.points import Planned
 from harness.reports.result import Result
 from harness.run import measured_on, one_start
 from harness.run.console import Console
+from harness.run.evidence_files import take
 from harness.run.point_run import point_run
 from harness.run.prepare import Options
-from harness.run.rundir import Prepared
+from harness.run.rundir import Prepared, RunDir
 
 _WHOLE = "a baseline is made of whole runs only"
+_COMPARISON = re.compile(r"parity\[(.+)\]")
 _PER_POSITION = re.compile(r"acceptance_per_position\[([0-9]+)\]")
 
 
 @dataclass(frozen=True)
 class Done:
-    """One run that was measured."""
+    """One run that was measured, and what there was to see at each of its looks."""
 
     result: Result
     prepared: Prepared
+    looks: tuple[Look, ...] = ()
 
 
 def run_once(point: Planned, folder: Path, number: int, options: Options, console: Console) -> Done:
@@ -44,7 +49,13 @@ def run_once(point: Planned, folder: Path, number: int, options: Options, consol
     if result is None or result.outcome is not Outcome.MEASURED:
         said = "left no verdict" if result is None else f"is {result.outcome}"
         raise CannotJudge(f"run {number} of {point.id} {said}; {_WHOLE}")
-    return Done(result, rundir.prepared())
+    return _done(result, rundir)
+
+
+def _done(result: Result, rundir: RunDir) -> Done:
+    evidence = take(rundir)
+    assert evidence is not None  # it was measured
+    return Done(result, rundir.prepared(), evidence.measured.looks)
 
 
 def run_start(
@@ -65,7 +76,7 @@ def run_start(
             console.result(result)
             if result.outcome is not Outcome.MEASURED:
                 raise CannotJudge(f"run {number}.{repeat} of {point.id} is {result.outcome}; {_WHOLE}")
-            found.append(Done(result, running.context.rundir.prepared()))
+            found.append(_done(result, running.context.rundir))
     return found
 
 
@@ -80,9 +91,13 @@ def values(done: Sequence[Done], repeats: int = 1) -> list[Values]:
         CannotJudge: None has.
     """
     found = [dict(_measured(each.result.checks)) for each in done]
-    common = [name for name in CHECKED if all(name in each for each in found)]
+    known = [*CHECKED, *(f"comparisons.{name}" for name in done[0].prepared.case.comparisons)]
+    common = [name for name in known if all(name in each for each in found)]
     made = [
-        Values(name, tuple(each[name][0] for each in found), average(each[name][1] for each in found), repeats)
+        _with_looks(
+            Values(name, tuple(each[name][0] for each in found), average(each[name][1] for each in found), repeats),
+            done,
+        )
         for name in common
         if len({len(each[name][0]) for each in found}) == 1
     ]
@@ -91,12 +106,44 @@ def values(done: Sequence[Done], repeats: int = 1) -> list[Values]:
     return made
 
 
+def _with_looks(values: Values, done: Sequence[Done]) -> Values:
+    """With what the runs had measured at the looks before the last one, if they looked.
+
+    Raises:
+        CannotJudge: There was nothing to see at one of them.
+    """
+    if not done[0].looks:
+        return values
+    positions = len(values.runs[0])
+    readers = (
+        [sequential.READERS[values.name]]
+        if values.name in sequential.READERS
+        else [*map(sequential.share_at, range(positions))]
+    )
+    at_looks = []
+    for index, look in enumerate(done[0].looks):
+        seen = [[reader(each.looks[index]) for reader in readers] for each in done]
+        known = [[one for one in each if one is not None] for each in seen]
+        if any(len(each) < len(readers) for each in known):
+            raise CannotJudge(
+                f"{values.name} cannot be measured after {look.asked} items; evaluation.looks: look later"
+            )
+        numbers = tuple(tuple(one.value for one in each) for each in known)
+        n, most = average(each[0].n for each in known), max(each[0].most for each in known)
+        at_looks.append((look.asked, Values(values.name, numbers, n, values.repeats, most)))
+    *early, (_, last) = at_looks
+    return replace(values, most=last.most, early=tuple(early))
+
+
 def _measured(checks: Sequence[CheckResult]) -> Iterator[tuple[str, tuple[tuple[float, ...], int]]]:
     """Values and n by the check's name, of what was measured."""
     numbers = {each.name: each for each in checks if isinstance(each.measured, int | float)}
     for name in ("accuracy", "acceptance_length"):
         if name in numbers:
             yield name, ((_number(numbers[name]),), numbers[name].n)
+    for name, each in numbers.items():
+        if compared := _COMPARISON.fullmatch(name):
+            yield f"comparisons.{compared[1]}", ((_number(each),), each.n)
     positions = sorted((int(at[1]), each) for name, each in numbers.items() if (at := _PER_POSITION.fullmatch(name)))
     if positions:
         yield "acceptance_per_position", (tuple(_number(each) for _, each in positions), positions[0][1].n)
@@ -124,15 +171,13 @@ def where(done: Sequence[Done], valid_days: int) -> dict[str, Any]:
 
 def _where(done: Done) -> dict[str, Any]:
     prepared, case = done.prepared, done.prepared.case
-    runtime, engine = prepared.runtime, case.engine.name
-    versions = {name: each for name, each in prepared.versions.items() if name.startswith(engine)}
-    build = next((f"{name} {versions[name]}" for name in sorted(versions, key=len)), engine)
+    runtime = prepared.runtime
     image = f"{runtime.base} {runtime.environment}" if runtime and runtime.kind == "docker" else ""
     return {
-        "engine": build,
+        "engine": measured_on.build(prepared),
         **({"image": image} if image else {}),
         "device": measured_on.device(prepared),
         "protocol": case.evaluation.protocol,
-        "prompts": measured_on.prompts(prepared),
+        "prompts": prepared.prompts,
         "concurrency": case.evaluation.concurrency,
     }

@@ -9,8 +9,11 @@ from statistics import fmean, stdev
 from typing import Any
 
 from harness.base.settings import Expectation, Passport, listed
-from harness.statistics.estimate import Estimate
-from harness.statistics.repeated_runs import Split, mean_of, reach, sees, split, width_that_sees
+from harness.checks.noise import least_width, noise_width
+from harness.statistics.estimate import POWER, Estimate
+from harness.statistics.looks import Equal, Loss, limits, observations_to_pass
+from harness.statistics.repeated_runs import Split, mean_of, sees, split, width_that_sees
+from harness.statistics.sequential import Errors
 
 CHECKED = ("accuracy", "acceptance_length", "acceptance_per_position")
 """Checks that a calibration makes the tables of."""
@@ -18,12 +21,11 @@ LEAST_RUNS = 3
 """With fewer the noise is hardly known, and a bound is too wide to be of use."""
 MOST_LOSS = 0.10
 """A bound that lets such a loss pass, as a share, gates nothing."""
-_SAME_NUMBERS = 0.005
-"""A bound is never closer than this share: equal runs of one build may not differ at all, and another build that is
-as good adds in another order. Equal runs on fixed prompts were seen to differ by 0.0 to 0.3 %."""
-_SAME_ITEMS = 1.5
-"""Nor closer than so many items, of a share of items."""
 _DIRECTIONS = {"accuracy": "at-least", "acceptance_length": "two-sided", "acceptance_per_position": "at-least"}
+
+
+_NOTHING = 1e-12
+"""What means of equal numbers differ by in the last bits."""
 
 
 @dataclass(frozen=True)
@@ -31,16 +33,36 @@ class Values:
     """What the runs measured for one check.
 
     Attributes:
-        name: Of the check.
+        name: Of the check, or ``comparisons.NAME``.
         runs: Of each run, its values: one, or one a position. Runs of one start stand together.
         n: Observations of a run: items, or drafts on average.
         repeats: Runs of each start.
+        most: What one observation can lose, in the unit of the value: see :class:`harness.statistics.looks.Loss`.
+        early: The same at the looks before the last one, by the number of items asked by then.
     """
 
     name: str
     runs: tuple[tuple[float, ...], ...]
     n: int
     repeats: int = 1
+    most: float = 1.0
+    early: tuple[tuple[int, Values], ...] = ()
+
+    @property
+    def of_items(self) -> bool:
+        """Whether it is a share of items."""
+        return not self.name.startswith("acceptance")
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Of its table in a case."""
+        table, _, name = self.name.rpartition(".")
+        return table or "checks", name
+
+    @property
+    def looks(self) -> int:
+        """How often a run looks at it, the last look being at all items."""
+        return len(self.early) + 1
 
     @property
     def starts(self) -> int:
@@ -68,10 +90,11 @@ class Values:
     @property
     def noise(self) -> list[float]:
         """Of each value, the standard deviation from one run to one of another start."""
-        return [
+        found = [
             max(stdev(map(fmean, starts)), math.hypot(part.within or 0.0, part.between or 0.0))
             for starts, part in zip(self.by_start, self.parts, strict=True)
         ]
+        return [0.0 if each < _NOTHING else each for each in found]
 
     @property
     def widest(self) -> float:
@@ -92,49 +115,36 @@ class Asked:
     margin: float | None = None
 
 
-def noise_width(
-    value: float, noise: float, runs: int, n: int, false_alarm: float, *, name: str, two_sided: bool
-) -> float:
-    """The narrowest bound that equal runs cross no more often than stated, in the unit of the value.
-
-    Args:
-        value: The expected one.
-        noise: Standard deviation from run to run.
-        runs: From so many runs.
-        n: Items, of a share of items.
-        false_alarm: How often at most.
-        name: Of the check.
-        two_sided: Whether there is a bound on either side.
-    """
-    least = max(_SAME_NUMBERS * abs(value), _SAME_ITEMS / n if name == "accuracy" else 0.0)
-    return max(least, reach(runs, false_alarm, two_sided=two_sided) * noise) if runs > 1 else float("inf")
-
-
 def proposed(values: Values, asked: Asked, direction: str = "") -> dict[str, Any]:
     """The table of a check, without where it was measured.
 
     Where the bound could gate nothing, ``status`` is ``provisional``, and ``why`` says what to do. A table that gates
     has neither.
     """
-    direction = direction or _DIRECTIONS[values.name]
+    direction = direction or _DIRECTIONS.get(values.name, "at-least")
     means = [each.value for each in values.estimates]
     noise = values.noise
     runs, many = values.starts, values.name == "acceptance_per_position"
     width = [
         noise_width(
-            *each, runs, values.n, asked.false_alarm, name=values.name, two_sided=direction == "two-sided"
+            *each, runs, values.n, asked.false_alarm / values.looks,
+            of_items=values.of_items, two_sided=direction == "two-sided",
         )
         for each in zip(means, noise, strict=True)
     ]  # fmt: skip
     # One tolerance holds for all positions: that of the one which needs the widest.
     relative = max((each / abs(mean) for each, mean in zip(width, means, strict=True) if mean), default=1.0)
     why = ""
-    if asked.margin is not None and means[0]:
+    if values.early:
+        why = _never_passes(values, asked, direction)
+    elif asked.margin is not None and means[0]:
         of_margin = width_that_sees(asked.margin * abs(means[0]), noise[0], runs) / abs(means[0])
         if of_margin < relative:
             why = f"its noise needs a bound of {relative:.2%}, and a loss of {asked.margin:.1%} {max(of_margin, 0):.2%}"
         relative = max(relative, of_margin)
     loss = sees(relative * abs(means[0]), noise[0], runs) / abs(means[0]) if means[0] else 1.0
+    if values.early and asked.margin is not None:
+        loss = asked.margin
     if runs < LEAST_RUNS:
         why = f"{runs} runs; {LEAST_RUNS} at least"
     elif loss > MOST_LOSS:
@@ -146,6 +156,21 @@ def proposed(values: Values, asked: Asked, direction: str = "") -> dict[str, Any
         "n": values.n,
     }
     return table | ({"status": "provisional", "why": why} if why else {})
+
+
+def _never_passes(values: Values, asked: Asked, direction: str) -> str:
+    """Why no run passes that is as good as those that were measured, not even at the last look; empty if one does."""
+    if values.name == "acceptance_per_position":
+        return ""
+    assert asked.margin is not None  # a case with looks is not calibrated without
+    mean, errors = values.estimates[0].value, Errors(asked.false_alarm, 1 - POWER)
+    loss = Loss(asked.margin * abs(mean), values.most)
+    equal = Equal(mean, values.noise[0], values.starts, least_width(mean, values.n, of_items=values.of_items))
+    if limits(equal, loss, values.n, errors, values.looks, two_sided=direction == "two-sided").pass_from <= mean:
+        return ""
+    needed = observations_to_pass(loss, errors, values.looks)
+    more = f"it takes {needed} at least" if needed > values.n else f"its noise is {values.noise[0] / mean:.2%}"
+    return f"{values.n} observations cannot exclude a loss of {asked.margin:.1%}: {more}; raise evaluation.items"
 
 
 def passport(values: Values, asked: Asked, where: Mapping[str, Any]) -> dict[str, Any]:
@@ -162,10 +187,22 @@ def passport(values: Values, asked: Asked, where: Mapping[str, Any]) -> dict[str
         **{name: each if many else each[0] for name, each in told.items()},
         "false_alarm": float(f"{asked.false_alarm:.3g}"),
         **({"margin": asked.margin} if asked.margin is not None else {}),
+        **({"looks": [_early(*each, many=many) for each in values.early]} if values.early else {}),
         **where,
     }
     Passport.model_validate(table)
     return table
+
+
+def _early(items: int, values: Values, *, many: bool) -> dict[str, Any]:
+    """A look before the last one, as a passport has it."""
+    expected, noise = _rounded(each.value for each in values.estimates), [float(f"{each:.4g}") for each in values.noise]
+    return {
+        "items": items,
+        "n": values.n,
+        "expected": expected if many else expected[0],
+        "noise": noise if many else noise[0],
+    }
 
 
 def _repeated(values: Values) -> dict[str, Any]:
@@ -196,19 +233,25 @@ def problems(name: str, settings: Expectation, expected: Sequence[float]) -> Ite
         return
     two_sided, rounding = settings.direction == "two-sided", 1.02
     needed = [
-        noise_width(value, each, there.runs, settings.n, there.false_alarm, name=name, two_sided=two_sided)
+        noise_width(
+            value, each, there.runs, settings.n, there.false_alarm / (len(there.looks) + 1),
+            of_items=not name.startswith("acceptance"), two_sided=two_sided,
+        )
         for value, each in zip(expected, noise, strict=True)
-    ]
+    ]  # fmt: skip
     for value, least in zip(expected, needed, strict=True):
         if settings.width(value) * rounding < least:
             has = f"{settings.width(value):.3g}"
             yield f"the bound of {value:g} is {has} wide, and its noise needs {least:.3g}; calibrate it"
     first = expected[0]
-    if sees(settings.width(first), noise[0], there.runs) > MOST_LOSS * abs(first):
+    seen = sees(settings.width(first), noise[0], there.runs)
+    if there.looks and there.margin is not None:
+        seen = there.margin * abs(first)
+    if seen > MOST_LOSS * abs(first):
         yield f"a loss of {MOST_LOSS:.0%} passes; narrow the bound, run it more often, or set status to provisional"
     shares = [each / abs(value) for value, each in zip(expected, needed, strict=True) if value]
     widest = max(shares, default=0.0)
-    if there.margin is not None and first:
+    if there.margin is not None and first and not there.looks:
         widest = max(widest, width_that_sees(there.margin * abs(first), noise[0], there.runs) / abs(first))
     if first and settings.width(first) > widest * abs(first) * rounding and not there.reason:
         yield "the bound is wider than its noise and its margin ask for; passport.reason: missing, say why"

@@ -185,6 +185,18 @@ class Case(Strict):
             raise ValueError("evaluation.send_to: a single topology has only its entry")
         return self
 
+    @model_validator(mode="after")
+    def _decidable(self) -> Self:
+        """Looks are for answers that nobody knows, to one question after the other, of one server."""
+        if not self.evaluation.looks:
+            return self
+        if self.is_known:
+            raise ValueError("evaluation.looks: every answer is known beforehand; leave it out")
+        for key, there in (("topology.kind: disagg", self.topology.kind == "disagg"), ("controls", self.controls)):
+            if there:
+                raise ValueError(f"evaluation.looks: not with {key}, which needs all items; leave it out")
+        return self
+
     @property
     def is_known(self) -> bool:
         """Whether all its models are ours, of which everything is computed beforehand."""

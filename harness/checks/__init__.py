@@ -15,7 +15,7 @@ from harness.base import plugins
 from harness.base.domain import CheckResult, Outcome
 from harness.base.evidence import NO_ANSWERS, Agreement, Evidence, Measurement, Offer, Source, Unmeasured
 from harness.base.settings import Strict
-from harness.checks import accuracy, at_rest, in_force, parity, validity
+from harness.checks import accuracy, at_rest, in_force, noise, parity, reference, validity
 from harness.checks.accuracy import AccuracySettings
 from harness.checks.check import Check, unmeasured
 from harness.checks.parity import ComparisonSettings
@@ -92,7 +92,7 @@ def judge_all(
     first: list[CheckResult] = [*validity.judge(evidence), *in_force.judge(evidence), *at_rest.judge(evidence)]
     results: list[CheckResult] = []
     missing = evidence.measured.missing
-    for name, settings in checks.configured().items():
+    for name, settings in noise.sharing(checks.configured(), evidence.alarm_share).items():
         if why := _lacking(CHECKS[name], settings, missing):
             names = [each.name for each in _judged(name, CHECKS[name].judge, settings, _nothing((), why))]
             results += [CheckResult(each, Outcome.SKIPPED, message=f"not measured: {why}") for each in names]
@@ -100,7 +100,11 @@ def judge_all(
             results += _judged(name, CHECKS[name].judge, settings, evidence)
     for name, control in controls.items():
         results += accuracy.judge(control, evidence, run=name)
-    results += [parity.judge_comparison(name, settings, evidence) for name, settings in comparisons.items()]
+    results += [
+        parity.judge_comparison(name, settings, evidence)
+        for name, settings in noise.sharing(comparisons, evidence.alarm_share).items()
+    ]
+    results += reference.judge(evidence)
     if results and all(each.outcome is Outcome.SKIPPED for each in results):
         results.append(unmeasured("baselines", f"none of the {len(results)} could be measured"))
     return [*first, *results]

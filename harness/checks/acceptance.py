@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from harness.base.domain import CheckResult, Outcome
 from harness.base.evidence import Acceptance, Evidence, Unmeasured, Verifications
 from harness.base.settings import Baseline, Expectation, Origin, Strict
-from harness.checks import check, spreads
+from harness.checks import check, sequential, spreads
 from harness.checks.check import Check
 
 Counts = Annotated[
@@ -65,6 +65,8 @@ def judge_length(settings: AcceptanceLengthSettings, evidence: Evidence) -> list
         return [_nothing_drafted(name, settings.expected)]
     spread = spreads.of_length(evidence, counters)
     result = check.baseline(name, counters.length, counters.drafts, settings, "tokens per draft", spread)
+    if sequential.applies(settings, evidence):
+        return [sequential.judged(result, settings, evidence, sequential.length)]
     return [_as_declared(result, settings, evidence, counters.drafts)]
 
 
@@ -78,10 +80,13 @@ def judge_positions(settings: AcceptancePerPositionSettings, evidence: Evidence)
         return [check.unmeasured(name, counters) for name in names]
     if not counters.drafts:
         return [_nothing_drafted(*each) for each in zip(names, settings.expected, strict=True)]
-    return [
-        _as_declared(each, settings, evidence, counters.drafts)
-        for each in _by_position(names, counters, settings, evidence)
-    ]
+    found = list(_by_position(names, counters, settings, evidence))
+    if sequential.applies(settings, evidence):
+        return [
+            sequential.judged(each, settings, evidence, sequential.share_at(position), position)
+            for position, each in enumerate(found)
+        ]
+    return [_as_declared(each, settings, evidence, counters.drafts) for each in found]
 
 
 def _by_position(

@@ -10,7 +10,7 @@ from pydantic import Field
 from harness.base.domain import CheckResult, Outcome
 from harness.base.evidence import Answers, Evidence, Miss
 from harness.base.settings import Baseline
-from harness.checks import check, spreads
+from harness.checks import check, sequential, spreads
 from harness.checks.check import Check
 
 _NAMED = 2  # wrong answers in the line that says so; the lines below it have more
@@ -39,6 +39,8 @@ def judge(settings: AccuracySettings, evidence: Evidence, run: str = "main") -> 
     result = check.baseline(
         name, answers.accuracy, answers.scored, settings, "share", spreads.of_right_answers(answers)
     )
+    if run == "main" and sequential.applies(settings, evidence):
+        result = sequential.judged(result, settings, evidence, sequential.accuracy)
     told = [f"{answers.invalid} of {answers.scored} answers hold no answer to read"] if answers.invalid else []
     if result.outcome is Outcome.FAIL:
         told += map(_line, answers.missed)
@@ -46,7 +48,8 @@ def judge(settings: AccuracySettings, evidence: Evidence, run: str = "main") -> 
         other = {each.item for each in answers.differing}
         if first := [_line(each) for each in answers.missed if each.item in other][:_NAMED]:
             wrong = f"{answers.scored - answers.correct} of {answers.scored} answers are wrong"
-            result = replace(result, message=f"{wrong}, other ones than are known to be: {'; '.join(first)}")
+            named = f"{wrong}, other ones than are known to be: {'; '.join(first)}"
+            result = replace(result, message="; ".join(filter(None, (result.message, named))))
     result = replace(result, details="\n".join(told))
     return [result] if bounded is None else [result, _invalid(f"{name}_invalid", answers, bounded)]
 

@@ -195,7 +195,9 @@ def _unmeasured(resting: Mapping[str, Resting]) -> Iterator[str]:
     if not asked:
         yield "memory, threads and open files not measured: the servers do not run here"
     elif not any(_enough(seen.footprints) for seen in resting.values()):
-        yield f"growth not measured: {max(asked)} requests are too few, {_FEWEST} would do"
+        few = max(asked) < _FEWEST
+        why = f"{max(asked)} requests are too few, {_FEWEST} would do" if few else "it was decided before all was asked"
+        yield f"growth not measured: {why}"
 
 
 def _lines(resting: Mapping[str, Resting]) -> Iterator[str]:

@@ -12,13 +12,14 @@ from typing import Any
 
 from harness.base.domain import CheckResult, Outcome
 from harness.base.evidence import Evidence, Offer, Source
-from harness.base.settings import Baseline, Direction, Expectation, Strict, Tolerance
+from harness.base.settings import Baseline, Direction, Expectation, Passport, Strict, Tolerance
 from harness.statistics.decisions import detectable
 from harness.statistics.estimate import Estimate
-from harness.statistics.repeated_runs import sees
+from harness.statistics.repeated_runs import sees, width_that_sees
 
 # A baseline computed from the same integers as the measurement may differ in the last bits of a double.
 _ROUNDING = 1e-9
+_AS_WRITTEN = 1e-4  # a tolerance is written with four digits, rounded up
 _AS_DECLARED = 0.1  # by which share the number of observations may differ before it is told
 
 
@@ -118,9 +119,20 @@ def against(
     width = settings.width(expected)  # as it was meant: what is allowed for rounding is no part of it
     provisional = settings.status == "provisional"
     held = low <= value and (high is None or value <= high)
+    there = settings.passport if not provisional and not position else None
+    excluded = not held or _excludes(value, expected, there)
+    undecided = "" if excluded or provisional else _UNDECIDED
     return CheckResult(
         name=name,
-        outcome=Outcome.MEASURED if provisional else Outcome.PASS if held else Outcome.FAIL,
+        outcome=(
+            Outcome.MEASURED
+            if provisional
+            else Outcome.FAIL
+            if not held
+            else Outcome.PASS
+            if excluded
+            else Outcome.INCONCLUSIVE
+        ),
         measured=value,
         expected=expected,
         low=None if provisional else expected - width,
@@ -128,13 +140,32 @@ def against(
         n=n,
         unit=unit,
         direction=settings.direction,
-        message=_PROVISIONAL if provisional else "",
+        message=_PROVISIONAL if provisional else undecided,
         interval=spread.ends if spread else None,
         interval_of=spread.of if spread else "",
         detects=least_loss(expected, n, settings, spread, position),
         false_alarm=settings.passport.false_alarm if settings.passport and not provisional else None,
         status="" if settings.status == "gating" else settings.status,
+        margin=there.margin * abs(expected) if there and there.margin else None,
+        power=there.power if there and there.margin else None,
     )
+
+
+_UNDECIDED = (
+    "no equal run is excluded, and no loss of the margin: raise --family-wise, run fewer cases at once, or calibrate "
+    "with more runs"
+)
+
+
+def _excludes(value: float, expected: float, there: Passport | None) -> bool:
+    """Whether a value excludes a loss of the margin, where its baseline names one: a test of non-inferiority.
+
+    A bound that shares its rate of false alarms with many others may be too wide for that.
+    """
+    if there is None or there.margin is None or there.runs < 2 or isinstance(there.noise, list):
+        return True
+    width = width_that_sees(there.margin * abs(expected), there.noise, there.runs, there.power)
+    return value >= expected - max(width, 0.0) - _AS_WRITTEN * abs(expected)
 
 
 def least_loss(
@@ -149,6 +180,8 @@ def least_loss(
         return None  # what is expected is no figure that a loss could be counted from, or nothing is judged
     width = settings.width(expected)
     if there := settings.passport:
+        if there.looks and there.margin is not None and position is None:
+            return there.margin * abs(expected)  # which is what a look has to exclude before it passes
         noise = there.noise[position or 0] if isinstance(there.noise, list) else there.noise
         return sees(width, noise, there.runs) if there.runs > 1 else None
     if spread is None:

@@ -25,6 +25,10 @@ from harness.cli.options import (
 from harness.cli.shares import share
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from harness.base.settings import Expectation
+    from harness.calibration import case_tables
     from harness.calibration.equal_runs import Done
     from harness.calibration.proposal import Values
     from harness.plan.points import Planned
@@ -76,6 +80,8 @@ def calibrate(
     wanted, lost = share("--until", until), share("--margin", margin)
     options, console, done = where.options(how.build()), Console(), list[equal_runs.Done]()
     point = _point(cases, case, platform, own_models(model))
+    if point.case.evaluation.looks and lost is None:
+        raise UsageError(f"{point.id} decides early (evaluation.looks): give --margin, the loss that must not pass")
     require_engine([point], options)
     with claimed(runs_below, RUNS) as folder, signals.handled():
         for index in range(1, number + 1):
@@ -107,36 +113,44 @@ def _write(point: Planned, done: list[Done], found: list[Values], wish: Wish) ->
     """Write the tables; what is in them in words, and why some of them cannot gate."""
     from harness.calibration import case_tables, equal_runs
     from harness.calibration.proposal import Asked, passport, proposed
-    from harness.checks import CHECKS
     from harness.statistics.decisions import share_each
 
     there = equal_runs.where(done, wish.valid_days)
     asked = Asked(share_each(wish.false_alarm, sum(len(each.runs[0]) for each in found)), wish.margin)
-    old = point.case.checks
-    tables: dict[str, dict[str, Any]] = {}
+    tables: dict[case_tables.Key, dict[str, Any]] = {}
     lines, refused = list[str](), list[str]()
     for each in found:
-        before = getattr(old, each.name)
+        before, kind, weakness = _of(point, each.key)
         table = proposed(each, asked, before.direction if before else "")
         why = table.pop("why", "")
         origin = f"harness calibrate: {len(done)} runs of {there['engine']} on {there['device']}, {there['date']}"
-        settings = CHECKS[each.name].settings.model_validate({**table, "origin": origin})
-        if weak := list(CHECKS[each.name].weakness(settings, point.case.evaluation.GUESSED)):
+        if weak := list(weakness(kind.model_validate({**table, "origin": origin}), point.case.evaluation.GUESSED)):
             table["status"], why = "provisional", weak[0]
         wider = before is not None and before.passport and _relative(before) < table["relative_tolerance"]
         if wider and not wish.reason:
             change = f"from {_relative(before):.2%} to {table['relative_tolerance']:.2%}"
-            where = f"{point.case_file.path}: checks.{each.name}"
+            where = f"{point.case_file.path}: {'.'.join(each.key)}"
             raise UsageError(f"{where}: the bound would get wider, {change}; say why with --reason")
         told = {"reason": wish.reason or "measured anew"}
-        tables[each.name] = {**table, "origin": origin, **told, "passport": passport(each, asked, there)}
+        tables[each.key] = {**table, "origin": origin, **told, "passport": passport(each, asked, there)}
         lines.append(
             f"{each.name}: {table['expected']} -{table['relative_tolerance']:.2%}, {len(done)} runs of {each.n}"
         )
         if why:
             refused.append(f"{each.name} is provisional: {why}")
-    case_tables.write(point.case_file, point.platform, tables, there["date"])
+    case_tables.write(point.case_file, point.platform, tables, there["date"], point.variant)
     return [*lines, f"written: {point.case_file.path}"], refused
+
+
+def _of(point: Planned, key: case_tables.Key) -> tuple[Expectation | None, Any, Callable[..., Iterable[str]]]:
+    """The baseline that the case has now, if any, its type, and what asks whether it catches anything."""
+    from harness.checks import CHECKS, parity
+
+    table, name = key
+    if table == "comparisons":
+        return point.case.comparisons.get(name), parity.ComparisonSettings, parity.weakness
+    check = CHECKS[name]
+    return getattr(point.case.checks, name), check.settings, check.weakness
 
 
 def _relative(settings: Any) -> float:
@@ -147,7 +161,7 @@ def _relative(settings: Any) -> float:
 
 
 def _point(cases: Path, case: str, platform: str | None, own: tuple[tuple[str, str], ...]) -> Planned:
-    """The one point that is meant: a case file has one baseline for all points of its matrix.
+    """The one point that is meant: each point of a matrix has baselines of its own.
 
     Raises:
         UsageError: It is not one, its values are computed, or it stands for other models.
@@ -162,8 +176,9 @@ def _point(cases: Path, case: str, platform: str | None, own: tuple[tuple[str, s
     )  # fmt: skip
     running = [each for each in with_own(found, own) if not each.skip]
     point = running[0]
-    if len(running) > 1 or len(list(point.case_file.matrix(point.platform).variants())) > 1:
-        raise UsageError(f"{point.case_file.path}: matrix: its points share one baseline; calibrate a case without one")
+    if len(running) > 1:
+        names = ", ".join(each.id for each in running[:4]) + (", ..." if len(running) > 4 else "")
+        raise UsageError(f"{case} has {len(running)} points, and each is measured by itself; name one of {names}")
     if point.case.is_known:
         raise UsageError(f"{point.case_file.path}: its values are computed, not measured: run `harness generate`")
     return point

@@ -14,12 +14,14 @@ from harness.base.settings import cut
 from harness.base.texts import say
 from harness.cli.options import (
     CASES,
+    FAMILY_WISE,
     CaseArgument,
     CaseArguments,
     Cases,
     Checkpoints,
     Devices,
     EngineVersion,
+    FamilyWise,
     Platform,
     Suite,
 )
@@ -58,6 +60,7 @@ def plan(
     power: Annotated[
         bool, typer.Option("--power", help="What each check sees at its n, and how often it is red for nothing.")
     ] = False,
+    family_wise: FamilyWise = FAMILY_WISE,
     checkpoints: Checkpoints = "",
     engine_version: EngineVersion = None,
     cases: Cases = CASES,
@@ -88,7 +91,7 @@ def plan(
         planned = planning.shard(planned, *_shard(shard))
     if power and form != "table":
         raise UsageError(f"--power: a table of its own; leave --format {form} out")
-    say(detectable.table(planned) if power else render(planned, form, on_paper))
+    say(detectable.table(planned, family_wise) if power else render(planned, form, on_paper))
     if all(each.skip for each in planned) and form != "table":
         raise NothingSelected("nothing of this runs here; harness plan --format table says why")
     return EXIT_PASSED

@@ -81,8 +81,8 @@ def crew(
 
 def arguments(*groups: DataclassInstance, **single: object) -> list[str]:
     """The words of a command line that give the options of groups, and single ones, as far as they were given."""
-    given = [pair for group in groups for pair in given_options(group)]
-    given += [(f"--{name}", value) for name, value in single.items() if value]
+    given: list[tuple[str, object]] = [pair for group in groups for pair in given_options(group)]
+    given += [(f"--{name.replace('_', '-')}", value) for name, value in single.items() if value]
     return [word for name, value in given for word in _words(name, value)]
 
 

@@ -19,6 +19,7 @@ from harness.cli.options import (
     Checkpoints,
     Models,
     PlatformHere,
+    ReferenceRuns,
     RunOptions,
     own_models,
 )
@@ -42,6 +43,8 @@ def point(
     model: Models = None,
     cases: Cases = CASES,
     reuse: Reuse = None,
+    reference: ReferenceRuns = None,
+    alarm_share: Annotated[float, typer.Option(help="What of the stated false-alarm rates it may use.")] = 1.0,
 ) -> int:
     """One point of a `harness run` that has several at a time, which is told of that run's end by standard input."""
     from harness.host import signals
@@ -50,7 +53,9 @@ def point(
 
     signals.ended_with_parent()
     own = own_models(model)
-    options = replace(run_options(where, how, attached), reuse=tuple(reuse or ()))
+    options = replace(
+        run_options(where, how, attached), reuse=tuple(reuse or ()), reference=reference, alarm_share=alarm_share
+    )
     (chosen,) = points(cases, [case], platform, checkpoints, own, attached, options)
     with signals.handled():
         return run_point(chosen, run_dir.parent, options, Console(), lambda _: {}, keep=False).exit_code

@@ -16,7 +16,9 @@ from harness.cli.again import EarlierOptions, asked, resumable
 from harness.cli.assembling import expanded
 from harness.cli.options import (
     CASES,
+    FAMILY_WISE,
     RUNS,
+    AllowInconclusive,
     AttachOptions,
     BuildOptions,
     CaseArgument,
@@ -24,10 +26,12 @@ from harness.cli.options import (
     Cases,
     Checkpoints,
     Devices,
+    FamilyWise,
     Jobs,
     Models,
     NewRuns,
     PlatformHere,
+    ReferenceRuns,
     RunDirectory,
     RunOptions,
     Suite,
@@ -69,11 +73,15 @@ def run(
     devices: Devices = None,
     jobs: Jobs = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the servers running.")] = False,
+    reference: ReferenceRuns = None,
+    family_wise: FamilyWise = FAMILY_WISE,
+    allow_inconclusive: AllowInconclusive = False,
 ) -> int:
     """Run cases from start to verdict: serve, health-wait, eval, assert, stop."""
     from harness.cli.crew import arguments, crew
     from harness.host import signals
-    from harness.run import reuse
+    from harness.plan.detectable import together
+    from harness.run import reference_runs, reuse
     from harness.run.console import Console
     from harness.run.prepare import require_engine
     from harness.run.resuming import opened
@@ -92,8 +100,15 @@ def run(
         raise UsageError(f"--{name}: not with servers that run already: they are only asked")
     chosen = points(cases, names, platform, checkpoints, own, attached, options, suite=suite, at_most=devices)
     require_engine(chosen, options)
-    told = arguments(where, how, attached, cases=cases, checkpoints=checkpoints, model=model, reuse=earlier.reuse)
-    together = crew(jobs, chosen, options, devices=devices, keep=keep, told=told)
+    if reference is not None:
+        reference_runs.require(chosen, reference)
+    alarms = together(chosen, family_wise, paired=reference is not None)
+    options = replace(options, alarm_share=alarms.share, reference=reference)
+    told = arguments(
+        where, how, attached, cases=cases, checkpoints=checkpoints, model=model, reuse=earlier.reuse,
+        reference=reference, alarm_share=alarms.share,
+    )  # fmt: skip
+    several = crew(jobs, chosen, options, devices=devices, keep=keep, told=told)
     console = Console()
     with (
         signals.handled(),
@@ -101,8 +116,13 @@ def run(
             runs, RUNS, chosen, asked(context), console, going_on=earlier.folder, failed=bool(earlier.failed)
         ) as now,
     ):
-        perform = side_by_side(together, now.folder, console) if together else None
-        return run_all(chosen, now.folder, options, console, keep=keep, attempt=now, perform=perform)
+        if alarms.words and not attached.measure_only:
+            console.line(alarms.words)
+        perform = side_by_side(several, now.folder, console) if several else None
+        return run_all(
+            chosen, now.folder, options, console,
+            keep=keep, attempt=now, perform=perform, allow_inconclusive=allow_inconclusive,
+        )  # fmt: skip
 
 
 def serve(
@@ -131,7 +151,7 @@ def serve(
         raise UsageError(f"{case} has several points, and a run directory holds one; name one of {names}{more}")
     prepare.require_engine([chosen], options)
     with signals.handled():
-        rundir = prepare.create(chosen, run_dir, attached_to=options.attachment is not None)
+        rundir = prepare.create(chosen, run_dir, options)
         context = _context(rundir)
         try:
             not_there = prepare.run(context, options, chosen)
@@ -158,20 +178,30 @@ def evaluate(run_directory: RunDirectory) -> int:
     return _open_stage(run_directory, Stage.EVAL)
 
 
-def assert_(run_directory: RunDirectory) -> int:
+def assert_(
+    run_directory: RunDirectory,
+    *,
+    reference: ReferenceRuns = None,
+    allow_inconclusive: AllowInconclusive = False,
+) -> int:
     """Stage 4: judge the files of a run; works on any machine, and as often as wanted."""
+    from harness.reports.result import exit_code
     from harness.run import finished
     from harness.run.console import Console
     from harness.run.judge import REJUDGED, judge, judge_again
+    from harness.run.reference_runs import compared_with
     from harness.run.rundir import RunDir
 
     rundir, console = RunDir.existing(run_directory), Console()
     recorded = finished.verdict(rundir)
-    result = judge(rundir, strict=True) if recorded is None else judge_again(rundir, recorded)
+    if reference is not None and recorded is None:
+        raise UsageError(f"--reference: {run_directory} is not over; give it to `harness run`")
+    compared = compared_with(reference, rundir) if reference is not None else None
+    result = judge(rundir, strict=True) if recorded is None else judge_again(rundir, recorded, compared)
     console.result(result)
     if recorded is not None:
         console.line(f"judged again: {REJUDGED}; result.json, the run's own verdict, stays: {recorded.outcome}")
-    return result.exit_code
+    return exit_code([result], allow_inconclusive=allow_inconclusive)
 
 
 def stop(run_directory: RunDirectory) -> int:

@@ -18,7 +18,7 @@ from harness.reports.result import Result, Timing, conclude
 _OUTCOMES = {
     "worse": Outcome.FAIL,
     "not worse": Outcome.PASS,
-    "undecided": Outcome.ERROR,
+    "undecided": Outcome.INCONCLUSIVE,
     "not compared": Outcome.SKIPPED,
 }
 PAGE = "compare.md"

@@ -24,7 +24,7 @@ from harness.run.console import Console
 from harness.run.point_run import point_run
 from harness.run.reap import clear
 from harness.run.rundir import RunDir
-from harness.statistics.paired import interleaved
+from harness.statistics.interleaved_starts import interleaved
 
 LETTERS = ("A", "B")
 

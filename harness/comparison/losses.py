@@ -11,9 +11,9 @@ from harness.base.evidence import Acceptance
 from harness.comparison.comparison_record import Finding, Said, Texts
 from harness.comparison.observed import Counted, Observed
 from harness.comparison.quantities import Quantity
-from harness.statistics import paired
+from harness.statistics import interleaved_starts
 from harness.statistics.decisions import share_each
-from harness.statistics.paired import Change, Flips
+from harness.statistics.interleaved_starts import Change, Flips
 from harness.statistics.proportions import deviation
 from harness.statistics.ratios import LEAST_GROUPS, spread_at_length, spread_of_a_draft
 
@@ -98,10 +98,10 @@ def _said(found: _Measured, alpha: float) -> Finding:
         return finding
     if found.p_value is not None:
         least = alpha - found.p_value  # of items an exact test says whether anything was lost
-    said = paired.verdict(least, most, quantity.margin)
+    said = interleaved_starts.verdict(least, most, quantity.margin)
     rounds = 0
     if said == "undecided" and found.deviation:
-        rounds = paired.rounds_for(math.log1p(quantity.margin), found.deviation, alpha)
+        rounds = interleaved_starts.rounds_for(math.log1p(quantity.margin), found.deviation, alpha)
     return finding.model_copy(update={"said": said, "rounds": rounds})
 
 
@@ -122,7 +122,7 @@ def _measured(quantity: Quantity, starts: Sequence[Shown]) -> Iterator[_Measured
 
 def _speed(quantity: Quantity, starts: Sequence[Shown]) -> _Measured:
     values = [each.observed.speeds[quantity.name] for each in starts]
-    difference, error, freedom = paired.by_starts([math.log(each) for each in values], _order(starts))
+    difference, error, freedom = interleaved_starts.by_starts([math.log(each) for each in values], _order(starts))
     noise = float(error) * math.sqrt(len(starts) / 4)  # of one round A B B A the error is that of one start
     change = Change(float(difference), float(error), freedom)
     means = (_mean(values, starts, second=False), _mean(values, starts, second=True))
@@ -177,10 +177,10 @@ def _ratio(quantity: Quantity, name: str, starts: Sequence[Shown], position: int
         ratio = means[1] / means[0]
         change = Change(math.log(ratio), math.inf, 1) if ratio else Change(-math.inf, 0.0, _MANY)
         return _Measured(name, quantity, means, change, len(values), "starts")
-    difference, error, freedom = paired.by_starts([math.log(each) for each in values], _order(starts))
+    difference, error, freedom = interleaved_starts.by_starts([math.log(each) for each in values], _order(starts))
     if all(each.observed.known for each in starts):
         of_starts = float(error) if freedom else 0.0
-        change = paired.together(float(difference), (of_starts, freedom))
+        change = interleaved_starts.together(float(difference), (of_starts, freedom))
         of = "starts" if change.error else "starts, as they are"
         return _Measured(name, quantity, means, change, len(starts), of)
     of_starts, free = float(error), float(freedom)
@@ -190,10 +190,10 @@ def _ratio(quantity: Quantity, name: str, starts: Sequence[Shown], position: int
     grouped = _by_groups(starts, position)
     if grouped is not None:
         value, of_groups, groups = grouped
-        change = paired.together(value, (of_groups[0], of_groups[1]), (of_starts, free))
+        change = interleaved_starts.together(value, (of_groups[0], of_groups[1]), (of_starts, free))
         return _Measured(name, quantity, means, change, groups, f"{groups} groups of requests, and starts")
     one = _by_drafts(counted, position, starts)
-    change = paired.together(float(difference), (one, _MANY), (of_starts, free))
+    change = interleaved_starts.together(float(difference), (one, _MANY), (of_starts, free))
     drafts = min(each.drafts for each in counted)
     return _Measured(name, quantity, means, change, drafts, "drafts, taken as independent, and starts")
 
@@ -213,7 +213,7 @@ def _by_groups(starts: Sequence[Shown], position: int | None) -> tuple[float, tu
         )
         for second in (False, True)
     ]  # fmt: skip
-    value, error, freedom = (float(each.item()) for each in paired.by_groups(*sums))
+    value, error, freedom = (float(each.item()) for each in interleaved_starts.by_groups(*sums))
     return (value, (error, freedom), number) if math.isfinite(value) and math.isfinite(error) else None
 
 

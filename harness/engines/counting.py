@@ -10,13 +10,15 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
-from harness.base.evidence import Acceptance, KvLedger, KvTransfers, Unmeasured, Verifications
+from harness.base.evidence import Acceptance, Answers, KvLedger, KvTransfers, Unmeasured, Verifications
 from harness.engines.metrics import Counters, add
 
 _SOURCES = ("prompt_tokens.external_kv_transfer", "prompt_tokens.local_compute", "prompt_tokens.local_cache_hit")
 _TRANSFERS = ("transfers", "transfer_bytes")
 _FAILED = ("failed_transfers", "failed_notifications", "expired_requests")  # where there is a connector
 _FAILURES = (*_FAILED, "failed_bootstraps", "notifications_after_expiry")
+_NOT_EVERY_STEP = ("ngram", "ngram_gpu", "suffix")
+"""Methods that look for a draft in what was said, and do not always find one."""
 _POSITION = re.compile(r"0|[1-9][0-9]{0,5}")
 
 
@@ -127,6 +129,32 @@ def contradictions(counted: Counters) -> list[str]:
     if by_position and by_position[0] > counted.get("drafts", math.inf):
         found.append(f"{by_position[0]:g} first tokens accepted of {counted['drafts']:g} drafts")
     return found
+
+
+def against_answers(drafted: Acceptance, answers: Answers, method: str) -> list[str]:
+    """What counters of speculation say that the tokens of the answers contradict: a counter that lies shows here.
+
+    The first token of an answer is the prompt's. Where each later step verifies a draft, each token is one that was
+    accepted or the one that a verification gives of itself, so accepted + drafts = tokens - answers. Two verifications
+    of each answer may be more: what is accepted beyond its end, and a step that had begun when it ended; one may be
+    fewer: a step for which nothing was drafted. N-grams draft where they find something only, so of them it is at most
+    that many.
+
+    Args:
+        drafted: As the servers that answer counted it.
+        answers: Of the same requests.
+        method: Of speculation.
+    """
+    if answers.uncounted or answers.failed or not answers.answered or not drafted.drafts:
+        return []
+    tokens, found = answers.completion_tokens - answers.answered, drafted.drafts + drafted.accepted
+    each = 1 + math.ceil(drafted.draft_tokens / drafted.drafts)
+    least = 0 if method in _NOT_EVERY_STEP else tokens - answers.answered
+    most = tokens + 2 * each * answers.answered
+    if least <= found <= most:
+        return []
+    counted = f"{drafted.drafts} drafts and {drafted.accepted} accepted tokens"
+    return [f"{counted} give {found} tokens after the first ones of {answers.answered} answers, which have {tokens}"]
 
 
 def _differ(counted: Counters, total: str, what: str, parts: list[float], by: str) -> list[str]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import rich.box
@@ -14,6 +13,7 @@ import rich.table
 
 from harness.base.settings import Expectation
 from harness.cases.model import Case
+from harness.checks import reference
 from harness.checks.check import Spread, least_loss
 from harness.plan.points import Planned
 from harness.statistics.decisions import observations_for
@@ -62,11 +62,61 @@ def of_case(case: Case) -> Iterator[Sight]:
         )
         there = Spread(of_drafts(length.expected, spread, n), "drafts", known=known)
         yield _sight("acceptance_length", length, length.expected, n, spread, there)
+    for name, each in case.comparisons.items():
+        there = Spread(wilson(min(round(each.expected * each.n), each.n), each.n), "items", known=each.passport is None)
+        yield _sight(f"parity[{name}]", each, each.expected, each.n, deviation(each.expected), there)
     for position, share in enumerate(positions.expected if positions else ()):
         n = _drafts(case, positions.counts, positions.n, 1 + sum(positions.expected))
         spread = deviation(share)
         there = Spread(of_drafts(share, spread, n), "drafts", known=known)
         yield _sight(f"acceptance_per_position[{position}]", positions, share, n, spread, there, position)
+
+
+@dataclass(frozen=True)
+class Together:
+    """The checks of the points of one command whose baselines state a rate of false alarms.
+
+    Attributes:
+        checks: How many there are.
+        stated: Sum of their rates: any of them is red for nothing no more often, whatever they have in common
+            (Bonferroni's inequality).
+        kept: The rate that all of them together may have.
+    """
+
+    checks: int
+    stated: float
+    kept: float
+
+    @property
+    def share(self) -> float:
+        """What of its own rate each check may use."""
+        return min(1.0, self.kept / self.stated) if self.stated else 1.0
+
+    @property
+    def words(self) -> str:
+        """In one line; empty where no check states a rate."""
+        if not self.checks:
+            return ""
+        sharing = f", which leaves each {self.share:.2g} of its own rate" if self.share < 1 else ""
+        return (
+            f"{self.checks} checks state how often an equal run is red; any of them is red for nothing in "
+            f"{min(self.stated, self.kept):.2g} of all such runs at most{sharing}"
+        )
+
+
+def together(planned: Iterable[Planned], kept: float, *, paired: bool = False) -> Together:
+    """Of the points that run; checks whose answers are all known beforehand are never red for nothing.
+
+    Args:
+        planned: Of the command.
+        kept: The rate that all of them may have.
+        paired: Whether each point is compared with a stored run, too, by two tests.
+    """
+    running = [each.case for each in planned if not each.skip]
+    rates = [sight.false_alarm for case in running for sight in of_case(case)]
+    rates += [reference.FALSE_ALARM] * (2 * len(running) if paired else 0)
+    stated = [rate for rate in rates if rate]
+    return Together(len(stated), sum(stated), kept)
 
 
 def _sight(
@@ -80,7 +130,7 @@ def _sight(
         name,
         settings.status,
         n,
-        0.0 if there.known else measured,
+        0.0 if there.known and measured is None else measured,
         loss / abs(expected) if loss is not None and expected else None,
         needed,
         there.known,
@@ -97,10 +147,14 @@ def _drafted(case: Case) -> int | None:
     return final.speculation.drafted if final.speculation else None
 
 
-def table(planned: Sequence[Planned]) -> str:
+def table(planned: Sequence[Planned], kept: float) -> str:
     """The table of ``harness plan --power``, and what all checks together are stated to do.
 
     Points of one case with the same line have one.
+
+    Args:
+        planned: Of the plan.
+        kept: Rate of false alarms that all checks of a run together may have.
     """
     shown = rich.table.Table(box=rich.box.SIMPLE)
     for name in ("case", "check", "status", "n", "false alarm", "sees a loss of", f"n for {_LOSS:.0%}"):
@@ -122,17 +176,11 @@ def table(planned: Sequence[Planned]) -> str:
     with console.capture() as captured:
         console.print(shown)
     lines = [line.rstrip() for line in captured.get().splitlines()]
-    return "\n".join([*lines, *_together([sight for _, sight in sights])])
+    stated = together(planned, kept)
+    return "\n".join([*lines, stated.words or "no check states how often an equal run is red", _OTHERWISE])
 
 
-def _together(sights: Sequence[Sight]) -> Iterator[str]:
-    stated = [each.false_alarm for each in sights if each.false_alarm is not None]
-    family = abs(math.expm1(sum(math.log1p(-each) for each in stated)))
-    yield (
-        f"{len(stated)} of {len(sights)} checks state how often an equal run is red; any of them is red for nothing in "
-        f"{family:.2g} of all runs at most"
-    )
-    yield (
-        "Without a measured baseline it is the loss that is seen on other items of the same kind. Drafts are taken as "
-        "independent, which those of one request are not; where n counts items, they are as many as there can be."
-    )
+_OTHERWISE = (
+    "Without a measured baseline it is the loss that is seen on other items of the same kind. Drafts are taken as "
+    "independent, which those of one request are not; where n counts items, they are as many as there can be."
+)

@@ -23,6 +23,7 @@ _URL = "http://127.0.0.1:8000"
 """Of a server that somebody else runs."""
 _FOLDER = "$CHECKPOINTS"
 _NOT_VALUES = ("origin", "send_to", "history", "passport")
+_USUALLY_ASKED: tuple[tuple[str, Any], ...] = (("endpoint", "completions"), ("looks", []))
 _USUAL = {"status": "gating", "counts": "drafts"}
 _FIRST = ("relative_tolerance", "absolute_tolerance", "expected")
 _EXAMPLES = 10  # rows that make a data file: a question and the most shots before it
@@ -125,8 +126,8 @@ def _devices(planned: Planned) -> str:
 
 def _evaluation(case: Case, started: list[Server]) -> list[str]:
     """What is asked, its first item as a request, and what is exchanged then."""
-    usual = {"endpoint"} if case.evaluation.endpoint == "completions" else set()
-    settings = case.evaluation.model_dump(exclude=usual)
+    told = case.evaluation.model_dump().items()
+    settings = {name: value for name, value in told if (name, value) not in _USUALLY_ASKED}
     lines = [f"# evaluation: {', '.join(f'{name} {value}' for name, value in settings.items())}"]
     lines += [f"# control {name}: the same, sent to {control.send_to}" for name, control in case.controls.items()]
     lines += [f"# comparison {name}: the same, sent to {other.send_to}" for name, other in case.comparisons.items()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from harness.base.settings import Expectation
+from harness.base.settings import Expectation, Passport
 from harness.cases.model import Case
 from harness.checks import CHECKS, parity
 from harness.checks.check import bounds
@@ -114,14 +114,31 @@ def _measured_otherwise(each: Planned) -> Iterator[str]:
     """Baselines that were measured of something that the case does not do."""
     evaluation = each.case.evaluation
     asked = {"protocol": evaluation.protocol, "concurrency": evaluation.concurrency}
-    for name, settings in each.case.checks.configured().items():
+    for name, settings in baselines(each.case).items():
         passport = settings.passport if isinstance(settings, Expectation) else None
+        if passport and (wrong := _other_looks(passport, evaluation.looks)):
+            yield f"{each.case_file.path}: {name}.passport.{wrong}; harness calibrate measures it anew"
         for key, now in asked.items() if passport else ():
             if (then := getattr(passport, key)) != now:
                 yield (
-                    f"{each.case_file.path}: checks.{name}.passport.{key}: measured with {then}, the case has {now}; "
+                    f"{each.case_file.path}: {name}.passport.{key}: measured with {then}, the case has {now}; "
                     "harness calibrate measures it anew"
                 )
+
+
+def baselines(case: Case) -> dict[str, Expectation]:
+    """Everything that a case compares with an expected value, by its key."""
+    tables = {f"checks.{name}": each for name, each in case.checks.configured().items()}
+    found = tables | {f"comparisons.{name}": each for name, each in case.comparisons.items()}
+    return {name: each for name, each in found.items() if isinstance(each, Expectation)}
+
+
+def _other_looks(passport: Passport, looks: list[int]) -> str:
+    """What of a passport cannot be judged at these looks, as key and words; empty if all can."""
+    measured = [each.items for each in passport.looks]
+    if measured != looks:
+        return f"looks: measured at {measured}, the case looks at {looks}"
+    return "margin: missing, and nothing is decided early without" if looks and passport.margin is None else ""
 
 
 def _nan_unseen(each: Planned) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -49,6 +49,12 @@ class EvaluationBase(Strict, ABC):
         "of a protocol that asks as chat.",
     )
 
+    looks: list[Annotated[int, Field(ge=1)]] = Field(
+        [],
+        description="Numbers of items after which is looked whether the verdict is clear, so that no more are asked; "
+        "`items` is the last look, and all that may be asked. Empty: everything is asked.",
+    )
+
     if TYPE_CHECKING:
         protocol: str
         """Its id: each protocol declares the one it has."""
@@ -62,6 +68,12 @@ class EvaluationBase(Strict, ABC):
     def _has_messages(self) -> Self:
         if self.endpoint == "chat" and not self.as_chat:
             raise ValueError(f"endpoint: {self.protocol} asks plain text; it goes to completions")
+        return self
+
+    @model_validator(mode="after")
+    def _looks_on_the_way(self) -> Self:
+        if self.looks != sorted(set(self.looks)) or self.looks[-1:] >= [self.items]:
+            raise ValueError(f"looks: must be numbers of items that rise and end below items, which is {self.items}")
         return self
 
     @abstractmethod

@@ -95,7 +95,7 @@ def _case(result: Result, name: str, outcome: Outcome, why: str, details: str, k
     body = clean(details)[-_MAX_DETAILS:]
     if outcome is Outcome.FAIL:
         case.result = [_filled(junitparser.Failure(_one_line(why), kind), body)]
-    elif outcome is Outcome.ERROR:
+    elif outcome in (Outcome.ERROR, Outcome.INCONCLUSIVE):
         case.result = [_filled(junitparser.Error(_one_line(why), kind), body)]
     elif outcome in (Outcome.SKIPPED, Outcome.MEASURED):
         case.result = [junitparser.Skipped(_one_line(why))]
@@ -115,7 +115,8 @@ def _stage_case(result: Result, record: StageRecord) -> junitparser.TestCase:
 
 def _check_case(result: Result, check: CheckResult) -> junitparser.TestCase:
     numbers = "\n".join(f"{key}={value}" for key, value in _values(check).items())
-    kind = "CheckFailed" if check.outcome is Outcome.FAIL else check.fault or "CannotJudge"
+    kinds = {Outcome.FAIL: "CheckFailed", Outcome.INCONCLUSIVE: "Inconclusive"}
+    kind = kinds.get(check.outcome, check.fault or "CannotJudge")
     details = "\n".join(part for part in (numbers, check.details) if part)
     case = _case(result, check.name, check.outcome, message(check), details, kind)
     case.system_out = clean(numbers)

@@ -72,7 +72,7 @@ def _not_green(result: Result) -> Iterable[str]:
             [(each.name, str(each.outcome), each.message) for each in _unmeasured(result)],
         )
     as_it_is = result.outcome in (Outcome.SKIPPED, Outcome.MEASURED)
-    wanted = (result.outcome,) if as_it_is else (Outcome.FAIL, Outcome.ERROR)
+    wanted = (result.outcome,) if as_it_is else (Outcome.FAIL, Outcome.ERROR, Outcome.INCONCLUSIVE)
     stages = [each for each in result.stages if each.outcome in wanted]
     checks = [each for each in result.checks if each.outcome in wanted]
     if not stages and not checks:

@@ -68,11 +68,16 @@ def interval(check: CheckResult) -> str:
 
 def detects(check: CheckResult) -> str:
     """The least loss that is seen 95 times of 100: in the unit of the value, and as a share of what is expected."""
-    if check.detects is None:
+    return _lost(check, check.detects)
+
+
+def _lost(check: CheckResult, loss: float | None) -> str:
+    """A loss of what is expected; empty where there is none."""
+    if loss is None:
         return ""
     whole = check.expected if isinstance(check.expected, int | float) else 0
-    share = f" ({check.detects / abs(whole):.1%})" if whole else ""
-    return f"-{check.detects:.3g}{share}"
+    share = f" ({loss / abs(whole):.1%})" if whole else ""
+    return f"-{loss:.3g}{share}"
 
 
 def shown(check: CheckResult) -> dict[str, str]:
@@ -86,6 +91,9 @@ def shown(check: CheckResult) -> dict[str, str]:
         "detects": detects(check),
         "interval_of": check.interval_of,
         "false_alarm": show(check.false_alarm),
+        "margin": _lost(check, check.margin),
+        "power": show(check.power),
+        "look": f"{check.look} of {check.looks}" if check.looks else "",
         "status": check.status,
     }
     return {name: text for name, text in values.items() if text}

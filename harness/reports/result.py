@@ -18,6 +18,7 @@ EXIT_CODES = {
     Outcome.MEASURED: EXIT_PASSED,
     Outcome.FAIL: EXIT_FAILED,
     Outcome.ERROR: CannotJudge.exit_code,
+    Outcome.INCONCLUSIVE: CannotJudge.exit_code,
 }
 
 
@@ -112,7 +113,7 @@ _BOUNDS = (
 def judged(stages: Iterable[StageRecord], checks: Iterable[CheckResult], *, interrupted: bool) -> Outcome:
     """The verdict of many: an error outranks a failure, and nothing checked is an error, never a pass.
 
-    What was measured only is no pass either, whatever else was looked at.
+    What is undecided, or was measured only, is no pass either, whatever else was looked at.
     """
     found = [check.outcome for check in checks]
     outcomes = {*found, *(record.outcome for record in stages)}
@@ -120,7 +121,8 @@ def judged(stages: Iterable[StageRecord], checks: Iterable[CheckResult], *, inte
         return Outcome.ERROR
     if outcomes == {Outcome.SKIPPED}:
         return Outcome.SKIPPED
-    return next((each for each in (Outcome.FAIL, Outcome.MEASURED) if each in outcomes), Outcome.PASS)
+    worst = (Outcome.FAIL, Outcome.INCONCLUSIVE, Outcome.MEASURED)
+    return next((each for each in worst if each in outcomes), Outcome.PASS)
 
 
 def conclude(
@@ -177,9 +179,16 @@ def skipped(
     )
 
 
-def exit_code(results: Iterable[Result]) -> int:
-    """One exit code for many cases: an interrupt, then an error, then a failure decides."""
-    return max((result.exit_code for result in results), default=CannotJudge.exit_code)
+def exit_code(results: Iterable[Result], *, allow_inconclusive: bool = False) -> int:
+    """One exit code for many cases: an interrupt, then an error, then a failure decides.
+
+    What is inconclusive counts as an error, unless it is allowed; it is never green all the same.
+    """
+    codes = [
+        EXIT_PASSED if allow_inconclusive and each.outcome is Outcome.INCONCLUSIVE else each.exit_code
+        for each in results
+    ]
+    return max(codes, default=CannotJudge.exit_code)
 
 
 REPORTED_STAGES = (Stage.PREPARE, Stage.SERVE, Stage.HEALTH_WAIT, Stage.EVAL)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Literal
 
 from harness import protocols
@@ -15,10 +16,12 @@ from harness.cases.model import Case
 from harness.engines import ENGINES, metrics
 from harness.engines.engine import numbered
 from harness.plan.request_bodies import UNSAID
-from harness.run import documents, footprints, own_folders
+from harness.run import documents, footprints, looks, own_folders, reference
 from harness.run.evidence_files import read_by_checks
 from harness.run.footprints import Footprints
+from harness.run.looks import Looks
 from harness.run.own_folders import ModelFolders
+from harness.run.reference import Reference
 from harness.run.rundir import Event, Occupancy, Prepared, Ready, RunDir, RunningServer, Servers
 
 _NEEDED = (Stage.PREPARE, Stage.SERVE, Stage.HEALTH_WAIT, Stage.EVAL)
@@ -44,10 +47,14 @@ def gaps(rundir: RunDir) -> list[str]:
         found += _of_readings(rundir, prepared.case, servers.servers)
         found += _of_exchanges(prepared.case, rundir.exchanges())
         samples, known = rundir.samples(), _known(prepared.case)
+        seen = rundir.read(looks.NAME, Looks)
+        asked = len(seen.asked) if seen else prepared.case.evaluation.items
+        found += reference.gaps(prepared, rundir.read(reference.NAME, Reference))
+        found += looks.gaps(prepared, seen, samples or [], lambda: _counted(rundir, prepared.case, servers.servers))
         found += (
             ["samples.jsonl: missing"]
             if samples is None
-            else [*_of_samples(prepared.case, samples, known), *_of_answers(prepared, samples, known)]
+            else [*_of_samples(prepared.case, samples, known, asked), *_of_answers(prepared, samples, known)]
         )
         found += _of_rest(rundir, prepared, servers.servers)
         found += own_folders.gaps(prepared, rundir.read(own_folders.NAME, ModelFolders))
@@ -186,9 +193,19 @@ def _of_footprints(found: Sequence[Footprint], began: int, log: int) -> str:
     return f"its log had {began} lines, and now has {log}" if began > log else ""
 
 
-def _of_samples(case: Case, samples: list[Sample], known: Mapping[str, Item]) -> Iterator[str]:
+def _counted(rundir: RunDir, case: Case, servers: list[RunningServer]) -> dict[str, metrics.Counters]:
+    """What the counters of each server said after the main run, of those whose metrics can be read."""
+    found: dict[str, metrics.Counters] = {}
+    for name in [each.server.name for each in servers if each.server.has_metrics]:
+        with suppress(ValueError):  # a gap of the readings, which says so
+            text = documents.text(rundir.metrics_file("after", name)) or ""
+            found[name] = metrics.read(text, ENGINES[case.engine.name].metrics)
+    return found
+
+
+def _of_samples(case: Case, samples: list[Sample], known: Mapping[str, Item], asked: int) -> Iterator[str]:
     """Items that are there more than once, too few, too many, or of another evaluation."""
-    planned = _runs(case)
+    planned = _runs(case, asked)
     ahead = Counter(item.primed_run for item in known.values() if item.prime)
     found = Counter((sample.run, sample.item) for sample in samples)
     main = {item for run, item in found if run == "main"}
@@ -207,7 +224,7 @@ def _of_samples(case: Case, samples: list[Sample], known: Mapping[str, Item]) ->
 
 def _of_answers(prepared: Prepared, samples: list[Sample], known: Mapping[str, Item]) -> Iterator[str]:
     """What is known of the right answer and of its end where that is another one, and what no answer can have."""
-    case, runs = prepared.case, _runs(prepared.case)
+    case, runs = prepared.case, _runs(prepared.case, prepared.case.evaluation.items)
     asked = [each for each in samples if each.run in runs]
     if wrong := [each for each in asked if each.item in known and not _fits(each, known)]:
         yield f"samples.jsonl: {wrong[0].item} of {wrong[0].run}: the right answer is another one"
@@ -230,9 +247,9 @@ def _known(case: Case) -> dict[str, Item]:
     return {} if protocols.datasets(case.evaluation) else {each.id: each for each in protocols.items(case.evaluation)}
 
 
-def _runs(case: Case) -> dict[str, int]:
-    """Items of each run but of what goes ahead of items."""
-    return dict.fromkeys(("main", *case.controls, *case.comparisons), case.evaluation.items)
+def _runs(case: Case, asked: int) -> dict[str, int]:
+    """Items of each run but of what goes ahead of items; of the main run no more may have been asked."""
+    return dict.fromkeys(("main", *case.controls, *case.comparisons), asked)
 
 
 def _of_exchanges(case: Case, exchanged: list[Exchanged] | None) -> Iterator[str]:

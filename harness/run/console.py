@@ -33,6 +33,7 @@ _COLOURS = {
     Outcome.ERROR: "magenta",
     Outcome.SKIPPED: "yellow",
     Outcome.MEASURED: "cyan",
+    Outcome.INCONCLUSIVE: "magenta",
 }
 
 
@@ -222,7 +223,7 @@ def _background(result: Result) -> list[str]:
 
 
 def _problems(result: Result) -> list[tuple[str, str]]:
-    wrong = (Outcome.FAIL, Outcome.ERROR)
+    wrong = (Outcome.FAIL, Outcome.ERROR, Outcome.INCONCLUSIVE)
     broken = [(str(record.stage), record.message) for record in result.stages if record.outcome in wrong]
     return broken + [(check.name, message(check)) for check in result.checks if check.outcome in wrong]
 

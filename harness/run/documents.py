@@ -237,6 +237,13 @@ class Prepared(Document):
     """As of :func:`harness.run.reuse.fingerprint`."""
     reused: str = ""
     """Id of the run whose verdict stands, so that this one was not run; empty if it was."""
+    prompts: str = Field("", pattern=r"^([0-9a-f]{64})?$")
+    """SHA-256 of everything that is asked, in order; empty if an earlier version made it."""
+    reference: str = Field("", pattern=r"^([0-9a-f]{64})?$")
+    """SHA-256 of ``reference.json``; empty if the run is compared with no other."""
+    alarm_share: float = Field(1.0, gt=0, le=1)
+    """What of the false-alarm rates that its baselines state the run may use, so that all points of one command
+    together keep theirs."""
     served_as: str = Field("", max_length=500)
     """Model that attached servers are asked for; empty: that of the case."""
 

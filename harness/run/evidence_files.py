@@ -27,9 +27,13 @@ from harness.engines.inside import Infos
 from harness.run import documents
 from harness.run import footprints as footprints_file
 from harness.run import groups as groups_file
+from harness.run import looks as looks_file
+from harness.run import reference as reference_file
 from harness.run.footprints import Footprints
 from harness.run.groups import Groups
+from harness.run.looks import Looks, looks_at
 from harness.run.measure import Shown, measure
+from harness.run.reference import Reference
 from harness.run.rundir import Prepared, RunDir, Servers, When
 
 _ADAPTER = TypeAdapter(Measurement)
@@ -50,8 +54,12 @@ def read_by_checks(case: Case) -> set[Source]:
     return {source for name in case.checks.configured() for source in CHECKS[name].reads}
 
 
-def take(rundir: RunDir) -> Evidence | None:
+def take(rundir: RunDir, reference: Reference | None = None) -> Evidence | None:
     """Measure; None if the evaluation left nothing to measure.
+
+    Args:
+        rundir: Of the run.
+        reference: What it is compared with; that of the run if None.
 
     Raises:
         UsageError: A file of the evaluation is damaged.
@@ -70,13 +78,15 @@ def take(rundir: RunDir) -> Evidence | None:
     if before.keys() != roles.keys() or after.keys() != roles.keys():
         return None  # interrupted before the counters were read: the stage's own error says so
     ours, footprints = not prepared.attached, rundir.read(footprints_file.NAME, Footprints)
-    groups = rundir.read(groups_file.NAME, Groups)
+    groups, looks = rundir.read(groups_file.NAME, Groups), rundir.read(looks_file.NAME, Looks)
+    compared = reference or rundir.read(reference_file.NAME, Reference)
     shown = {server.name: _told(rundir, server, info=bool(engine.info)) for server in started}
     logs = {name: told.log for name, told in shown.items()} if "logs" in reads and ours else {}
+    began = {name: reading.counters for name, reading in before.items()}
     measured = measure(
         case,
         samples,
-        {name: reading.counters for name, reading in before.items()},
+        began,
         {name: reading.counters for name, reading in after.items()},
         roles,
         {name: {event: count(log) for event, count in engine.events.items()} for name, log in logs.items()},
@@ -89,6 +99,8 @@ def take(rundir: RunDir) -> Evidence | None:
             findings=_findings(engine, {name: told.log for name, told in shown.items()}, footprints) if ours else {},
             capacity={name: engine.inside.capacity(after[name].infos) for name in roles},
             between=tuple(groups.readings) if groups else (),
+            group_ends=(*groups.done, sum(each.run == "main" for each in samples)) if groups else (),
+            looks=looks_at(case, looks, samples, began) if looks else (),
             resting=_resting(prepared, [server.name for server in started], before, after, rest, footprints),
         ),
     )
@@ -98,7 +110,16 @@ def take(rundir: RunDir) -> Evidence | None:
         for server in started
         for setting in sights.compare(server.name, engine.asks(case, _role(server)), engine.sights, shown[server.name])
     ]
-    return Evidence(measured, tuple(samples), said, logs, tuple(settings), tuple(rundir.exchanges() or ()))
+    return Evidence(
+        measured=measured,
+        samples=tuple(samples),
+        configuration=said,
+        logs=logs,
+        settings=tuple(settings),
+        exchanges=tuple(rundir.exchanges() or ()),
+        paired=reference_file.paired(compared, case.evaluation, samples, measured) if compared else None,
+        alarm_share=prepared.alarm_share,
+    )
 
 
 def told(rundir: RunDir) -> dict[str, sights.Told]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from harness.base.resting import Footprint
 from harness.devices import accelerators
@@ -31,21 +32,21 @@ class Watched:
         self._context = context
         self._servers = [each for each in servers if each.process and each.server.role != "router"]
         self._found: dict[str, list[Footprint]] = {each.server.name: [] for each in self._servers}
-        self._looked, self._planned = -1, 0
+        self._looked = -1
         self._in_memory = context.prepared.platform == "cpu"  # where caches are memory of the servers themselves
         self._logs = {name: context.rundir.log_text(name).count("\n") for name in self._found}
 
     def look(self, done: int, planned: int) -> None:
         """Look, if another quarter of the requests has come back since; the last one counts once all is quiet."""
-        part, self._planned = done * _PARTS // planned, planned
+        part = done * _PARTS // planned
         if self._looked < part < _PARTS:
             self._looked = part
             self._look(done, planned)
 
-    def finish(self) -> None:
-        """Look once more and write everything down."""
-        self._look(self._planned, self._planned)
-        found = {name: tuple(each) for name, each in self._found.items()}
+    def finish(self, asked: int) -> None:
+        """Look once more and write everything down; so many requests there were after all."""
+        self._look(asked, asked)
+        found = {name: tuple(replace(one, planned=asked) for one in each) for name, each in self._found.items()}
         self._context.rundir.write(NAME, Footprints, Footprints(servers=found, logs=self._logs))
 
     def _look(self, done: int, planned: int) -> None:

@@ -23,6 +23,8 @@ class Groups(Document):
     """``groups.json``: one reading after the other."""
 
     readings: list[dict[str, dict[str, float]]]
+    done: tuple[int, ...] = ()
+    """Requests that had come back at each; empty if an earlier version of the harness read them."""
 
 
 class Grouped:
@@ -37,8 +39,9 @@ class Grouped:
         self._wanted = not case.is_known and any(each.speculation for each in roles)
         self._readings, self._concurrency = readings, case.evaluation.concurrency
         self._found: list[dict[str, dict[str, float]]] = []
+        self._done: list[int] = []
         self._reading: Later[Reading] | None = None
-        self._at = 0
+        self._at = self._asked_at = 0
 
     def look(self, done: int, planned: int) -> None:
         """Read, if another group of requests has come back; the last one is read when the servers are at rest.
@@ -49,12 +52,12 @@ class Grouped:
         if not self._wanted or groups < LEAST_GROUPS or not self._at < (at := done * groups // planned) < groups:
             return
         if self._reading is None or self._taken(0.0):
-            self._at, self._reading = at, Later(self._readings.counters)
+            self._at, self._asked_at, self._reading = at, done, Later(self._readings.counters)
 
     def finish(self) -> None:
         """Write down what was read, if anything was."""
         if self._reading is not None and self._taken(_PATIENCE) and self._found:
-            self._readings.context.rundir.write(NAME, Groups, Groups(readings=self._found))
+            self._readings.context.rundir.write(NAME, Groups, Groups(readings=self._found, done=tuple(self._done)))
 
     def _taken(self, seconds: float) -> bool:
         """Whether what is being read is there by then. Without it the groups would not be whole."""
@@ -62,8 +65,9 @@ class Grouped:
         try:
             found = self._reading.within(Deadline(seconds, self._readings.context.clock), {})
         except CannotJudge:
-            self._wanted, self._found = False, []  # whoever watches the servers says why
+            self._wanted, self._found, self._done = False, [], []  # whoever watches the servers says why
             return False
         if found:
             self._found.append({name: dict(counters) for name, counters in found.items()})
+            self._done.append(self._asked_at)
         return bool(found)

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from harness.base import secrets
-from harness.base.domain import CheckResult, Outcome, Sample, Stage, StageRecord
+from harness.base.domain import CheckResult, Outcome, Stage, StageRecord
 from harness.base.errors import UsageError
 from harness.base.evidence import Evidence
 from harness.checks import judge_all, validity
@@ -17,13 +17,15 @@ from harness.checks.check import unmeasured
 from harness.engines.capabilities import FLAGS, Capabilities
 from harness.host import files
 from harness.reports import junit
-from harness.reports.result import REPORTED_STAGES, Result, Timing, conclude, skipped
-from harness.run import provenance, telemetry
+from harness.reports.result import REPORTED_STAGES, Result, conclude, skipped
+from harness.run import looks, provenance, telemetry
 from harness.run.completeness import gaps
 from harness.run.evidence_files import disagreement, measurements_file, rendered, take
 from harness.run.measured_on import as_judged
+from harness.run.reference import Reference
 from harness.run.rundir import Prepared, RunDir
 from harness.run.stages.stop import teardown
+from harness.run.times import timing
 
 REJUDGED = "rejudged.json"
 """The verdict of a judge that came when the run was over."""
@@ -56,19 +58,20 @@ def judge(
     return result
 
 
-def judge_again(rundir: RunDir, recorded: Result) -> Result:
+def judge_again(rundir: RunDir, recorded: Result, reference: Reference | None = None) -> Result:
     """Judge a run that is over, and write ``rejudged.xml`` and ``rejudged.json`` beside its verdict.
 
     Args:
         rundir: Of the run.
         recorded: Its verdict, which stays. What broke then is not mended by judging again.
+        reference: A run to compare it with, instead of the one that it was given, if any.
 
     Raises:
         UsageError: A document cannot be read.
         OSError: The files cannot be written.
     """
     broken = [each for each in recorded.stages if each.outcome is Outcome.ERROR]
-    result, _ = _judged(rundir, broken, strict=True)
+    result, _ = _judged(rundir, broken, strict=True, reference=reference)
     path = rundir.path / REJUDGED
     _write({path.with_suffix(".xml"): junit.render([result])}, path, result)
     return result
@@ -111,10 +114,12 @@ def _write(contents: Mapping[Path, bytes], last: Path, result: Result) -> None:
     files.write_all({**contents, last: result.model_dump_json(indent=2).encode() + b"\n"})
 
 
-def _judged(rundir: RunDir, known: Sequence[StageRecord], *, strict: bool) -> tuple[Result, bytes | None]:
+def _judged(
+    rundir: RunDir, known: Sequence[StageRecord], *, strict: bool, reference: Reference | None = None
+) -> tuple[Result, bytes | None]:
     """The verdict, and ``measurements.json`` as it would be."""
     stages = telemetry.blamed(_merged(rundir.stages() if strict else _stages(rundir), known), rundir)
-    checks, evidence = _checks(rundir, rundir.prepared(), stages, strict=strict)
+    checks, evidence = _checks(rundir, rundir.prepared(), stages, reference, strict=strict)
     return _concluded(rundir, stages, checks), None if evidence is None else rendered(evidence.measured)
 
 
@@ -153,7 +158,7 @@ def _concluded(rundir: RunDir, stages: Sequence[StageRecord], checks: Sequence[C
         ),
         checks=[*checks, *telemetry.judged(rundir)],
         provenance=provenance.of_run(rundir) | telemetry.provenance(rundir),
-        timing=_timing(rundir, stages),
+        timing=timing(rundir, stages),
         interrupted=any(record.interrupted for record in stages),
     )
     # Checks quote what servers say: their logs, their metrics, their configuration.
@@ -161,7 +166,7 @@ def _concluded(rundir: RunDir, stages: Sequence[StageRecord], checks: Sequence[C
 
 
 def _checks(
-    rundir: RunDir, prepared: Prepared, stages: Sequence[StageRecord], *, strict: bool
+    rundir: RunDir, prepared: Prepared, stages: Sequence[StageRecord], reference: Reference | None, *, strict: bool
 ) -> tuple[list[CheckResult], Evidence | None]:
     """Every check of the case: judged if the record is whole and the evaluation passed, else skipped, with why."""
     case, stopped = prepared.case, teardown(rundir) if strict else _teardown(rundir)
@@ -170,7 +175,7 @@ def _checks(
     broke, evidence = _broke(stages), None
     missing: list[str] = []
     try:
-        evidence = take(rundir)
+        evidence = take(rundir, reference)
         missing = gaps(rundir)
     except UsageError as error:
         if strict:
@@ -179,8 +184,8 @@ def _checks(
     if missing:
         evidence = None
     if evidence is not None and not broke:
-        if other := disagreement(rundir, evidence.measured):
-            missing.append(other)
+        others = disagreement(rundir, evidence.measured), looks.misjudged(prepared, evidence.measured)
+        missing += filter(None, others)
         found = as_judged(judge_all(*of_case, evidence), evidence, prepared)
         return [*_damaged(missing), *found, *stopped, *asked], evidence
     reason = f"{broke} broke" if broke else "the record of the run is damaged or not whole"
@@ -237,32 +242,3 @@ def _with_those_not_run(stages: list[StageRecord]) -> list[StageRecord]:
     known = {record.stage: record for record in stages}
     not_run = {stage: StageRecord(stage, Outcome.SKIPPED, 0.0, f"not run: {broke} broke") for stage in REPORTED_STAGES}
     return [(not_run | known)[stage] for stage in Stage if stage in not_run | known]
-
-
-def _timing(rundir: RunDir, stages: Sequence[StageRecord]) -> Timing:
-    """Where the time went; the total ends with the last stage that ended."""
-    seconds = {record.stage: record.seconds for record in stages}
-    samples: list[Sample] = []
-    with suppress(UsageError):  # a gap of the record, which says so
-        samples = rundir.samples() or []
-    return Timing(
-        total=sum(seconds.values()),
-        prepare=seconds.get(Stage.PREPARE, 0.0),
-        start_up=seconds.get(Stage.HEALTH_WAIT, 0.0),
-        in_flight=sum(_covered(each) for each in _by_run(samples)),
-        stop=seconds.get(Stage.STOP, 0.0),
-    )
-
-
-def _by_run(samples: list[Sample]) -> list[list[Sample]]:
-    names = sorted({sample.run for sample in samples})  # sums of floats depend on their order
-    return [[sample for sample in samples if sample.run == name] for name in names]
-
-
-def _covered(samples: list[Sample]) -> float:
-    """Seconds during which at least one of the requests was in flight."""
-    covered, until = 0.0, 0.0
-    for started, ended in sorted((sample.started, sample.started + sample.seconds) for sample in samples):
-        covered += max(0.0, ended - max(started, until))
-        until = max(until, ended)
-    return covered

@@ -10,8 +10,10 @@ from typing import TypeVar
 from harness.base.domain import Sample
 from harness.base.evidence import (
     Acceptance,
+    Answers,
     KvLedger,
     KvTransfers,
+    Look,
     Measurement,
     Offer,
     Preempted,
@@ -23,8 +25,9 @@ from harness.base.evidence import (
 )
 from harness.base.resting import Resting
 from harness.cases.model import Case, Role
+from harness.cases.serve_settings import Serve
 from harness.engines import ENGINES, metrics
-from harness.engines.counting import lacking
+from harness.engines.counting import against_answers, lacking
 from harness.engines.engine import EngineSpec
 from harness.plan.request_bodies import ENDS
 from harness.run.scoring import agree, count, primed
@@ -43,6 +46,8 @@ class Shown:
         capacity: Tokens that the KV cache of each server has room for, as far as it says.
         resting: What each holds when nothing is asked of it, or why nobody can say; None if nobody looked.
         between: Counters of each server in the middle of the main run, one reading after the other.
+        group_ends: Requests that had come back at each, and in all.
+        looks: What there was to see when it was looked whether the verdict is clear.
     """
 
     contradictions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -50,6 +55,8 @@ class Shown:
     capacity: Mapping[str, int | None] = field(default_factory=dict)
     resting: Mapping[str, Resting] | Unmeasured | None = None
     between: Sequence[Mapping[str, metrics.Counters]] = ()
+    group_ends: tuple[int, ...] = ()
+    looks: tuple[Look, ...] = ()
 
 
 _NOTHING = Shown()
@@ -107,7 +114,8 @@ def measure(
     acceptance = _named(lost or engine.acceptance(counted), absent) if case.serve_of(answering).speculation else None
     kv = _named(lost or engine.kv_transfer(counted, deltas), absent) if case.topology.kind == "disagg" else None
     finished = _named(lost or _finished(asked), absent) if "finished_requests" in engine.offers else None
-    answers = {run: count(case.evaluation, found) for run, found in by_run.items()}
+    asked_for = shown.looks[-1].asked if shown.looks else None
+    answers = {run: count(case.evaluation, found, asked_for) for run, found in by_run.items()}
     prefilled = None
     if case.topology.kind == "disagg" and case.evaluation.send_to == "entry" and not lost:
         ahead = primed(case.evaluation, "prime_prefill", priming)
@@ -135,7 +143,7 @@ def measure(
         tokens=Tokens() if lost else Tokens(_whole(asked, "all_prompt_tokens"), _whole(asked, "generated_tokens")),
         prefilled=prefilled,
         preempted={} if lost else _preempted(case, deltas, by_run["main"], shown.capacity),
-        contradictions={name: found for name, found in shown.contradictions.items() if found and not lost},
+        contradictions={} if lost else _contradictions(case.serve_of(answering), acceptance, answers["main"], shown),
         findings={name: found for name, found in shown.findings.items() if found},
         resting=shown.resting,
         acceptance_groups=_in_groups(
@@ -144,8 +152,21 @@ def measure(
             [before, *shown.between, after],
             [name for name, role in roles.items() if role == answering],
         ),
+        group_ends=shown.group_ends,
+        looks=shown.looks,
         missing={} if silent is None else {**silent, **_missing(acceptance, kv, finished)},
     )
+
+
+def _contradictions(
+    serve: Serve, acceptance: Acceptance | Verifications | Unmeasured | None, main: Answers, shown: Shown
+) -> dict[str, tuple[str, ...]]:
+    """What counters say of each other, and of the answers, that cannot be; only those that say something."""
+    found = {name: told for name, told in shown.contradictions.items() if told}
+    told = []
+    if isinstance(acceptance, Acceptance) and serve.speculation:
+        told = against_answers(acceptance, main, serve.speculation.method)
+    return found | ({"speculation": tuple(told)} if told else {})
 
 
 def _in_groups(

@@ -29,6 +29,13 @@ def prompts(prepared: Prepared) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
+def build(prepared: Prepared) -> str:
+    """Engine and version, as the build says it."""
+    engine = prepared.case.engine.name
+    versions = {name: each for name, each in prepared.versions.items() if name.startswith(engine)}
+    return next((f"{name} {versions[name]}" for name in sorted(versions, key=len)), engine)
+
+
 def device(prepared: Prepared) -> str:
     """Kind of device, of a CPU the machine and its cores."""
     devices = prepared.runtime.devices if prepared.runtime else []
@@ -49,14 +56,17 @@ def compared(results: Iterable[CheckResult], prepared: Prepared) -> list[CheckRe
 
     On fixed prompts a baseline says nothing of other prompts, whose values differ by more than its bound.
     """
-    configured = prepared.case.checks.configured().items()
-    measured = {name: each.passport for name, each in configured if isinstance(each, Expectation) and each.passport}
+    case = prepared.case
+    configured = case.checks.configured() | {f"parity[{name}]": each for name, each in case.comparisons.items()}
+    measured = {
+        name: each.passport for name, each in configured.items() if isinstance(each, Expectation) and each.passport
+    }
     found, here, asked = list(results), device(prepared), _prompts(prepared) if measured else None
     for name, passport in measured.items():
         wrong = "the baseline is of other prompts; harness calibrate measures it anew"
         told = f"the baseline was measured on {passport.device}, this run on {here}"
         for index, each in enumerate(found):
-            if each.name.partition("[")[0] != name or each.outcome is Outcome.ERROR:
+            if name not in (each.name, each.name.partition("[")[0]) or each.outcome is Outcome.ERROR:
                 continue
             if asked is not None and asked != passport.prompts:
                 found[index] = unmeasured(each.name, wrong)
@@ -68,8 +78,8 @@ def compared(results: Iterable[CheckResult], prepared: Prepared) -> list[CheckRe
 
 
 def _prompts(prepared: Prepared) -> str | None:
-    """None where a data file is not at hand: a run can be judged again on a machine that has nothing but its files."""
+    """None of a run that does not say, where a data file is not at hand: it can be judged again elsewhere."""
     try:
-        return prompts(prepared)
+        return prepared.prompts or prompts(prepared)
     except (OSError, UnicodeDecodeError):
         return None

@@ -20,8 +20,8 @@ from harness.run.progress import Progress, words
 from harness.run.rundir import RunDir
 
 _OF_AN_EVALUATION = (
-    "samples.jsonl", "exchanges.jsonl", "footprints.json", "groups.json", "measurements.json", "result.json",
-    "junit.xml", "metrics/*", "logs/*.stack",
+    "samples.jsonl", "exchanges.jsonl", "footprints.json", "groups.json", "looks.json", "measurements.json",
+    "result.json", "junit.xml", "metrics/*", "logs/*.stack",
 )  # fmt: skip
 """What an evaluation and its judgement leave in the run directory."""
 
@@ -85,7 +85,7 @@ def started(planned: Planned, path: Path, options: prepare.Options) -> Iterator[
         CannotJudge: They could not be started, or did not get ready.
         NothingSelected: The point does not exist on this build.
     """
-    rundir = prepare.create(planned, path)
+    rundir = prepare.create(planned, path, options)
     context = Context(rundir, Progress(rundir, lambda _: None))
     try:
         not_there = prepare.run(context, options, planned)

@@ -32,9 +32,11 @@ from harness.run import (
     ask_flags,
     attached,
     canary,
+    measured_on,
     model_sources,
     occupancy,
     own_folders,
+    reference_runs,
     reuse,
     runtimes,
     server_environment,
@@ -57,6 +59,8 @@ class Options:
         assume_free: Take also devices of which nobody can tell whether they are free.
         attachment: Servers that run already, instead of all that; None: start some.
         reuse: Folders of runs whose greens stand for identical work.
+        reference: A stored run of the point, or a folder of such, with which it is compared.
+        alarm_share: What of the false-alarm rates that baselines state each check may use.
     """
 
     runtime: runtimes.Choice = "auto"
@@ -67,6 +71,8 @@ class Options:
     assume_free: bool = False
     attachment: Attachment | None = None
     reuse: tuple[Path, ...] = ()
+    alarm_share: float = 1.0
+    reference: Path | None = None
 
 
 def require_engine(planned: Iterable[Planned], options: Options) -> None:
@@ -91,11 +97,15 @@ def require_engine(planned: Iterable[Planned], options: Options) -> None:
             engine_image.requirements(name, platform)  # where nobody chose, it is no fault of the caller's
 
 
-def create(planned: Planned, path: Path, *, attached_to: bool = False) -> RunDir:
+_USUAL = Options()
+
+
+def create(planned: Planned, path: Path, options: Options = _USUAL) -> RunDir:
     """A run directory that holds the resolved case and nothing else yet.
 
-    Of servers that somebody else runs (``attached_to``), this machine's accelerators say nothing.
+    Of servers that somebody else runs, this machine's accelerators say nothing.
     """
+    attached_to = options.attachment is not None
     rundir = RunDir.create(path)
     rundir.save(
         Prepared(
@@ -108,6 +118,7 @@ def create(planned: Planned, path: Path, *, attached_to: bool = False) -> RunDir
             case=planned.case,
             created=utc_now().isoformat(),
             owner=Owner.me(),
+            alarm_share=options.alarm_share,
             host=host() | ({} if attached_to else accelerators.hardware(planned.platform)),
         )
     )
@@ -130,7 +141,7 @@ def run(context: Context, options: Options, planned: Planned | None = None) -> s
     """
     with context.progress.stage(Stage.PREPARE):
         if options.attachment is not None:
-            context.rundir.save(context.prepared.model_copy(update={"data": _data(context)}))
+            _have_data(context, options)
             attached.record(context, options.attachment)
             return ""
         kind, why = _place(context, options)
@@ -150,8 +161,8 @@ def run(context: Context, options: Options, planned: Planned | None = None) -> s
             made[model.name] = model_sources.have(
                 model, context.progress.note, anew=options.build.allow_unpinned, tokenizer=model.name not in bare
             )
-        data = _data(context)
-        context.rundir.save(context.prepared.model_copy(update={"checkpoints": made, "data": data}))
+        context.rundir.save(context.prepared.model_copy(update={"checkpoints": made}))
+        data = _have_data(context, options)
         own_folders.before(context)
         if reused := _reused(context, options):
             return reused
@@ -183,8 +194,19 @@ def _reused(context: Context, options: Options) -> str:
     return f"reused: run {run_id} of {green.started[:19]} passed, and {same}"
 
 
-def _data(context: Context) -> dict[str, str]:
-    return {dataset.file: str(fetch(dataset)) for dataset in datasets(context.case.evaluation)}
+def _have_data(context: Context, options: Options) -> dict[str, str]:
+    """The data files, and on record what will be asked of them and what the answers are compared with.
+
+    Raises:
+        UsageError: That cannot be compared.
+    """
+    rundir = context.rundir
+    data = {dataset.file: str(fetch(dataset)) for dataset in datasets(context.case.evaluation)}
+    rundir.save(context.prepared.model_copy(update={"data": data}))
+    rundir.save(context.prepared.model_copy(update={"prompts": measured_on.prompts(context.prepared)}))
+    if options.reference is not None:
+        context.progress.note(f"compared with {reference_runs.keep(options.reference, rundir)}")
+    return data
 
 
 def _place(context: Context, options: Options) -> tuple[Literal["local", "docker"], str]:

@@ -25,7 +25,7 @@ def _of(prepared: Prepared) -> dict[str, str]:
         found["unpinned"] = unpinned
     if not prepared.attached:  # of whose host nothing is known
         found |= {f"host.{name}": value for name, value in prepared.host.items()}
-    found |= {name: value for name in ("fingerprint", "reused") if (value := getattr(prepared, name))}
+    found |= {name: value for name in ("fingerprint", "reference", "reused") if (value := getattr(prepared, name))}
     if prepared.runtime:
         found |= {"runtime": prepared.runtime.kind, "runtime.environment": prepared.runtime.environment}
         found |= {"runtime.base": prepared.runtime.base} if prepared.runtime.base else {}

@@ -45,8 +45,14 @@ def primed(evaluation: Evaluation, run: str, priming: Mapping[str, list[Sample]]
     )
 
 
-def count(evaluation: Evaluation, samples: list[Sample]) -> Answers:
-    """Score one run. A failed request is counted as failed and never scored."""
+def count(evaluation: Evaluation, samples: list[Sample], planned: int | None = None) -> Answers:
+    """Score one run. A failed request is counted as failed and never scored.
+
+    Args:
+        evaluation: What was asked.
+        samples: Of the run.
+        planned: Items that were to be asked, where it is not all of them.
+    """
     answered = _answered(samples)
     scored = [sample for sample in answered if sample.expected is not None]
     read = [protocols.answer(evaluation, sample.text) for sample in scored]
@@ -56,7 +62,7 @@ def count(evaluation: Evaluation, samples: list[Sample]) -> Answers:
     differing = [sample for sample in compared if not _as_known(sample)]
     ends, lengths = _other_ends(evaluation, answered), _other_lengths(evaluation, answered)
     return Answers(
-        planned=evaluation.items,
+        planned=evaluation.items if planned is None else planned,
         answered=len(answered),
         failed=len(samples) - len(answered),
         empty=sum(_says_nothing(sample) for sample in answered),

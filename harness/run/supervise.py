@@ -42,6 +42,7 @@ def run_all(
     keep: bool = False,
     attempt: Attempt | None = None,
     perform: Perform | None = None,
+    allow_inconclusive: bool = False,
 ) -> int:
     """Run every case, whatever becomes of the others, and report those that are not to run, or were not after a signal.
 
@@ -87,13 +88,13 @@ def run_all(
                         results[index] = judged(runs / each.folder) or leave_out(each, each.skip or left_out, console)
                 written = _written(attempt.report, attempt.junit(results), console)
     _tell_twins(attempt, results, console)
-    code = exit_code([*results.values(), *attempt.others])
+    code = exit_code([*results.values(), *attempt.others], allow_inconclusive=allow_inconclusive)
     return code if written else max(code, CannotJudge.exit_code)
 
 
 def _tell_twins(attempt: Attempt, results: Mapping[int, Result], console: Console) -> None:
     """Name points of this attempt that ask for different things and came out the same."""
-    whole = (Outcome.PASS, Outcome.FAIL)
+    whole = (Outcome.PASS, Outcome.FAIL, Outcome.INCONCLUSIVE)
     found = [index for index, each in results.items() if each.outcome in whole and index not in attempt.kept]
     points = (attempt.selected[index] for index in sorted(found))
     for line in twins((each, attempt.folder / each.folder) for each in points):
@@ -118,7 +119,7 @@ def run_point(
     path = None
     try:
         path = directly_below(runs, each.folder)
-        rundir = prepare.create(each, path, attached_to=options.attachment is not None)
+        rundir = prepare.create(each, path, options)
         return run_case(each, rundir, options, console, also, keep=keep)
     except Exception as error:  # noqa: BLE001 # a fault of ours is on record, and other cases go on
         result = broken(each, path, error)

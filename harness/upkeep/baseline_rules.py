@@ -8,19 +8,20 @@ from datetime import date
 from harness.base.settings import Expectation, Past, listed
 from harness.calibration.proposal import CHECKED, problems
 from harness.plan.points import Planned
+from harness.plan.soundness import baselines
 
 
 def of_point(each: Planned, today: date | None) -> Iterator[str]:
     """Every broken rule about the baselines of one point; without ``today`` nothing is too old."""
-    for name in CHECKED:
-        settings: Expectation | None = getattr(each.case.checks, name)
-        if settings is None:
+    for key, settings in baselines(each.case).items():
+        table, _, name = key.partition(".")
+        if table == "checks" and name not in CHECKED:
             continue
-        where = f"{each.case_file.path}: checks.{name}"
+        where = f"{each.case_file.path}: {key}"
         values = listed(getattr(settings, "expected"))  # noqa: B009 # a number, or one a position
         there = settings.passport
         if there is None:
-            if settings.status == "gating" and any(model.repo for model in each.case.models()):
+            if table == "checks" and settings.status == "gating" and any(model.repo for model in each.case.models()):
                 yield (
                     f"{where}.passport: missing on {each.platform}: nobody measured what gates; `harness calibrate` "
                     "does, or say whose figure it is: status borrowed, floor or provisional"

@@ -41,10 +41,12 @@ def unknown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     }
 
 
-def calibrated(folder: Path, cases: Path, *arguments: str, faults: dict[str, Any] | None = None) -> tuple[int, str]:
+def calibrated(
+    folder: Path, cases: Path, *arguments: str, faults: dict[str, Any] | None = None, case: str = CASE
+) -> tuple[int, str]:
     python = install(folder / "engine", {"server": faults or {}})
     into = folder / "calibration"
-    done = harness("calibrate", CASE, "--cases", cases, "--engine-python", python, "--runs-below", into, *arguments)
+    done = harness("calibrate", case, "--cases", cases, "--engine-python", python, "--runs-below", into, *arguments)
     return done.returncode, done.stdout + done.stderr
 
 
@@ -203,3 +205,17 @@ def test_what_is_computed_is_not_measured(tmp_path: Path) -> None:
     code, output = calibrated(tmp_path, cases)
     assert code == 2
     assert "its values are computed, not measured: run `harness generate`" in output
+
+
+def test_a_point_of_a_matrix_is_calibrated_by_itself(tmp_path: Path, unknown: dict[str, Any]) -> None:
+    points = {"size": {"small": {"serve": {"flags": {"max-num-seqs": 4}}}, "large": {}}}
+    cases = edited(tmp_path / "cases", CASE, unknown | {"matrix": points, "evaluation/items": 24}, generate=False)
+    code, output = calibrated(tmp_path, cases)
+    assert (code, f"name one of {CASE}[size=small], {CASE}[size=large]" in output) == (2, True), output
+    code, output = calibrated(tmp_path, cases, "--runs", "3", case=f"{CASE}[size=small]")
+    assert code == 0, output
+    (case_file,) = load(cases)
+    small, large = (case_file.resolve("cpu", each) for each in case_file.matrix("cpu").variants())
+    assert small.checks.acceptance_length.passport.runs == 3
+    assert large.without_baseline == ("acceptance_length",)
+    assert "[matrix.size.small.checks.acceptance_length]" in (cases / f"{CASE}.toml").read_text()

@@ -14,6 +14,7 @@ from tests.finished import DISAGG, SINGLE, finished, no_engine
 from tests.fuzz import damage, examples
 from tests.fuzz.program import harness
 
+EXTRA = ["stage.json", "devices.json", "ready.json", "looks.json", "reference.json"]
 COMMANDS = ("assert", "summary", "stop", "eval", "health-wait", "reap")
 
 
@@ -42,7 +43,7 @@ def test_damage_is_one_line_and_never_a_pass(runs: dict[str, Path], data: st.Dat
     files = sorted(path for path in rundir.rglob("*") if path.is_file())
     for path in data.draw(st.lists(st.sampled_from(files), min_size=1, max_size=3, unique=True)):
         damage.of_file(path, data.draw)
-    for extra in data.draw(st.lists(st.sampled_from(["stage.json", "devices.json", "ready.json"]), unique=True)):
+    for extra in data.draw(st.lists(st.sampled_from(EXTRA), unique=True)):
         if not (rundir / extra).exists() and not (rundir / extra).is_symlink():
             (rundir / extra).write_bytes(data.draw(damage.JUNK))
     command = data.draw(st.sampled_from(COMMANDS))

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from harness.statistics import first_bad, paired
+from harness.statistics import first_bad, interleaved_starts
 from harness.statistics.decisions import share_each
 from harness.statistics.first_bad import Outcome
-from harness.statistics.paired import Change, Flips, Verdict
+from harness.statistics.interleaved_starts import Change, Flips, Verdict
 from harness.statistics.sequential import Errors
 from tests.statistics.claim import Claim, Generator, in_parts
 
@@ -29,14 +29,14 @@ def starts(rounds: int, *, loss: float = 0.0, between: float, within: float, dri
         within: That of a run of a start.
         drift: How much slower the host is with each start.
     """
-    order = paired.interleaved(rounds)
+    order = interleaved_starts.interleaved(rounds)
 
     def made(draw: Generator, tries: int) -> Iterator[tuple[Change, float]]:
         shape = (tries, len(order))
         noise = between * draw.standard_normal(shape) + within * draw.standard_normal(shape)
         second = np.array([each for _, each in order], dtype=float)
         values = noise - drift * np.arange(len(order)) + math.log1p(-loss) * second
-        differences, errors, freedom = paired.by_starts(values, order)
+        differences, errors, freedom = interleaved_starts.by_starts(values, order)
         for difference, error in zip(differences, errors, strict=True):
             yield _with_least(Change(float(difference), float(error), freedom))
 
@@ -53,7 +53,7 @@ def requests(rounds: int, groups: int, *, loss: float = 0.0, own: float = 0.05, 
         own: By how much a build differs from the truth in a group, which is the same in each of its starts.
         between: What a start adds, as a share.
     """
-    order = paired.interleaved(rounds)
+    order = interleaved_starts.interleaved(rounds)
     second = np.array([each for _, each in order])
 
     def made(draw: Generator, tries: int) -> Iterator[tuple[Change, float]]:
@@ -66,11 +66,11 @@ def requests(rounds: int, groups: int, *, loss: float = 0.0, own: float = 0.05, 
         tokens *= drafts[:, None, :]
         sums = [tokens[:, second == each].sum(1) for each in (False, True)]
         of = [drafts * int((second == each).sum()) for each in (False, True)]
-        values, errors, free = paired.by_groups((sums[0], of[0]), (sums[1], of[1]))
-        _, noise, freedom = paired.by_starts(np.log(tokens.sum(-1)), order)
+        values, errors, free = interleaved_starts.by_groups((sums[0], of[0]), (sums[1], of[1]))
+        _, noise, freedom = interleaved_starts.by_starts(np.log(tokens.sum(-1)), order)
         for value, error, of_groups, more in zip(values, errors, free, noise, strict=True):
             found = (float(error), float(of_groups)), (float(more), float(freedom))
-            yield _with_least(paired.together(float(value), *found))
+            yield _with_least(interleaved_starts.together(float(value), *found))
 
     return made
 
@@ -101,7 +101,7 @@ def says(what: Verdict, loses: Loses, alpha: float, margin: float) -> Callable[[
             least = -change.value - reach
             if not math.isnan(p_value):  # of items the exact test says whether any loss is shown
                 least = alpha - p_value
-            found += paired.verdict(least, -change.value + reach, margin) == what
+            found += interleaved_starts.verdict(least, -change.value + reach, margin) == what
         return found
 
     return in_parts(tried, 5_000)
@@ -129,7 +129,7 @@ def equal_speeds(alpha: float, quantities: int) -> Callable[[Generator, int], in
 
     def worse(change: Change) -> bool:
         reach = change.beyond(each)
-        return paired.verdict(-change.value - reach, -change.value + reach, 0.03) == "worse"
+        return interleaved_starts.verdict(-change.value - reach, -change.value + reach, 0.03) == "worse"
 
     def tried(draw: Generator, tries: int) -> int:
         found = zip(*(noise(draw, tries) for _ in range(quantities)), strict=True)

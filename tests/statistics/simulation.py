@@ -10,12 +10,14 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
-from harness.statistics import decisions, proportions, ratios, repeated_runs, sequential
+from harness.statistics import decisions, looks, pairs, proportions, ratios, repeated_runs, sequential
 from harness.statistics.estimate import Estimate, normal_quantile
-from harness.statistics.sequential import Errors
+from harness.statistics.looks import Loss
+from harness.statistics.sequential import Decision, Errors
 from tests.statistics import build_simulation
 from tests.statistics.claim import Claim, Generator, Numbers, in_parts
 
@@ -156,6 +158,107 @@ def sequence_of_runs(
     return tried
 
 
+_LOSS, _ERRORS = Loss(margin=0.06, most=3.0), Errors(0.01, 0.05)
+
+
+@dataclass(frozen=True)
+class Looked:
+    """Runs that are looked at several times, against a baseline of equal runs: see :mod:`harness.statistics.looks`.
+
+    Attributes:
+        parts: Observations between two looks; each loses all that it can, or nothing.
+        noise: Of a part from run to run, beyond what it loses.
+    """
+
+    looks: int = 3
+    parts: int = 600
+    runs: int = 5
+    noise: float = 0.003
+    expected: float = 2.0
+    loss: Loss = _LOSS
+    errors: Errors = _ERRORS
+    two_sided: bool = True
+
+    def ended(self, decision: str, lost: float) -> Callable[[Generator, int], int]:
+        """How often a run with this loss ends with a decision."""
+
+        def tried(draw: Generator, tries: int) -> int:
+            number = np.arange(1, self.looks + 1)
+            parts = self.noise * draw.standard_normal((tries, self.runs + 1, self.looks))
+            values = self.expected + parts.cumsum(-1) / number
+            events = draw.binomial(self.parts, lost / self.loss.most, (tries, self.looks)).cumsum(-1)
+            values[:, -1] -= events * self.loss.most / (self.parts * number)
+            means, noises = values[:, :-1].mean(1), values[:, :-1].std(1, ddof=1)
+            return sum(
+                looks.decided([self._at(look, *row) for look, row in enumerate(zip(*each, strict=True), 1)]) == decision
+                for each in zip(values[:, -1], means, noises, strict=True)
+            )
+
+        return tried
+
+    def _at(self, look: int, value: float, mean: float, noise: float) -> Decision:
+        equal = looks.Equal(float(mean), float(noise) if self.noise else 0.0, self.runs)
+        n = look * self.parts
+        return looks.limits(
+            equal, self.loss, n, self.errors, self.looks, two_sided=self.two_sided
+        ).decision(float(value))  # fmt: skip
+
+
+def claims_of_looks() -> Iterator[Claim]:
+    """Of the rule that looks at answers to fixed questions."""
+    margin = Looked().loss.margin
+    for rule, of in (
+        (Looked(), "5 runs, 3 looks"),
+        (Looked(two_sided=False, runs=9, looks=5, parts=400), "9 runs, 5 looks, one-sided"),
+        (Looked(noise=0.0), "runs that are all equal, 3 looks"),
+        (Looked(loss=Loss(0.05, 1.0), expected=0.9, parts=100, noise=0.0, two_sided=False), "items, 3 looks"),
+    ):
+        yield Claim(f"looks, false alarms, {of}", "at-most", 0.01, rule.ended("fail", 0.0))
+        yield Claim(f"looks, a loss of the margin passes, {of}", "at-most", 0.05, rule.ended("pass", rule.loss.margin))
+    yield Claim("looks, twice the margin passes, 5 runs", "at-most", 0.001, Looked().ended("pass", 2 * margin))
+    yield Claim("looks, three times the margin is red, 5 runs", "at-least", 0.95, Looked().ended("fail", 3 * margin))
+    yield Claim("looks, no loss passes, all runs equal", "at-least", 0.99, Looked(noise=0.0).ended("pass", 0.0))
+
+
+def pairs_red(n: int, flips: float, lost: int, false_alarm: float = 0.01) -> Callable[[Generator, int], int]:
+    """Whether the test on pairs is red: some items flip either way by chance, and so many more are lost."""
+
+    def tried(draw: Generator, tries: int) -> int:
+        down, up = draw.binomial(n, flips, tries) + lost, draw.binomial(n, flips, tries)
+        bounds = {int(each): pairs.most_lost(int(each), false_alarm) for each in np.unique(up)}
+        return int(sum(before > bounds[int(after)] for before, after in zip(down, up, strict=True)))
+
+    return tried
+
+
+def groups_red(number: int, lost: float, false_alarm: float = 0.01) -> Callable[[Generator, int], int]:
+    """The same of acceptance lengths by groups, whose texts are nearly the same in both runs."""
+
+    def tried(draw: Generator, tries: int) -> int:
+        tokens, drafts = requests(draw, tries, number)
+        now = tokens + np.rint(2.0 * draw.standard_normal((tries, number)) - lost * tokens)
+        found = 0
+        for then, after, of in zip(tokens, now, drafts, strict=True):
+            there = pairs.difference_of_ratios(list(zip(then, of, strict=True)), list(zip(after, of, strict=True)))
+            found += there.value < -there.reach(1 - false_alarm)
+        return found
+
+    return tried
+
+
+def claims_of_pairs() -> Iterator[Claim]:
+    """Of the tests that compare a run with another one of the same items."""
+    for n, flips in ((80, 0.02), (400, 0.05), (1319, 0.01)):
+        name = f"pairs, false alarms, {n} items of which {flips:.0%} flip either way"
+        yield Claim(name, "at-most", 0.01, pairs_red(n, flips, 0))
+    least = math.ceil(pairs.least_loss(20, 0.01))
+    yield Claim("pairs, power at what they detect, 400 items", "about", 0.95, pairs_red(400, 0.05, least), 0.03)
+    yield Claim("pairs without flips, power at what they detect", "at-least", 0.95,
+                pairs_red(80, 0.0, math.ceil(pairs.least_loss(0, 0.01))))  # fmt: skip
+    yield Claim("pairs of 16 groups, false alarms", "about", 0.01, groups_red(16, 0.0), 0.003)
+    yield Claim("pairs of 16 groups, a loss of 2 % is seen", "at-least", 0.95, groups_red(16, 0.02))
+
+
 def claims() -> Iterator[Claim]:
     """Everything that is claimed."""
     for share, n in ((0.5, 40), (0.8, 80), (0.97, 200), (0.75, 1319)):
@@ -210,7 +313,9 @@ def claims() -> Iterator[Claim]:
     yield Claim("sequence of runs, power", "at-least", 0.95, sequence_of_runs(1, errors, 0.02, 0.02, 0.02, 100))
 
 
-CLAIMS = [*claims(), *build_simulation.claims(), *build_simulation.searches()]
+CLAIMS = [
+    *claims(), *claims_of_looks(), *claims_of_pairs(), *build_simulation.claims(), *build_simulation.searches(),
+]  # fmt: skip
 
 
 def main() -> int:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tomlkit
 
+from harness.base.domain import Platform
 from harness.calibration import case_tables
 from harness.calibration.proposal import Asked, Values, passport, proposed, settled
 from harness.cases.load import load
@@ -110,6 +111,7 @@ PUBLISHED = {
     "checks": {},
     "controls": {},
 }  # fmt: skip
+LENGTH = ("checks", "acceptance_length")
 RUNS = lengths(2.0, 2.002, 1.998, 2.001, 1.999, n=2000)
 
 
@@ -120,7 +122,7 @@ def calibrated(folder: Path, **changes: Any) -> Path:
     table = proposed(RUNS, asked) | {
         "origin": "harness calibrate: 5 runs", "reason": "x", "passport": passport(RUNS, asked, WHERE),
     }  # fmt: skip
-    case_tables.write(load(cases)[0], "cpu", {"acceptance_length": table}, "2026-11-28")
+    case_tables.write(load(cases)[0], "cpu", {LENGTH: table}, "2026-11-28")
     path = cases / f"{CASE}.toml"
     document = tomlkit.parse(path.read_text())
     for dotted, value in changes.items():
@@ -195,7 +197,7 @@ def test_on_one_of_several_platforms_only_its_own_table_is_written(tmp_path: Pat
     cases = edited(tmp_path, CASE, changes, generate=False)
     asked = Asked(0.001)
     new = proposed(RUNS, asked) | {"origin": "harness calibrate: 5 runs", "passport": passport(RUNS, asked, WHERE)}
-    case_tables.write(load(cases)[0], "cpu", {"acceptance_length": {**new, "reason": "measured"}}, "2026-11-28")
+    case_tables.write(load(cases)[0], "cpu", {LENGTH: {**new, "reason": "measured"}}, "2026-11-28")
     (case_file,) = load(cases)
     there, here = (case_file.resolve(each).checks.acceptance_length for each in ("cuda", "cpu"))
     assert (there.expected, there.status, there.passport) == (3.0, "borrowed", None)
@@ -203,3 +205,61 @@ def test_on_one_of_several_platforms_only_its_own_table_is_written(tmp_path: Pat
     assert here.absolute_tolerance == pytest.approx(new["relative_tolerance"] * 2.0, rel=1e-3)
     assert isinstance(here, AcceptanceLengthSettings)
     assert (here.history[0].expected, here.history[0].reason) == (3.0, "measured")
+
+
+POINTS = {
+    "one axis": {"tp": {"1": {"serve": {"flags": {"seed": 1}}}, "2": {"serve": {"flags": {"seed": 2}}}}},
+    "two axes": {
+        "tp": {"1": {"serve": {"flags": {"seed": 1}}}, "2": {"serve": {"flags": {"seed": 2}}}},
+        "size": {"a": {"serve": {"flags": {"max-num-seqs": 8}}}, "b": {"serve": {"flags": {"max-num-seqs": 4}}}},
+    },
+}
+GENERAL = {
+    "expected": 3.0, "direction": "two-sided", "absolute_tolerance": 0.3, "n": 2000, "origin": "somebody's figure",
+    "status": "borrowed",
+}  # fmt: skip
+
+
+def measured_anew(**changes: Any) -> dict[str, Any]:
+    new = proposed(RUNS, Asked(0.001)) | {"origin": "harness calibrate: 5 runs", "reason": "measured"}
+    return {**new, "passport": passport(RUNS, Asked(0.001), WHERE), **changes}
+
+
+@pytest.mark.parametrize("platforms", [["cpu"], ["cpu", "cuda"]], ids=["alone", "one of two platforms"])
+@pytest.mark.parametrize("axes", POINTS)
+def test_a_point_of_a_matrix_gets_a_baseline_of_its_own(tmp_path: Path, axes: str, platforms: list[Platform]) -> None:
+    changes = PUBLISHED | {"platforms": platforms, "matrix": POINTS[axes], "checks": {"acceptance_length": GENERAL}}
+    cases = edited(tmp_path, CASE, changes, generate=False)
+    first, *others = load(cases)[0].matrix("cpu").variants()
+    for expected in (2.0, 2.01):  # again: in the same place
+        case_tables.write(load(cases)[0], "cpu", {LENGTH: measured_anew(expected=expected)}, "2026-11-28", first)
+    (case_file,) = load(cases)
+    here = case_file.resolve("cpu", first).checks.acceptance_length
+    assert (here.expected, here.status, here.passport.runs) == (2.01, "gating", 5)
+    assert [past.expected for past in here.history] == [3.0, 2.0]
+    elsewhere = [case_file.resolve("cpu", each) for each in others]
+    elsewhere += [case_file.resolve(each, first) for each in platforms if each != "cpu"]
+    found = {(each.checks.acceptance_length.expected, each.checks.acceptance_length.status) for each in elsewhere}
+    assert found == {(3.0, "borrowed")}
+    assert (cases / f"{CASE}.toml").read_text().count("harness calibrate: 5 runs") == 2  # one of them in the history
+
+
+def test_what_stands_above_a_label_does_not_hide_what_was_measured(tmp_path: Path) -> None:
+    rule = {
+        "match": {"tp": "1"},
+        "reason": "a figure for this point",
+        "set": {"checks": {"acceptance_length": GENERAL}},
+    }
+    changes = PUBLISHED | {"matrix": POINTS["one axis"], "when": [rule], "checks": {"acceptance_length": GENERAL}}
+    cases = edited(tmp_path, CASE, changes, generate=False)
+    first = next(load(cases)[0].matrix("cpu").variants())
+    case_tables.write(load(cases)[0], "cpu", {LENGTH: measured_anew()}, "2026-11-28", first)
+    assert load(cases)[0].resolve("cpu", first).checks.acceptance_length.expected == 2.0
+
+
+def test_flips_of_a_comparison_are_measured_too() -> None:
+    values = Values("comparisons.direct", ((1.0,), (0.975,), (1.0,), (0.975,), (0.975,)), 80)
+    assert values.key == ("comparisons", "direct")
+    table = proposed(values, Asked(0.01))
+    assert (table["expected"], table["direction"], table["n"]) == (0.985, "at-least", 80)
+    assert 1.5 / 80 < table["relative_tolerance"] * 0.985 < 0.06  # a few flips of 80, and no more

@@ -21,7 +21,7 @@ from harness.comparison.named_builds import build, made, maker, require_place, w
 from harness.comparison.observed import Observed
 from harness.images.engine_image import Build as ImageBuild
 from harness.run.prepare import Options
-from harness.statistics.paired import interleaved
+from harness.statistics.interleaved_starts import interleaved
 from tests.helpers import XSD
 
 EVERY = quantities.chosen([], {})

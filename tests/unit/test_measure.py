@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
 from pydantic import TypeAdapter
 
 from harness.base.domain import Sample
-from harness.base.evidence import Agreement, Difference, KvLedger, Miss, Primed, Unmeasured
+from harness.base.evidence import NO_ANSWERS, Acceptance, Agreement, Difference, KvLedger, Miss, Primed, Unmeasured
 from harness.cases.load import load
 from harness.engines import ENGINES, metrics
+from harness.engines.counting import against_answers
 from harness.engines.vllm_metrics import METRICS
 from harness.plan.request_bodies import Completion, read_completion
 from harness.run.measure import measure
@@ -291,3 +292,20 @@ def test_requests_are_counted_by_the_side_that_is_asked(send_to: str, finished: 
     before = {"prefill": dict.fromkeys(PREFILL, 0.0), "decode": dict.fromkeys(COUNTED, 0.0)}
     after = {"prefill": PREFILL | {"finished_requests": 5.0}, "decode": COUNTED}
     assert measure(case, [sample()], before, after, ROLES, {}).finished == finished
+
+
+@pytest.mark.parametrize(
+    ("method", "drafts", "accepted", "wrong"),
+    [
+        ("eagle3", 411, 87, False),  # as it was counted once: 496 tokens after the first ones of 16 answers
+        ("eagle3", 370, 87, True),  # a tenth of the drafts not counted
+        ("eagle3", 822, 174, True),  # everything twice
+        ("ngram", 120, 60, False),  # n-grams are not found for each step
+        ("ngram", 640, 60, True),
+    ],
+)
+def test_counters_that_the_answers_contradict_are_seen(method: str, drafts: int, accepted: int, *, wrong: bool) -> None:
+    answers = replace(NO_ANSWERS, planned=16, answered=16, completion_tokens=512)
+    drafted = Acceptance(drafts, 3 * drafts, accepted, (accepted, 0, 0))
+    assert bool(against_answers(drafted, answers, method)) is wrong
+    assert against_answers(drafted, replace(answers, uncounted=1), method) == []  # of somebody else's server

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -30,6 +30,7 @@ from harness.run.evidence_files import take
 from harness.run.footprints import Watched
 from harness.run.groups import Grouped
 from harness.run.items import destination, evaluation_items, rendered
+from harness.run.looks import Looking
 from harness.run.readings import Readings
 from harness.run.rundir import RunningServer
 from harness.run.watching import Watch
@@ -44,6 +45,8 @@ class _Asking:
     deadline: Deadline
     """For the whole of it."""
     samples: list[Sample]
+    began: dict[str, float] = field(default_factory=dict)
+    """When each run began: one that is asked in parts goes on where it was."""
 
 
 def run(context: Context) -> None:
@@ -65,14 +68,22 @@ def run(context: Context) -> None:
         readings.reset()
         readings.settle("before")
         watched, grouped = Watched(context, servers), Grouped(readings, case)
+        looking = Looking(readings, case, context.prepared.alarm_share)
+        answered, planned = 0, _requests(items)
 
-        def look(done: int, planned: int) -> None:
-            watched.look(done, planned)
-            grouped.look(done, planned)
+        def look(done: int, _planned: int) -> None:
+            watched.look(answered + done, planned)
+            grouped.look(answered + done, planned)
 
-        stands = [_send(asking, items, "main", case.evaluation.send_to, look)]
+        stands = []
+        for part in looking.parts(items):
+            stands.append(_send(asking, part, "main", case.evaluation.send_to, look))
+            answered += _requests(part)
+            if looking.over(part, samples):
+                context.progress.note(f"decided after {answered} of {planned} items")
+                break
         readings.settle("after")
-        watched.finish()
+        watched.finish(answered)
         grouped.finish()
         readings.keep_info()
         for name, other in (case.controls | case.comparisons).items():
@@ -98,6 +109,11 @@ def run(context: Context) -> None:
         )
 
 
+def _requests(items: Mapping[str, Item]) -> int:
+    """How many requests the main run sends for some items, with what goes ahead of them."""
+    return sum(1 + bool(item.prime) for item in items.values())
+
+
 def _send(
     asking: _Asking,
     items: dict[str, Item],
@@ -112,6 +128,8 @@ def _send(
     context, servers = asking.context, asking.servers
     case, model = context.case, context.prepared.model
     done = failed = late = 0
+    now = context.clock.monotonic()
+    earlier = now - asking.began.setdefault(run, now)
     asked: dict[str, tuple[str, Item, str]] = {}
     calls: list[concurrent_requests.Call] = []
 
@@ -125,6 +143,7 @@ def _send(
         if not reply.late:
             watch.answered()
         name, item, path = asked[reply.key]
+        reply = replace(reply, started=earlier + reply.started)
         sample = _sample(name, item, reply, partial(read, case, path))
         asking.samples.append(sample)
         done += 1

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, bootstrap, ttest_ind
 
-from harness.statistics import paired
-from harness.statistics.paired import Change, Flips
+from harness.statistics import interleaved_starts
+from harness.statistics.interleaved_starts import Change, Flips
 
 
 def test_one_round_is_students_test() -> None:
     values = [3.0, 3.2, 3.3, 3.1]
-    order = paired.interleaved(1)
-    difference, error, freedom = paired.by_starts(values, order)
+    order = interleaved_starts.interleaved(1)
+    difference, error, freedom = interleaved_starts.by_starts(values, order)
     there = ttest_ind([3.2, 3.3], [3.0, 3.1])
     assert float(difference) == pytest.approx(0.2)
     assert freedom == 2
@@ -26,21 +26,21 @@ def test_one_round_is_students_test() -> None:
 
 
 def test_what_a_whole_round_has_in_common_is_no_noise() -> None:
-    order = paired.interleaved(3)
+    order = interleaved_starts.interleaved(3)
     noise = np.array([1, 0, 2, 1, 0, 1, 1, 2, 2, 0, 1, 0]) / 100
     shift = np.repeat([0.0, 5.0, -7.0], 4)
-    plain, moved = (paired.by_starts(noise + each, order) for each in (0.0, shift))
+    plain, moved = (interleaved_starts.by_starts(noise + each, order) for each in (0.0, shift))
     assert [float(each) for each in plain] == pytest.approx([float(each) for each in moved])
     assert plain[2] == 8
 
 
 def test_equal_values_have_no_noise_and_one_start_each_says_nothing_of_it() -> None:
-    _, error, _ = paired.by_starts([0.1, 0.3, 0.3, 0.1], paired.interleaved(1))
+    _, error, _ = interleaved_starts.by_starts([0.1, 0.3, 0.3, 0.1], interleaved_starts.interleaved(1))
     assert float(error) == 0.0
-    _, error, freedom = paired.by_starts([0.1, 0.3], [(0, False), (0, True)])
+    _, error, freedom = interleaved_starts.by_starts([0.1, 0.3], [(0, False), (0, True)])
     assert (float(error), freedom) == (math.inf, 0)
     with pytest.raises(ValueError, match="both builds"):
-        paired.by_starts([0.1, 0.3], [(0, False), (0, False)])
+        interleaved_starts.by_starts([0.1, 0.3], [(0, False), (0, False)])
 
 
 def test_groups_of_the_same_requests_are_compared_in_pairs() -> None:
@@ -48,13 +48,13 @@ def test_groups_of_the_same_requests_are_compared_in_pairs() -> None:
     drafts = draw.integers(50, 150, 40).astype(float)
     first = drafts * draw.normal(2.6, 0.5, 40)
     second = first * 0.97 + drafts * draw.normal(0, 0.05, 40)
-    value, error, _ = (each.item() for each in paired.by_groups((first, drafts), (second, drafts)))
+    value, error, _ = (each.item() for each in interleaved_starts.by_groups((first, drafts), (second, drafts)))
     again = bootstrap(
         (first, second, drafts), lambda a, b, _x, axis=-1: np.log(b.sum(axis) / a.sum(axis)), paired=True, rng=draw
     )
     assert value == pytest.approx(math.log(second.sum() / first.sum()))
     assert error == pytest.approx(float(again.standard_error), rel=0.1)
-    alone = paired.by_groups((first, drafts), (draw.permutation(second), drafts))[1].item()
+    alone = interleaved_starts.by_groups((first, drafts), (draw.permutation(second), drafts))[1].item()
     assert error < alone / 5  # what requests have in common is most of it
 
 
@@ -71,18 +71,19 @@ def test_no_flip_is_no_proof_that_none_would_be_lost() -> None:
 
 
 def test_errors_that_are_independent_add_up() -> None:
-    both = paired.together(0.1, (3.0, 5), (4.0, 7))
+    both = interleaved_starts.together(0.1, (3.0, 5), (4.0, 7))
     assert both.error == 5.0
     assert both.freedom == pytest.approx(625 / (81 / 5 + 256 / 7))
-    assert paired.together(0.1, (0.0, 5)).beyond(0.01) == 0.0
-    assert paired.together(0.1, (math.inf, 1), (1.0, 5)).beyond(0.01) == math.inf
+    assert interleaved_starts.together(0.1, (0.0, 5)).beyond(0.01) == 0.0
+    assert interleaved_starts.together(0.1, (math.inf, 1), (1.0, 5)).beyond(0.01) == math.inf
 
 
 def test_verdicts_and_rounds() -> None:
-    assert [paired.verdict(*ends, 0.02) for ends in ((-0.01, 0.01), (0.001, 0.01), (0.001, 0.03), (-0.01, 0.03))] == [
+    ends = ((-0.01, 0.01), (0.001, 0.01), (0.001, 0.03), (-0.01, 0.03))
+    assert [interleaved_starts.verdict(*each, 0.02) for each in ends] == [
         "not worse", "not worse", "worse", "undecided",
     ]  # fmt: skip
-    rounds = paired.rounds_for(0.03, 0.01, 0.05)
+    rounds = interleaved_starts.rounds_for(0.03, 0.01, 0.05)
     seen = [Change(0, 0.01 / math.sqrt(each), 3 * each - 1).detects(0.05) for each in (rounds - 1, rounds)]
     assert seen[0] > 0.03 >= seen[1]
-    assert paired.rounds_for(0.001, 1.0, 0.05) == 0
+    assert interleaved_starts.rounds_for(0.001, 1.0, 0.05) == 0

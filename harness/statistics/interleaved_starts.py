@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from harness.statistics import pairs
 from harness.statistics.estimate import POWER, student_quantile
-from harness.statistics.exact_tests import tail
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -156,12 +156,8 @@ class Flips:
 
     @property
     def p_value(self) -> float:
-        """How often as many are lost of those that flip, or more, if either way is as likely.
-
-        The exact test of McNemar (1947), one-sided: P(X >= lost) of X ~ Binomial(lost + won, 1/2).
-        """
-        flipped = self.lost + self.won
-        return tail(self.lost, flipped, 0.5) if self.lost * 2 > flipped else 1.0
+        """As of :func:`harness.statistics.pairs.p_of_loss`."""
+        return pairs.p_of_loss(self.lost, self.won)
 
     @property
     def change(self) -> Change:
