@@ -78,6 +78,9 @@ MEANS_ANOTHER_THING = {
     "--platform",  # all, this machine's, or one that is needed
     "--runs",  # a new folder, or one with runs in it
     "--format",  # of a plan there is one for GitHub
+    "--engine",  # which one, or two builds of one
+    "--false-alarm",  # of a gate, or of equal builds
+    "--margin",  # of a baseline, or of each quantity that builds are compared by
 }
 
 
