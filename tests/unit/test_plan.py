@@ -182,7 +182,7 @@ def test_a_shard_counts_the_devices_of_a_point_and_what_was_learned_of_it() -> N
     four = [replace(wide, learned=100.0), *(replace(each, learned=130.0) for each in (narrow, *others[:2]))]
     parts = [shard(four, index, 2) for index in (1, 2)]
     assert sorted([each.devices for each in part] for part in parts) == [[1, 1, 1], [4]]
-    learned = [replace(narrow, learned=900.0), *others]
+    learned = [replace(narrow, learned=1e6), *others]
     assert [narrow.id] in [[each.id for each in shard(learned, index, 2)] for index in (1, 2)]
 
 
