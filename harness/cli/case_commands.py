@@ -14,17 +14,16 @@ from harness.base.settings import cut
 from harness.base.texts import say
 from harness.cli.options import (
     CASES,
-    FAMILY_WISE,
     CaseArgument,
     CaseArguments,
     Cases,
     Checkpoints,
     Devices,
     EngineVersion,
-    FamilyWise,
     Platform,
     Suite,
 )
+from harness.cli.statistics_options import FAMILY_WISE, FamilyWise
 
 if TYPE_CHECKING:
     from harness.plan.points import Versions

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 CASES = Path("baselines")
 ENVIRONMENTS = Path(".nox")
 RUNS = Path("runs")
-FAMILY_WISE = 0.05
 _WEEK = 7 * 24 * 3600.0
 
 CaseArguments = Annotated[
@@ -97,28 +96,6 @@ Environments = Annotated[Path, typer.Option("--environments", help="Folder of th
 NewRuns = Annotated[
     Path | None, typer.Option("--runs", help="New folder for the run directories; default below runs/.")
 ]
-FamilyWise = Annotated[
-    float,
-    typer.Option(
-        "--family-wise",
-        metavar="RATE",
-        min=1e-9,
-        max=0.5,
-        help="How often all measured baselines of the cases chosen are red for nothing, at most, taken together.",
-    ),
-]
-ReferenceRuns = Annotated[
-    Path | None,
-    typer.Option(
-        "--reference",
-        metavar="RUNS",
-        help="A stored run of the same case, or a folder of such: answers are compared with its answers, one by one.",
-    ),
-]
-AllowInconclusive = Annotated[
-    bool, typer.Option("--allow-inconclusive", help="Exit with 0 where nothing is worse than undecided; not green.")
-]
-
 Registry = Annotated[
     str | None,
     typer.Option("--registry", metavar="HOST[/PREFIX]", help="Registry that stands for those of the base images."),

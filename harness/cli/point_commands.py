@@ -19,10 +19,10 @@ from harness.cli.options import (
     Checkpoints,
     Models,
     PlatformHere,
-    ReferenceRuns,
     RunOptions,
     own_models,
 )
+from harness.cli.statistics_options import ReferenceRuns
 from harness.cli.what_runs import points, run_options
 
 

@@ -16,9 +16,7 @@ from harness.cli.again import EarlierOptions, asked, resumable
 from harness.cli.assembling import expanded
 from harness.cli.options import (
     CASES,
-    FAMILY_WISE,
     RUNS,
-    AllowInconclusive,
     AttachOptions,
     BuildOptions,
     CaseArgument,
@@ -26,17 +24,16 @@ from harness.cli.options import (
     Cases,
     Checkpoints,
     Devices,
-    FamilyWise,
     Jobs,
     Models,
     NewRuns,
     PlatformHere,
-    ReferenceRuns,
     RunDirectory,
     RunOptions,
     Suite,
     own_models,
 )
+from harness.cli.statistics_options import FAMILY_WISE, AllowInconclusive, FamilyWise, ReferenceRuns
 from harness.cli.what_runs import points, run_options
 
 if TYPE_CHECKING:

@@ -242,8 +242,7 @@ class Prepared(Document):
     reference: str = Field("", pattern=r"^([0-9a-f]{64})?$")
     """SHA-256 of ``reference.json``; empty if the run is compared with no other."""
     alarm_share: float = Field(1.0, gt=0, le=1)
-    """What of the false-alarm rates that its baselines state the run may use, so that all points of one command
-    together keep theirs."""
+    """What of the stated false-alarm rates the run may use, so that all points of one command together keep theirs."""
     served_as: str = Field("", max_length=500)
     """Model that attached servers are asked for; empty: that of the case."""
 

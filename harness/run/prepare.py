@@ -21,22 +21,19 @@ from harness.containers import lifecycle
 from harness.devices import accelerators
 from harness.engines.diagnosis import tail
 from harness.host import environments, signals
-from harness.host.data_files import fetch
 from harness.host.ownership import Owner
 from harness.images import base_images, engine_image
 from harness.plan import points
 from harness.plan.points import Planned
-from harness.protocols import datasets
 from harness.run import (
     abandoned,
     ask_flags,
     attached,
     canary,
-    measured_on,
+    data_sources,
     model_sources,
     occupancy,
     own_folders,
-    reference_runs,
     reuse,
     runtimes,
     server_environment,
@@ -141,7 +138,7 @@ def run(context: Context, options: Options, planned: Planned | None = None) -> s
     """
     with context.progress.stage(Stage.PREPARE):
         if options.attachment is not None:
-            _have_data(context, options)
+            data_sources.have(context, options.reference)
             attached.record(context, options.attachment)
             return ""
         kind, why = _place(context, options)
@@ -162,9 +159,9 @@ def run(context: Context, options: Options, planned: Planned | None = None) -> s
                 model, context.progress.note, anew=options.build.allow_unpinned, tokenizer=model.name not in bare
             )
         context.rundir.save(context.prepared.model_copy(update={"checkpoints": made}))
-        data = _have_data(context, options)
+        data = data_sources.have(context, options.reference)
         own_folders.before(context)
-        if reused := _reused(context, options):
+        if reused := reuse.stands(context, options.reuse):
             return reused
         folders = model_sources.mounted(made.values())
         folders += sorted({Path(path).parent for path in data.values()} - set(folders))
@@ -180,33 +177,6 @@ def run(context: Context, options: Options, planned: Planned | None = None) -> s
         else:
             context.rundir.save(context.prepared.model_copy(update={"runtime": runtime}))
     return ""
-
-
-def _reused(context: Context, options: Options) -> str:
-    """Which verdict on record stands for this point, in words; empty if none does."""
-    mark = reuse.fingerprint(context.prepared)
-    green = reuse.green(mark, options.reuse)
-    run_id = green.provenance.get("run_id", "") if green else ""
-    context.rundir.save(context.prepared.model_copy(update={"fingerprint": mark, "reused": run_id}))
-    if green is None:
-        return ""
-    same = "case, build, checkpoints, kind of device and harness are the same"
-    return f"reused: run {run_id} of {green.started[:19]} passed, and {same}"
-
-
-def _have_data(context: Context, options: Options) -> dict[str, str]:
-    """The data files, and on record what will be asked of them and what the answers are compared with.
-
-    Raises:
-        UsageError: That cannot be compared.
-    """
-    rundir = context.rundir
-    data = {dataset.file: str(fetch(dataset)) for dataset in datasets(context.case.evaluation)}
-    rundir.save(context.prepared.model_copy(update={"data": data}))
-    rundir.save(context.prepared.model_copy(update={"prompts": measured_on.prompts(context.prepared)}))
-    if options.reference is not None:
-        context.progress.note(f"compared with {reference_runs.keep(options.reference, rundir)}")
-    return data
 
 
 def _place(context: Context, options: Options) -> tuple[Literal["local", "docker"], str]:

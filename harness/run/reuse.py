@@ -18,6 +18,7 @@ from harness.devices import accelerators
 from harness.host import files
 from harness.reports.result import Result
 from harness.run import documents
+from harness.run.context import Context
 from harness.run.rundir import Prepared
 
 
@@ -38,6 +39,18 @@ def fingerprint(prepared: Prepared) -> str:
 def green(wanted: str, folders: Sequence[Path]) -> Result | None:
     """A run that passed with this fingerprint, of all below ``folders``; None if there is none."""
     return _recorded(tuple(folders)).get(wanted) if wanted else None
+
+
+def stands(context: Context, folders: Sequence[Path]) -> str:
+    """Which verdict on record stands for this point, in words; empty if none does."""
+    mark = fingerprint(context.prepared)
+    passed = green(mark, folders)
+    run_id = passed.provenance.get("run_id", "") if passed else ""
+    context.rundir.save(context.prepared.model_copy(update={"fingerprint": mark, "reused": run_id}))
+    if passed is None:
+        return ""
+    same = "case, build, checkpoints, kind of device and harness are the same"
+    return f"reused: run {run_id} of {passed.started[:19]} passed, and {same}"
 
 
 def require(folders: Sequence[Path]) -> None:
