@@ -8,8 +8,8 @@ from enum import StrEnum
 from typing import Literal, get_args
 
 from harness.base.errors import Fault
-from harness.base.items import Item as Item  # noqa: PLC0414 # part of the vocabulary
-from harness.base.items import Prime as Prime  # noqa: PLC0414 # the same
+from harness.base.questions import Item as Item  # noqa: PLC0414 # part of the vocabulary
+from harness.base.questions import Prime as Prime  # noqa: PLC0414 # the same
 
 Platform = Literal["cpu", "cuda", "rocm"]
 """What a case runs on; what each of them is, ``harness.devices`` knows."""

@@ -14,7 +14,7 @@ from harness.base.domain import CheckResult, Outcome
 from harness.base.errors import CannotJudge
 from harness.base.evidence import Look
 from harness.calibration.proposal import CHECKED, Values, average
-from harness.checks import sequential
+from harness.checks import early_verdicts
 from harness.plan.points import Planned
 from harness.reports.result import Result
 from harness.run import measured_on, one_start
@@ -116,9 +116,9 @@ def _with_looks(values: Values, done: Sequence[Done]) -> Values:
         return values
     positions = len(values.runs[0])
     readers = (
-        [sequential.READERS[values.name]]
-        if values.name in sequential.READERS
-        else [*map(sequential.share_at, range(positions))]
+        [early_verdicts.READERS[values.name]]
+        if values.name in early_verdicts.READERS
+        else [*map(early_verdicts.share_at, range(positions))]
     )
     at_looks = []
     for index, look in enumerate(done[0].looks):

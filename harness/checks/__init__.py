@@ -15,7 +15,7 @@ from harness.base import plugins
 from harness.base.domain import CheckResult, Outcome
 from harness.base.evidence import NO_ANSWERS, Agreement, Evidence, Measurement, Offer, Source, Unmeasured
 from harness.base.settings import Strict
-from harness.checks import accuracy, at_rest, in_force, noise, parity, reference, validity
+from harness.checks import accuracy, against_reference, at_rest, in_force, noise, parity, validity
 from harness.checks.accuracy import AccuracySettings
 from harness.checks.check import Check, unmeasured
 from harness.checks.parity import ComparisonSettings
@@ -104,7 +104,7 @@ def judge_all(
         parity.judge_comparison(name, settings, evidence)
         for name, settings in noise.sharing(comparisons, evidence.alarm_share).items()
     ]
-    results += reference.judge(evidence)
+    results += against_reference.judge(evidence)
     if results and all(each.outcome is Outcome.SKIPPED for each in results):
         results.append(unmeasured("baselines", f"none of the {len(results)} could be measured"))
     return [*first, *results]

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from harness.base.domain import CheckResult, Outcome
 from harness.base.evidence import Acceptance, Evidence, Unmeasured, Verifications
 from harness.base.settings import Baseline, Expectation, Origin, Strict
-from harness.checks import check, sequential, spreads
+from harness.checks import check, early_verdicts, spreads
 from harness.checks.check import Check
 
 Counts = Annotated[
@@ -65,8 +65,8 @@ def judge_length(settings: AcceptanceLengthSettings, evidence: Evidence) -> list
         return [_nothing_drafted(name, settings.expected)]
     spread = spreads.of_length(evidence, counters)
     result = check.baseline(name, counters.length, counters.drafts, settings, "tokens per draft", spread)
-    if sequential.applies(settings, evidence):
-        return [sequential.judged(result, settings, evidence, sequential.length)]
+    if early_verdicts.applies(settings, evidence):
+        return [early_verdicts.judged(result, settings, evidence, early_verdicts.length)]
     return [_as_declared(result, settings, evidence, counters.drafts)]
 
 
@@ -81,9 +81,9 @@ def judge_positions(settings: AcceptancePerPositionSettings, evidence: Evidence)
     if not counters.drafts:
         return [_nothing_drafted(*each) for each in zip(names, settings.expected, strict=True)]
     found = list(_by_position(names, counters, settings, evidence))
-    if sequential.applies(settings, evidence):
+    if early_verdicts.applies(settings, evidence):
         return [
-            sequential.judged(each, settings, evidence, sequential.share_at(position), position)
+            early_verdicts.judged(each, settings, evidence, early_verdicts.share_at(position), position)
             for position, each in enumerate(found)
         ]
     return [_as_declared(each, settings, evidence, counters.drafts) for each in found]

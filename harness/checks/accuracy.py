@@ -10,7 +10,7 @@ from pydantic import Field
 from harness.base.domain import CheckResult, Outcome
 from harness.base.evidence import Answers, Evidence, Miss
 from harness.base.settings import Baseline
-from harness.checks import check, sequential, spreads
+from harness.checks import check, early_verdicts, spreads
 from harness.checks.check import Check
 
 _NAMED = 2  # wrong answers in the line that says so; the lines below it have more
@@ -39,8 +39,8 @@ def judge(settings: AccuracySettings, evidence: Evidence, run: str = "main") -> 
     result = check.baseline(
         name, answers.accuracy, answers.scored, settings, "share", spreads.of_right_answers(answers)
     )
-    if run == "main" and sequential.applies(settings, evidence):
-        result = sequential.judged(result, settings, evidence, sequential.accuracy)
+    if run == "main" and early_verdicts.applies(settings, evidence):
+        result = early_verdicts.judged(result, settings, evidence, early_verdicts.accuracy)
     told = [f"{answers.invalid} of {answers.scored} answers hold no answer to read"] if answers.invalid else []
     if result.outcome is Outcome.FAIL:
         told += map(_line, answers.missed)

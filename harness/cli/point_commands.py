@@ -33,7 +33,7 @@ def register(app: typer.Typer) -> None:
 
 def point(
     case: CaseArgument,
-    run_dir: Annotated[Path, typer.Option(help="Its run directory.")],
+    run_dir: Annotated[Path, typer.Option(help="New run directory.")],
     platform: PlatformHere = None,
     *,
     where: RunOptions,

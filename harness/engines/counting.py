@@ -148,6 +148,8 @@ def against_answers(drafted: Acceptance, answers: Answers, method: str) -> list[
     if answers.uncounted or answers.failed or not answers.answered or not drafted.drafts:
         return []
     tokens, found = answers.completion_tokens - answers.answered, drafted.drafts + drafted.accepted
+    if tokens < 0:
+        return []  # answers without a token are wrong by themselves
     each = 1 + math.ceil(drafted.draft_tokens / drafted.drafts)
     least = 0 if method in _NOT_EVERY_STEP else tokens - answers.answered
     most = tokens + 2 * each * answers.answered

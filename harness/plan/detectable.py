@@ -13,7 +13,7 @@ import rich.table
 
 from harness.base.settings import Expectation
 from harness.cases.model import Case
-from harness.checks import reference
+from harness.checks import against_reference
 from harness.checks.check import Spread, least_loss
 from harness.plan.points import Planned
 from harness.statistics.decisions import observations_for
@@ -114,7 +114,7 @@ def together(planned: Iterable[Planned], kept: float, *, paired: bool = False) -
     """
     running = [each.case for each in planned if not each.skip]
     rates = [sight.false_alarm for case in running for sight in of_case(case)]
-    rates += [reference.FALSE_ALARM] * (2 * len(running) if paired else 0)
+    rates += [against_reference.FALSE_ALARM] * (2 * len(running) if paired else 0)
     stated = [rate for rate in rates if rate]
     return Together(len(stated), sum(stated), kept)
 

@@ -16,12 +16,12 @@ from harness.cases.model import Case
 from harness.engines import ENGINES, metrics
 from harness.engines.engine import numbered
 from harness.plan.request_bodies import UNSAID
-from harness.run import documents, footprints, looks, own_folders, reference
+from harness.run import documents, footprints, look_records, own_folders, reference_record
 from harness.run.evidence_files import read_by_checks
 from harness.run.footprints import Footprints
-from harness.run.looks import Looks
+from harness.run.look_records import Looks
 from harness.run.own_folders import ModelFolders
-from harness.run.reference import Reference
+from harness.run.reference_record import Reference
 from harness.run.rundir import Event, Occupancy, Prepared, Ready, RunDir, RunningServer, Servers
 
 _NEEDED = (Stage.PREPARE, Stage.SERVE, Stage.HEALTH_WAIT, Stage.EVAL)
@@ -47,10 +47,12 @@ def gaps(rundir: RunDir) -> list[str]:
         found += _of_readings(rundir, prepared.case, servers.servers)
         found += _of_exchanges(prepared.case, rundir.exchanges())
         samples, known = rundir.samples(), _known(prepared.case)
-        seen = rundir.read(looks.NAME, Looks)
+        seen = rundir.read(look_records.NAME, Looks)
         asked = len(seen.asked) if seen else prepared.case.evaluation.items
-        found += reference.gaps(prepared, rundir.read(reference.NAME, Reference))
-        found += looks.gaps(prepared, seen, samples or [], lambda: _counted(rundir, prepared.case, servers.servers))
+        found += reference_record.gaps(prepared, rundir.read(reference_record.NAME, Reference))
+        found += look_records.gaps(
+            prepared, seen, samples or [], lambda: _counted(rundir, prepared.case, servers.servers)
+        )
         found += (
             ["samples.jsonl: missing"]
             if samples is None

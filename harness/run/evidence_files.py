@@ -24,16 +24,14 @@ from harness.checks import CHECKS
 from harness.engines import ENGINES, metrics, sights
 from harness.engines.engine import EngineSpec
 from harness.engines.inside import Infos
-from harness.run import documents
+from harness.run import documents, look_records, reference_record
 from harness.run import footprints as footprints_file
 from harness.run import groups as groups_file
-from harness.run import looks as looks_file
-from harness.run import reference as reference_file
 from harness.run.footprints import Footprints
 from harness.run.groups import Groups
-from harness.run.looks import Looks, looks_at
+from harness.run.look_records import Looks, looks_at
 from harness.run.measure import Shown, measure
-from harness.run.reference import Reference
+from harness.run.reference_record import Reference
 from harness.run.rundir import Prepared, RunDir, Servers, When
 
 _ADAPTER = TypeAdapter(Measurement)
@@ -78,8 +76,8 @@ def take(rundir: RunDir, reference: Reference | None = None) -> Evidence | None:
     if before.keys() != roles.keys() or after.keys() != roles.keys():
         return None  # interrupted before the counters were read: the stage's own error says so
     ours, footprints = not prepared.attached, rundir.read(footprints_file.NAME, Footprints)
-    groups, looks = rundir.read(groups_file.NAME, Groups), rundir.read(looks_file.NAME, Looks)
-    compared = reference or rundir.read(reference_file.NAME, Reference)
+    groups, looks = rundir.read(groups_file.NAME, Groups), rundir.read(look_records.NAME, Looks)
+    compared = reference or rundir.read(reference_record.NAME, Reference)
     shown = {server.name: _told(rundir, server, info=bool(engine.info)) for server in started}
     logs = {name: told.log for name, told in shown.items()} if "logs" in reads and ours else {}
     began = {name: reading.counters for name, reading in before.items()}
@@ -117,7 +115,7 @@ def take(rundir: RunDir, reference: Reference | None = None) -> Evidence | None:
         logs=logs,
         settings=tuple(settings),
         exchanges=tuple(rundir.exchanges() or ()),
-        paired=reference_file.paired(compared, case.evaluation, samples, measured) if compared else None,
+        paired=reference_record.paired(compared, case.evaluation, samples, measured) if compared else None,
         alarm_share=prepared.alarm_share,
     )
 

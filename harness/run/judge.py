@@ -18,11 +18,11 @@ from harness.engines.capabilities import FLAGS, Capabilities
 from harness.host import files
 from harness.reports import junit
 from harness.reports.result import REPORTED_STAGES, Result, conclude, skipped
-from harness.run import looks, provenance, telemetry
+from harness.run import look_records, provenance, telemetry
 from harness.run.completeness import gaps
 from harness.run.evidence_files import disagreement, measurements_file, rendered, take
 from harness.run.measured_on import as_judged
-from harness.run.reference import Reference
+from harness.run.reference_record import Reference
 from harness.run.rundir import Prepared, RunDir
 from harness.run.stages.stop import teardown
 from harness.run.times import timing
@@ -184,7 +184,7 @@ def _checks(
     if missing:
         evidence = None
     if evidence is not None and not broke:
-        others = disagreement(rundir, evidence.measured), looks.misjudged(prepared, evidence.measured)
+        others = disagreement(rundir, evidence.measured), look_records.misjudged(prepared, evidence.measured)
         missing += filter(None, others)
         found = as_judged(judge_all(*of_case, evidence), evidence, prepared)
         return [*_damaged(missing), *found, *stopped, *asked], evidence

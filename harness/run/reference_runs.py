@@ -10,11 +10,11 @@ from harness.base.errors import UsageError
 from harness.base.settings import cut
 from harness.plan.points import Planned
 from harness.reports.result import Result
-from harness.run import measured_on, reference
+from harness.run import measured_on, reference_record
 from harness.run.completeness import gaps
 from harness.run.documents import Prepared
 from harness.run.evidence_files import take
-from harness.run.reference import Reference
+from harness.run.reference_record import Reference
 from harness.run.rundir import RunDir
 
 _OPTION = "--reference"
@@ -62,7 +62,7 @@ def keep(folder: Path, run: RunDir) -> str:
         UsageError: As :func:`compared_with`.
     """
     compared = compared_with(folder, run)
-    run.write(reference.NAME, Reference, compared)
+    run.write(reference_record.NAME, Reference, compared)
     run.save(run.prepared().model_copy(update={"reference": compared.digest}))
     return compared.words
 
@@ -100,8 +100,8 @@ def compared_with(folder: Path, run: RunDir) -> Reference:
         build=measured_on.build(there),
         created=there.created,
         prompts=asked,
-        answers=reference.answers(there.case.evaluation, evidence.samples),
-        drafted=reference.drafted(evidence.measured),
+        answers=reference_record.answers(there.case.evaluation, evidence.samples),
+        drafted=reference_record.drafted(evidence.measured),
     )
 
 

@@ -17,10 +17,10 @@ from harness.__main__ import main
 
 where = sys.argv.pop(1)
 
-def create(planned, path, real=prepare.create, **more):
+def create(planned, path, *more, real=prepare.create):
     if planned.suite == "eagle3" and where == "create":
         raise {error}
-    return real(planned, path, **more)
+    return real(planned, path, *more)
 
 def judge(rundir, real=supervise.judge, **more):
     if "eagle3" in rundir.path.name and where == "judge":

@@ -192,7 +192,7 @@ def test_the_last_step_ends_what_a_killed_harness_left_and_gives_files_back(stan
     wait_for(lambda: list(stand_in.glob("runs/*/ready.json")))
     assert left_in(stand_in)
     end(running, signal.SIGKILL, stand_in)
-    foreign = next(stand_in.glob("runs/*")) / "left"
+    foreign = next(stand_in.glob("runs/*/ready.json")).with_name("left")
     foreign.write_text("")
     root = os.getuid() == 0
     if root:

@@ -13,7 +13,7 @@ from harness.base.evidence import Acceptance, Look
 from harness.base.settings import EarlyLook, Passport
 from harness.calibration.proposal import Asked, Values, passport, problems, proposed
 from harness.cases.load import load
-from harness.checks import acceptance, accuracy, noise, sequential
+from harness.checks import acceptance, accuracy, early_verdicts, noise
 from harness.checks.check import least_loss
 from harness.plan.detectable import Together
 from harness.reports.result import exit_code, judged, skipped
@@ -105,15 +105,15 @@ def test_acceptance_is_judged_by_drafts_and_positions_only_raise_alarms() -> Non
         ),
     })  # fmt: skip
     configured = {"acceptance_length": settings}
-    assert sequential.is_over(configured, [drafted(8, 1000, 2000)])
-    assert not sequential.is_over(configured, [Look(8, 0, 0, Acceptance(0, 0, 0, ()))])
-    assert not sequential.is_over(configured, [drafted(8, 1000, 2000)], measure_only=True)
+    assert early_verdicts.is_over(configured, [drafted(8, 1000, 2000)])
+    assert not early_verdicts.is_over(configured, [Look(8, 0, 0, Acceptance(0, 0, 0, ()))])
+    assert not early_verdicts.is_over(configured, [drafted(8, 1000, 2000)], measure_only=True)
     both = configured | {"acceptance_per_position": shares}
-    assert sequential.is_over(both, [drafted(8, 1000, 2000)])
+    assert early_verdicts.is_over(both, [drafted(8, 1000, 2000)])
     lower = drafted(8, 1000, 1990)
-    assert sequential.is_over({"acceptance_per_position": shares}, [lower])  # an alarm
+    assert early_verdicts.is_over({"acceptance_per_position": shares}, [lower])  # an alarm
     borrowed = accuracy_config(expected=0.6, n=16)
-    assert not sequential.is_over(configured | {"accuracy": borrowed}, [drafted(8, 1000, 2000)])
+    assert not early_verdicts.is_over(configured | {"accuracy": borrowed}, [drafted(8, 1000, 2000)])
 
 
 def test_a_bound_that_shares_its_rate_is_wider_and_what_it_lets_through_is_not_green() -> None:
@@ -146,7 +146,7 @@ def test_of_fewer_drafts_the_closest_bound_is_wider() -> None:
     settings = length(expected=3.0, n=2000, passport=with_looks(looks=[early]))
     for accepted, over in ((158, False), (157, True)):  # 2.975 is open, and 2.9625 fails: 3.0 -+ 0.03
         look = drafted(4, 80, accepted)
-        assert sequential.is_over({"acceptance_length": settings}, [look]) is over
+        assert early_verdicts.is_over({"acceptance_length": settings}, [look]) is over
     assert noise.least_width(3.0, 1, of_items=False, part=0.25) == pytest.approx(0.03)
 
 

@@ -10,8 +10,8 @@ from harness.base.domain import CheckResult, Outcome, Sample
 from harness.base.evidence import Acceptance
 from harness.base.paired import Paired, PairedItem
 from harness.cases.load import load
-from harness.checks import reference as check
-from harness.run.reference import Answer, Drafted, Reference, drafted, paired
+from harness.checks import against_reference as check
+from harness.run.reference_record import Answer, Drafted, Reference, drafted, paired
 from tests.helpers import BASELINES
 from tests.unit.test_checks import measured
 

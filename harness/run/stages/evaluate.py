@@ -30,7 +30,7 @@ from harness.run.evidence_files import take
 from harness.run.footprints import Watched
 from harness.run.groups import Grouped
 from harness.run.items import destination, evaluation_items, rendered
-from harness.run.looks import Looking
+from harness.run.look_records import Looking
 from harness.run.readings import Readings
 from harness.run.rundir import RunningServer
 from harness.run.watching import Watch

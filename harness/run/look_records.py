@@ -8,7 +8,7 @@ from itertools import accumulate, pairwise
 from harness.base.domain import Item, Sample
 from harness.base.evidence import Acceptance, Look, Measurement, Unmeasured, Verifications
 from harness.cases.model import Case
-from harness.checks import noise, sequential
+from harness.checks import early_verdicts, noise
 from harness.engines import ENGINES, metrics
 from harness.run.documents import Document, Prepared
 from harness.run.readings import Readings
@@ -68,7 +68,7 @@ class Looking:
 
 def _is_over(case: Case, seen: Sequence[Look], alarm_share: float) -> bool:
     configured = noise.sharing(case.checks.configured(), alarm_share)
-    return sequential.is_over(configured, seen, measure_only=case.measure_only)
+    return early_verdicts.is_over(configured, seen, measure_only=case.measure_only)
 
 
 def looks_at(
