@@ -137,22 +137,30 @@ def total(
     return counts
 
 
-def looked_up(tokens: Sequence[int], k: int, shortest: int, longest: int) -> list[int]:
+def looked_up(tokens: Sequence[int], k: int, shortest: int, longest: int, *, latest: bool = False) -> list[int]:
     """What prompt lookup drafts: up to ``k`` tokens that followed an earlier occurrence of the newest n-gram.
 
     The longest n-gram of ``shortest`` to ``longest`` tokens that occurred before counts; of several occurrences the
-    earliest (vLLM, ``ngram_proposer.py``).
+    earliest (vLLM, ``v1/spec_decode/ngram_proposer.py``), or the latest (``v1/worker/gpu/spec_decode/ngram`` at 0.33).
     """
     for size in range(min(longest, len(tokens) - 1), shortest - 1, -1):
         newest = tokens[-size:]
-        for start in range(len(tokens) - size):
+        starts = range(len(tokens) - size)
+        for start in reversed(starts) if latest else starts:
             if tokens[start : start + size] == newest:
                 return list(tokens[start + size : start + size + k])
     return []
 
 
 def simulate_lookup(
-    request: Request, prompt: Sequence[int], k: int, shortest: int, longest: int, *, table: Table = TABLE
+    request: Request,
+    prompt: Sequence[int],
+    k: int,
+    shortest: int,
+    longest: int,
+    *,
+    table: Table = TABLE,
+    every_step: bool = False,
 ) -> Counts:
     """Counters of one request under n-gram speculation (prompt lookup); the tokens are those of :func:`simulate`.
 
@@ -163,11 +171,15 @@ def simulate_lookup(
         shortest: Length of the shortest n-gram that is looked up.
         longest: Length of the longest one.
         table: Whose answers.
+        every_step: Each step drafts ``k`` tokens, after the latest occurrence: where too few or none followed one, the
+            newest token again (vLLM's second model runner, as above).
     """
     answer = simulate(request, 0, table=table)[0]
     emitted, counts = 1, Counts(0, (0,) * k)
     while emitted < len(answer):
-        draft = looked_up([*prompt, *answer[:emitted]], k, shortest, longest)
+        draft = looked_up([*prompt, *answer[:emitted]], k, shortest, longest, latest=every_step)
+        if every_step:
+            draft += answer[emitted - 1 : emitted] * (k - len(draft))
         truth = _endless(request, answer[emitted - 1], table)
         right = 0
         for drafted in draft:

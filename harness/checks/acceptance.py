@@ -52,6 +52,11 @@ class DraftCountsSettings(Strict):
         description="Drafts of placeholders that may come on top, at most: vLLM pads the first step of a request whose "
         "prompt arrived over a connector, depending on the version and on what else runs in that step.",
     )
+    every_step: bool = Field(
+        False,
+        description="N-grams draft in every step, the newest token again where nothing is found, as in vLLM's second "
+        "model runner; the numbers are computed accordingly.",
+    )
     origin: Origin
 
 

@@ -73,7 +73,8 @@ def expected_values(
     final = serve["decode" if topology.kind == "disagg" else "server"]
     if final.speculation:
         padded = through and "placeholder_drafts" in engine.offers
-        counts = _counts(final.speculation, evaluation, table, data, disaggregated=padded)
+        every_step = bool(merged.get("checks", {}).get("draft_counts", {}).get("every_step"))
+        counts = _counts(final.speculation, evaluation, table, data, disaggregated=padded, every_step=every_step)
         if counts and not counts.drafts:
             raise UsageError(f"{case_file.path}: serve.speculation: no answer gives anything to draft; ask others")
         if counts and "accepted_per_position" in engine.offers:
@@ -142,6 +143,7 @@ def _counts(
     data: Mapping[str, str] | None,
     *,
     disaggregated: bool,
+    every_step: bool,
 ) -> simulate.Counts | None:
     """Counters over all requests; None where they are not known, of a tree for example that chance decides on."""
     k, branches = speculation.num_steps or speculation.drafted, speculation.topk or 1
@@ -161,7 +163,8 @@ def _counts(
     shortest, longest = speculation.prompt_lookup_min or 1, speculation.prompt_lookup_max or 1
     counts = simulate.Counts(0, (0,) * k)
     for request, item in zip(requests, protocols.items(evaluation, data), strict=True):
-        counts += simulate.simulate_lookup(request, v.encode(str(item.prompt)), k, shortest, longest, table=table)
+        prompt = v.encode(str(item.prompt))
+        counts += simulate.simulate_lookup(request, prompt, k, shortest, longest, table=table, every_step=every_step)
     return counts
 
 

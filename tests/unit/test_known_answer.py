@@ -369,6 +369,15 @@ def test_lookups_emit_what_greedy_decoding_emits(k: int, limit: int) -> None:
     assert counts.accepted == counts.draft_tokens
 
 
+@given(k=st.integers(1, 6), limit=st.integers(2, 200))
+def test_lookups_of_every_step_accept_the_same_and_draft_wherever_a_token_is_made(k: int, limit: int) -> None:
+    request = Request(CYCLE[0], limit, ignore_eos=True)
+    some = simulate_lookup(request, [CYCLE[0]], k, 1, 3)
+    every = simulate_lookup(request, [CYCLE[0]], k, 1, 3, every_step=True)
+    assert (every.accepted, every.draft_tokens) == (some.accepted, k * every.drafts)
+    assert 0 <= every.drafts + every.accepted - (limit - 1) <= k  # the last step may go past the limit
+
+
 def said_by(tensors: weights.Tensors, token: int, order: list[int]) -> int:
     """What a model with experts says after ``token``, if its experts stand in ``order``."""
     stream = weights.CODE[token].astype(np.float64)
