@@ -44,7 +44,6 @@ class Footprint:
         threads: Of all of them.
         descriptors: Open files and sockets of all of them.
         device_bytes: Memory in use on the devices of the run, by whomever; None where nobody says.
-        untouched_bytes: What large allocations have room for and nobody has written to yet; None where nobody looked.
     """
 
     done: int
@@ -54,7 +53,6 @@ class Footprint:
     threads: int
     descriptors: int
     device_bytes: int | None = None
-    untouched_bytes: int | None = None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ two quarters has a share of it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
 from itertools import pairwise
 
 from harness.base.domain import CheckResult, Outcome
@@ -33,6 +32,9 @@ Measured on vLLM 0.32.0 (CPU): docs/evidence/at-rest.md.
 _SHARE = 1 / 6
 """Of the growth of the second half, what each of its quarters has where it goes on: half of what would be even is a
 quarter, less what one reading may be off."""
+_STEADY = 1.25
+"""By how much quarters of one pace may differ: what is lost with each step or request has one, and what fills something
+fills it slower and slower."""
 _SUDDEN = 40
 """Times the bound, at which growth counts however it came."""
 _FEWEST = 16
@@ -108,9 +110,9 @@ def _grew(seen: Resting) -> Iterator[str]:
     """What went on growing."""
     if _enough(seen.footprints):
         for name in _BOUNDS:
-            first, second, third, fourth = _growth(_less_cache(seen), name)
+            first, second, third, fourth = _growth(seen.footprints, name)
             half, most, shown = third + fourth, _bound(seen.footprints, name), _shown(name)
-            if name == "memory_bytes" and seen.footprints[0].untouched_bytes is None:
+            if name == "memory_bytes" and max(second, third, fourth) > _STEADY * min(second, third, fourth):
                 most += max(0.0, seen.cache_bytes - max(0.0, first + second))  # what the cache has not filled yet
             if half > _SUDDEN * most or (half > most and min(third, fourth) >= _SHARE * half):
                 yield (
@@ -119,19 +121,6 @@ def _grew(seen: Resting) -> Iterator[str]:
                     f"at most {shown(most)} is allowed"
                 )
     yield from _resident(seen)
-
-
-def _less_cache(seen: Resting) -> tuple[Footprint, ...]:
-    """The readings without what a cache in memory has filled since the first of them, where that was looked at."""
-    begin = seen.footprints[0].untouched_bytes
-    if begin is None:
-        return seen.footprints
-    return tuple(
-        replace(
-            each, memory_bytes=each.memory_bytes - min(max(0, begin - (each.untouched_bytes or 0)), seen.cache_bytes)
-        )
-        for each in seen.footprints
-    )
 
 
 def _resident(seen: Resting) -> Iterator[str]:
@@ -180,7 +169,7 @@ def _numbers(resting: Mapping[str, Resting]) -> dict[str, float]:
             if gauge.held != "resident" and values:
                 found[gauge.held] = max(found.get(gauge.held, 0.0), *values)
     for name in _BOUNDS:
-        halves = [sum(_growth(_less_cache(seen), name)[2:]) for seen in resting.values() if _enough(seen.footprints)]
+        halves = [sum(_growth(seen.footprints, name)[2:]) for seen in resting.values() if _enough(seen.footprints)]
         known = any(getattr(seen.footprints[0], name) is not None for seen in resting.values() if seen.footprints)
         if halves and known:
             unit, scale = ("memory_mib", _MIB) if name == "memory_bytes" else (name, 1)

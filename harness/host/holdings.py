@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,13 +10,6 @@ from pathlib import Path
 from harness.host.identity import Identity
 
 _PROC = Path("/proc")
-_LARGE = 32 << 20
-"""Bytes from which on glibc gives an allocation a mapping of its own, whatever went before (``mallopt(3)``)."""
-_MAPPING = re.compile(
-    rb"^[0-9a-f]+-[0-9a-f]+ rw-p [0-9a-f]+ 00:00 0 *\nSize: +(\d+) kB\n(?:(?!Rss:)\w+: .*\n)*Rss: +(\d+) kB",
-    re.MULTILINE,
-)
-"""Of ``smaps`` (proc_pid_smaps(5)): a writable mapping of no file and no name, its KiB, those in memory."""
 _OWN = ("RssAnon", "RssShmem")  # without files that are mapped: weights are read as they are needed
 
 
@@ -50,19 +42,6 @@ def of(processes: Iterable[Identity]) -> Holdings:
             threads += fields.get("Threads", 0)
             descriptors += sum(1 for _ in (folder / "fd").iterdir())
     return Holdings(memory, resident, threads, descriptors)
-
-
-def untouched_bytes(processes: Iterable[Identity]) -> int:
-    """What large allocations of ``processes`` have room for and nobody has written to yet.
-
-    A cache that is allocated in one piece takes memory out of this as it is filled; what is kept by mistake does not.
-    """
-    found = 0
-    for each in processes:
-        with suppress(OSError):
-            mappings = _MAPPING.findall((_PROC / str(each.pid) / "smaps").read_bytes())
-            found += sum(1024 * (int(size) - int(there)) for size, there in mappings if 1024 * int(size) >= _LARGE)
-    return found
 
 
 def _status(folder: Path) -> dict[str, int]:

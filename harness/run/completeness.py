@@ -190,8 +190,6 @@ def _of_footprints(found: Sequence[Footprint], began: int, log: int) -> str:
         return "does not go from the first request to the last"
     if any(not each.threads or each.memory_bytes > each.resident_bytes for each in found):
         return "holds what no process can hold"
-    if len({each.untouched_bytes is None for each in found}) > 1:
-        return "says of some readings only what large allocations had room for"
     return f"its log had {began} lines, and now has {log}" if began > log else ""
 
 

@@ -33,7 +33,6 @@ class Watched:
         self._servers = [each for each in servers if each.process and each.server.role != "router"]
         self._found: dict[str, list[Footprint]] = {each.server.name: [] for each in self._servers}
         self._looked = -1
-        self._in_memory = context.prepared.platform == "cpu"  # where caches are memory of the servers themselves
         self._logs = {name: context.rundir.log_text(name).count("\n") for name in self._found}
 
     def look(self, done: int, planned: int) -> None:
@@ -53,8 +52,7 @@ class Watched:
         device_bytes = self._device_bytes()
         for each in self._servers:
             assert each.process is not None
-            processes = Ours([each.process], self._context.label).look().grouped
-            there = holdings.of(processes)
+            there = holdings.of(Ours([each.process], self._context.label).look().grouped)
             self._found[each.server.name].append(
                 Footprint(
                     done=done,
@@ -64,7 +62,6 @@ class Watched:
                     threads=there.threads,
                     descriptors=there.descriptors,
                     device_bytes=device_bytes,
-                    untouched_bytes=holdings.untouched_bytes(processes) if self._in_memory else None,
                 )
             )
 

@@ -171,7 +171,6 @@ FOOTPRINTS: dict[str, tuple[Any, set[str]]] = {
     "threads": (5000, {"at_rest"}),
     "descriptors": (5000, {"at_rest"}),
     "device_bytes": (80 << 30, {"at_rest"}),
-    "untouched_bytes": (None, {"evidence"}),
 }
 """By the name of a field of the last reading: another value, and what must turn red."""
 

@@ -34,7 +34,6 @@ def footprints(memory: Sequence[float] = FLAT, planned: int = 100, **changed: An
             threads=changed.get("threads", (20,) * 5)[part],
             descriptors=changed.get("descriptors", (40,) * 5)[part],
             device_bytes=changed["device"][part] * MIB if "device" in changed else None,
-            untouched_bytes=int(changed["untouched"][part] * MIB) if "untouched" in changed else None,
         )
         for part, mib in enumerate(memory)
     )
@@ -111,20 +110,14 @@ def test_a_cache_in_memory_may_fill_and_no_more_than_that() -> None:
     assert judged(server=replace(filling, cache_bytes=0)).outcome is Outcome.FAIL
 
 
-def test_a_leak_beside_a_cache_that_is_full_or_fills_is_told_from_it() -> None:
-    """Both seen on vLLM 0.32 with a cache of 1 GiB: the first with 1 MiB kept at each step, and no room left in it."""
+def test_a_steady_leak_is_seen_whatever_room_a_cache_has_left() -> None:
+    """Both seen on vLLM 0.32 with a cache of 1 GiB: 1 MiB kept at each step, and a sound engine that slows down."""
     leaking = (1972.3, 2079.4, 2187.8, 2283.9, 2380.9)
-    full = Resting(gauges(), (), footprints(leaking, untouched=(32,) * 5), 1024 * MIB)
-    result = judged(server=full)
+    result = judged(server=Resting(gauges(), (), footprints(leaking), 1024 * MIB))
     assert result.outcome is Outcome.FAIL
     assert "memory grew by 193.1 MiB in the second half" in result.message
-    filling, room = (1934.1, 2423.7, 2556.8, 2776.4, 2885.7), (1024.0, 534.4, 401.3, 181.7, 72.4)
-    assert judged(server=Resting(gauges(), (), footprints(filling, untouched=room), 1024 * MIB)).outcome is Outcome.PASS
-    both = [there + 50 * part for part, there in enumerate(filling)]
-    result = judged(server=Resting(gauges(), (), footprints(both, untouched=room), 1024 * MIB))
-    assert "memory grew by 100.0 MiB in the second half" in result.message
-    # What is written to in an allocation that is no cache is growth.
-    assert judged(server=Resting(gauges(), (), footprints(filling, untouched=room), 0)).outcome is Outcome.FAIL
+    filling = (1934.0, 2352.6, 2622.4, 2785.0, 2864.8)
+    assert judged(server=Resting(gauges(), (), footprints(filling, 890), 1024 * MIB)).outcome is Outcome.PASS
 
 
 @pytest.mark.parametrize(("keeps", "expected"), [("True", 1024), ("False", 0)])
