@@ -190,8 +190,12 @@ def _environment(pid: int) -> bytes | None:
     """As the kernel shows it; None if it may not be read."""
     folder = _PROC / str(pid)
     text = _read(folder / "environ")
-    # Where the first thread has ended, the others still have it.
-    return text or (text if text is None else next(filter(None, map(_read, folder.glob("task/*/environ"))), b""))
+    if text is None or text:
+        return text
+    with suppress(OSError):  # the process may end meanwhile, and its folder with it
+        # Where the first thread has ended, the others still have it.
+        return next(filter(None, map(_read, folder.glob("task/*/environ"))), b"")
+    return b""
 
 
 def _read(path: Path) -> bytes | None:
