@@ -11,26 +11,22 @@ from harness.base.errors import EXIT_PASSED, UsageError
 from harness.cli.assembling import expanded
 from harness.cli.build_options import FalseAlarm, Make, Margins, Quantities
 from harness.cli.options import (
-    CASES,
     RUNS,
     BuildOptions,
     CaseArgument,
-    Cases,
-    Checkpoints,
-    Models,
     PlatformHere,
     RunOptions,
-    own_models,
 )
 from harness.cli.shares import shares_by_name
+from harness.cli.what_runs import CaseOptions
 
 if TYPE_CHECKING:
     from harness.bisection.search_record import Asked
     from harness.bisection.trials import Trials
-    from harness.plan.points import Planned
 
 _OF_KNOWN = 0.001
 """How often a start of a model of which everything is known says something else than the next one, at most."""
+_ONE = "a search is about one"
 _USUAL = 0.01
 _PASSES = 0.05
 
@@ -70,9 +66,7 @@ def bisect(
     *,
     where: RunOptions,
     how: BuildOptions,
-    checkpoints: Checkpoints = "",
-    model: Models = None,
-    cases: Cases = CASES,
+    which: CaseOptions,
     runs: Annotated[
         Path | None,
         typer.Option("--runs", help="Folder for the run directories, new or of the same search; default below runs/."),
@@ -90,15 +84,15 @@ def bisect(
 
     options = without_build(where.options(how.build()))
     names = build_list(good, bad, builds, make)
-    own, margins = own_models(model), shares_by_name("--margin", margin)
-    point = _point(cases, case, platform, checkpoints, own, measured=True)
+    margins = shares_by_name("--margin", margin)
+    point = which.one_point(case, platform, _ONE, measured=True)
     by_pairs = paired or bool(point.case.without_baseline)
     if by_pairs and broken_is_bad:
         raise UsageError("--broken-is-bad: not beside the good build, where whatever breaks cannot be compared")
     if not by_pairs:
         if quantity or margins:
             raise UsageError("--quantity and --margin: say what is compared with the good build; add --paired")
-        point = _point(cases, case, platform, checkpoints, own, measured=False)
+        point = which.one_point(case, platform, _ONE)
     elif not quantity:
         serve = point.case.serve_of("decode" if point.case.topology.kind == "disagg" else "server")
         quantity = ["acceptance_length"] if serve.speculation else ["accuracy"]
@@ -152,32 +146,3 @@ def _search(asked: Asked, trials: Trials, starts: int) -> int:
     for line in (*told, f"page: {folder / conclusion.PAGE}"):
         console.line(line)
     return EXIT_PASSED
-
-
-def _point(
-    cases: Path,
-    case: str,
-    platform: str | None,
-    checkpoints: str,
-    own: tuple[tuple[str, str], ...],
-    *,
-    measured: bool,
-) -> Planned:
-    """The one point that is meant.
-
-    Raises:
-        UsageError: They are several.
-    """
-    from harness.images.pinned_versions import version
-    from harness.plan.points import with_own
-    from harness.run.selection import select
-
-    found = select(
-        cases, wanted=[case], suite=None, platform=platform, at_most=None, checkpoints=checkpoints, versions=version,
-        measured=measured, attached=False,
-    )  # fmt: skip
-    point, *others = [each for each in with_own(found, own) if not each.skip]
-    if others:
-        names = ", ".join(each.id for each in (point, *others[:4]))
-        raise UsageError(f"{case} has several points, and a search is about one; name one of {names}")
-    return point

@@ -20,9 +20,9 @@ from harness.cli.options import (
     Models,
     PlatformHere,
     RunOptions,
-    own_models,
 )
 from harness.cli.shares import share
+from harness.cli.what_runs import CaseOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -79,7 +79,7 @@ def calibrate(
 
     wanted, lost = share("--until", until), share("--margin", margin)
     options, console, done = where.options(how.build()), Console(), list[equal_runs.Done]()
-    point = _point(cases, case, platform, own_models(model))
+    point = _point(CaseOptions(model=model, cases=cases), case, platform)
     if point.case.evaluation.looks and lost is None:
         raise UsageError(f"{point.id} decides early (evaluation.looks): give --margin, the loss that must not pass")
     require_engine([point], options)
@@ -160,25 +160,13 @@ def _relative(settings: Any) -> float:
     return float(settings.width(first) / abs(first)) if first else 1.0
 
 
-def _point(cases: Path, case: str, platform: str | None, own: tuple[tuple[str, str], ...]) -> Planned:
+def _point(which: CaseOptions, case: str, platform: str | None) -> Planned:
     """The one point that is meant: each point of a matrix has baselines of its own.
 
     Raises:
         UsageError: It is not one, its values are computed, or it stands for other models.
     """
-    from harness.images.pinned_versions import version
-    from harness.plan.points import with_own
-    from harness.run.selection import select
-
-    found = select(
-        cases, wanted=[case], suite=None, platform=platform, at_most=None, checkpoints="", versions=version,
-        measured=True, attached=False,
-    )  # fmt: skip
-    running = [each for each in with_own(found, own) if not each.skip]
-    point = running[0]
-    if len(running) > 1:
-        names = ", ".join(each.id for each in running[:4]) + (", ..." if len(running) > 4 else "")
-        raise UsageError(f"{case} has {len(running)} points, and each is measured by itself; name one of {names}")
+    point = which.one_point(case, platform, "each is measured by itself", measured=True)
     if point.case.is_known:
         raise UsageError(f"{point.case_file.path}: its values are computed, not measured: run `harness generate`")
     return point

@@ -11,21 +11,17 @@ from harness.base.texts import one_line, say
 from harness.cli.assembling import expanded
 from harness.cli.build_options import FalseAlarm, Make, Margins, Quantities
 from harness.cli.options import (
-    CASES,
     RUNS,
     BuildOptions,
     CaseArguments,
-    Cases,
-    Checkpoints,
     Devices,
-    Models,
     NewRuns,
     PlatformHere,
     RunOptions,
     Suite,
-    own_models,
 )
 from harness.cli.shares import shares_by_name
+from harness.cli.what_runs import CaseOptions
 
 if TYPE_CHECKING:
     from harness.comparison.comparison_record import CaseRecord, Comparison
@@ -61,10 +57,8 @@ def compare(
     *,
     where: RunOptions,
     how: BuildOptions,
-    checkpoints: Checkpoints = "",
-    model: Models = None,
+    which: CaseOptions,
     devices: Devices = None,
-    cases: Cases = CASES,
     runs: NewRuns = None,
 ) -> int:
     """Compare two builds on the same devices: A B B A, item by item, with an interval and a verdict a quantity."""
@@ -73,12 +67,9 @@ def compare(
     from harness.comparison.interleaved import Interleaved
     from harness.comparison.named_builds import build, made, maker, require_place, without_build
     from harness.host import signals
-    from harness.images.pinned_versions import version
-    from harness.plan.points import with_own
     from harness.run.console import BriefConsole, Ticker
     from harness.run.folders import claimed
     from harness.run.prepare import require_engine
-    from harness.run.selection import select
 
     if len(engine or []) != 2 or not engine:
         raise UsageError("--engine: give it twice, first the build that is known and then the one in question")
@@ -88,13 +79,7 @@ def compare(
         maker(make, engine[0])
     else:
         given = [build(each, options) for each in engine]
-    points = with_own(
-        select(
-            cases, wanted=wanted or [], suite=suite, platform=platform, at_most=devices, checkpoints=checkpoints,
-            versions=version, measured=True, attached=False,
-        ),
-        own_models(model),
-    )  # fmt: skip
+    points = which.points(wanted or [], platform, suite=suite, at_most=devices, measured=True)
     console = BriefConsole()
     with claimed(runs, RUNS, goes_on=FILE) as folder, signals.handled():
         if make:

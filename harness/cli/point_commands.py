@@ -10,20 +10,9 @@ import typer
 
 from harness.cli.again import Reuse
 from harness.cli.assembling import expanded
-from harness.cli.options import (
-    CASES,
-    AttachOptions,
-    BuildOptions,
-    CaseArgument,
-    Cases,
-    Checkpoints,
-    Models,
-    PlatformHere,
-    RunOptions,
-    own_models,
-)
+from harness.cli.options import AttachOptions, BuildOptions, CaseArgument, PlatformHere, RunOptions
 from harness.cli.statistics_options import ReferenceRuns
-from harness.cli.what_runs import points, run_options
+from harness.cli.what_runs import CaseOptions, run_options
 
 
 def register(app: typer.Typer) -> None:
@@ -39,9 +28,7 @@ def point(
     where: RunOptions,
     how: BuildOptions,
     attached: AttachOptions,
-    checkpoints: Checkpoints = "",
-    model: Models = None,
-    cases: Cases = CASES,
+    which: CaseOptions,
     reuse: Reuse = None,
     reference: ReferenceRuns = None,
     alarm_share: Annotated[float, typer.Option(help="What of the stated false-alarm rates it may use.")] = 1.0,
@@ -52,10 +39,9 @@ def point(
     from harness.run.supervise import run_point
 
     signals.ended_with_parent()
-    own = own_models(model)
     options = replace(
         run_options(where, how, attached), reuse=tuple(reuse or ()), reference=reference, alarm_share=alarm_share
     )
-    (chosen,) = points(cases, [case], platform, checkpoints, own, attached, options)
+    (chosen,) = which.points([case], platform, measured=attached.measure_only, attached=options.attachment is not None)
     with signals.handled():
         return run_point(chosen, run_dir.parent, options, Console(), lambda _: {}, keep=False).exit_code

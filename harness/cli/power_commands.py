@@ -21,6 +21,7 @@ from harness.cli.options import (
     PlatformHere,
     require_program,
 )
+from harness.cli.what_runs import CaseOptions
 
 
 def register(app: typer.Typer) -> None:
@@ -53,22 +54,17 @@ def power(
     from engine_mutants.every_mutant import ALL
     from harness.base.clock import utc_now
     from harness.host import signals
-    from harness.images.pinned_versions import version
     from harness.power import campaign, choice, mutant_tables
     from harness.power.mutant_records import RECORDS, read
     from harness.power.overlay import over
     from harness.run.folders import claimed
     from harness.run.prepare import Options
-    from harness.run.selection import select
 
     if engine_python is None:
         raise UsageError("--engine-python: missing; name the interpreter of the engine that is to be broken")
     require_program("--engine-python", engine_python)
     chosen = choice.named(ALL, mutants.split(","))
-    points = select(
-        cases, wanted=wanted or [], suite=None, platform=platform, at_most=None, checkpoints=checkpoints,
-        versions=version, measured=False, attached=False,
-    )  # fmt: skip
+    points = CaseOptions(checkpoints=checkpoints, cases=cases).points(wanted or [], platform)
     here = points[0].platform
     with claimed(runs, RUNS) as folder, signals.handled(), over(engine_python) as overlay:
         engine, build = campaign.engine_of(overlay, {each.engine for each in chosen})

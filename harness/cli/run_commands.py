@@ -15,26 +15,21 @@ from harness.base.texts import say
 from harness.cli.again import EarlierOptions, asked, resumable
 from harness.cli.assembling import expanded
 from harness.cli.options import (
-    CASES,
     RUNS,
     AttachOptions,
     BuildOptions,
     CaseArgument,
     CaseArguments,
-    Cases,
-    Checkpoints,
     Devices,
     Jobs,
-    Models,
     NewRuns,
     PlatformHere,
     RunDirectory,
     RunOptions,
     Suite,
-    own_models,
 )
 from harness.cli.statistics_options import FAMILY_WISE, AllowInconclusive, FamilyWise, ReferenceRuns
-from harness.cli.what_runs import points, run_options
+from harness.cli.what_runs import CaseOptions, run_options
 
 if TYPE_CHECKING:
     from harness.run.context import Context
@@ -63,9 +58,7 @@ def run(
     how: BuildOptions,
     attached: AttachOptions,
     earlier: EarlierOptions,
-    checkpoints: Checkpoints = "",
-    model: Models = None,
-    cases: Cases = CASES,
+    which: CaseOptions,
     runs: NewRuns = None,
     devices: Devices = None,
     jobs: Jobs = None,
@@ -88,23 +81,22 @@ def run(
     if earlier.folder and runs:
         raise UsageError(f"--runs: not with --resume or --failed, which go on in {earlier.folder}")
     names = [*(wanted or []), *(case or [])]
-    own = own_models(model)
     options = replace(run_options(where, how, attached), reuse=tuple(earlier.reuse or ()))
     reuse.require(options.reuse)
     given = {"keep": keep, "devices": devices is not None, "reuse": bool(options.reuse)}
     if options.attachment and any(given.values()):
         name = next(name for name, is_given in given.items() if is_given)
         raise UsageError(f"--{name}: not with servers that run already: they are only asked")
-    chosen = points(cases, names, platform, checkpoints, own, attached, options, suite=suite, at_most=devices)
+    chosen = which.points(
+        names, platform, suite=suite, at_most=devices,
+        measured=attached.measure_only, attached=options.attachment is not None,
+    )  # fmt: skip
     require_engine(chosen, options)
     if reference is not None:
         reference_runs.require(chosen, reference)
     alarms = together(chosen, family_wise, paired=reference is not None)
     options = replace(options, alarm_share=alarms.share, reference=reference)
-    told = arguments(
-        where, how, attached, cases=cases, checkpoints=checkpoints, model=model, reuse=earlier.reuse,
-        reference=reference, alarm_share=alarms.share,
-    )  # fmt: skip
+    told = arguments(where, how, attached, which, reuse=earlier.reuse, reference=reference, alarm_share=alarms.share)
     several = crew(jobs, chosen, options, devices=devices, keep=keep, told=told)
     console = Console()
     with (
@@ -130,22 +122,17 @@ def serve(
     where: RunOptions,
     how: BuildOptions,
     attached: AttachOptions,
-    checkpoints: Checkpoints = "",
-    model: Models = None,
-    cases: Cases = CASES,
+    which: CaseOptions,
 ) -> int:
     """Stage 1: make a run directory and start the servers, which go on running; or note those that run already."""
     from harness.host import signals
     from harness.run import prepare
 
-    own = own_models(model)
     options = run_options(where, how, attached)
-    found = points(cases, [case], platform, checkpoints, own, attached, options)
-    chosen, *others = [each for each in found if not each.skip]
-    if others:
-        names = ", ".join(each.id for each in (chosen, *others[:4]))
-        more = f" and {len(others) - 4} more" if len(others) > 4 else ""
-        raise UsageError(f"{case} has several points, and a run directory holds one; name one of {names}{more}")
+    chosen = which.one_point(
+        case, platform, "a run directory holds one",
+        measured=attached.measure_only, attached=options.attachment is not None,
+    )  # fmt: skip
     prepare.require_engine([chosen], options)
     with signals.handled():
         rundir = prepare.create(chosen, run_dir, options)

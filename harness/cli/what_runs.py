@@ -2,47 +2,88 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from harness.base.errors import UsageError
-from harness.cli.options import AttachOptions, BuildOptions, RunOptions, first_given
+from harness.cli.options import (
+    CASES,
+    AttachOptions,
+    BuildOptions,
+    Cases,
+    Checkpoints,
+    Models,
+    RunOptions,
+    first_given,
+    own_models,
+)
 
 if TYPE_CHECKING:
     from harness.plan.points import Planned
     from harness.run.prepare import Options
 
+_NAMED = 5
 
-def points(
-    cases: Path,
-    wanted: list[str],
-    platform: str | None,
-    checkpoints: str,
-    own: tuple[tuple[str, str], ...],
-    attached: AttachOptions,
-    options: Options,
-    *,
-    suite: str | None = None,
-    at_most: int | None = None,
-) -> list[Planned]:
-    """What is to run, as all options together say it."""
-    from harness.images.pinned_versions import version
-    from harness.plan.points import with_own
-    from harness.run.selection import select
 
-    found = select(
-        cases,
-        wanted=wanted,
-        suite=suite,
-        platform=platform,
-        at_most=at_most,
-        checkpoints=checkpoints,
-        versions=version,
-        measured=attached.measure_only,
-        attached=options.attachment is not None,
-    )
-    return with_own(found, own)
+@dataclass(frozen=True)
+class CaseOptions:
+    """Where cases are, and which models they run with."""
+
+    checkpoints: Checkpoints = ""
+    model: Models = None
+    cases: Cases = CASES
+
+    def points(
+        self,
+        wanted: list[str],
+        platform: str | None,
+        *,
+        suite: str | None = None,
+        at_most: int | None = None,
+        measured: bool = False,
+        attached: bool = False,
+    ) -> list[Planned]:
+        """What is to run, as of :func:`harness.run.selection.select`, with the caller's models."""
+        from harness.images.pinned_versions import version
+        from harness.plan.points import with_own
+        from harness.run.selection import select
+
+        own = own_models(self.model)
+        found = select(
+            self.cases,
+            wanted=wanted,
+            suite=suite,
+            platform=platform,
+            at_most=at_most,
+            checkpoints=self.checkpoints,
+            versions=version,
+            measured=measured,
+            attached=attached,
+        )
+        return with_own(found, own)
+
+    def one_point(
+        self, wanted: str, platform: str | None, why: str, *, measured: bool = False, attached: bool = False
+    ) -> Planned:
+        """The only point that runs of those that are meant.
+
+        Args:
+            wanted: Id, pattern or file.
+            platform: As of :meth:`points`.
+            why: Why there may be no others, in words.
+            measured: As of :meth:`points`.
+            attached: The same.
+
+        Raises:
+            UsageError: There are others.
+        """
+        found = self.points([wanted], platform, measured=measured, attached=attached)
+        running = [each for each in found if not each.skip]
+        if len(running) > 1:
+            names = ", ".join(each.id for each in running[:_NAMED])
+            more = f" and {len(running) - _NAMED} more" if len(running) > _NAMED else ""
+            raise UsageError(f"{wanted} has several points, and {why}; name one of {names}{more}")
+        return running[0]
 
 
 def run_options(where: RunOptions, how: BuildOptions, attached: AttachOptions) -> Options:
