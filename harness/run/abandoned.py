@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness.containers import lifecycle
 from harness.host import ownership
-from harness.run.reap import Fate, reap_only
+from harness.run.reap import Fate, reap_one
 
 
 def of_run(folder: Path) -> str:
@@ -33,7 +33,7 @@ def removed(folder: Path, note: Callable[[str], None]) -> str:
     """
     if not of_run(folder):
         return ""
-    for each in reap_only([folder]):
+    for each in reap_one(folder):
         if each.fate is Fate.REMOVED:
             note(f"left by a run that was killed, removed: {each.what}")
     return of_run(folder)

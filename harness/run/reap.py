@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -70,31 +70,30 @@ def reap(runs: Path, *, end_running: bool = False, clock: Clock = SYSTEM_CLOCK) 
         more = f" and {len(folders) - 1} more" if len(folders) > 1 else ""
         hint = "; `harness reap --end-running` ends it" if owner.is_harness else ""
         yield Reaped(f"{folders[0]}{more}: its harness (pid {owner.pid}) is running{hint}", Fate.LEFT_ALONE)
-    runs_of = {each.folder: each for each in there}
-    for part in found.parts:
-        run = next((runs_of[folder] for folder in part.parents if folder in runs_of), None)
-        yield from _reap_part(part, run, sees_containers=not unknown)
+    yield from _reap_parts(found.parts, there, sees_containers=not unknown)
 
 
-def clear(folder: Path) -> None:
-    """End what an earlier run in a folder left, if it was killed, before another one goes on there.
+def clear(folder: Path) -> list[Reaped]:
+    """End what a killed harness left of runs below a folder, and nothing elsewhere, before another one goes on there.
 
     Raises:
         CannotJudge: Something cannot be ended.
     """
-    for each in reap(folder):
+    found = looking.search(folder)
+    held, unknown = looking.containers_of_ours()
+    there = [each for each in looking.everything(found.folders, held) if each.below]
+    cleared = [reaped for each in there for reaped in _reap(each)]
+    cleared += _reap_parts(found.parts, there, sees_containers=not unknown)
+    for each in cleared:
         if each.fate is Fate.STILL_THERE:
-            raise CannotJudge(f"{folder}: an earlier run left {each.what}", cause="`harness reap` says what to do")
+            raise CannotJudge(f"{folder}: something of the earlier run is still there", cause=each.what, fault="host")
+    return cleared
 
 
-def reap_only(folders: Sequence[Path]) -> Iterator[Reaped]:
-    """The same of some runs alone: somebody waits for their devices, or goes on where they ended.
-
-    Args:
-        folders: Their run directories.
-    """
+def reap_one(folder: Path) -> Iterator[Reaped]:
+    """The same as :func:`reap` of a single run: somebody waits for its devices."""
     held, _ = looking.containers_of_ours()
-    for each in looking.everything(list(folders), held):
+    for each in looking.everything([folder], held):
         if each.below:
             yield from _reap(each)
 
@@ -189,6 +188,14 @@ def _end(left: Left, label: Label) -> Iterator[Reaped]:
     for each in found.unproven:
         what = f"{describe(each)} of {left.folder}: on record as a server, but it carries no label"
         yield Reaped(f"{what}; if it is yours, end it by hand", Fate.LEFT_ALONE)
+
+
+def _reap_parts(parts: Iterable[Path], there: Iterable[Left], *, sees_containers: bool) -> Iterator[Reaped]:
+    """Files that were being written, in the directories of these runs or beside them."""
+    runs_of = {each.folder: each for each in there}
+    for part in parts:
+        run = next((runs_of[folder] for folder in part.parents if folder in runs_of), None)
+        yield from _reap_part(part, run, sees_containers=sees_containers)
 
 
 def _reap_part(part: Path, run: Left | None, *, sees_containers: bool) -> Iterator[Reaped]:

@@ -13,17 +13,15 @@ from typing import Any
 from harness.base import secrets
 from harness.base.clock import utc_now
 from harness.base.domain import Outcome
-from harness.base.errors import CannotJudge
 from harness.checks.check import unmeasured
 from harness.host import files
 from harness.plan.points import Planned
 from harness.reports import junit
 from harness.reports.result import Result, Timing, conclude, skipped
-from harness.run import left
 from harness.run.attempts import AGAIN, SELECTION, Key, Point, Selection, Tried, history, verdict, with_attempts
 from harness.run.console import Console
 from harness.run.folders import claimed, claimed_again, make_folder
-from harness.run.reap import Fate, reap_only
+from harness.run.reap import clear
 
 _NO_VERDICT = "no verdict: the harness was ended before it had one, or still runs"
 _ELSEWHERE = "no verdict: an earlier attempt had none, and this one was not about it"
@@ -130,7 +128,8 @@ def opened(
     """
     with claimed_again(going_on) if going_on else claimed(given, below) as folder:
         if going_on:
-            _end_all(folder, console)
+            for each in clear(folder):
+                console.line(f"{each.fate}: {each.what}")
             attempt, said = again(folder, selected, failed=failed)
             for line in said:
                 console.line(line)
@@ -140,18 +139,6 @@ def opened(
             _record(attempt, asked)
             files.write(attempt.report, attempt.junit({}))
         yield attempt
-
-
-def _end_all(folder: Path, console: Console) -> None:
-    """End what a killed harness left of runs below a folder.
-
-    Raises:
-        CannotJudge: It cannot be ended.
-    """
-    for each in reap_only(left.search(folder).folders):
-        console.line(f"{each.fate}: {each.what}")
-        if each.fate is Fate.STILL_THERE:
-            raise CannotJudge(f"{folder}: something of the earlier run is still there", cause=each.what, fault="host")
 
 
 def _record(attempt: Attempt, asked: Mapping[str, Any]) -> None:
