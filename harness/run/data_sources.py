@@ -20,10 +20,9 @@ def have(context: Context, reference: Path | None) -> dict[str, str]:
     Raises:
         UsageError: That cannot be compared.
     """
-    rundir = context.rundir
     data = {dataset.file: str(fetch(dataset)) for dataset in datasets(context.case.evaluation)}
-    rundir.save(context.prepared.model_copy(update={"data": data}))
-    rundir.save(context.prepared.model_copy(update={"prompts": measured_on.prompts(context.prepared)}))
+    prepared = context.prepared.model_copy(update={"data": data})
+    context.rundir.save(prepared.model_copy(update={"prompts": measured_on.prompts(prepared)}))
     if reference is not None:
-        context.progress.note(f"compared with {reference_runs.keep(reference, rundir)}")
+        context.progress.note(f"compared with {reference_runs.keep(reference, context.rundir)}")
     return data

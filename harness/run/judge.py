@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from harness.base import secrets
+from harness.base.activity import Reading
 from harness.base.domain import CheckResult, Outcome, Stage, StageRecord
 from harness.base.errors import UsageError
 from harness.base.evidence import Evidence
@@ -81,7 +82,7 @@ def unjudged(rundir: RunDir, reason: str, known: Sequence[StageRecord], also: Al
     """The verdict where there can be none: an error, written if it can be."""
     stages = _merged(_stages(rundir), known)
     checks = [unmeasured("evidence", reason), *_teardown(rundir)]
-    result = _concluded(rundir, stages, checks)
+    result = _concluded(rundir, stages, checks, telemetry.readings(rundir))
     with suppress(OSError, UsageError):
         _write({rundir.junit_file: junit.render([result]), **also(result)}, rundir.path / "result.json", result)
     return result
@@ -118,9 +119,10 @@ def _judged(
     rundir: RunDir, known: Sequence[StageRecord], *, strict: bool, reference: Reference | None = None
 ) -> tuple[Result, bytes | None]:
     """The verdict, and ``measurements.json`` as it would be."""
-    stages = telemetry.blamed(_merged(rundir.stages() if strict else _stages(rundir), known), rundir)
+    seen = telemetry.readings(rundir)
+    stages = telemetry.blamed(_merged(rundir.stages() if strict else _stages(rundir), known), seen)
     checks, evidence = _checks(rundir, rundir.prepared(), stages, reference, strict=strict)
-    return _concluded(rundir, stages, checks), None if evidence is None else rendered(evidence.measured)
+    return _concluded(rundir, stages, checks, seen), None if evidence is None else rendered(evidence.measured)
 
 
 def _merged(recorded: Iterable[StageRecord], known: Iterable[StageRecord]) -> list[StageRecord]:
@@ -146,7 +148,9 @@ def _teardown(rundir: RunDir) -> list[CheckResult]:
         return [unmeasured("teardown", str(error))]
 
 
-def _concluded(rundir: RunDir, stages: Sequence[StageRecord], checks: Sequence[CheckResult]) -> Result:
+def _concluded(
+    rundir: RunDir, stages: Sequence[StageRecord], checks: Sequence[CheckResult], seen: Sequence[Reading]
+) -> Result:
     prepared = rundir.prepared()
     result = conclude(
         suite=prepared.suite,
@@ -156,8 +160,8 @@ def _concluded(rundir: RunDir, stages: Sequence[StageRecord], checks: Sequence[C
         stages=_with_those_left_out(
             _with_those_not_run([record for record in stages if record.stage is not Stage.ASSERT]), prepared
         ),
-        checks=[*checks, *telemetry.judged(rundir)],
-        provenance=provenance.of_run(rundir) | telemetry.provenance(rundir),
+        checks=[*checks, *telemetry.judged(seen)],
+        provenance=provenance.of_run(rundir) | telemetry.provenance(seen),
         timing=timing(rundir, stages),
         interrupted=any(record.interrupted for record in stages),
     )

@@ -113,20 +113,20 @@ def readings(rundir: RunDir) -> list[Reading]:
     return found
 
 
-def provenance(rundir: RunDir) -> dict[str, str]:
+def provenance(seen: Sequence[Reading]) -> dict[str, str]:
     """A line for each source, for the verdict."""
-    return {f"telemetry.{source}": line for source, line in summarised(readings(rundir)).items()}
+    return {f"telemetry.{source}": line for source, line in summarised(seen).items()}
 
 
-def judged(rundir: RunDir) -> list[CheckResult]:
+def judged(seen: Sequence[Reading]) -> list[CheckResult]:
     """An error if a driver reported anything of a device: what such a device computed is not to be trusted."""
-    reported = incidents(readings(rundir))
+    reported = incidents(seen)
     return [replace(unmeasured(CHECK, _words(reported)), fault=_fault(reported))] if reported else []
 
 
-def blamed(stages: Sequence[StageRecord], rundir: RunDir) -> list[StageRecord]:
+def blamed(stages: Sequence[StageRecord], seen: Sequence[Reading]) -> list[StageRecord]:
     """The stages, where one that broke says what the driver reported of a device meanwhile, and whose fault that is."""
-    reported = incidents(readings(rundir))
+    reported = incidents(seen)
     return [
         replace(each, message=f"{each.message}; {_words(reported)}", fault=_fault(reported) or each.fault)
         if reported and each.outcome is Outcome.ERROR and not each.interrupted

@@ -132,7 +132,7 @@ def test_a_stage_that_broke_names_the_incident_and_whose_fault_it_is(rundir: Run
         StageRecord(Stage.SERVE, Outcome.PASS, 1.0),
         StageRecord(Stage.EVAL, Outcome.ERROR, 1.0, "server ended with status 1", fault="host"),
     ]
-    passed, broke = telemetry.blamed(stages, rundir)
+    passed, broke = telemetry.blamed(stages, telemetry.readings(rundir))
     assert passed == stages[0]
     assert broke.message == (
         "server ended with status 1; device 3: Xid 31 (memory page fault); device 3: Xid 79 (fallen off the bus)"
@@ -145,7 +145,7 @@ def test_a_run_with_an_incident_is_an_error_whatever_else_it_found(
     rundir: RunDir, incident: Incident, fault: str
 ) -> None:
     telemetry._write(rundir, [Reading("device 0", 0.0, 0.5), Reading("device 0", 2.0, incidents=(incident,))])
-    (check,) = telemetry.judged(rundir)
+    (check,) = telemetry.judged(telemetry.readings(rundir))
     assert (check.name, check.outcome, check.fault) == ("device_incidents", Outcome.ERROR, fault)
     assert check.message.endswith(f"device 0: {incident.text}")
 
@@ -154,8 +154,8 @@ def test_a_run_with_an_incident_is_an_error_whatever_else_it_found(
 def test_what_is_damaged_or_not_there_says_nothing(rundir: RunDir, content: bytes | None) -> None:
     if content is not None:
         (rundir.path / telemetry.NAME).write_bytes(content)
-    assert telemetry.judged(rundir) == []
-    assert telemetry.provenance(rundir) == {}
+    assert telemetry.judged(telemetry.readings(rundir)) == []
+    assert telemetry.provenance(telemetry.readings(rundir)) == {}
 
 
 def test_what_was_written_is_read_back(rundir: RunDir) -> None:
