@@ -8,6 +8,7 @@ from harness.base.domain import CheckResult, Outcome
 from harness.base.evidence import Evidence
 from harness.base.paired import Paired
 from harness.statistics import pairs
+from harness.statistics.estimate import POWER
 from harness.statistics.ratios import LEAST_GROUPS
 
 FALSE_ALARM = 0.01
@@ -79,7 +80,7 @@ def _length(there: Paired, rate: float) -> Iterator[CheckResult]:
         message=f"against {there.reference}{_texts(there)}",
         interval=found.ends,
         interval_of=f"{found.groups} groups of requests, paired",
-        detects=max(width + found.reach(0.95), one),
+        detects=max(width + found.reach(POWER), one),
         false_alarm=rate,
     )
 

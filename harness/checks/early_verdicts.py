@@ -63,8 +63,7 @@ READERS: Mapping[str, Reader] = {"accuracy": accuracy, "acceptance_length": leng
 
 def applies(settings: Expectation, evidence: Evidence) -> bool:
     """Whether a baseline is judged at looks: it was measured at them, and the run was looked at."""
-    there = settings.passport
-    return there is not None and bool(there.looks and evidence.measured.looks) and settings.status == "gating"
+    return bool(evidence.measured.looks) and _has_looks(settings)
 
 
 def judged(

@@ -59,19 +59,19 @@ def crew(
     from harness.run.side_by_side import Crew
 
     most = at_a_time(given)
+    todo = [each for each in chosen if not each.skip]
     alone = "--keep: its servers would keep what the next points need" if keep else ""
     if options.attachment is not None:
         alone = "--url and --attach: points that share servers would measure one another"
     if alone and given not in (None, "1"):
         raise UsageError(f"--jobs {given}: not with {alone}; leave it out")
-    most = at_a_time(given)
-    todo = [each for each in chosen if not each.skip]
+    if alone or most == 1 or len(todo) < 2:
+        return None
     platform = todo[0].platform
     if given is None:
         there = len(accelerators.look(platform).devices)
-        most = None if min(there, there if devices is None else devices) > 1 else 1
-    if alone or most == 1 or len(todo) < 2:
-        return None
+        if min(there, there if devices is None else devices) < 2:
+            return None
 
     def command(each: Planned) -> Sequence[str]:
         return ["point", each.point, "--platform", platform, *told]

@@ -13,14 +13,13 @@ from harness.comparison.observed import Counted, Observed
 from harness.comparison.quantities import Quantity
 from harness.statistics import interleaved_starts
 from harness.statistics.decisions import share_each
-from harness.statistics.interleaved_starts import Change, Flips
+from harness.statistics.interleaved_starts import NORMAL, Change, Flips
 from harness.statistics.proportions import deviation
 from harness.statistics.ratios import LEAST_GROUPS, spread_at_length, spread_of_a_draft
 
 _USUAL_NOISE = 0.003
 """What equal starts differ by in acceptance on fixed prompts, as a share, where there are too few to say: the most that
 was seen on four backends (docs/statistics.md)."""
-_MANY = 10_000.0  # degrees of freedom of what is not estimated here
 
 
 @dataclass(frozen=True)
@@ -146,7 +145,7 @@ def _accuracy(quantity: Quantity, starts: Sequence[Shown]) -> Iterator[_Measured
     values = (fmean(shares[0].values()), fmean(shares[1].values()))
     if texts(starts).differ == 0 or all(each.observed.known for each in starts):
         # Nothing here is drawn: other texts there are none, or each of them is known to be wrong.
-        exact = Change(values[1] - values[0], 0.0, _MANY)
+        exact = Change(values[1] - values[0], 0.0, NORMAL)
         yield _Measured(quantity.name, quantity, values, exact, len(items), "items, as they are")
         return
     yield _Measured(quantity.name, quantity, values, flips.change, len(items), "items", p_value=flips.p_value)
@@ -175,7 +174,7 @@ def _ratio(quantity: Quantity, name: str, starts: Sequence[Shown], position: int
     means = _mean(values, starts, second=False), _mean(values, starts, second=True)
     if min(values) <= 0:  # of nothing there is no logarithm
         ratio = means[1] / means[0]
-        change = Change(math.log(ratio), math.inf, 1) if ratio else Change(-math.inf, 0.0, _MANY)
+        change = Change(math.log(ratio), math.inf, 1) if ratio else Change(-math.inf, 0.0, NORMAL)
         return _Measured(name, quantity, means, change, len(values), "starts")
     difference, error, freedom = interleaved_starts.by_starts([math.log(each) for each in values], _order(starts))
     if all(each.observed.known for each in starts):
@@ -186,14 +185,14 @@ def _ratio(quantity: Quantity, name: str, starts: Sequence[Shown], position: int
     of_starts, free = float(error), float(freedom)
     if not freedom:
         per_build = [sum(each.second is second for each in starts) for second in (False, True)]
-        of_starts, free = _USUAL_NOISE * math.sqrt(sum(1 / each for each in per_build)), _MANY
+        of_starts, free = _USUAL_NOISE * math.sqrt(sum(1 / each for each in per_build)), NORMAL
     grouped = _by_groups(starts, position)
     if grouped is not None:
         value, of_groups, groups = grouped
         change = interleaved_starts.together(value, (of_groups[0], of_groups[1]), (of_starts, free))
         return _Measured(name, quantity, means, change, groups, f"{groups} groups of requests, and starts")
     one = _by_drafts(counted, position, starts)
-    change = interleaved_starts.together(float(difference), (one, _MANY), (of_starts, free))
+    change = interleaved_starts.together(float(difference), (one, NORMAL), (of_starts, free))
     drafts = min(each.drafts for each in counted)
     return _Measured(name, quantity, means, change, drafts, "drafts, taken as independent, and starts")
 

@@ -111,8 +111,8 @@ def refused(device: Device, foreign: Callable[[Device, str], str]) -> str:
         Unusable: The folder of the locks cannot be used.
     """
     folder = lock_files.folder()
-    if is_leased(device):
-        return f"leased by {holder(device) or 'somebody who does not say'}"
+    if found := next(_locked(device), None):
+        return f"leased by {_says(found)}"
     last = Party.parse(lock_files.said(_path(folder, device.uuid)))
     return _kept(device, tickets.waiting(folder)) or foreign(device, last.folder if last else "")
 
@@ -150,7 +150,7 @@ def _look(
 
 def _kept(device: Device, ahead: Sequence[Ticket]) -> str:
     """For whom a device is kept that came before; empty if for nobody."""
-    first = next((each for each in ahead if each.wants(device)), None)
+    first = tickets.first_for(device, ahead)
     return f"kept for {first}" if first else ""
 
 
@@ -185,4 +185,8 @@ def _path(folder: Path, uuid: str) -> Path:
 
 def _holder(folder: Path, uuid: str) -> str:
     """Who has the lock, as it says itself; slices that share one say it in their own."""
-    return str(Party.parse(lock_files.said(_path(folder, uuid))) or "somebody who does not say")
+    return _says(_path(folder, uuid))
+
+
+def _says(lock: Path) -> str:
+    return str(Party.parse(lock_files.said(lock)) or "somebody who does not say")

@@ -13,7 +13,7 @@ from __future__ import annotations
 import fcntl
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,6 +96,11 @@ def waiting(folder: Path) -> list[Ticket]:
             elif ticket := _read(path):
                 found.append(ticket)
     return found
+
+
+def first_for(device: Device, queue: Iterable[Ticket]) -> Ticket | None:
+    """The first in the queue who may get a device; None if nobody may."""
+    return next((each for each in queue if each.wants(device)), None)
 
 
 def _numbered(folder: Path, document: dict[str, Any], held: ExitStack) -> Path:

@@ -75,7 +75,7 @@ def look(platforms: Iterable[Platform]) -> Host:
 
 
 def _listed(platform: Platform, device: Device, queue: Sequence[Ticket]) -> Listed:
-    kept_for = next((each for each in queue if each.wants(device)), None)
+    kept_for = tickets.first_for(device, queue)
     if leases.is_leased(device):
         return Listed(platform, device, "leased", leases.holder(device), "", kept_for)
     found = occupancy.foreign(platform, device)

@@ -16,7 +16,6 @@ from harness.plan.points import Planned
 from harness.reports.result import Result
 from harness.run.console import Console
 from harness.run.context import Context
-from harness.run.judge import Also
 from harness.run.progress import Progress
 from harness.run.rundir import Event, RunDir, directly_below, make_folder
 from harness.run.supervise import broken, finish, judged
@@ -82,7 +81,7 @@ class PointProcess:
         """Seconds after which it has ended, once it was asked to."""
         return limits.stage(self.each.case, Stage.STOP) + _ENDING
 
-    def verdict(self, console: Console, also: Also) -> Result:
+    def verdict(self, console: Console) -> Result:
         """Its verdict, now that it has ended. One that died in the middle is an error, and what it started is stopped.
 
         Raises:
@@ -98,7 +97,7 @@ class PointProcess:
             raise Interrupted(signal.SIGTERM.name)
         error = self._died(status)
         try:
-            return self._stopped(error, console, also)
+            return self._stopped(error, console)
         except Exception:  # noqa: BLE001 # its run directory may be what broke
             return broken(self.each, self.path, error)
 
@@ -114,7 +113,7 @@ class PointProcess:
             fault="host" if status < 0 else "",
         )
 
-    def _stopped(self, error: CannotJudge, console: Console, also: Also) -> Result:
+    def _stopped(self, error: CannotJudge, console: Console) -> Result:
         """Stop what is left of it, and judge what there is.
 
         Raises:
@@ -125,4 +124,4 @@ class PointProcess:
         begun = [record.stage for record in rundir.stages() if record.stage is not Stage.STOP]
         stage = begun[-1] if begun else Stage.PREPARE
         context.progress.broke_off(stage, error)
-        return finish(context, console, stage, {stage: error}, also, keep=False)
+        return finish(context, console, stage, {stage: error}, lambda _: {}, keep=False)

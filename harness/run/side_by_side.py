@@ -136,7 +136,7 @@ class _Matrix:
             ended = [name for name, (process, _) in self.running.items() if process.ended]
             for name in ended:
                 process, _ = self.running[name]
-                result = process.verdict(self.console, lambda _: {})
+                result = process.verdict(self.console)
                 del self.running[name], self._cores_of[name]
                 yield process.each, result
             ready = {process.each.case.engine.name for process, _ in self.running.values() if process.is_ready}
@@ -219,4 +219,4 @@ class _Matrix:
                 process.child.send(signal.SIGKILL)
                 process.child.process.wait()
             with suppress(Interrupted):  # nothing had begun
-                self.board.ended(process.each, process.verdict(self.console, lambda _: {}))
+                self.board.ended(process.each, process.verdict(self.console))

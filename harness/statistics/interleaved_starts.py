@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 Verdict = Literal["worse", "not worse", "undecided"]
 
-_NORMAL = 10_000
-"""Degrees of freedom with which Student's quantile is the normal one, to three digits."""
+NORMAL = 10_000
+"""Degrees of freedom of what is not estimated here: Student's quantile is the normal one, to three digits."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Change:
 
 
 def _quantile(probability: float, freedom: float) -> float:
-    return student_quantile(probability, min(freedom, _NORMAL))
+    return student_quantile(probability, min(freedom, NORMAL))
 
 
 def interleaved(rounds: int) -> list[tuple[int, bool]]:
@@ -169,7 +169,7 @@ class Flips:
         """
         n, difference = self.n + 2, self.won - self.lost
         error = math.sqrt(max(self.lost + self.won + 1 - difference**2 / n, 0.0)) / n
-        return Change(difference / n, error, _NORMAL)
+        return Change(difference / n, error, NORMAL)
 
 
 def verdict(least: float, most: float, margin: float) -> Verdict:
