@@ -26,7 +26,7 @@ class Mutant:
         patches: By name of the engine's module.
         engine: Whose it is.
         versions: Of the engine that it was written for, as pip writes them.
-        platform: The least that it needs: ``cpu``, or ``cuda`` where a CPU never comes by.
+        platform: Where its code is run: ``cpu``, or ``cuda`` for accelerators of any make; empty: everywhere.
         switched: It can be switched on and off in a running engine; else it is there from the start.
         dirty: It leaves something behind when it is switched off, so that the engine has to be started anew.
         unseen: Why nothing sees it, as long as nothing does; empty of one that is to be seen.
@@ -41,10 +41,14 @@ class Mutant:
     patches: tuple[tuple[str, Patch], ...]
     engine: str = "vllm"
     versions: str = ">=0.32,<0.34"
-    platform: str = "cpu"
+    platform: str = ""
     switched: bool = True
     dirty: bool = False
     unseen: str = ""
+
+    def is_on(self, platform: str) -> bool:
+        """Whether its code is run on this platform."""
+        return not self.platform or (self.platform == "cpu") == (platform == "cpu")
 
 
 class Declared:

@@ -7,6 +7,7 @@ CHUNKED = "eagle3/known_answer_chunked"
 MTP = "mtp/known_answer_k3"
 DRAFT_MODEL = "draft_model/known_answer"
 NGRAM = "ngram/known_answer"
+NGRAM_EVERY_STEP = "ngram/known_answer_every_step"
 QUESTIONS = "gsm8k/known_answer"
 SAMPLED = "sampling/known_answer[speculation=none]"
 SAMPLED_DRAFTS = "sampling/known_answer[speculation=draft_model]"
@@ -39,6 +40,6 @@ NIXL = "vllm.distributed.kv_transfer.kv_connector.v1.nixl"
 
 UNSET_TEMPERATURE = (
     "on a CPU vLLM up to 0.32 leaves the temperature of drafts unset (vllm-project/vllm 55005): the points of "
-    "`sampling` that would see it are left out there, and it has not been run elsewhere"
+    "`sampling` that would see it are left out there"
 )
 NO_ABSOLUTE_TIME = "no check judges how long anything took"

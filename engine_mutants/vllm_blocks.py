@@ -87,6 +87,7 @@ def _never_on_prefill(found: Any, fault: Fault) -> None:
     ["vllm-project/vllm#39589"],
     "when a request takes the row of one that ended, the last block of its table is lost",
     module=_TABLE,
+    platform="cpu",
     cases=[CHUNKED],
     checks=TEXTS,
 )
@@ -106,6 +107,7 @@ def _moved_short(found: Any, fault: Fault) -> None:
     ["vllm-project/vllm#32255"],
     "the block that an answer grows into is written down as the first one of its request",
     module=_TABLE,
+    platform="cpu",
     cases=[CHUNKED],
     checks=TEXTS,
 )
@@ -124,6 +126,7 @@ def _grown_repeats(found: Any, fault: Fault) -> None:
     ["vllm-project/vllm#9730"],
     "with several requests the newest token of the last one is written where the token before it is",
     module=_TABLE,
+    platform="cpu",
     cases=[EAGLE3, NGRAM],
     checks=(*TEXTS, *ACCEPTANCE),
 )
@@ -175,6 +178,7 @@ table(
     ["vllm-project/vllm#18957"],
     "attention reads the second block in place of the first",
     module=_ATTENTION,
+    platform="cpu",
     cases=[EAGLE3, MTP],
     checks=TEXTS,
 )(_attention(_first_hidden))
@@ -184,6 +188,7 @@ table(
     ["ai-dynamo/dynamo#63", "vllm-project/vllm#50558"],
     "attention reads the first block and the last one the other way round",
     module=_ATTENTION,
+    platform="cpu",
     cases=[EAGLE3, MTP],
     checks=TEXTS,
 )(_attention(_exchanged))
@@ -194,6 +199,7 @@ table(
     ["vllm-project/vllm#26498"],
     "every position that the rotary embedding is given is one too high from the thirty-second on",
     module=_ROTARY,
+    platform="cpu",
     cases=[EAGLE3, TWINS],
     checks=TEXTS,
 )

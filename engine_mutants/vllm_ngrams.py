@@ -10,7 +10,7 @@ from engine_mutants.named_cases import ACCEPTANCE, NGRAM
 
 _NGRAM = "vllm.v1.spec_decode.ngram_proposer"
 
-DECLARED = Declared("proposer")
+DECLARED = Declared("proposer", platform="cpu")  # of the first model runner
 mutant = DECLARED.mutant
 
 

@@ -19,7 +19,7 @@ from engine_mutants.named_cases import (
     UNSET_TEMPERATURE,
 )
 
-DECLARED = Declared("rejection sampler")
+DECLARED = Declared("rejection sampler", platform="cpu")  # of the first model runner
 rejecting = DECLARED.mutant
 
 

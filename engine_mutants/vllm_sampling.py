@@ -75,6 +75,7 @@ def _one_more(found: Any, fault: Fault) -> None:
     ["vllm-project/vllm#26231", "vllm-project/vllm#40766"],
     "with three or more requests the last one gets the token of the one before",
     module=_SAMPLER,
+    platform="cpu",
     cases=[EAGLE3, MTP],
     checks=TEXTS,
 )
@@ -94,6 +95,7 @@ def _greedy_row(found: Any, fault: Fault) -> None:
     ["vllm-project/vllm#30846", "vllm-project/vllm#38711"],
     "log probabilities are those of the row before",
     module=_SAMPLER,
+    platform="cpu",
     cases=[SAMPLED],
     checks=("sampling",),
 )

@@ -13,6 +13,7 @@ from engine_mutants.named_cases import (
     EAGLE3,
     MTP,
     NGRAM,
+    NGRAM_EVERY_STEP,
     QUESTIONS,
     RUNNER,
     SCHEDULER,
@@ -31,6 +32,7 @@ mutant = DECLARED.mutant
     ["sgl-project/sglang#26800", "vllm-project/vllm#26231", "vllm-project/vllm#29216"],
     "a prompt that is computed in chunks has another first token in every chunk but the first",
     module=RUNNER,
+    platform="cpu",
     cases=[CHUNKED],
     checks=TEXTS,
     kind="chunked prefill",
@@ -54,6 +56,7 @@ def _chunk_boundary(found: Any, fault: Fault) -> None:
     ["vllm-project/vllm#17886", "vllm-project/vllm#10336"],
     "with more than eight requests the last one's newest token is another",
     module=RUNNER,
+    platform="cpu",
     cases=[CHUNKED],
     checks=TEXTS,
 )
@@ -74,6 +77,7 @@ def _wide_batch(found: Any, fault: Fault) -> None:
     ["vllm-project/vllm#40766", "vllm-project/vllm#26231"],
     "with three or more requests the last one is sampled from the row before its own",
     module=RUNNER,
+    platform="cpu",
     cases=[EAGLE3, MTP, NGRAM, TWINS],
     checks=TEXTS,
 )
@@ -116,7 +120,7 @@ def _resumed(found: Any, fault: Fault) -> None:
     ["vllm-project/vllm#42533"],
     "an answer has one token more than max_tokens",
     module=_STOPPING,
-    cases=[NGRAM, EAGLE3],
+    cases=[NGRAM, NGRAM_EVERY_STEP, EAGLE3],
     checks=(*TEXTS, "validity", "draft_counts"),
 )
 def _too_many(found: Any, fault: Fault) -> None:

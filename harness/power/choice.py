@@ -32,7 +32,7 @@ def not_here(mutant: Mutant, platform: Platform, engine: str, version: str) -> s
     """Why a mutant cannot be run on this platform and this build; empty if it can."""
     if mutant.engine != engine:
         return f"is one of {mutant.engine}"
-    if mutant.platform != "cpu" and platform == "cpu":
+    if not mutant.is_on(platform):
         return f"cannot be on {platform}"
     if not SpecifierSet(mutant.versions).contains(engine_versions.taken(version), prereleases=True):
         return f"was written for {mutant.engine} {mutant.versions}"

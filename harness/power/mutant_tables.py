@@ -17,7 +17,7 @@ def state(mutant: Mutant, record: Record | None, platform: str) -> str:
     """What became of a mutant on a platform, in words."""
     if record is not None:
         return str(record.status)
-    return f"cannot be on {platform}" if mutant.platform != "cpu" and platform == "cpu" else NOT_RUN
+    return NOT_RUN if mutant.is_on(platform) else f"cannot be on {platform}"
 
 
 def score(records: Iterable[Record]) -> str:

@@ -70,7 +70,7 @@ def _links(mutant: Mutant, planned: Sequence[Planned]) -> Iterator[str]:
     judged = set(_ALWAYS)
     for case in mutant.cases:
         points = [each for each in planned if case in (each.id, each.case_file.id)]
-        there = [each for each in points if mutant.platform in (each.platform, "cpu")]
+        there = [each for each in points if mutant.is_on(each.platform)]
         if not there:
             where = "no point of that name" if not points else f"does not run on {mutant.platform}"
             yield f"cases: {case}: {where}; `harness plan` lists them"

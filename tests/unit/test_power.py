@@ -166,6 +166,9 @@ def test_the_page_has_every_mutant_and_its_state(tmp_path: Path) -> None:
         ({}, "cpu", "0.31.0", "was written for vllm >=0.32,<0.34"),
         ({"platform": "cuda"}, "cpu", "0.32.0", "cannot be on cpu"),
         ({"platform": "cuda"}, "cuda", "0.32.0", ""),
+        ({"platform": "cuda"}, "rocm", "0.32.0", ""),
+        ({"platform": "cpu"}, "rocm", "0.32.0", "cannot be on rocm"),
+        ({"platform": ""}, "rocm", "0.32.0", ""),
         ({"engine": "sglang"}, "cpu", "0.32.0", "is one of sglang"),
     ],
 )
