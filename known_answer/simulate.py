@@ -180,7 +180,7 @@ def simulate_lookup(
         draft = looked_up([*prompt, *answer[:emitted]], k, shortest, longest, latest=every_step)
         if every_step:
             draft += answer[emitted - 1 : emitted] * (k - len(draft))
-        truth = _endless(request, answer[emitted - 1], table)
+        truth = endless(request, answer[emitted - 1], table)
         right = 0
         for drafted in draft:
             if drafted != next(truth):
@@ -192,7 +192,7 @@ def simulate_lookup(
     return counts
 
 
-def _endless(request: Request, newest: int, table: Table) -> Iterator[int]:
+def endless(request: Request, newest: int, table: Table) -> Iterator[int]:
     """The table's tokens after ``newest``, also past the limit: a draft may reach beyond it."""
     while True:
         newest = table.following(newest, request.key)

@@ -93,6 +93,15 @@ class Speculation(Strict):
     prompt_lookup_max: int | None = Field(
         None, ge=1, le=1024, description="Longest n-gram that is looked up; ngram and ngram_gpu."
     )
+    suffix_decoding_max_tree_depth: int | None = Field(
+        None, ge=2, le=1024, description="Longest run of tokens that suffix decoding keeps, drafted ones included."
+    )
+    suffix_decoding_max_spec_factor: float | None = Field(
+        None, gt=0, le=64, description="Tokens that suffix decoding drafts for each token of the run it found."
+    )
+    suffix_decoding_max_cached_requests: int | None = Field(
+        None, ge=0, description="Requests whose answers suffix decoding keeps for later ones; 0 keeps none."
+    )
 
     @property
     def drafted(self) -> int:

@@ -168,12 +168,14 @@ _LIBRARIES = (
     Library("all2all-backend", "moonep", "moonep"),
     Library("all2all-backend", "flashinfer_*", "flashinfer", required=True),
     Library("attention-backend", "flashinfer*", "flashinfer", required=True),
+    Library("speculative-config.method", "suffix", "arctic_inference"),
     Library("kv-transfer-config.*kv_connector", "lmcache*", "lmcache"),
     Library("kv-transfer-config.*kv_connector", "mooncake*", "mooncake"),
     Library("kv-transfer-config.*kv_connector", "moriio*", "mori"),
 )
 
 _DRAFTS = ("model", "num_speculative_tokens")
+_SUFFIX = tuple(f"suffix_decoding_max_{what}" for what in ("tree_depth", "spec_factor", "cached_requests"))
 _LOOKUP = ("num_speculative_tokens", "prompt_lookup_min", "prompt_lookup_max")
 _NIXL = ("buffer_device", "load_failure_policy")
 
@@ -212,7 +214,7 @@ ENGINE = EngineSpec(
         "mtp": Keys(("num_speculative_tokens",), ("model",)),
         "ngram": Keys(_LOOKUP),
         "ngram_gpu": Keys(_LOOKUP),
-        "suffix": Keys(("num_speculative_tokens",)),
+        "suffix": Keys(("num_speculative_tokens",), _SUFFIX),
     },
     kv_connectors={
         "NixlConnector": Keys(_NIXL, ("extra",)),

@@ -18,7 +18,7 @@ from harness.datasets.pinned_files import Dataset
 from harness.engines import ENGINES
 from harness.engines.engine import EngineSpec
 from harness.protocols import Evaluation
-from known_answer import simulate, tree, weights
+from known_answer import simulate, suffix_decoding, tree, weights
 from known_answer import vocabulary as v
 from known_answer.checkpoints import CHECKPOINTS
 from known_answer.prefix_cache import Ask, sources
@@ -156,7 +156,7 @@ def _counts(
     if drafter and drafter.drafts:
         table = drafter.drafts
     if speculation.method == "suffix":
-        return None  # how many it drafts depends on what it was asked before, and nothing here simulates that
+        return _suffix_counts(speculation, evaluation, requests, table, data)
     if speculation.method not in {"ngram", "ngram_gpu"}:
         first = drafter.first_draft if drafter else None
         return simulate.total(requests, k, disaggregated=disaggregated, first_draft=first, table=table)
@@ -166,6 +166,25 @@ def _counts(
         prompt = v.encode(str(item.prompt))
         counts += simulate.simulate_lookup(request, prompt, k, shortest, longest, table=table, every_step=every_step)
     return counts
+
+
+def _suffix_counts(
+    speculation: Speculation,
+    evaluation: Evaluation,
+    requests: list[simulate.Request],
+    table: Table,
+    data: Mapping[str, str] | None,
+) -> simulate.Counts | None:
+    """Of suffix decoding; None where answers are kept for later requests, and who is later is not known."""
+    depth, factor = speculation.suffix_decoding_max_tree_depth, speculation.suffix_decoding_max_spec_factor
+    kept = speculation.suffix_decoding_max_cached_requests
+    if depth is None or factor is None or kept is None:
+        return None  # the engine chooses
+    if kept and (evaluation.concurrency > 1 or kept <= len(requests)):
+        return None
+    prompts = [v.encode(str(item.prompt)) for item in protocols.items(evaluation, data)]
+    k = speculation.drafted
+    return suffix_decoding.total(requests, prompts, k, depth=depth, factor=factor, shared=kept > 0, table=table)
 
 
 def _verifications(

@@ -169,7 +169,9 @@ def test_drafts_from_text_that_never_repeats_itself_are_refused(tmp_path: Path) 
         expected_values(cases[0], "cpu")
 
 
-def test_what_suffixes_draft_is_not_known_beforehand_and_what_lookups_draft_is(tmp_path: Path) -> None:
+def test_what_lookups_draft_is_known_on_either_side_and_what_suffixes_draft_if_the_case_says_how(
+    tmp_path: Path,
+) -> None:
     here = load(edited(tmp_path / "a", "ngram/known_answer", {}, generate=False))
     there = {"serve/speculation/method": "ngram_gpu"}
     other = load(edited(tmp_path / "b", "ngram/known_answer", there, generate=False))
