@@ -79,6 +79,9 @@ class Speculation(Strict):
     )
     model: Model | None = Field(None, description="The drafter, where it is no part of the verifier.")
     num_speculative_tokens: int | None = Field(None, ge=1, le=1024, description="vLLM: drafted tokens per step (k).")
+    draft_sample_method: Literal["greedy", "probabilistic"] | None = Field(
+        None, description="vLLM: whether the drafter takes its likeliest token, or samples as the verifier does."
+    )
     num_steps: int | None = Field(None, ge=1, le=1024, description="SGLang: steps of the drafter per verification.")
     topk: int | None = Field(None, ge=1, le=1024, description="SGLang: branches per drafter step; 1 drafts a chain.")
     num_draft_tokens: int | None = Field(

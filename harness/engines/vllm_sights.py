@@ -276,6 +276,8 @@ UNSEEN = {
     "kv-transfer-config.*cpu_bytes_to_use": _DEVELOPMENT,
     "kv-transfer-config.*enable_cross_layers_blocks": "the NIXL connector reads it up to 0.26 and writes nothing",
     "max-num-seqs": _DEVELOPMENT,
+    "speculative-config.draft_sample_method": _DEVELOPMENT,
+    "speculative-config.suffix_decoding_*": "nothing prints them; the counters show them, which are known to the unit",
     "speculative-config.prompt_lookup_max": _DEVELOPMENT,
     "speculative-config.prompt_lookup_min": _DEVELOPMENT,
 }

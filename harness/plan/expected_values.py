@@ -176,12 +176,12 @@ def _suffix_counts(
     data: Mapping[str, str] | None,
 ) -> simulate.Counts | None:
     """Of suffix decoding; None where answers are kept for later requests, and who is later is not known."""
-    depth, factor = speculation.suffix_decoding_max_tree_depth, speculation.suffix_decoding_max_spec_factor
     kept = speculation.suffix_decoding_max_cached_requests
-    if depth is None or factor is None or kept is None:
-        return None  # the engine chooses
+    kept = suffix_decoding.KEPT if kept is None else kept
     if kept and (evaluation.concurrency > 1 or kept <= len(requests)):
         return None
+    depth = speculation.suffix_decoding_max_tree_depth or suffix_decoding.DEPTH
+    factor = speculation.suffix_decoding_max_spec_factor or suffix_decoding.FACTOR
     prompts = [v.encode(str(item.prompt)) for item in protocols.items(evaluation, data)]
     k = speculation.drafted
     return suffix_decoding.total(requests, prompts, k, depth=depth, factor=factor, shared=kept > 0, table=table)

@@ -126,7 +126,7 @@ def _devices(planned: Planned) -> str:
 
 def _evaluation(case: Case, started: list[Server]) -> list[str]:
     """What is asked, its first item as a request, and what is exchanged then."""
-    told = case.evaluation.model_dump().items()
+    told = case.evaluation.model_dump(exclude_none=True).items()
     settings = {name: value for name, value in told if (name, value) not in _USUALLY_ASKED}
     lines = [f"# evaluation: {', '.join(f'{name} {value}' for name, value in settings.items())}"]
     lines += [f"# control {name}: the same, sent to {control.send_to}" for name, control in case.controls.items()]

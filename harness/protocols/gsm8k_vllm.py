@@ -32,15 +32,17 @@ class Gsm8kVllm(EvaluationBase):
     max_tokens: int = Field(
         256, ge=1, le=2**20, description="Limit on the tokens of one answer; the script's own is 256."
     )
+    temperature: float | None = Field(None, gt=0, le=2, description="Of the sampler; left out: the likeliest token.")
 
     def questions(self, data: Mapping[str, str]) -> list[Item]:
         """One item a test row, from the first one on."""
+        sampled = {} if self.temperature is None else {"temperature": self.temperature}
         shots = gsm8k.solved(gsm8k.rows(data[GSM8K_TRAIN.file])[:_SHOTS])
         return [
             Item(
                 id=f"G{index:04d}",
                 prompt=shots + gsm8k.question(row),
-                body={"max_tokens": self.max_tokens, "stop": _STOP, "seed": 42},
+                body={"max_tokens": self.max_tokens, "stop": _STOP, "seed": 42, **sampled},
                 expected=self.answer(row["answer"]),
                 special_tokens=True,
             )

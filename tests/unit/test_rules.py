@@ -140,7 +140,7 @@ def read_somewhere() -> set[str]:
 
 # Speculation goes to the engine as one table, these fields included; checks are shown as one. Which protocol a table is
 # of, pydantic reads.
-WHOLE = {"prompt_lookup_min", "prompt_lookup_max", "history", "protocol"}
+WHOLE = {"draft_sample_method", "prompt_lookup_min", "prompt_lookup_max", "history", "protocol"}
 
 
 def test_every_key_of_a_case_is_read_by_the_code() -> None:

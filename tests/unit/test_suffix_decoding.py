@@ -66,7 +66,7 @@ def test_another_request_is_drafted_from_an_answer_of_before_if_answers_are_kept
         ({}, True),
         ({"evaluation/concurrency": 2}, False),
         ({"serve/speculation/suffix_decoding_max_cached_requests": 20}, False),
-        ({"serve/speculation/suffix_decoding_max_tree_depth": None}, False),
+        ({"serve/speculation/suffix_decoding_max_tree_depth": 24}, True),
     ],
 )
 def test_counters_are_known_where_it_is_known_who_was_asked_before(
