@@ -11,8 +11,9 @@ import typer
 
 from harness.base.errors import EXIT_PASSED, CannotJudge
 from harness.base.texts import say
-from harness.cli.assembling import help_without_command
-from harness.cli.options import CASES, CaseArguments, Cases, Checkpoints, Suite
+from harness.cli.assembling import expanded, help_without_command
+from harness.cli.options import CASES, CaseArguments, Cases, Checkpoints
+from harness.cli.what_runs import OnlyOptions
 
 BundleArgument = Annotated[
     Path, typer.Argument(metavar="BUNDLE", help="Folder of a bundle: plain files, or the parts of an archive.")
@@ -27,15 +28,15 @@ def register(app: typer.Typer) -> None:
         help="Everything a host without a network needs, in one folder.",
     )
     for command in (make, verify, load):
-        bundle.command()(command)
+        bundle.command()(expanded(command))
     app.add_typer(bundle, name="bundle")
 
 
 def make(
+    only: OnlyOptions,
     out: Annotated[Path, typer.Argument(metavar="OUT", help="New folder for the bundle.")],
     wanted: CaseArguments = None,
     platform: Annotated[str, typer.Option(help="The other side's: cpu, cuda or rocm.")] = ...,  # type: ignore[assignment] # required
-    suite: Suite = None,
     python: Annotated[
         str, typer.Option(help="The other side's Python, as in 3.12.", show_default="that of this harness")
     ] = (f"{sys.version_info[0]}.{sys.version_info[1]}"),
@@ -58,7 +59,9 @@ def make(
     from harness.run.selection import matching
 
     parts = contents.size(part_size) if part_size else None
-    planned = matching(cases, wanted=wanted or [], suite=suite, platform=platform, checkpoints=checkpoints)
+    planned = matching(
+        cases, wanted=wanted or [], narrowed=only.narrowing(), platform=platform, checkpoints=checkpoints
+    )
     order = contents.Order(cases, planned, python, wheels, locked_engine, image or [], checkpoints)
     try:
         with signals.handled():

@@ -12,6 +12,7 @@ import typer
 from harness.base.errors import EXIT_PASSED, NothingSelected, UsageError
 from harness.base.settings import cut
 from harness.base.texts import say
+from harness.cli.assembling import expanded
 from harness.cli.options import (
     CASES,
     CaseArgument,
@@ -21,9 +22,9 @@ from harness.cli.options import (
     Devices,
     EngineVersion,
     Platform,
-    Suite,
 )
 from harness.cli.statistics_options import FAMILY_WISE, FamilyWise
+from harness.cli.what_runs import OnlyOptions
 
 if TYPE_CHECKING:
     from harness.plan.points import Versions
@@ -31,13 +32,13 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    app.command()(plan)
+    app.command()(expanded(plan))
     app.command()(show)
 
 
 def plan(
+    only: OnlyOptions,
     wanted: CaseArguments = None,
-    suite: Suite = None,
     platform: Platform = None,
     devices: Devices = None,
     shard: Annotated[
@@ -75,7 +76,7 @@ def plan(
     planned = matching(
         cases,
         wanted=wanted or [],
-        suite=suite,
+        narrowed=only.narrowing(),
         platform=platform,
         checkpoints=checkpoints,
         versions=_versions(engine_version),
@@ -111,7 +112,6 @@ def show(
     found = matching(
         cases,
         wanted=[case],
-        suite=None,
         platform=platform,
         checkpoints=checkpoints,
         versions=_versions(engine_version),

@@ -18,10 +18,9 @@ from harness.cli.options import (
     NewRuns,
     PlatformHere,
     RunOptions,
-    Suite,
 )
 from harness.cli.shares import shares_by_name
-from harness.cli.what_runs import CaseOptions
+from harness.cli.what_runs import CaseOptions, OnlyOptions
 
 if TYPE_CHECKING:
     from harness.comparison.comparison_record import CaseRecord, Comparison
@@ -34,6 +33,7 @@ def register(app: typer.Typer) -> None:
 
 
 def compare(
+    only: OnlyOptions,
     wanted: CaseArguments = None,
     engine: Annotated[
         list[str] | None,
@@ -52,7 +52,6 @@ def compare(
     quantity: Quantities = None,
     margin: Margins = None,
     false_alarm: FalseAlarm = None,
-    suite: Suite = None,
     platform: PlatformHere = None,
     *,
     where: RunOptions,
@@ -79,7 +78,7 @@ def compare(
         maker(make, engine[0])
     else:
         given = [build(each, options) for each in engine]
-    points = which.points(wanted or [], platform, suite=suite, at_most=devices, measured=True)
+    points = which.points(wanted or [], platform, narrowed=only.narrowing(), at_most=devices, measured=True)
     console = BriefConsole()
     with claimed(runs, RUNS, goes_on=FILE) as folder, signals.handled():
         if make:

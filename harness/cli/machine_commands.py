@@ -23,9 +23,9 @@ from harness.cli.options import (
     Platform,
     Runs,
     RuntimeOptions,
-    Suite,
     require_program,
 )
+from harness.cli.what_runs import OnlyOptions
 
 
 def register(app: typer.Typer) -> None:
@@ -35,7 +35,7 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(
-    suite: Suite = None,
+    only: OnlyOptions,
     platform: Platform = None,
     *,
     where: RuntimeOptions,
@@ -61,7 +61,7 @@ def doctor(
     from harness.run.selection import matching
 
     options = where.options(base.build())
-    found = matching(cases, wanted=[], suite=suite, platform=platform, checkpoints=checkpoints)
+    found = matching(cases, wanted=[], narrowed=only.narrowing(), platform=platform, checkpoints=checkpoints)
     planned = [each for each in found if each.on_menu]  # what is attached asks nothing of this machine
     with signals.handled():
         facts = gather(planned, Looking(options, runs, offline))

@@ -30,7 +30,7 @@ _WEEK = 7 * 24 * 3600.0
 
 CaseArguments = Annotated[
     list[str] | None,
-    typer.Argument(metavar="CASE", help="Case ids, patterns ('eagle3/*') or case files; all if none."),
+    typer.Argument(metavar="CASE", help="Case ids, suites, patterns ('*/known_answer') or case files; all if none."),
 ]
 CaseArgument = Annotated[
     str,
@@ -38,7 +38,6 @@ CaseArgument = Annotated[
         metavar="CASE", help="Case id, with or without the point of its matrix: disagg/known_answer_eagle3."
     ),
 ]
-Suite = Annotated[str | None, typer.Option("--suite", help="Only cases of this suite.")]
 Platform = Annotated[str | None, typer.Option("--platform", help="cpu, cuda or rocm; all if not given.")]
 PlatformHere = Annotated[
     str | None, typer.Option("--platform", help="cpu, cuda or rocm; what this machine is, if not given.")

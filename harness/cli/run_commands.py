@@ -26,10 +26,9 @@ from harness.cli.options import (
     PlatformHere,
     RunDirectory,
     RunOptions,
-    Suite,
 )
 from harness.cli.statistics_options import FAMILY_WISE, AllowInconclusive, FamilyWise, ReferenceRuns
-from harness.cli.what_runs import CaseOptions, run_options
+from harness.cli.what_runs import CaseOptions, OnlyOptions, run_options
 
 if TYPE_CHECKING:
     from harness.run.context import Context
@@ -49,9 +48,9 @@ def register(app: typer.Typer) -> None:
 
 def run(
     context: typer.Context,
+    only: OnlyOptions,
     wanted: CaseArguments = None,
     case: Annotated[list[str] | None, typer.Option(help="The same as the argument; may be repeated.")] = None,
-    suite: Suite = None,
     platform: PlatformHere = None,
     *,
     where: RunOptions,
@@ -88,7 +87,7 @@ def run(
         name = next(name for name, is_given in given.items() if is_given)
         raise UsageError(f"--{name}: not with servers that run already: they are only asked")
     chosen = which.points(
-        names, platform, suite=suite, at_most=devices,
+        names, platform, narrowed=only.narrowing(), at_most=devices,
         measured=attached.measure_only, attached=options.attachment is not None,
     )  # fmt: skip
     require_engine(chosen, options)

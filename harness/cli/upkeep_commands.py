@@ -11,7 +11,9 @@ import typer
 from harness.base.errors import EXIT_FAILED, EXIT_PASSED, CannotJudge, NothingSelected, UsageError
 from harness.base.texts import say
 from harness.cli import reference
-from harness.cli.options import CASES, CaseArguments, Cases, CheckOnly, Platform, Suite
+from harness.cli.assembling import expanded
+from harness.cli.options import CASES, CaseArguments, Cases, CheckOnly, Platform
+from harness.cli.what_runs import OnlyOptions
 
 if TYPE_CHECKING:
     from harness.upkeep.rules import Checkout
@@ -22,7 +24,7 @@ _SOURCES = {".c", ".cc", ".cpp", ".cu", ".cuh", ".h", ".hip", ".hpp", ".py", ".r
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
     for command in (check, drift, generate, pin, unpinned, upstream):
-        app.command()(command)
+        app.command()(expanded(command))
 
 
 def check(
@@ -81,6 +83,7 @@ def _checkout(root: Path) -> Checkout:
 
 
 def drift(
+    only: OnlyOptions,
     spec: Annotated[
         str,
         typer.Argument(
@@ -90,7 +93,6 @@ def drift(
         ),
     ],
     wanted: CaseArguments = None,
-    suite: Suite = None,
     platform: Platform = None,
     form: Annotated[Literal["text", "markdown", "json"], typer.Option("--format", help="Of the report.")] = "text",
     since: Annotated[
@@ -105,7 +107,7 @@ def drift(
     from harness.run.selection import matching
     from harness.upkeep.drift_report import reports
 
-    planned = matching(cases, wanted=wanted or [], suite=suite, platform=platform)
+    planned = matching(cases, wanted=wanted or [], narrowed=only.narrowing(), platform=platform)
     found = reports(spec, planned, on_paper, "" if since == "none" else since)
     render = {"text": findings.as_text, "markdown": findings.as_markdown, "json": findings.as_json}
     say(render[form](found))
@@ -113,11 +115,11 @@ def drift(
 
 
 def upstream(
+    only: OnlyOptions,
     checkout: Annotated[
         Path, typer.Argument(metavar="CHECKOUT", help="Checkout or unpacked source distribution of vLLM or SGLang.")
     ],
     wanted: CaseArguments = None,
-    suite: Suite = None,
     form: Annotated[Literal["text", "markdown", "json"], typer.Option("--format", help="Of the report.")] = "text",
     same: Annotated[bool, typer.Option("--same", help="List what is the same too; JSON always does.")] = False,
     told: Annotated[str, typer.Option("--commit", metavar="TEXT", help="What was read, where it does not say.")] = "",
@@ -128,7 +130,7 @@ def upstream(
     from harness.upkeep.upstream_report import reports
     from harness.upstream import comparison_report
 
-    planned = matching(cases, wanted=wanted or [], suite=suite, platform=None)
+    planned = matching(cases, wanted=wanted or [], narrowed=only.narrowing(), platform=None)
     found = reports(checkout, planned, told)
     if form == "json":
         say(comparison_report.as_json(found))

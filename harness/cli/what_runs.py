@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from harness.base.errors import UsageError
 from harness.cli.options import (
@@ -19,10 +21,32 @@ from harness.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from harness.plan.narrowing import Narrowing
     from harness.plan.points import Planned
     from harness.run.prepare import Options
 
 _NAMED = 5
+
+
+@dataclass(frozen=True)
+class OnlyOptions:
+    """Which of the cases that are named are meant."""
+
+    suite: Annotated[str | None, typer.Option("--suite", help="Only cases of this suite.")] = None
+    keywords: Annotated[
+        str | None,
+        typer.Option(
+            "-k",
+            metavar="EXPRESSION",
+            help="Only points with these words in their names, as in pytest: 'known_answer and not (tp=2 or rocm)'.",
+        ),
+    ] = None
+
+    def narrowing(self) -> Narrowing:
+        """What the options say."""
+        from harness.plan.narrowing import Narrowing
+
+        return Narrowing(self.suite, self.keywords)
 
 
 @dataclass(frozen=True)
@@ -38,7 +62,7 @@ class CaseOptions:
         wanted: list[str],
         platform: str | None,
         *,
-        suite: str | None = None,
+        narrowed: Narrowing | None = None,
         at_most: int | None = None,
         measured: bool = False,
         attached: bool = False,
@@ -52,7 +76,7 @@ class CaseOptions:
         found = select(
             self.cases,
             wanted=wanted,
-            suite=suite,
+            narrowed=narrowed,
             platform=platform,
             at_most=at_most,
             checkpoints=self.checkpoints,

@@ -94,7 +94,7 @@ def by_hand(
         CannotJudge: The interpreter does not run, or has no engine.
     """
     on = accelerators.named(platform)
-    case = matching(cases, wanted=[wanted], suite=None, platform=platform)[0].case if wanted is not None else None
+    case = matching(cases, wanted=[wanted], platform=platform)[0].case if wanted is not None else None
     name = case.engine.name if case else name
     if name not in ENGINES:
         raise UsageError(f"--engine {name}: must be one of {', '.join(ENGINES)}")

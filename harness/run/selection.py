@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from harness.base.domain import PLATFORMS, Platform
@@ -14,10 +15,12 @@ from harness.base.errors import CannotJudge, NothingSelected, UsageError
 from harness.base.settings import cut
 from harness.cases.load import load
 from harness.devices import accelerators
+from harness.plan.narrowing import Narrowing
 from harness.plan.points import Planned, Versions, everything, not_started, within
 from harness.plan.soundness import of_point
 
 _SWITCHES = {"true", "false", "yes", "no", "on", "off"}
+_FEW = 3  # of names that may be meant
 _LONGEST = 200  # of a name that something near it is looked for
 
 
@@ -25,8 +28,8 @@ def matching(
     folder: Path,
     *,
     wanted: list[str],
-    suite: str | None,
     platform: str | None,
+    narrowed: Narrowing | None = None,
     checkpoints: str = "",
     versions: Versions | None = None,
     decided: bool = True,
@@ -36,10 +39,10 @@ def matching(
 
     Args:
         folder: Of the case files.
-        wanted: Ids, with or without the point of the matrix, patterns of them with ``*`` and ``?``, paths of case files
-            or of suites' folders; all if empty.
-        suite: Name of a suite; all if None.
+        wanted: Ids, with or without the point of the matrix, patterns of them with ``*`` and ``?``, names of suites,
+            paths of case files or of suites' folders; all if empty.
         platform: All if None.
+        narrowed: Which of these are left.
         checkpoints: Name of a checkpoint set; empty for the models of the cases.
         versions: As of :func:`~harness.plan.points.everything`.
         decided: The same.
@@ -61,12 +64,12 @@ def matching(
     found = [
         each
         for each in points
-        if (not wanted or any(_is(each, pattern) for pattern in asked))
-        and suite in (None, each.suite)
-        and platform in (None, each.platform)
+        if (not wanted or any(_is(each, pattern) for pattern in asked)) and platform in (None, each.platform)
     ]
+    if narrowed:
+        found = narrowed.of(found)
     if not found:
-        given = [f"suite {cut(suite)}" if suite else "", f"platform {platform}" if platform else "", *wanted[:3]]
+        given = [*(narrowed.said if narrowed else []), f"platform {platform}" if platform else "", *wanted[:3]]
         known_suites = ", ".join(sorted({each.suite for each in points}))
         raise NothingSelected(f"nothing matches {', '.join(filter(None, given))}; suites are: {known_suites}")
     return found
@@ -85,19 +88,27 @@ def _asked_for(name: str, points: Sequence[Planned], folder: Path) -> re.Pattern
     found = _pattern(_in_ids(name, points))
     if any(_is(each, found) for each in points):
         return found
+    if name.strip("/") in {each.suite for each in points}:
+        return _pattern(f"{name.strip('/')}/*")
     cases = sorted({each.case_file.id for each in points})
-    suites = sorted({each.suite for each in points})
-    if name.strip("/") in suites:
-        wanted = name.strip("/")
-        count = sum(each.suite == wanted for each in points)
-        raise NothingSelected(f"no case {name!r}: it is a suite of {count} points; --suite {wanted}, or '{wanted}/*'")
+    if same := [each for each in cases if fnmatchcase(each.rpartition("/")[2], name)]:
+        raise NothingSelected(
+            f"no case {name!r} below {folder}; did you mean {_several(same)}? All of that name: '*/{name}'"
+        )
     if name.lower() in _SWITCHES:
         raise NothingSelected(f"no case {name!r}: options such as --keep take no value; leave it out")
     # A point only if one was meant: they are many, and long.
     names = sorted({each.point for each in points}) if "[" in name else cases
-    near = difflib.get_close_matches(name[:_LONGEST], names, n=1)
-    advice = f"did you mean {near[0]!r}?" if near else f"there are {len(cases)}: `harness plan` lists them"
+    names += sorted({each.suite for each in points})
+    near = difflib.get_close_matches(name[:_LONGEST].strip("/"), names, n=_FEW)
+    advice = f"did you mean {_several(near)}?" if near else f"there are {len(cases)}: `harness plan` lists them"
     raise NothingSelected(f"no case {cut(repr(name))} below {folder}; {advice}")
+
+
+def _several(names: Sequence[str]) -> str:
+    """The first of them, in words."""
+    *others, last = [repr(each) for each in names[:_FEW]]
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _in_ids(name: str, points: Sequence[Planned]) -> str:
@@ -121,8 +132,8 @@ def select(
     folder: Path,
     *,
     wanted: list[str],
-    suite: str | None,
     platform: str | None,
+    narrowed: Narrowing | None = None,
     at_most: int | None = None,
     checkpoints: str = "",
     versions: Versions | None = None,
@@ -134,8 +145,8 @@ def select(
     Args:
         folder: Of the case files.
         wanted: Ids, with or without the point of the matrix; all if empty.
-        suite: Name of a suite; all if None.
         platform: None: the one whose accelerators are visible here, else cpu.
+        narrowed: As of :func:`matching`.
         at_most: Accelerators that may be used; points that need more are skipped. None: as many as needed.
         checkpoints: Name of a checkpoint set; empty for the models of the cases.
         versions: The version of an engine that its points are resolved for. Which one is really there is known later,
@@ -151,8 +162,8 @@ def select(
     found = matching(
         folder,
         wanted=wanted,
-        suite=suite,
         platform=platform,
+        narrowed=narrowed,
         checkpoints=checkpoints,
         versions=versions,
         decided=False,

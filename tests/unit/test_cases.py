@@ -18,6 +18,7 @@ from harness.base.errors import NothingSelected, UsageError
 from harness.cases.load import load
 from harness.devices import accelerators
 from harness.plan.expected_values import expected_values
+from harness.plan.narrowing import Narrowing
 from harness.plan.points import everything
 from harness.run.selection import select
 from harness.upkeep.generate import outdated
@@ -208,7 +209,7 @@ def test_the_schema_describes_every_key() -> None:
 @pytest.mark.parametrize(
     ("wanted", "suite", "platform", "words"),
     [
-        (["eagle3/known_anser"], None, None, "did you mean 'eagle3/known_answer'?"),
+        (["eagle3/known_anser"], None, None, "did you mean 'eagle3/known_answer', "),
         ([], "eagel3", None, "nothing matches suite eagel3; suites are: any_server, api, dflash, disagg, draft_model,"),
         ([], "gemma4_mtp", "cpu", "nothing matches suite gemma4_mtp, platform cpu"),
         (["eagle3/known_answer"], "disagg", None, "nothing matches suite disagg"),
@@ -216,16 +217,16 @@ def test_the_schema_describes_every_key() -> None:
 )
 def test_a_filter_that_selects_nothing(wanted: list[str], suite: str | None, platform: str | None, words: str) -> None:
     with pytest.raises(NothingSelected, match=words.replace("?", r"\?")):
-        select(BASELINES, wanted=wanted, suite=suite, platform=platform)
+        select(BASELINES, wanted=wanted, narrowed=Narrowing(suite), platform=platform)
 
 
 def test_selecting_is_by_id_suite_and_platform() -> None:
-    assert [each.case_file.id for each in select(BASELINES, wanted=[], suite="draft_model", platform="cpu")] == [
-        "draft_model/known_answer"
-    ]
-    assert [each.platform for each in select(BASELINES, wanted=[DISAGG], suite=None, platform="cpu")] == ["cpu"]
+    assert [
+        each.case_file.id for each in select(BASELINES, wanted=[], narrowed=Narrowing("draft_model"), platform="cpu")
+    ] == ["draft_model/known_answer"]
+    assert [each.platform for each in select(BASELINES, wanted=[DISAGG], platform="cpu")] == ["cpu"]
     with pytest.raises(UsageError, match="--platform gpu: must be one of cpu, cuda, rocm"):
-        select(BASELINES, wanted=[], suite=None, platform="gpu")
+        select(BASELINES, wanted=[], platform="gpu")
 
 
 def test_of_several_platforms_it_is_the_one_that_this_machine_is(
@@ -235,7 +236,7 @@ def test_of_several_platforms_it_is_the_one_that_this_machine_is(
         cases = tmp_path / folder
         if not cases.exists():
             edited(cases, SINGLE, {"platforms": platforms})
-        return {each.platform for each in select(cases, wanted=[], suite=None, platform=None)}
+        return {each.platform for each in select(cases, wanted=[], platform=None)}
 
     shown: dict[str, accelerators.Seen] = {}
     monkeypatch.setattr(accelerators, "look", lambda platform: shown.get(platform, accelerators.Seen()))

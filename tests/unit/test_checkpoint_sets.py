@@ -60,15 +60,15 @@ def test_what_a_tree_accepts_is_known_if_it_holds_it(tmp_path: Path, changes: di
 
 
 def test_a_set_is_seen_in_every_name() -> None:
-    (point,) = matching(BASELINES, wanted=["eplb/qwen3_30b_dp4_async"], suite=None, platform="cuda", checkpoints="tiny")
+    (point,) = matching(BASELINES, wanted=["eplb/qwen3_30b_dp4_async"], platform="cuda", checkpoints="tiny")
     assert point.id == "eplb/qwen3_30b_dp4_async@tiny"
     assert point.folder == "eplb.qwen3_30b_dp4_async@tiny"
-    by_id = matching(BASELINES, wanted=[point.id], suite=None, platform="cuda", checkpoints="tiny")
+    by_id = matching(BASELINES, wanted=[point.id], platform="cuda", checkpoints="tiny")
     assert [each.id for each in by_id] == [point.id]
 
 
 def test_a_case_without_the_set_does_not_run() -> None:
-    (found,) = matching(BASELINES, wanted=["mtp/known_answer_k1"], suite=None, platform="cpu", checkpoints="tiny")
+    (found,) = matching(BASELINES, wanted=["mtp/known_answer_k1"], platform="cpu", checkpoints="tiny")
     assert (found.skip, found.id) == ("", "mtp/known_answer_k1")  # its own models are tiny, and no others
     from_the_hub = [
         each
@@ -87,7 +87,7 @@ def test_a_case_of_the_hub_without_the_set_is_left_out(tmp_path: Path) -> None:
 
 def test_an_unknown_set_is_named() -> None:
     with pytest.raises(UsageError, match="--checkpoints big: no case has that set; there are: tiny"):
-        matching(BASELINES, wanted=[], suite=None, platform=None, checkpoints="big")
+        matching(BASELINES, wanted=[], platform=None, checkpoints="big")
 
 
 def test_a_set_may_know_more_at_some_points() -> None:

@@ -24,7 +24,7 @@ from tests.helpers import BASELINES
 
 @pytest.fixture(scope="module")
 def chosen() -> list[Planned]:
-    found = matching(BASELINES, wanted=["mtp/known_answer_k*"], suite=None, platform="cuda")
+    found = matching(BASELINES, wanted=["mtp/known_answer_k*"], platform="cuda")
     return [each for each in found if not each.skip]
 
 

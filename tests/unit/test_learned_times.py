@@ -23,7 +23,7 @@ H200 = {"host.devices": "8 x NVIDIA H200"}
 
 @pytest.fixture(scope="module")
 def planned() -> Planned:
-    found = matching(BASELINES, wanted=["mtp/known_answer_k1"], suite=None, platform="cuda")
+    found = matching(BASELINES, wanted=["mtp/known_answer_k1"], platform="cuda")
     return found[0]
 
 

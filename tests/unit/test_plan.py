@@ -79,14 +79,14 @@ def test_what_only_some_points_need(tmp_path: Path) -> None:
 
 def test_an_excluded_point_is_planned_with_its_reason_and_does_not_run(tmp_path: Path) -> None:
     folder = edited(tmp_path, SINGLE, MATRIX | excluded(NO_FLASHINFER))
-    found = matching(folder, wanted=[], suite=None, platform="cuda")
+    found = matching(folder, wanted=[], platform="cuda")
     assert len(found) == 4
     skipped = [each for each in found if each.skip]
     assert {each.skip for each in skipped} == {"no attention sinks (since 2026-06-02)"}
     assert all("FLASHINFER" in each.id for each in skipped)
-    assert [each.skip for each in select(folder, wanted=[SINGLE], suite=None, platform="cuda")].count("") == 2
+    assert [each.skip for each in select(folder, wanted=[SINGLE], platform="cuda")].count("") == 2
     with pytest.raises(NothingSelected, match="does not run: no attention sinks"):
-        select(folder, wanted=[skipped[0].id], suite=None, platform="cuda")
+        select(folder, wanted=[skipped[0].id], platform="cuda")
 
 
 @pytest.mark.parametrize(

@@ -240,7 +240,7 @@ def test_a_run_directory_is_directly_in_its_folder(tmp_path: Path, name: str) ->
 def test_a_point_whose_directory_leads_elsewhere_is_an_error_of_its_own(tmp_path: Path) -> None:
     cases = edited(tmp_path / "cases", SINGLE, {}, generate=False)
     edited(tmp_path / "cases", ONE_POINT, {}, generate=False)
-    chosen = matching(cases, wanted=[], suite=None, platform=None)
+    chosen = matching(cases, wanted=[], platform=None)
     runs, elsewhere = tmp_path / "runs", tmp_path / "elsewhere"
     for folder in (runs, elsewhere):
         folder.mkdir()
@@ -252,26 +252,27 @@ def test_a_point_whose_directory_leads_elsewhere_is_an_error_of_its_own(tmp_path
     assert list(elsewhere.iterdir()) == []
 
 
-@pytest.mark.parametrize("wanted", ["eagle3/*", str(BASELINES / "eagle3"), "eagle?/*"])
-def test_a_pattern_or_a_folder_is_all_of_a_suite(wanted: str) -> None:
-    found = matching(BASELINES, wanted=[wanted], suite=None, platform="cpu")
+@pytest.mark.parametrize("wanted", ["eagle3", "eagle3/", "eagle3/*", str(BASELINES / "eagle3"), "eagle?/*"])
+def test_its_name_a_pattern_or_a_folder_is_all_of_a_suite(wanted: str) -> None:
+    found = matching(BASELINES, wanted=[wanted], platform="cpu")
     assert {each.case_file.id for each in found} == {SINGLE, f"{SINGLE}_chunked"}
 
 
 def test_a_path_is_the_case_in_that_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = select(BASELINES, wanted=[str(BASELINES / f"{SINGLE}.toml")], suite=None, platform="cpu")
+    found = select(BASELINES, wanted=[str(BASELINES / f"{SINGLE}.toml")], platform="cpu")
     assert [each.id for each in found] == [SINGLE]
     shutil.copy(BASELINES / f"{SINGLE}.toml", tmp_path / "other.toml")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(NothingSelected, match=r"no case '\./other\.toml' below"):
-        matching(BASELINES, wanted=["./other.toml"], suite=None, platform=None)
+        matching(BASELINES, wanted=["./other.toml"], platform=None)
 
 
 @pytest.mark.parametrize(
     ("wanted", "words"),
     [
-        ("eagle3", r"'eagle3': it is a suite of \d+ points; --suite eagle3, or 'eagle3/\*'"),
-        ("eagle3/", r"it is a suite of \d+ points"),
+        ("eagel3", "did you mean 'eagle3'"),
+        ("known_answer_k1", r"did you mean 'mtp/known_answer_k1'\? All of that name: '\*/known_answer_k1'"),
+        ("known_answer", r"did you mean 'api/known_answer', '.*/known_answer' or '.*/known_answer'\?"),
         ("true", "options such as --keep take no value"),
         ("x" * 10_000, r"no case 'x{10,90}… below .*; there are \d+: `harness plan` lists them"),
         ("eagle3/qwen3_8b[tp=1,backend=FLASH]", r"did you mean 'eagle3/qwen3_8b\[tp=1,backend=FLASH"),
@@ -281,5 +282,5 @@ def test_a_path_is_the_case_in_that_file(tmp_path: Path, monkeypatch: pytest.Mon
 )
 def test_a_name_of_no_case_gets_the_next_step_and_no_list(wanted: str, words: str) -> None:
     with pytest.raises(NothingSelected, match=words) as caught:
-        matching(BASELINES, wanted=[wanted], suite=None, platform=None)
+        matching(BASELINES, wanted=[wanted], platform=None)
     assert len(str(caught.value)) < 400
