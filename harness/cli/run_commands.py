@@ -65,15 +65,20 @@ def run(
     reference: ReferenceRuns = None,
     family_wise: FamilyWise = FAMILY_WISE,
     allow_inconclusive: AllowInconclusive = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Of each point one line, and what is wrong.")] = False,
+    exitfirst: Annotated[
+        bool, typer.Option("--exitfirst", "-x", help="End after the first point that is not green.")
+    ] = False,
 ) -> int:
     """Run cases from start to verdict: serve, health-wait, eval, assert, stop."""
     from harness.cli.crew import arguments, crew
     from harness.host import signals
     from harness.plan.detectable import together
-    from harness.run import reference_runs, reuse
-    from harness.run.console import Console
+    from harness.run import reference_runs, reuse, runtimes
+    from harness.run.console import Console, QuietConsole
     from harness.run.prepare import require_engine
     from harness.run.resuming import opened
+    from harness.run.shared_fault import tell_once
     from harness.run.side_by_side import side_by_side
     from harness.run.supervise import run_all
 
@@ -97,7 +102,7 @@ def run(
     options = replace(options, alarm_share=alarms.share, reference=reference)
     told = arguments(where, how, attached, which, reuse=earlier.reuse, reference=reference, alarm_share=alarms.share)
     several = crew(jobs, chosen, options, devices=devices, keep=keep, told=told)
-    console = Console()
+    console = QuietConsole() if quiet else Console()
     with (
         signals.handled(),
         opened(
@@ -107,9 +112,12 @@ def run(
         if alarms.words and not attached.measure_only:
             console.line(alarms.words)
         perform = side_by_side(several, now.folder, console) if several else None
+        if missing := runtimes.missing(options.runtime):
+            perform = tell_once(missing, console)
         return run_all(
             chosen, now.folder, options, console,
-            keep=keep, attempt=now, perform=perform, allow_inconclusive=allow_inconclusive,
+            keep=keep, attempt=now, perform=perform,
+            allow_inconclusive=allow_inconclusive, until_red=exitfirst,
         )  # fmt: skip
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, cast
 
@@ -87,6 +88,20 @@ class Console:
     def line(self, text: str) -> None:
         """One line for good."""
         self._console.print(_escaped(text))
+
+    @contextmanager
+    def part(self, title: str) -> Iterator[None]:
+        """What is said in this block belongs together; the log of a CI system can fold it."""
+        self.clear()
+        begin, end = _marks(plain(mask(title)).replace("\n", " "))
+        self._console.file.write(begin)
+        self._console.file.flush()
+        try:
+            yield
+        finally:
+            self.clear()
+            self._console.file.write(end)
+            self._console.file.flush()
 
     @staticmethod
     def path(path: Path) -> Path:
@@ -180,13 +195,27 @@ class Console:
             self.line(_not_judged(result))
         for name, what in _remarks(result):
             self.line(f"{name}: {what}")
-        for name, why in _problems(result):
+        for name, why in problems(result):
             self.line(f"{name}: {why}")
         for line in _background(result):
             self.line(line)
         colour = _COLOURS[result.outcome]
         name = _escaped(result.case_id)
         self._console.print(f"[bold {colour}]{result.outcome}[/] {name} ({result.timing.total:.0f} s)")
+
+
+def _marks(title: str) -> tuple[str, str]:
+    """What begins and ends a part of a log that can be folded: as GitHub and GitLab read it, elsewhere its title."""
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        return f"::group::{title}\n", "::endgroup::\n"
+    if os.environ.get("GITLAB_CI") == "true":
+        now = time.time_ns()
+        name, seconds = f"point_{now}", now // 1_000_000_000
+        return (
+            f"\x1b[0Ksection_start:{seconds}:{name}\r\x1b[0K{title}\n",
+            f"\x1b[0Ksection_end:{time.time():.0f}:{name}\r\x1b[0K\n",
+        )
+    return f"{title}\n", ""
 
 
 def _not_judged(result: Result) -> str:
@@ -222,7 +251,8 @@ def _background(result: Result) -> list[str]:
     return [*found, *(f"{name}: {said}" for name, said in known if name == "unpinned")]
 
 
-def _problems(result: Result) -> list[tuple[str, str]]:
+def problems(result: Result) -> list[tuple[str, str]]:
+    """Stages that broke and checks that are not green, each with the reason."""
     wrong = (Outcome.FAIL, Outcome.ERROR, Outcome.INCONCLUSIVE)
     broken = [(str(record.stage), record.message) for record in result.stages if record.outcome in wrong]
     return broken + [(check.name, message(check)) for check in result.checks if check.outcome in wrong]
@@ -233,9 +263,21 @@ class BriefConsole(Console):
 
     def result(self, result: Result) -> None:
         self.clear()
-        for name, why in _problems(result):
+        for name, why in problems(result):
             self.line(f"{name}: {why}")
         self.line(f"{result.outcome} {result.case_id} ({result.timing.total:.0f} s)")
+
+
+class QuietConsole(BriefConsole):
+    """The same without a word of how far it is, but on a terminal for the moment."""
+
+    def show(self, event: Event) -> None:
+        if self.is_terminal and event.kind == "progress":
+            super().show(event)
+
+    @contextmanager
+    def part(self, title: str) -> Iterator[None]:  # noqa: ARG002 # it is a line
+        yield
 
 
 class Ticker:

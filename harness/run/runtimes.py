@@ -33,6 +33,15 @@ _LOOKED_AFTER = (Stage.EVAL, Stage.STOP)
 Choice = Literal["auto", "local", "docker"]
 
 
+def missing(wanted: Choice) -> CannotJudge | None:
+    """What is asked for and is not there, for no point of a run."""
+    reason = lifecycle.unavailable() if wanted == "docker" else ""
+    if not reason:
+        return None
+    cause = f"{reason}; start one, or run with --runtime local"
+    return CannotJudge("no container engine answers", cause=cause, fault="host")
+
+
 def choose(wanted: Choice) -> tuple[Literal["local", "docker"], str]:
     """The runtime and the reason for it.
 
@@ -41,9 +50,9 @@ def choose(wanted: Choice) -> tuple[Literal["local", "docker"], str]:
     """
     if wanted == "local":
         return "local", "asked for"
+    if error := missing(wanted):
+        raise error
     reason = lifecycle.unavailable()
-    if wanted == "docker" and reason:
-        raise CannotJudge("no container engine answers", cause=f"{reason}; start one, or run with --runtime local")
     if wanted == "docker":
         return "docker", "asked for"
     return ("local", f"no container engine answers ({reason})") if reason else ("docker", "a container engine answers")

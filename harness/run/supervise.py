@@ -16,6 +16,7 @@ from harness.reports.result import Result, Timing, conclude, exit_code, skipped
 from harness.run import learned_times, prepare, resuming, runtimes, telemetry
 from harness.run.console import Console
 from harness.run.context import Context
+from harness.run.course import Course, tell_end
 from harness.run.judge import Also, judge, left_out, unjudged
 from harness.run.progress import Progress, fault_of, words
 from harness.run.resuming import Attempt
@@ -43,6 +44,7 @@ def run_all(
     attempt: Attempt | None = None,
     perform: Perform | None = None,
     allow_inconclusive: bool = False,
+    until_red: bool = False,
 ) -> int:
     """Run every case, whatever becomes of the others, and report those that are not to run, or were not after a signal.
 
@@ -56,6 +58,8 @@ def run_all(
         keep: Leave the servers running.
         attempt: Of which this is, where it is not the first in its folder.
         perform: Runs the points; None: one after the other, in the order of the plan.
+        allow_inconclusive: What decides neither way is no fault.
+        until_red: After a point that is not green nothing else is run.
     """
     attempt = attempt or resuming.first(runs, selected)
     perform = perform or _one_by_one(runs, options, console, keep=keep)
@@ -76,18 +80,22 @@ def run_all(
                 if result.exit_code == Interrupted.exit_code:
                     left_out = _INTERRUPTED
                     break
+                if until_red and exit_code([result], allow_inconclusive=allow_inconclusive):
+                    left_out = f"not run: {selected[index].id} is not green, and --exitfirst ends there"
+                    break
     except Interrupted:
         left_out = _INTERRUPTED
         raise
     finally:
         with signals.deferred():
-            if results or left_out == _INTERRUPTED:
+            if results or left_out == _INTERRUPTED:  # and not where it broke off, which is said by itself
                 for index, each in enumerate(selected):
                     if index not in results:
                         # Judged it may be all the same: the signal came between the verdict and its place in the list.
                         results[index] = judged(runs / each.folder) or leave_out(each, each.skip or left_out, console)
                 written = _written(attempt.report, attempt.junit(results), console)
     _tell_twins(attempt, results, console)
+    tell_end([(each, results[index]) for index, each in enumerate(selected) if index in results], runs, console)
     code = exit_code([*results.values(), *attempt.others], allow_inconclusive=allow_inconclusive)
     return code if written else max(code, CannotJudge.exit_code)
 
@@ -103,11 +111,14 @@ def _tell_twins(attempt: Attempt, results: Mapping[int, Result], console: Consol
 
 def _one_by_one(runs: Path, options: prepare.Options, console: Console, *, keep: bool) -> Perform:
     def perform(points: Mapping[int, Planned], report: Report) -> Generator[tuple[int, Result]]:
+        course = Course(console, [each for each in points.values() if not each.skip])
         for index, each in points.items():
             if each.skip:
                 yield index, leave_out(each, each.skip, console)
             else:
-                yield index, run_point(each, runs, options, console, report(index), keep=keep)
+                with course.point(each):
+                    result = run_point(each, runs, options, console, report(index), keep=keep)
+                yield index, result
 
     return perform
 
@@ -157,6 +168,11 @@ def _with_code_of(error: BaseException | None, result: Result) -> Result:
 def leave_out(each: Planned, reason: str, console: Console) -> Result:
     """What is reported of a point that does not run."""
     console.line(f"skipped {each.id}: {reason}")
+    return not_run(each, reason)
+
+
+def not_run(each: Planned, reason: str) -> Result:
+    """What is reported of a point that does not run, where nobody is told yet."""
     now = utc_now().isoformat()
     return skipped(suite=each.suite, name=each.name, platform=each.platform, started=now, reason=reason)
 
