@@ -1,4 +1,4 @@
-"""JSON Schema of a case file."""
+"""JSON Schemas of case files, and of the two kinds of files whose layers lie below them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from harness.base.domain import PLATFORMS
 from harness.cases.matrix import Matrix
-from harness.cases.model import Case
+from harness.cases.model import Case, SuiteTable
 
 
 def of_a_file() -> dict[str, Any]:
@@ -41,6 +41,30 @@ def of_a_layer() -> dict[str, Any]:
     return {**schema, "required": ["title", "platforms"]}
 
 
+def of_a_suite() -> dict[str, Any]:
+    """Of a ``_suite.toml``."""
+    layer, suite = _below(), SuiteTable.model_json_schema()
+    suite["properties"]["defaults"] = {
+        "description": "A layer below every case of the suite.",
+        "$ref": "#/$defs/Layer",
+    }
+    return {**suite, "$defs": layer["$defs"] | suite.get("$defs", {})}
+
+
+def of_the_defaults() -> dict[str, Any]:
+    """Of the ``_defaults.toml``."""
+    return _below()
+
+
+def _below() -> dict[str, Any]:
+    schema = of_a_layer()
+    del schema["required"]
+    # What lies below a case has tables of platforms and checkpoint sets of its own.
+    for key in ("platform", "checkpoints"):
+        schema["$defs"]["Layer"]["properties"][key] = schema["properties"][key]
+    return schema
+
+
 def _loosen(schema: Any) -> None:
     """Require nothing, since another layer may give it; one of several tables may then be any of them."""
     for value in schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ():
@@ -50,3 +74,11 @@ def _loosen(schema: Any) -> None:
     if isinstance(schema, dict) and isinstance(schema.get("oneOf"), list):
         schema["anyOf"] = schema.pop("oneOf")
         schema.pop("discriminator", None)
+
+
+BY_FILE = {
+    "case": ("A case file", of_a_layer),
+    "suite": ("_suite.toml", of_a_suite),
+    "defaults": ("_defaults.toml", of_the_defaults),
+}
+"""Title and schema by what stands before ``.schema.json``."""

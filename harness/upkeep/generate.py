@@ -12,7 +12,7 @@ import tomlkit
 from harness.base.domain import Platform
 from harness.base.errors import UsageError
 from harness.cases.document import editable
-from harness.cases.load import CaseFile, load
+from harness.cases.load import DEFAULTS, SUITE, CaseFile, load
 from harness.cases.load import files as case_files
 from harness.cases.matrix import label
 from harness.host import data_files, files
@@ -28,6 +28,7 @@ _COMMAND_LINE = Path("docs/command-line.md")
 _CASE_FILE = Path("docs/case-file.md")
 _IN_FORCE = Path("docs/in-force.md")
 _POWER = Path("docs/power.md")
+_SCHEMA = "#:schema "
 _VERIFIED = Path("docs/evidence/verified.md")
 
 
@@ -74,7 +75,12 @@ def _generated(cases: Path, command_line: str) -> Iterator[tuple[Path, str]]:
         yield cases.parent / _POWER, power_page.page(cases.parent / POWER_RECORDS)
         if command_line:
             yield cases.parent / _COMMAND_LINE, command_line
-    yield cases / "case.schema.json", _schema(case_schema.of_a_layer(), "A case file")
+    for kind, (title, schema) in case_schema.BY_FILE.items():
+        yield cases / f"{kind}.schema.json", _schema(schema(), title)
+    for path in sorted(cases.glob(f"*/{SUITE}")):
+        yield path, _with_schema(path.read_text(), "../suite.schema.json")
+    if (defaults := cases / DEFAULTS).is_file():
+        yield defaults, _with_schema(defaults.read_text(), "defaults.schema.json")
     yield cases / "result.schema.json", _schema(Result.model_json_schema(), "result.json")
 
 
@@ -87,7 +93,13 @@ def _with_expected_values(case_file: CaseFile) -> str:
             if name in checks:
                 for key, value in values.items():
                     checks[name][key] = value
-    return tomlkit.dumps(document)
+    return _with_schema(tomlkit.dumps(document), "../case.schema.json")
+
+
+def _with_schema(text: str, schema: str) -> str:
+    """A TOML file that says first by which schema editors check it (taplo, and what uses it)."""
+    first, *others = text.splitlines(keepends=True) or [""]
+    return f"{_SCHEMA}{schema}\n" + "".join(others if first.startswith(_SCHEMA) else [first, *others])
 
 
 def _expected(case_file: CaseFile, platform: Platform) -> dict[str, dict[str, Any]]:

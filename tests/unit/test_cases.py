@@ -194,6 +194,30 @@ def test_the_schema_takes_every_file_and_no_unknown_key() -> None:
     assert any("matrix" in content for content in files)
 
 
+@pytest.mark.parametrize(("name", "pattern"), [("suite", "*/_suite.toml"), ("defaults", "_defaults.toml")])
+def test_what_lies_below_cases_has_a_schema_too(name: str, pattern: str) -> None:
+    schema = json.loads((BASELINES / f"{name}.schema.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    validator = jsonschema.Draft202012Validator(schema)
+    files = list(BASELINES.glob(pattern))
+    assert files != []
+    for path in files:
+        content = json.loads(json.dumps(tomllib.loads(path.read_text()), default=str))
+        assert [error.message for error in validator.iter_errors(content)] == []
+        assert not validator.is_valid({**content, "matricks": {}})
+    assert name == "defaults" or not validator.is_valid({"defaults": {"platform": {"cuda": {"serv": {}}}}})
+
+
+@pytest.mark.parametrize(
+    "path", sorted(BASELINES.glob("**/*.toml")), ids=lambda path: f"{path.parent.name}/{path.name}"
+)
+def test_each_file_says_by_which_schema_it_is_checked(path: Path) -> None:
+    kind = {"_suite": "suite", "_defaults": "defaults"}.get(path.stem, "case")
+    first = path.read_text().splitlines()[0]
+    assert first.startswith("#:schema ")
+    assert (path.parent / first.removeprefix("#:schema ")).resolve() == (BASELINES / f"{kind}.schema.json").resolve()
+
+
 def test_the_schema_describes_every_key() -> None:
     schema = json.loads((BASELINES / "case.schema.json").read_text())
     obvious = {"protocol", "expected", "direction", *("drafts", "draft_tokens", "accepted", "accepted_per_position")}
