@@ -131,12 +131,18 @@ def connect(address: str) -> Cluster:
         UsageError: Ray is not installed, or the address is none.
         CannotJudge: The cluster does not answer, or has another version of Ray or Python.
     """
-    _require(address)
+    host, colon, port = address.rpartition(":")
+    if not (host and colon and port.isdecimal()):
+        raise UsageError(f"--ray {address}: must be like HOST:PORT, as `ray start --head` says it")
     with signals.kept(), tempfile.TemporaryDirectory() as folder:
         try:
             ray = cast("Any", importlib.import_module("ray"))
         except ImportError:
             raise UsageError("--ray: Ray is not installed; pip install 'inference-harness[ray]'") from None
+        try:  # Ray itself tries for minutes
+            socket.create_connection((host, int(port)), timeout=_REACHED).close()
+        except (OSError, OverflowError) as error:
+            raise CannotJudge(f"--ray {address}: nobody answers there", cause=str(error), fault="host") from None
         copied(Path(folder))
         try:
             ray.init(address=address, runtime_env={"working_dir": folder, "env_vars": _ALL_DEVICES}, **_QUIET)
@@ -144,14 +150,3 @@ def connect(address: str) -> Cluster:
             cause = " ".join(str(error).split())
             raise CannotJudge(f"--ray {address}: no cluster could be joined", cause=cause, fault="host") from error
     return Cluster(ray)
-
-
-def _require(address: str) -> None:
-    """Raise unless somebody listens there: Ray itself tries for minutes."""
-    host, colon, port = address.rpartition(":")
-    if not (host and colon and port.isdecimal()):
-        raise UsageError(f"--ray {address}: must be like HOST:PORT, as `ray start --head` says it")
-    try:
-        socket.create_connection((host, int(port)), timeout=_REACHED).close()
-    except (OSError, OverflowError) as error:
-        raise CannotJudge(f"--ray {address}: nobody answers there", cause=str(error), fault="host") from None
