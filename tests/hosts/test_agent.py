@@ -78,6 +78,25 @@ def test_a_program_that_is_not_there_says_so(agent: Agent) -> None:
     assert agent.get(f"{agent.home()}/log") == b"/no/such: No such file or directory\n"
 
 
+def test_the_folder_of_one_that_was_killed_goes_with_the_next(agent: Agent, tmp_path: Path) -> None:
+    script = "from harness.hosts.agent import Agent; print(Agent().home(), flush=True); input()"
+    env = {**os.environ, "TMPDIR": str(tmp_path)}
+    argv = [sys.executable, "-c", script]
+    with subprocess.Popen(argv, env=env, cwd=REPOSITORY, stdin=-1, stdout=-1, text=True) as process:
+        assert process.stdout
+        left = Path(process.stdout.readline().strip())
+        Agent().end()
+        assert left.is_dir(), "it lives"
+        process.kill()
+    with subprocess.Popen(["sleep", "300"], cwd=left) as point:
+        Agent().end()
+        assert left.is_dir(), "something still runs there"
+        point.kill()
+    Agent().end()
+    assert not left.exists()
+    assert Path(agent.home()).is_dir()
+
+
 AGENT = """
 import sys, time
 from harness.hosts.agent import Agent
