@@ -165,3 +165,13 @@ def test_the_harness_runs_from_the_copy_that_is_sent(tmp_path: Path) -> None:
     said = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=True).stdout.splitlines()
     assert said[0] == str(tmp_path / "harness" / "__init__.py")
     assert "'vllm'" in said[1]
+
+
+def test_what_a_host_lacks_is_said(tmp_path: Path) -> None:
+    copied(tmp_path)
+    (metadata,) = tmp_path.glob("*.dist-info/METADATA")
+    more = "Requires-Dist: no-such-thing>=2\nRequires-Dist: psutil<1\nRequires-Dist: also-none; extra == 'x'\n"
+    metadata.write_text(metadata.read_text().replace("Requires-Dist:", f"{more}Requires-Dist:", 1))
+    argv = [sys.executable, "-c", "from harness.hosts.own_code import lacking; print(*lacking(), sep='\\n')"]
+    said = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert said == ["no-such-thing>=2", f"psutil<1, and there is {psutil.__version__}"]

@@ -25,6 +25,12 @@ from tests.hosts.conftest import PATIENCE, Ray
 
 WAITING = {"timeouts/start": 400.0}
 """The machine may be busy, and servers are slow on purpose."""
+POINTS: dict[str, Any] = {
+    "a": {},
+    "wide": {"serve": {"tensor_parallel_size": 2}},
+    "none": {"serve": {"tensor_parallel_size": 4}},
+}
+NOWHERE = "no node of the cluster can run points: there is none with processors (`ray start --num-cpus`)"
 ONE, OTHER, THIRD = "127.0.0.2", "127.0.0.3", "127.0.0.4"
 
 
@@ -77,15 +83,14 @@ def hosts(runs: Path, points: list[str]) -> list[str]:
 
 def test_points_go_to_the_nodes_that_have_their_devices(tmp_path: Path, ray: Ray, homes: Path) -> None:
     """Of a run that begins from files that no node has, each point comes back with its run directory."""
+    arguments = told(tmp_path, ray, POINTS, {}, platform="cuda")
+    nowhere = harness("run", "--runs", tmp_path / "none", *arguments)
+    assert nowhere.returncode == 4
+    assert nowhere.stderr == f"harness: {NOWHERE}\n"
     for address, gpus in ((ONE, 1), (OTHER, 2)):
         env = Nvidia(tmp_path / address, gpus).env
         ray.add(address, json.dumps({"cuda": gpus}), env, cpus=gpus)
-    points = {
-        "a": {},
-        "wide": {"serve": {"tensor_parallel_size": 2}},
-        "none": {"serve": {"tensor_parallel_size": 4}},
-    }
-    done = run(tmp_path, *told(tmp_path, ray, points, {}, platform="cuda"))
+    done = run(tmp_path, *arguments)
     assert done.code == 4, done.output
     assert verdicts(done.runs) == {"a": "pass", "wide": "pass", "none": "error"}, done.output
     assert hosts(done.runs, ["a", "wide"]) == [ONE, OTHER]
@@ -136,20 +141,28 @@ def _host(case: Path) -> str:
     return str(json.loads(case.read_text())["host"]["address"])
 
 
-def test_a_signal_ends_every_point_on_every_node(tmp_path: Path, ray: Ray, homes: Path) -> None:
+def test_a_signal_ends_every_point_on_every_node_and_another_run_waits_until_then(
+    tmp_path: Path, ray: Ray, homes: Path
+) -> None:
     ray.add(ONE)
     ray.add(OTHER)
     process = begin(tmp_path, *told(tmp_path, ray, {"a": {}, "b": {}, "c": {}}, {"start_after": 300.0}))
     runs = tmp_path / "runs"
     wait_for(lambda: len(list(homes.glob("*/runs/*/servers.json"))) == 2, PATIENCE)
+    other = tmp_path / "other"
+    second = begin(other, *told(other, ray, {"a": {}}, {}))
+    wait_for(lambda: len(list(homes.glob("*/baselines"))) == 4, PATIENCE)  # it has an agent on both
+    time.sleep(4)
+    assert len(list(homes.glob("*/runs/*/case.json"))) == 2
     began = time.monotonic()
     done = end(process, signal.SIGTERM, tmp_path)
     assert time.monotonic() - began < 30
     assert done.code == 130, done.output
-    assert left_in(tmp_path) == []
     assert set(verdicts(runs)) == {"a", "b", "c"}
     interrupted = [json.loads(path.read_text())["exit_code"] for path in runs.glob("*/result.json")]
     assert interrupted == [130, 130]
+    after = end(second, None, other, PATIENCE)
+    assert after.code == 0, after.output
 
 
 BLOCKED = """
