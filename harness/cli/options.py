@@ -55,6 +55,10 @@ Jobs = Annotated[
         "several accelerators; a number is for accelerators to allow; 1: one after the other.",
     ),
 ]
+Ray = Annotated[
+    str | None,
+    typer.Option("--ray", metavar="HOST:PORT", help="Run the points on the hosts of this Ray cluster, side by side."),
+]
 Checkpoints = Annotated[
     str,
     typer.Option("--checkpoints", help="Run with the checkpoint set of this name instead of the cases' models: tiny."),

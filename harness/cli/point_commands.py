@@ -1,4 +1,4 @@
-"""The part of the command line that one run of several points at a time calls for each of them."""
+"""The part of the command line that a run calls for each of several points, here or on another host."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from harness.cli.what_runs import CaseOptions, run_options
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
     app.command(hidden=True)(expanded(point))
+    app.command(hidden=True)(hold)
 
 
 def point(
@@ -31,6 +32,9 @@ def point(
     which: CaseOptions,
     reuse: Reuse = None,
     reference: ReferenceRuns = None,
+    host_fact: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="What is on record of the host, besides.")
+    ] = None,
     alarm_share: Annotated[float, typer.Option(help="What of the stated false-alarm rates it may use.")] = 1.0,
 ) -> int:
     """One point of a `harness run` that has several at a time, which is told of that run's end by standard input."""
@@ -40,8 +44,19 @@ def point(
 
     signals.ended_with_parent()
     options = replace(
-        run_options(where, how, attached), reuse=tuple(reuse or ()), reference=reference, alarm_share=alarm_share
+        run_options(where, how, attached),
+        reuse=tuple(reuse or ()),
+        reference=reference,
+        alarm_share=alarm_share,
+        host_facts=tuple((name, value) for name, _, value in (each.partition("=") for each in host_fact or ())),
     )
     (chosen,) = which.points([case], platform, measured=attached.measure_only, attached=options.attachment is not None)
     with signals.handled():
         return run_point(chosen, run_dir.parent, options, Console(), lambda _: {}, keep=False).exit_code
+
+
+def hold() -> int:
+    """A program that a host was asked to run, as standard input says, and that ends with it."""
+    from harness.hosts import held
+
+    return held.hold()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,6 +25,7 @@ from harness.cli.options import (
     Jobs,
     NewRuns,
     PlatformHere,
+    Ray,
     RunDirectory,
     RunOptions,
 )
@@ -61,6 +63,7 @@ def run(
     runs: NewRuns = None,
     devices: Devices = None,
     jobs: Jobs = None,
+    ray: Ray = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the servers running.")] = False,
     reference: ReferenceRuns = None,
     family_wise: FamilyWise = FAMILY_WISE,
@@ -72,6 +75,7 @@ def run(
 ) -> int:
     """Run cases from start to verdict: serve, health-wait, eval, assert, stop."""
     from harness.cli.crew import arguments, crew
+    from harness.cli.several_hosts import crew_on_ray
     from harness.host import signals
     from harness.plan.detectable import together
     from harness.run import reference_runs, reuse, runtimes
@@ -100,8 +104,14 @@ def run(
         reference_runs.require(chosen, reference)
     alarms = together(chosen, family_wise, paired=reference is not None)
     options = replace(options, alarm_share=alarms.share, reference=reference)
-    told = arguments(where, how, attached, which, reuse=earlier.reuse, reference=reference, alarm_share=alarms.share)
-    several = crew(jobs, chosen, options, devices=devices, keep=keep, told=told)
+    told = partial(arguments, attached, alarm_share=alarms.share)
+    if ray is None:
+        several = crew(
+            jobs, chosen, options,
+            devices=devices, keep=keep, told=told(where, how, which, reuse=earlier.reuse, reference=reference),
+        )  # fmt: skip
+    else:
+        several = crew_on_ray(ray, jobs, chosen, options, where, how, which, devices=devices, keep=keep, told=told)
     console = QuietConsole() if quiet else Console()
     with (
         signals.handled(),
@@ -112,7 +122,7 @@ def run(
         if alarms.words and not attached.measure_only:
             console.line(alarms.words)
         perform = side_by_side(several, now.folder, console) if several else None
-        if missing := runtimes.missing(options.runtime):
+        if ray is None and (missing := runtimes.missing(options.runtime)):
             perform = tell_once(missing, console)
         return run_all(
             chosen, now.folder, options, console,
