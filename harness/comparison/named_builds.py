@@ -12,7 +12,7 @@ from harness.base.errors import CannotJudge, UsageError
 from harness.base.settings import cut
 from harness.base.texts import one_line
 from harness.containers import lifecycle
-from harness.engines.diagnosis import tail
+from harness.logs.root_cause import tail
 from harness.host import processes
 from harness.run.prepare import Options
 

@@ -9,7 +9,7 @@ from harness.base.clock import SYSTEM_CLOCK, Clock
 from harness.base.errors import CannotJudge, UsageError
 from harness.cases.model import Case
 from harness.engines import ENGINES
-from harness.engines.diagnosis import root_cause, tail
+from harness.logs.root_cause import root_cause, tail
 from harness.engines.engine import EngineSpec
 from harness.host import concurrent_requests, processes
 from harness.host.ownership import Label

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.base.domain import Stage
 from harness.base.errors import EXIT_FAILED, CannotJudge, Interrupted, UsageError
-from harness.engines.diagnosis import tail
+from harness.logs.root_cause import tail
 from harness.host.processes import Child
 from harness.plan import limits
 from harness.plan.points import Planned

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from harness.engines.diagnosis import build_cause, last_words, root_cause, tail
+from harness.logs.build_output import build_cause
+from harness.logs.root_cause import last_words, root_cause, tail
 from harness.engines.vllm import ENGINE
 
 WORKER_FAILED = """\
