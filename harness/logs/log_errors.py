@@ -9,33 +9,17 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import Enum, auto
 
 from harness.logs import phrases
+from harness.logs.error_kinds import Kind, by_form, by_words
 from harness.logs.log_lines import Line
 
 _TRACEBACK = "Traceback (most recent call last):"
 _FRAME = re.compile(r'^\s+File "([^"]+)", line (\d+)(?:, in (.+))?')
 _CHAINED = re.compile(r"^(?:During handling of the above exception|The above exception was the (direct cause))")
-_PANIC = re.compile(r"^thread '[^']*'.* panicked at ")
-_THROWN = re.compile(r"^terminate called (?:after throwing|recursively|without)")
 _WHAT = re.compile(r"^\s*what\(\):\s*(.*)")
 _TOLD_LINES = 12
 _WHILE = " (while handling "
-
-
-class Kind(Enum):
-    """What an error is, which says how near to the cause it may be."""
-
-    FATAL = auto()
-    """An exception or a crash, or a process that is gone."""
-    HANG = auto()
-    BARE = auto()
-    """An exception that somebody mentions, without a traceback."""
-    MARKED = auto()
-    """A line at the level of an error, without an exception."""
-    SECONDARY = auto()
-    ECHO = auto()
 
 
 @dataclass
@@ -45,6 +29,7 @@ class Error:
     Attributes:
         kind: What it is.
         lines: That tell it, first and last: positions in the list of lines.
+        at: Position of the one that says it.
         source, seconds: Of the line that it was told in.
         text: What it says, in one line.
         handled: The program has gone on after it.
@@ -52,6 +37,7 @@ class Error:
 
     kind: Kind
     lines: tuple[int, int]
+    at: int
     source: str
     seconds: float | None
     text: str
@@ -64,14 +50,15 @@ class _Block:
 
     first: int
     prefix: str
-    level: str
-    is_dropped: bool
-    is_weak: bool
+    last: int
+    seconds: float | None
+    is_dropped: bool = False
+    is_weak: bool = False
+    is_survived: bool = False
     size: int = 1
     frame: str = ""
     exception: int | None = None
     told: list[str] = field(default_factory=list)
-    last: int = 0
     led_to: Error | None = None
     how: str = ""
 
@@ -89,10 +76,17 @@ class _Reader:
         """Where each source said its last line."""
         self._chained: dict[str, tuple[Error, str]] = {}
         self._last: dict[str, Error] = {}
-        self._speaking = ""
+        self._speaking: dict[str, str] = {}
+        """Who said the last line, by the task that a launcher names."""
+        self._now: float | None = None
+        self._marked: dict[int, Error] = {}
+        """Lines at the level of an error, by their position."""
+        self._void: set[int] = set()
+        """Errors that became part of another one."""
 
     def read(self) -> None:
         for position, line in enumerate(self.lines):
+            self._now = line.seconds if line.seconds is not None else self._now
             if line.is_access:
                 continue
             source = self._whose(line)
@@ -106,49 +100,43 @@ class _Reader:
                 self._alone(position, line, source)
             if line.text.strip():
                 self._before[source] = position
-            self._speaking = source
+            self._speaking[line.task] = source
         for source in list(self._open):
             self._close(source)
+        self.errors = [each for each in self.errors if id(each) not in self._void]
         self.errors.sort(key=lambda error: error.lines[0])
 
     def _whose(self, line: Line) -> str:
         if line.prefix:
             return line.source
-        if self._chained and (not line.text.strip() or _TRACEBACK in line.text):
-            return next(reversed(self._chained))
-        block = self._open.get(self._speaking)
+        speaking = self._speaking.get(line.task, line.task)
+        if speaking in self._chained and (not line.text.strip() or _TRACEBACK in line.text):
+            return speaking
+        block = self._open.get(speaking)
         if block is None or _TRACEBACK in line.text:
-            return ""
+            return line.task
         repeats = block.size > 1 and bool(self.lines[block.last].prefix)
-        return "" if repeats and self._speaking else self._speaking
+        return line.task if repeats else speaking
 
     def _begin(self, position: int, line: Line, source: str) -> None:
-        head = self.lines[before] if (before := self._before.get(source, -1)) >= 0 else None
-        near = head is not None and position - before <= 2
-        heading = head.text if head is not None and near else ""
-        if head is not None and near and head.text and not _TRACEBACK in head.text:
-            self._unmark(before)
-        level = line.level or (head.level if head is not None and near else "")
-        ordinary = level in ("WARN", "WARNING", "INFO", "DEBUG")
-        dropped = bool(phrases.IGNORED.match(heading)) or ordinary
-        weak = "never retrieved" in heading or "Error in atexit" in heading
-        block = _Block(position, line.prefix, line.level, dropped, weak, last=position)
+        before = self._before.get(source, -1)
+        head = self.lines[before] if 0 <= position - before <= 2 and before >= 0 else None
+        heading = head.text if head is not None else ""
+        # What stands right above a traceback is its heading, and no error beside it.
+        if (marked := self._marked.get(before)) and _TRACEBACK not in heading:
+            self._void.add(id(marked))
+        block = _Block(position, line.prefix, position, self._now)
+        block.is_dropped = line.is_ordinary or phrases.IGNORED.match(heading) is not None
+        block.is_weak = "never retrieved" in heading or "Error in atexit" in heading
+        warned = head is not None and head.level in ("WARN", "WARNING") and phrases.TROUBLE.search(heading)
+        block.is_survived = bool(warned)
         if chained := self._chained.pop(source, None):
             block.led_to, block.how = chained
         self._open[source] = block
 
-    def _unmark(self, position: int) -> None:
-        """What stands right above a traceback is its heading, and no error beside it."""
-        self.errors = [
-            each for each in self.errors if each.lines != (position, position) or each.kind is not Kind.MARKED
-        ]
-
     def _continues(self, block: _Block, position: int, line: Line) -> bool:
         text = line.text
-        if block.exception is None:
-            found = self._in_frames(block, line)
-        else:
-            found = self._in_message(block, line)
+        found = self._in_frames(block, line) if block.exception is None else self._in_message(block, line)
         if found:
             block.size += 1
             block.last = position
@@ -179,7 +167,7 @@ class _Reader:
             return False
         if not text[:1].isspace() and (phrases.CRASH.search(text) or text.startswith("Process ")):
             return False
-        if not text.strip() and self._after(block) :
+        if not text.strip() and self._after(block):
             return False
         if text.strip():
             block.told.append(text if text[:1].isspace() else text.strip())
@@ -196,12 +184,11 @@ class _Reader:
         self.told.update(range(block.first, block.last + 1))
         if block.exception is None or block.is_dropped:
             return
-        line = self.lines[block.exception]
         text = _message(block.told, block.frame)
-        kind = self._kind(text.partition(" (/")[0], Kind.FATAL)
+        kind = by_words(text.partition(" (/")[0], self.echoes, Kind.FATAL)
         if block.is_weak and kind is Kind.FATAL:
             kind = Kind.SECONDARY
-        error = Error(kind, (block.first, block.last), source, line.seconds, text)
+        error = Error(kind, (block.first, block.last), block.exception, source, block.seconds, text, block.is_survived)
         if block.led_to is not None:
             self._join(block.led_to, error, block.how)
         self.errors.append(error)
@@ -209,76 +196,50 @@ class _Reader:
 
     def _join(self, root: Error, error: Error, how: str) -> None:
         """Make one error of two that are chained, in the second one."""
-        if root in self.errors:
-            self.errors.remove(root)
+        self._void.add(id(root))
         first = root.text.partition(_WHILE)[0]
         if not phrases.LOOKED_UP.match(first) and root.kind not in (Kind.ECHO, Kind.SECONDARY):
-            error.text, error.kind, error.lines = root.text, root.kind, (root.lines[0], error.lines[1])
+            error.text, error.kind, error.at = root.text, root.kind, root.at
+            error.lines = (root.lines[0], error.lines[1])
         elif how == "handling":
             error.text = f"{error.text}{_WHILE}{first})"
 
-    def _kind(self, text: str, otherwise: Kind) -> Kind:
-        if any(echo in text for echo in self.echoes):
-            return Kind.ECHO
-        for pattern, kind in (
-            (phrases.SECONDARY, Kind.SECONDARY),
-            (phrases.ECHO, Kind.ECHO),
-            (phrases.HANG, Kind.HANG),
-        ):
-            if pattern.search(text):
-                return kind
-        return otherwise
-
     def _alone(self, position: int, line: Line, source: str) -> None:
+        """A line that stands in no traceback."""
         text = line.text.strip()
-        if not text or line.is_ordinary or phrases.NEVER.search(text):
+        if not text or line.is_ordinary or phrases.NEVER.search(text) or phrases.IGNORED.match(text):
             return
         if found := _CHAINED.match(text):
             if source in self._last:
                 self._chained[source] = (self._last[source], found[1] or "handling")
             return
-        if phrases.BENIGN.search(text) and not phrases.DIED.search(text) or phrases.IGNORED.match(text):
+        died = phrases.DIED.search(text) is not None
+        if phrases.BENIGN.search(text) and not died:
             return
-        last = position
-        if _PANIC.match(text) or _THROWN.match(text):
-            text, last = self._following(position, text)
-            kind: Kind | None = Kind.FATAL
-        elif phrases.CRASH.search(text) or phrases.DIED.search(text) or phrases.PROGRAM_ERROR.match(text):
-            kind = Kind.FATAL if not line.text[:1].isspace() else None
-        elif line.text[:1].isspace():
+        kind = by_form(line, died=died)
+        if kind is None:
             return
-        elif phrases.HANG.search(text):
-            kind = Kind.HANG
-        elif phrases.EXCEPTION.match(text):
-            kind = Kind.FATAL if line.level else Kind.BARE
-            text, last = self._with_indented(position, text)
-        elif line.level:
-            kind = Kind.FATAL if phrases.DECISIVE.search(text) else Kind.MARKED
-            text, last = self._with_indented(position, text)
-        else:
-            kind = None
-        if kind is not None:
-            self.told.update(range(position, last + 1))
-            died = phrases.DIED.search(text) and not phrases.SECONDARY.search(text)
-            found_kind = kind if died else self._kind(text, kind)
-            self.errors.append(Error(found_kind, (position, last), source, line.seconds, text))
+        text, last = self._with_more(position, text)
+        if not died or phrases.SECONDARY.search(text):
+            kind = by_words(text, self.echoes, kind)
+        self.told.update(range(position, last + 1))
+        error = Error(kind, (position, last), position, source, self._now, text)
+        self.errors.append(error)
+        if kind is Kind.MARKED:
+            self._marked[position] = error
 
-    def _following(self, position: int, text: str) -> tuple[str, int]:
-        """A panic or a thrown object with what it says, which stands below."""
-        for at in range(position + 1, min(position + 4, len(self.lines))):
-            below = self.lines[at].text
-            if what := _WHAT.match(below):
-                return f"{what[1].strip()} ({text})", at
-            if below.strip() and _PANIC.match(text):
-                return (f"{text} {below.strip()}", at) if text.endswith(":") else (text, position)
-        return text, position
-
-    def _with_indented(self, position: int, text: str) -> tuple[str, int]:
-        at = position + 1
-        below = self.lines[at].text if at < len(self.lines) else ""
-        deeper = below[:1].isspace() and below.strip() and not _FRAME.match(below)
-        if deeper or (text.endswith(":") and below.strip() and _TRACEBACK not in below):
-            return f"{text} {' '.join(below.split())}", at
+    def _with_more(self, position: int, text: str) -> tuple[str, int]:
+        """What a line says, with what stands below where that says it, and the position of the last line of it."""
+        below = [each.text for each in self.lines[position + 1 : position + 4]]
+        if phrases.THROWN.match(text):
+            for further, each in enumerate(below, 1):
+                if what := _WHAT.match(each):
+                    return f"{what[1].strip()} ({text})", position + further
+            return text, position
+        if not below or _TRACEBACK in below[0] or _FRAME.match(below[0]) or not below[0].strip():
+            return text, position
+        if below[0][:1].isspace() or text.endswith(":"):
+            return f"{text} {' '.join(below[0].split())}", position + 1
         return text, position
 
 

@@ -17,7 +17,7 @@ ECHO = _any(
     r"see (?:the )?(?:stack ?trace|root cause|traceback|logs?)\b",
     r"engine core initialization failed|enginedeaderror|engine (?:process|core|loop) .{0,40}died",
     r"enginecore (?:encountered|failed to start|hit)|workerproc (?:failed to start|hit|initialization failed)",
-    r"worker failed with error|output_handler failed|background (?:loop|process) (?:has )?(?:already )?(?:errored|died)",
+    r"worker failed with error|output_handler failed|background (?:loop|process) (?:has )?(?:already )?(?:error|die)",
     r"hit an exception[.:]?$|dumping (?:input|scheduler)|failed core proc|received sigquit|sigquit received",
     r"usually means (?:one|the) child|scheduler died|scheduler is dead|initialization failed\. please",
     r"exceptiongroup: |failed to start\.?$|^exit code: -?\d+$|executor failed\.?$|shutting down (?:engine|client)\.?$",
@@ -25,7 +25,8 @@ ECHO = _any(
 """It says that something above went wrong, and not what."""
 
 SECONDARY = _any(
-    r"connection (?:was |is )?(?:likely )?(?:closed|reset|aborted|lost|refused by peer)|broken ?pipe|closed the connection",
+    r"connection (?:was |is )?(?:likely )?(?:closed|reset|aborted|lost|refused by peer)",
+    r"broken ?pipe|closed the connection",
     r"remote (?:process|side|peer) (?:exit|clos|has)|ncclremoteerror|prematurely|peer (?:has )?(?:closed|exited|died)",
     r"got 0 bytes|communicator was aborted|nccl communicator .{0,40}abort|heartbeat|sendbytes failed|recvvalue failed",
     r"rpc call to .{0,80}timed out|timed out waiting for (?:a )?(?:worker|client|rank|response)",
@@ -40,7 +41,7 @@ SECONDARY = _any(
 
 HANG = _any(
     r"watchdog caught|collective operation timeout|timeout at nccl|scheduler watchdog|watchdog timeout|"
-    r"watchdog thread terminated with exception: \[rank \d+\] watchdog"
+    r"watchdog thread terminated with exception: \[rank \d+\] watchdog|\btimed out\b|\btimeout ?(?:error|expired)"
 )
 """Somebody waited for a process that did not come."""
 
@@ -48,7 +49,7 @@ DIED = _any(
     r"(?:worker|proc(?:ess)?|engine|actor|task|child|rank)\b.{0,60}(?:died|was killed|exited) (?:unexpectedly|by)",
     r"died unexpectedly|was killed due to|worker died or was killed|unexpectedly exits with",
     r"^(?:.*: line \d+: *)?(?:\d+ )?killed\b|oom[- ]kill|out of memory: kill|oom killer|: out of memory$|oomkilled",
-    r"exit ?code[: =]+(?:-\d+|13[0-9])\b|exited with (?:code|status) (?:-\d+|13[0-9])\b|signal 9\b|\(sigkill\)",
+    r"exit ?code[: =]+(?:-\d+|13[0-9])\b|exited with (?:code|status) (?:-\d+|13[0-9])\b|signal 9\b|\bsigkill\b",
 )
 """A process is gone that left no words of its own."""
 
@@ -64,6 +65,12 @@ DECISIVE = _any(
     r"no such file or directory|permission denied|not enough memory",
 )
 """Of a line at the level of an error: it says what is wrong, and needs no exception."""
+
+PANIC = re.compile(r"^thread '[^']*'.* panicked at ")
+"""Of a program in Rust; its message may stand on the next line."""
+
+THROWN = re.compile(r"^terminate called (?:after throwing|recursively|without)")
+"""Of a program in C++; what it threw says below what it is about."""
 
 PROGRAM_ERROR = re.compile(
     r"^\S+(?: [a-z][\w-]*)?: error: .+|^Error: \S.+|^\S*python[\d.]*: (?:No module|can't open|Error while).+"
@@ -91,14 +98,20 @@ IGNORED = re.compile(r"^(?:Exception ignored (?:in|on)|Error in atexit\.|Error i
 NEVER = re.compile(r"^(?:frame #\d+|Exception raised from |resource_tracker|Extension modules:)|\[notice\]")
 
 SHUTDOWN = _any(
-    r"shut(?:ting)? ?down|shutdown|terminat|exit|clos(?:e|ed|ing)\b|stopp|clean(?:ing|ed)? ?up|destroy|kill|sig[a-z]{3,4}\b",
-    r"dump|coredump|py-spy|finished server|waiting for (?:application|background|connections)|no available shared memory",
-    r"crash|aborting|leaked|draining",
+    r"shut(?:ting)? ?down|shutdown|terminat|exit|clos(?:e|ed|ing)\b|stopp|clean(?:ing|ed)? ?up|destroy|kill",
+    r"sig[a-z]{3,4}\b|dump|coredump|py-spy|finished server|waiting for (?:application|background|connections)",
+    r"no available shared memory|crash|aborting|leaked|draining",
 )
-"""An ordinary line of a program that ends, or of one that waits in vain: it does not show that an error was survived."""
+"""An ordinary line of a program that ends or waits in vain: it does not show that an error was survived."""
 
 WELL = _any(r"application startup complete|fired up and ready|uvicorn running on", r'"POST [^"]*" 200')
 """The whole of the program works: what was said before has been survived."""
+
+ANSWERED = re.compile(r"\" 2\d\d\b")
+"""Of a line of an access log: the program answered."""
+
+SURVIVED = _any(r"succe|recovered|reconnected|established again|is back\b")
+"""A line that says that something which went wrong goes well now."""
 
 TROUBLE = _any(
     r"error|fail|fatal|abort|kill|panic|segmentation|core dumped|terminat|corrupt|cannot|can't|could not|unable",

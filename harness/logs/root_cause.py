@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 from harness.base.texts import shortened
 from harness.logs import phrases
-from harness.logs.log_errors import Error, Kind, errors
+from harness.logs.error_kinds import Kind
+from harness.logs.log_errors import Error, errors
 from harness.logs.log_lines import Line, lines
 
-WINDOW = 2 << 20
+WINDOW = 1 << 20
 """Characters of the end of a log that are looked at, and as many from its first traceback on."""
 
 _EPISODE = 120.0
@@ -99,17 +100,10 @@ def _within(log: str, start: int, end: int, echoes: Sequence[str]) -> tuple[int,
         rank, error = ranked
     else:
         return None
-    return rank, Cause(" ".join(error.text.split()), said[_place(said, error)].number)
+    return rank, Cause(" ".join(error.text.split()), said[error.at].number)
 
 
 _TROUBLE_RANK = 7
-
-
-def _place(said: Sequence[Line], error: Error) -> int:
-    """The position that shows the cause: the last of its lines in which the beginning of its text stands."""
-    first, last = error.lines
-    begin = error.text[:40]
-    return next((at for at in range(first, last + 1) if begin in " ".join(said[at].text.split())), first)
 
 
 def _ranked(told: Sequence[Error]) -> tuple[int, Error] | None:
@@ -122,14 +116,8 @@ def _ranked(told: Sequence[Error]) -> tuple[int, Error] | None:
         return 1, by_kind[Kind.HANG][0]
     if by_kind[Kind.BARE]:
         return 2, by_kind[Kind.BARE][-1]
-    pointing = by_kind[Kind.ECHO] + by_kind[Kind.SECONDARY]
-    pointed = [
-        each
-        for each in told
-        if each.handled and each.kind is Kind.FATAL and any(_is_near(each, other) for other in pointing)
-    ]
-    if pointed:
-        return 3, pointed[-1]
+    if pointed := _pointed_to(told):
+        return 3, pointed
     for rank, kind in ((4, Kind.MARKED), (5, Kind.SECONDARY), (6, Kind.ECHO)):
         if by_kind[kind]:
             return rank, by_kind[kind][0]
@@ -139,17 +127,27 @@ def _ranked(told: Sequence[Error]) -> tuple[int, Error] | None:
 
 def _last_episode(fatal: Sequence[Error]) -> list[Error]:
     found: list[Error] = []
+    before: float | None = None
     for each in fatal:
-        before = next((one.seconds for one in reversed(found) if one.seconds is not None), None)
         if before is not None and each.seconds is not None and each.seconds - before > _EPISODE:
             found = []
+        before = before if each.seconds is None else each.seconds
         found.append(each)
     return found
 
 
+def _pointed_to(told: Sequence[Error]) -> Error | None:
+    """The last error that was survived by the look of it, and that somebody points to soon after."""
+    pointing: Error | None = None
+    for each in reversed(told):
+        if each.handled and each.kind is Kind.FATAL and pointing is not None and _is_near(each, pointing):
+            return each
+        if not each.handled and each.kind in (Kind.ECHO, Kind.SECONDARY):
+            pointing = each
+    return None
+
+
 def _is_near(error: Error, pointing: Error) -> bool:
-    if pointing.lines[0] < error.lines[0]:
-        return False
     if error.seconds is not None and pointing.seconds is not None:
         return pointing.seconds - error.seconds <= _NEAR
     return pointing.lines[0] - error.lines[1] <= _NEAR
@@ -158,6 +156,7 @@ def _is_near(error: Error, pointing: Error) -> bool:
 def _mark_handled(said: Sequence[Line], told: Sequence[Error], of_errors: set[int]) -> None:
     """Say of each error whether the process that told it went on as if nothing were, or the whole program did."""
     went_on: dict[str, int] = {}
+    later: list[tuple[int, float | None]] = []  # the last sign of life of anybody, of whatever kind, with its time
     well: list[tuple[int, float | None]] = []
     now: float | None = None
     for position, line in enumerate(said):
@@ -165,26 +164,27 @@ def _mark_handled(said: Sequence[Line], told: Sequence[Error], of_errors: set[in
         if position in of_errors or not line.prefix:
             continue
         if phrases.WELL.search(line.text):
-            well.append((position, now))
-        elif _goes_on(line):
+            well = [(position, now)]
+        if _goes_on(line):
             went_on[line.source] = position
+            later = [(position, now)]
     for error in told:
         end = error.lines[1]
-        error.handled = went_on.get(error.source, -1) > end or any(
+        anybody = well if error.source else well + later
+        error.handled |= went_on.get(error.source, -1) > end or any(
             position > end and (now is None or error.seconds is None or now - error.seconds >= _SETTLED)
-            for position, now in well[-1:]
+            for position, now in anybody
         )
 
 
 def _goes_on(line: Line) -> bool:
+    if line.is_access:
+        return phrases.ANSWERED.search(line.text) is not None
+    if phrases.SURVIVED.search(line.text):
+        return True
     plain = line.level in ("INFO", "DEBUG") or (not line.level and line.seconds is not None)
-    return (
-        plain
-        and bool(line.text.strip())
-        and not line.is_access
-        and not phrases.TROUBLE.search(line.text)
-        and not phrases.SHUTDOWN.search(line.text)
-    )
+    wrong = phrases.TROUBLE.search(line.text) or phrases.SHUTDOWN.search(line.text)
+    return plain and bool(line.text.strip()) and not wrong
 
 
 def _trouble(said: Sequence[Line], echoes: Sequence[str]) -> int | None:
@@ -192,7 +192,7 @@ def _trouble(said: Sequence[Line], echoes: Sequence[str]) -> int | None:
     for pattern in (phrases.MARKED, phrases.TROUBLE):
         for position in reversed(range(len(said))):
             line = said[position]
-            if line.is_access or line.is_ordinary or not pattern.search(line.text):
+            if line.is_access or line.is_ordinary or not pattern.search(line.text) or phrases.IGNORED.match(line.text):
                 continue
             if not phrases.PLAIN.search(line.text) and not any(echo in line.text for echo in echoes):
                 return position

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from harness.base.domain import Stage
 from harness.base.errors import EXIT_FAILED, CannotJudge, Interrupted, UsageError
-from harness.logs.root_cause import tail
 from harness.host.processes import Child
+from harness.logs.root_cause import tail
 from harness.plan import limits
 from harness.plan.points import Planned
 from harness.reports.result import Result
