@@ -15,6 +15,7 @@ from harness.base.texts import one_line, say
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
     app.command()(summary)
+    app.command()(explain)
     app.command()(learn)
 
 
@@ -29,6 +30,19 @@ def summary(
     for line in broken:
         say(f"harness: {one_line(line)}", file=sys.stderr)
     return UsageError.exit_code if broken else EXIT_PASSED
+
+
+def explain(
+    path: Annotated[
+        Path,
+        typer.Argument(metavar="RUN_OR_JUNIT", help="Run directory, folder of such at any depth, or JUnit file."),
+    ],
+) -> int:
+    """Say why it is red: whose fault, the cause, where it stands, what it is not, and what to do; every cause once."""
+    from harness.explanation.explaining import explain as explained
+
+    say(explained(path), end="")
+    return EXIT_PASSED
 
 
 def learn(

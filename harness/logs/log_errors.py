@@ -19,6 +19,7 @@ _FRAME = re.compile(r'^\s+File "([^"]+)", line (\d+)(?:, in (.+))?')
 _CHAINED = re.compile(r"^(?:During handling of the above exception|The above exception was the (direct cause))")
 _WHAT = re.compile(r"^\s*what\(\):\s*(.*)")
 _TOLD_LINES = 12
+_AT = " (at "
 _WHILE = " (while handling "
 
 
@@ -149,7 +150,8 @@ class _Reader:
         text = line.text
         if not text.strip() or text[:1].isspace():
             if frame := _FRAME.match(text):
-                block.frame = f"{frame[1]}:{frame[2]}" + (f", in {frame[3]}" if frame[3] else "")
+                file = "/".join(frame[1].split("/")[-3:])
+                block.frame = f"{file}:{frame[2]}" + (f", in {frame[3]}" if frame[3] else "")
             elif block.frame and ": " not in block.frame and set(text.strip()) - set("^~"):
                 block.frame += f": {text.strip()}"
             return True
@@ -185,7 +187,7 @@ class _Reader:
         if block.exception is None or block.is_dropped:
             return
         text = _message(block.told, block.frame)
-        kind = by_words(text.partition(" (/")[0], self.echoes, Kind.FATAL)
+        kind = by_words(text.partition(_AT)[0], self.echoes, Kind.FATAL)
         if block.is_weak and kind is Kind.FATAL:
             kind = Kind.SECONDARY
         error = Error(kind, (block.first, block.last), block.exception, source, block.seconds, text, block.is_survived)
@@ -197,11 +199,11 @@ class _Reader:
     def _join(self, root: Error, error: Error, how: str) -> None:
         """Make one error of two that are chained, in the second one."""
         self._void.add(id(root))
-        first = root.text.partition(_WHILE)[0]
+        first = root.text.partition(_WHILE)[0].partition(_AT)[0]
         if not phrases.LOOKED_UP.match(first) and root.kind not in (Kind.ECHO, Kind.SECONDARY):
             error.text, error.kind, error.at = root.text, root.kind, root.at
             error.lines = (root.lines[0], error.lines[1])
-        elif how == "handling":
+        elif how == "handling" and ": " in first:
             error.text = f"{error.text}{_WHILE}{first})"
 
     def _alone(self, position: int, line: Line, source: str) -> None:
@@ -256,7 +258,7 @@ def _message(told: Sequence[str], frame: str) -> str:
         return " ".join(" ".join(each.split()) for each in [first, below[0]])
     name, _, said = first.partition(":")
     if not said.strip() and frame:
-        return f"{name} ({frame})"
+        return f"{name}{_AT}{frame})"
     return " ".join(first.split())
 
 
