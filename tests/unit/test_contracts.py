@@ -52,6 +52,7 @@ REACH_THE_MACHINE = {
     "calibration",
     "comparison",
     "bisection",
+    "explanation",
 }
 
 Imports = set[tuple[str, str]]
