@@ -16,6 +16,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
     app.command()(summary)
     app.command()(explain)
+    app.command()(warnings)
     app.command()(learn)
 
 
@@ -42,6 +43,18 @@ def explain(
     from harness.explanation.explaining import explain as explained
 
     say(explained(path), end="")
+    return EXIT_PASSED
+
+
+def warnings(
+    runs: Annotated[Path, typer.Argument(metavar="RUNS", help="Folder with run directories, at any depth.")],
+    *,
+    accept: Annotated[bool, typer.Option("--accept", help="Call them benign from here on.")] = False,
+) -> int:
+    """List what engines warn of in runs that passed and what nobody has called benign yet; no verdict depends on it."""
+    from harness.explanation.warning_census import census
+
+    say(census(runs, accept=accept), end="")
     return EXIT_PASSED
 
 

@@ -19,7 +19,7 @@ from harness.engines.capabilities import FLAGS, Capabilities
 from harness.host import files
 from harness.reports import junit
 from harness.reports.result import REPORTED_STAGES, Result, conclude, skipped
-from harness.run import look_records, provenance, telemetry
+from harness.run import look_records, new_warnings, provenance, telemetry
 from harness.run.completeness import gaps
 from harness.run.evidence_files import disagreement, measurements_file, rendered, take
 from harness.run.measured_on import as_judged
@@ -165,6 +165,9 @@ def _concluded(
         timing=timing(rundir, stages),
         interrupted=any(record.interrupted for record in stages),
     )
+    if result.outcome is Outcome.PASS:
+        beside = new_warnings.provenance(rundir)
+        result = result.model_copy(update={"provenance": dict(sorted((result.provenance | beside).items()))})
     # Checks quote what servers say: their logs, their metrics, their configuration.
     return Result.model_validate(secrets.masked(result.model_dump(mode="json")))
 
