@@ -20,6 +20,8 @@ _CHAINED = re.compile(r"^(?:During handling of the above exception|The above exc
 _WHAT = re.compile(r"^\s*what\(\):\s*(.*)")
 _TOLD_LINES = 12
 _AT = " (at "
+_LED = " (which led to "
+_OUTER = 200
 _WHILE = " (while handling "
 
 
@@ -199,12 +201,14 @@ class _Reader:
     def _join(self, root: Error, error: Error, how: str) -> None:
         """Make one error of two that are chained, in the second one."""
         self._void.add(id(root))
-        first = root.text.partition(_WHILE)[0].partition(_AT)[0]
+        first = root.text.partition(_WHILE)[0]
         if not phrases.LOOKED_UP.match(first) and root.kind not in (Kind.ECHO, Kind.SECONDARY):
-            error.text, error.kind, error.at = root.text, root.kind, root.at
+            said = error.text.partition(_AT)[0][:_OUTER]
+            led = "" if error.kind in (Kind.ECHO, Kind.SECONDARY) or _LED in root.text else f"{_LED}{said})"
+            error.text, error.kind, error.at = f"{root.text}{led}", root.kind, root.at
             error.lines = (root.lines[0], error.lines[1])
-        elif how == "handling" and ": " in first:
-            error.text = f"{error.text}{_WHILE}{first})"
+        elif how == "handling" and ": " in (tried := first.partition(_AT)[0]):
+            error.text = f"{error.text}{_WHILE}{tried})"
 
     def _alone(self, position: int, line: Line, source: str) -> None:
         """A line that stands in no traceback."""

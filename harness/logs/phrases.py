@@ -107,11 +107,13 @@ SHUTDOWN = _any(
 WELL = _any(r"application startup complete|fired up and ready|uvicorn running on", r'"POST [^"]*" 200')
 """The whole of the program works: what was said before has been survived."""
 
-ANSWERED = re.compile(r"\" 2\d\d\b")
-"""Of a line of an access log: the program answered."""
+ANSWERED = re.compile(r"\" [24]\d\d\b")
+"""Of a line of an access log: the program answered, or refused on purpose."""
 
-SURVIVED = _any(r"succe|recovered|reconnected|established again|is back\b")
-"""A line that says that something which went wrong goes well now."""
+SURVIVED = _any(r"succe|recovered|reconnected|established again|is back\b|\bretry(?:ing)?\b|trying again")
+"""A line that says that something which went wrong goes well now, or is tried again."""
+
+GIVEN_UP = _any(r"giv(?:e|es|ing|en) up|gave up|exhausted|no more|not succe|unsucce|out of retries|max\w* retr")
 
 TROUBLE = _any(
     r"error|fail|fatal|abort|kill|panic|segmentation|core dumped|terminat|corrupt|cannot|can't|could not|unable",

@@ -19,7 +19,7 @@ from harness.logs.log_lines import Line, lines
 WINDOW = 1 << 20
 """Characters of the end of a log that are looked at, and as many from its first traceback on."""
 
-_EPISODE = 120.0
+_EPISODE = 60.0
 """Seconds between two errors after which the first was survived, although nothing says so."""
 _NEAR = 60
 """Seconds, or lines where no line has a time, from an error to somebody who points to it."""
@@ -180,7 +180,7 @@ def _mark_handled(said: Sequence[Line], told: Sequence[Error], of_errors: set[in
 def _goes_on(line: Line) -> bool:
     if line.is_access:
         return phrases.ANSWERED.search(line.text) is not None
-    if phrases.SURVIVED.search(line.text):
+    if phrases.SURVIVED.search(line.text) and not phrases.GIVEN_UP.search(line.text):
         return True
     plain = line.level in ("INFO", "DEBUG") or (not line.level and line.seconds is not None)
     wrong = phrases.TROUBLE.search(line.text) or phrases.SHUTDOWN.search(line.text)

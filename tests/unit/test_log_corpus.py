@@ -24,7 +24,7 @@ def _text(name: str) -> str:
 
 
 def _cause(text: str) -> str:
-    return root_cause(text, ECHOES).partition(" (while handling ")[0]
+    return root_cause(text, ECHOES).partition(" (while handling ")[0].partition(" (which led to ")[0]
 
 
 @pytest.mark.parametrize("name", sorted(CAUSES))
