@@ -74,7 +74,7 @@ THROWN = re.compile(r"^terminate called (?:after throwing|recursively|without)")
 
 PROGRAM_ERROR = re.compile(
     r"^\S+(?: [a-z][\w-]*)?: error: .+|^Error: \S.+|^\S*python[\d.]*: (?:No module|can't open|Error while).+"
-    r"|^fatal error: .+"
+    r"|^fatal error: .+|^(?:\u2502 )?(?:No such option|No such command|Invalid value|Missing (?:option|argument))\b"
 )
 """Of a command that does not understand its arguments, or of the main function of a program in Rust."""
 
