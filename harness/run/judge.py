@@ -108,11 +108,18 @@ def left_out(rundir: RunDir, reason: str, also: Also) -> Result:
 
 
 def _write(contents: Mapping[Path, bytes], last: Path, result: Result) -> None:
-    """Put everything in place, the verdict last: where it is, all is."""
+    """Put everything in place that is not there already, the verdict last: where it is, all is."""
     for path in (*contents, last):
         if path.is_dir():
             raise UsageError(f"{path}: a folder, where a file of the verdict goes; remove it")
-    files.write_all({**contents, last: result.model_dump_json(indent=2).encode() + b"\n"})
+    wanted = {**contents, last: result.model_dump_json(indent=2).encode() + b"\n"}
+    files.write_all({path: content for path, content in wanted.items() if not _holds(path, content)})
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    with suppress(files.Unreadable):
+        return files.read(path) == content
+    return False
 
 
 def _judged(
