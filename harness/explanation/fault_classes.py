@@ -94,7 +94,7 @@ CONFIGURATION = FaultClass(
 ENGINE = FaultClass(
     "engine",
     "The engine crashed, hung, or answered or counted otherwise than it must.",
-    "Start the server by hand with the line below, and report it to whoever made the build.",
+    "Start the server by hand as the run did, and report it to whoever made the build.",
     None,
 )
 

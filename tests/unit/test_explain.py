@@ -129,6 +129,16 @@ def test_a_drafter_that_drafts_nothing_is_one_cause_of_many_rows(no_drafts: Path
     assert "drafted nothing" in text or "drafts 0" in text
 
 
+def test_a_report_alone_is_explained_with_what_it_quotes(broken: RunDir, tmp_path: Path) -> None:
+    alone = tmp_path / "alone" / "artefact.xml"
+    alone.parent.mkdir()
+    shutil.copy(broken.path / "junit.xml", alone)
+    text = explained(alone)
+    assert text.startswith("eagle3/known_answer on cpu: error, class configuration\n")
+    assert "server exited with status 1: ValueError" in text
+    assert "harness run eagle3/known_answer --platform cpu" in text
+
+
 def test_rows_with_other_words_are_other_causes(green: Path) -> None:
     result = RunDir(green).read("result", Result)
     assert result

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from harness.base.domain import Outcome
 from harness.explanation.warning_census import census
 from harness.logs.log_warnings import LONGEST, benign, new, warnings, without_what_varies
+from harness.reports import markdown
 from harness.run.judge import judge
 from harness.run.new_warnings import KEY
 from harness.run.rundir import RunDir
@@ -82,6 +83,7 @@ def test_a_green_verdict_names_new_warnings_and_stays_green(run: RunDir, log: st
     assert [each.name for each in result.checks] == [each["name"] for each in before["checks"]]
     assert (FALLING in result.provenance.get(KEY, "")) is said
     assert (KEY in (run.path / "junit.xml").read_text()) is said
+    assert ("New warnings in" in markdown.render([result])) is said
 
 
 def test_a_red_verdict_is_about_something_else(run: RunDir) -> None:
