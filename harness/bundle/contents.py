@@ -17,9 +17,9 @@ from harness.bundle import writer
 from harness.bundle.manifest import ENGINE_REQUIREMENTS, HARNESS_REQUIREMENTS, Manifest
 from harness.bundle.writer import Content
 from harness.containers import image_store, lifecycle
-from harness.engines.diagnosis import tail
 from harness.host import data_files, files, processes
 from harness.images import requirements, source_tree
+from harness.logs.root_cause import tail
 from harness.plan.data_needs import datasets
 from harness.plan.points import Planned
 from harness.run import model_sources

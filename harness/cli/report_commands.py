@@ -15,6 +15,8 @@ from harness.base.texts import one_line, say
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
     app.command()(summary)
+    app.command()(explain)
+    app.command()(warnings)
     app.command()(learn)
 
 
@@ -29,6 +31,31 @@ def summary(
     for line in broken:
         say(f"harness: {one_line(line)}", file=sys.stderr)
     return UsageError.exit_code if broken else EXIT_PASSED
+
+
+def explain(
+    path: Annotated[
+        Path,
+        typer.Argument(metavar="RUN_OR_JUNIT", help="Run directory, folder of such at any depth, or JUnit file."),
+    ],
+) -> int:
+    """Say why it is red: whose fault, the cause, where it stands, what it is not, and what to do; every cause once."""
+    from harness.explanation.explaining import explain as explained
+
+    say(explained(path), end="")
+    return EXIT_PASSED
+
+
+def warnings(
+    runs: Annotated[Path, typer.Argument(metavar="RUNS", help="Folder with run directories, at any depth.")],
+    *,
+    accept: Annotated[bool, typer.Option("--accept", help="Call them benign from here on.")] = False,
+) -> int:
+    """List what engines warn of in runs that passed and what nobody has called benign yet; no verdict depends on it."""
+    from harness.explanation.warning_census import census
+
+    say(census(runs, accept=accept), end="")
+    return EXIT_PASSED
 
 
 def learn(

@@ -12,8 +12,8 @@ from harness.base.errors import CannotJudge, UsageError
 from harness.base.settings import cut
 from harness.base.texts import one_line
 from harness.containers import lifecycle
-from harness.engines.diagnosis import tail
 from harness.host import processes
+from harness.logs.root_cause import tail
 from harness.run.prepare import Options
 
 _PLACE = "{}"

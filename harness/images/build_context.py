@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Literal
 
 from harness.base.errors import CannotJudge
-from harness.engines.diagnosis import tail
 from harness.host import processes
 from harness.images import source_tree
+from harness.logs.root_cause import tail
 
 From = Literal["base", "wheels"]
 

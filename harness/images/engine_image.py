@@ -16,10 +16,11 @@ from harness.base.texts import shortened
 from harness.containers import image_store, lifecycle
 from harness.datasets.pinned_files import DATASETS
 from harness.devices import accelerators
-from harness.engines.diagnosis import build_cause, tail
 from harness.host import data_files, files
 from harness.images import base_images, build_context, docker_build, source_tree
 from harness.images.build_context import From, Ingredients, Tick
+from harness.logs.build_output import build_cause
+from harness.logs.root_cause import tail
 
 ENGINE_PYTHON = "/opt/engine/bin/python"
 HARNESS = "/opt/harness/bin/harness"

@@ -22,9 +22,9 @@ import engine_mutants
 from engine_mutants.loading import WANTED
 from harness.base import programs
 from harness.base.errors import CannotJudge, UsageError
-from harness.engines.diagnosis import tail
 from harness.host import files
 from harness.host.data_files import cache_folder
+from harness.logs.root_cause import tail
 from harness.power.probes import interpreter
 from harness.run import ask_engine
 

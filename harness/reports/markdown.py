@@ -43,6 +43,11 @@ def render(results: Sequence[Result], unjudged: Mapping[str, str] | None = None)
         for each in results
         if "unpinned" in each.provenance
     ]
+    lines += [
+        f"\nNew warnings in {escape(each.case_id)}: {escape(each.provenance['new_warnings'])}"
+        for each in results
+        if "new_warnings" in each.provenance
+    ]
     lines += [f"\n{escape(line)}" for each in results if (line := _attempts(each))]
     for result in results:
         if result.outcome is not Outcome.PASS or _unmeasured(result):

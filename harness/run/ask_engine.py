@@ -13,10 +13,10 @@ from harness.base import programs
 from harness.base.clock import Deadline
 from harness.base.errors import CannotJudge
 from harness.containers import lifecycle
-from harness.engines.diagnosis import root_cause, tail
 from harness.engines.engine import EngineSpec
 from harness.host import processes
 from harness.host.ownership import PROCESS
+from harness.logs.root_cause import root_cause, tail
 from harness.plan import limits
 from harness.run.context import Context
 from harness.run.probes import environment as environment_probe

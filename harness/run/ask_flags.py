@@ -25,11 +25,11 @@ from harness.base.errors import CannotJudge, UsageError
 from harness.base.texts import shortened
 from harness.engines import help_text
 from harness.engines.capabilities import FLAGS, VARIABLES, Capabilities, adapt, doubtful, unknown
-from harness.engines.diagnosis import root_cause
 from harness.engines.engine import EngineSpec
 from harness.engines.probes import sources_probe
 from harness.host import answer_cache, files, machine
 from harness.host.data_files import cache_folder
+from harness.logs.root_cause import root_cause
 from harness.plan import limits
 from harness.run.ask_engine import Ask, Build, asker, environment
 from harness.run.context import Context

@@ -24,10 +24,10 @@ from harness.devices import accelerators
 from harness.devices.platform import DriverSilent
 from harness.engines import ENGINES
 from harness.engines.capabilities import Capabilities
-from harness.engines.diagnosis import root_cause, tail
 from harness.host import answer_cache, files
 from harness.host.data_files import DATA_FOLDER, cache_folder, fetch
 from harness.images import engine_image
+from harness.logs.root_cause import root_cause, tail
 from harness.protocols import datasets
 from harness.run import ask_engine, ask_flags, canary_checks
 from harness.run.canary_checks import Finding, Imports, Live, Needs

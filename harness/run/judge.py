@@ -19,7 +19,7 @@ from harness.engines.capabilities import FLAGS, Capabilities
 from harness.host import files
 from harness.reports import junit
 from harness.reports.result import REPORTED_STAGES, Result, conclude, skipped
-from harness.run import look_records, provenance, telemetry
+from harness.run import look_records, new_warnings, provenance, telemetry
 from harness.run.completeness import gaps
 from harness.run.evidence_files import disagreement, measurements_file, rendered, take
 from harness.run.measured_on import as_judged
@@ -108,11 +108,18 @@ def left_out(rundir: RunDir, reason: str, also: Also) -> Result:
 
 
 def _write(contents: Mapping[Path, bytes], last: Path, result: Result) -> None:
-    """Put everything in place, the verdict last: where it is, all is."""
+    """Put everything in place that is not there already, the verdict last: where it is, all is."""
     for path in (*contents, last):
         if path.is_dir():
             raise UsageError(f"{path}: a folder, where a file of the verdict goes; remove it")
-    files.write_all({**contents, last: result.model_dump_json(indent=2).encode() + b"\n"})
+    wanted = {**contents, last: result.model_dump_json(indent=2).encode() + b"\n"}
+    files.write_all({path: content for path, content in wanted.items() if not _holds(path, content)})
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    with suppress(files.Unreadable):
+        return files.read(path) == content
+    return False
 
 
 def _judged(
@@ -165,6 +172,9 @@ def _concluded(
         timing=timing(rundir, stages),
         interrupted=any(record.interrupted for record in stages),
     )
+    if result.outcome is Outcome.PASS:
+        beside = new_warnings.provenance(rundir)
+        result = result.model_copy(update={"provenance": dict(sorted((result.provenance | beside).items()))})
     # Checks quote what servers say: their logs, their metrics, their configuration.
     return Result.model_validate(secrets.masked(result.model_dump(mode="json")))
 

@@ -11,8 +11,8 @@ from typing import Protocol
 from harness.base.domain import Stage
 from harness.base.errors import EXIT_FAILED, CannotJudge, Interrupted, UsageError
 from harness.cases.model import Case
-from harness.engines.diagnosis import tail
 from harness.host.processes import Child
+from harness.logs.root_cause import tail
 from harness.plan import limits
 from harness.plan.points import Planned
 from harness.reports.result import Result

@@ -19,10 +19,10 @@ from harness.base.domain import Stage
 from harness.base.errors import CannotJudge, UsageError
 from harness.containers import lifecycle
 from harness.devices import accelerators
-from harness.engines.diagnosis import tail
 from harness.host import environments, signals
 from harness.host.ownership import Owner
 from harness.images import base_images, engine_image
+from harness.logs.root_cause import tail
 from harness.plan import points
 from harness.plan.points import Planned
 from harness.run import (

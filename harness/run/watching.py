@@ -13,10 +13,10 @@ from typing import TypeVar
 from harness.base.clock import Clock, Deadline
 from harness.base.errors import CannotJudge
 from harness.engines import metrics
-from harness.engines.diagnosis import root_cause, tail
 from harness.host import files, http_client, processes, stacks
 from harness.host.http_client import LATE
 from harness.host.ownership import Ours
+from harness.logs.root_cause import root_cause, tail
 from harness.run.context import Context
 from harness.run.rundir import RunningServer
 

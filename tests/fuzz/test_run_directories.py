@@ -15,7 +15,7 @@ from tests.fuzz import damage, examples
 from tests.fuzz.program import harness
 
 EXTRA = ["stage.json", "devices.json", "ready.json", "looks.json", "reference.json"]
-COMMANDS = ("assert", "summary", "stop", "eval", "health-wait", "reap")
+COMMANDS = ("assert", "explain", "summary", "stop", "eval", "health-wait", "reap", "warnings")
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,9 @@ def test_damage_is_one_line_and_never_a_pass(runs: dict[str, Path], data: st.Dat
         if not (rundir / extra).exists() and not (rundir / extra).is_symlink():
             (rundir / extra).write_bytes(data.draw(damage.JUNK))
     command = data.draw(st.sampled_from(COMMANDS))
-    where = {"summary": [str(folder)], "reap": ["--runs", str(folder)]}.get(command, [str(rundir)])
+    where = {"summary": [str(folder)], "warnings": [str(folder)], "reap": ["--runs", str(folder)]}.get(
+        command, [str(rundir)]
+    )
     answer = harness([command, *where])
     assert "Traceback" not in answer.stderr, answer
     assert "internal error" not in answer.stderr, answer

@@ -53,6 +53,7 @@ REACH_THE_MACHINE = {
     "calibration",
     "comparison",
     "bisection",
+    "explanation",
 }
 
 Imports = set[tuple[str, str]]

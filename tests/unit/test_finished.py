@@ -87,6 +87,17 @@ def test_another_version_judges_beside_the_run(rundir: RunDir, monkeypatch: pyte
     assert Result.model_validate_json(after["rejudged.json"]).provenance["harness"] == "99"
 
 
+def test_judging_again_writes_only_what_changed(rundir: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    harness(["assert", str(rundir.path)])
+    path = rundir.path / "rejudged.json"
+    os.utime(path, (1, 1))
+    assert harness(["assert", str(rundir.path)]).code == 0
+    assert path.stat().st_mtime == 1
+    monkeypatch.setattr("harness.run.provenance.__version__", "99")
+    assert harness(["assert", str(rundir.path)]).code == 0
+    assert path.stat().st_mtime > 1
+
+
 def test_judging_again_mends_nothing_that_broke(rundir: RunDir) -> None:
     """As on a disk that was full: the verdict knows what the record does not."""
     broken = StageRecord(Stage.STOP, Outcome.ERROR, 0.0, "the operating system refused: no space left")

@@ -9,9 +9,9 @@ from harness.base.clock import Deadline
 from harness.base.domain import Probe
 from harness.base.errors import CannotJudge
 from harness.cases.model import Case
-from harness.engines.diagnosis import last_words, root_cause, tail
 from harness.host import http_client, processes, waiting
 from harness.host.http_client import NoAnswer
+from harness.logs.root_cause import last_words, root_cause, tail
 from harness.plan.request_bodies import not_an_answer, read, request
 from harness.run import attached, watching
 from harness.run.context import Context

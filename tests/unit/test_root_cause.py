@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from harness.engines.diagnosis import build_cause, last_words, root_cause, tail
 from harness.engines.vllm import ENGINE
+from harness.logs.build_output import build_cause
+from harness.logs.root_cause import last_words, root_cause, tail
 
 WORKER_FAILED = """\
 (EngineCore pid=48) INFO 11-20 20:22:52 [core.py:100] Initializing
