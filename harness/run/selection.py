@@ -14,7 +14,7 @@ from harness.base.errors import CannotJudge, NothingSelected, UsageError
 from harness.base.settings import cut
 from harness.cases.load import load
 from harness.devices import accelerators
-from harness.plan.points import Planned, Versions, everything, not_started, within
+from harness.plan.points import NEEDS_HOSTS, Planned, Versions, everything, not_started, within
 from harness.plan.soundness import of_point
 
 _SWITCHES = {"true", "false", "yes", "no", "on", "off"}
@@ -128,6 +128,7 @@ def select(
     versions: Versions | None = None,
     measured: bool = False,
     attached: bool = False,
+    hosts: bool = False,
 ) -> list[Planned]:
     """What of :func:`matching` is on one platform; at least one point runs.
 
@@ -142,6 +143,7 @@ def select(
             and decides then which of them exist.
         measured: Nothing is judged, so no case needs a baseline.
         attached: Somebody else runs the servers, with their models on their devices.
+        hosts: There are other hosts to spread servers over.
 
     Raises:
         UsageError: A case file is wrong, or what it expects has no meaning; or the platform is not clear.
@@ -162,6 +164,8 @@ def select(
     found = [each for each in found if each.platform == here]
     if attached:
         found = [replace(each, skip="") if each.skip == not_started(each.case) else each for each in found]
+    if hosts:
+        found = [replace(each, skip="") if each.skip == NEEDS_HOSTS else each for each in found]
     if at_most is not None:
         found = within(found, at_most)
     if all(each.skip for each in found):
