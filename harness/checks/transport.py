@@ -24,11 +24,11 @@ from harness.checks.check import Check
 
 _NAME = "transport"
 Operation = Literal["read", "write"]
-_LINE = re.compile(r"\[(\d+\.\d+)\] \[(\S+)\]\s+\|(.*)\|\s*$", re.MULTILINE)
+_LINE = re.compile(r"\[(\d+\.\d+)\] \[([^\]]+)\]\s+\|(.*)\|\s*$", re.MULTILINE)
 _PEER = re.compile(r"\b(self|intra-node|inter-node) cfg#\d+")
 _MOVES = re.compile(r"remote memory (read|write) by ucp_(?:get|put)")
 _LARGEST = re.compile(r"\d+\.\.inf")
-_TRANSPORT = re.compile(r"\b([a-z][a-z0-9_]*)/")
+_WAY = re.compile(r"\b[a-z][a-z0-9_]*/[^\s|]*")
 
 
 class TransportSettings(Strict):
@@ -53,17 +53,22 @@ class Chosen:
         operation: Whether it reads or writes memory of the other process.
         between: As UCX says it: ``intra-node`` or ``inter-node``, and the kinds of memory.
         how: ``zero-copy``, or ``software emulation`` where the transport can do no such thing.
-        transports: Names, without their devices; several where it uses several at once.
+        ways: Transports with their devices, as ``tcp/eth0``; several where it uses several at once.
     """
 
     operation: Operation
     between: str
     how: str
-    transports: tuple[str, ...]
+    ways: tuple[str, ...]
+
+    @property
+    def transports(self) -> tuple[str, ...]:
+        """Names, without their devices."""
+        return tuple(dict.fromkeys(each.partition("/")[0] for each in self.ways))
 
     def words(self) -> str:
         """In a few."""
-        return f"{', '.join(self.transports) or 'nothing known'} ({self.how}, {self.between})"
+        return f"{', '.join(self.ways) or 'nothing known'} ({self.how}, {self.between})"
 
 
 def chosen(log: str) -> Iterator[Chosen]:
@@ -91,7 +96,7 @@ def _read(lines: Sequence[str]) -> Iterator[Chosen]:
             moves = moves or cells[0].partition(" from ")[2]
         elif operation and peer not in ("", "self") and len(cells) == 3 and _LARGEST.search(cells[0]):
             kind: Operation = "read" if operation == "read" else "write"
-            yield Chosen(kind, f"{peer}, {moves}", cells[1], tuple(dict.fromkeys(_TRANSPORT.findall(cells[2]))))
+            yield Chosen(kind, f"{peer}, {moves}", cells[1], tuple(dict.fromkeys(_WAY.findall(cells[2]))))
 
 
 def judge(settings: TransportSettings, evidence: Evidence) -> list[CheckResult]:
