@@ -172,7 +172,7 @@ class Case(Strict):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.topology.spread and self.topology.kind == "single":
-            raise ValueError("topology.spread: a single topology has one server; needs topology.kind = \"disagg\"")
+            raise ValueError("topology.spread: a single topology has one server; needs topology.kind = 'disagg'")
         unknown = set(self.roles) - set(self.topology.roles)
         if unknown:
             raise ValueError(f"roles: {min(unknown)!r} is no role of a {self.topology.kind} topology")

@@ -199,12 +199,21 @@ class RunOptions(RuntimeOptions):
         ),
     ] = 0.0
 
+    ray: Annotated[
+        str,
+        typer.Option(
+            "--ray",
+            metavar="ADDRESS",
+            help="Ray cluster whose hosts take the servers of a case that is spread over hosts.",
+        ),
+    ] = ""
+
     def options(self, build: Build) -> Options:
         """What the options say about a run."""
         found = super().options(build)
         if self.engine_python:
             require_program("--engine-python", self.engine_python)
-        return replace(found, wait_for_devices=self.wait_for_devices)
+        return replace(found, wait_for_devices=self.wait_for_devices, cluster=self.ray)
 
 
 def own_models(given: list[str] | None) -> tuple[tuple[str, str], ...]:

@@ -42,6 +42,9 @@ def point(
     options = replace(
         run_options(where, how, attached), reuse=tuple(reuse or ()), reference=reference, alarm_share=alarm_share
     )
-    (chosen,) = which.points([case], platform, measured=attached.measure_only, attached=options.attachment is not None)
+    (chosen,) = which.points(
+        [case], platform,
+        measured=attached.measure_only, attached=options.attachment is not None, hosts=bool(where.ray),
+    )  # fmt: skip
     with signals.handled():
         return run_point(chosen, run_dir.parent, options, Console(), lambda _: {}, keep=False).exit_code

@@ -89,7 +89,7 @@ def run(
         raise UsageError(f"--{name}: not with servers that run already: they are only asked")
     chosen = which.points(
         names, platform, suite=suite, at_most=devices,
-        measured=attached.measure_only, attached=options.attachment is not None,
+        measured=attached.measure_only, attached=options.attachment is not None, hosts=bool(where.ray),
     )  # fmt: skip
     require_engine(chosen, options)
     if reference is not None:
@@ -131,7 +131,7 @@ def serve(
     options = run_options(where, how, attached)
     chosen = which.one_point(
         case, platform, "a run directory holds one",
-        measured=attached.measure_only, attached=options.attachment is not None,
+        measured=attached.measure_only, attached=options.attachment is not None, hosts=bool(where.ray),
     )  # fmt: skip
     prepare.require_engine([chosen], options)
     with signals.handled():

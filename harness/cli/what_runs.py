@@ -42,6 +42,7 @@ class CaseOptions:
         at_most: int | None = None,
         measured: bool = False,
         attached: bool = False,
+        hosts: bool = False,
     ) -> list[Planned]:
         """What is to run, as of :func:`harness.run.selection.select`, with the caller's models."""
         from harness.images.pinned_versions import version
@@ -59,11 +60,19 @@ class CaseOptions:
             versions=version,
             measured=measured,
             attached=attached,
+            hosts=hosts,
         )
         return with_own(found, own)
 
     def one_point(
-        self, wanted: str, platform: str | None, why: str, *, measured: bool = False, attached: bool = False
+        self,
+        wanted: str,
+        platform: str | None,
+        why: str,
+        *,
+        measured: bool = False,
+        attached: bool = False,
+        hosts: bool = False,
     ) -> Planned:
         """The only point that runs of those that are meant.
 
@@ -72,12 +81,12 @@ class CaseOptions:
             platform: As of :meth:`points`.
             why: Why there may be no others, in words.
             measured: As of :meth:`points`.
-            attached: The same.
+            attached, hosts: The same.
 
         Raises:
             UsageError: There are others.
         """
-        found = self.points([wanted], platform, measured=measured, attached=attached)
+        found = self.points([wanted], platform, measured=measured, attached=attached, hosts=hosts)
         running = [each for each in found if not each.skip]
         if len(running) > 1:
             names = ", ".join(each.id for each in running[:_NAMED])

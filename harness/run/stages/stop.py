@@ -38,7 +38,7 @@ def run(context: Context) -> None:
     with signals.deferred():
         stopped = stopping.stop(
             started,
-            [port for running in document.servers for port in running.server.ports.values()],
+            [port for each in document.servers if each.is_seen for port in each.server.ports.values()],
             context.label,
             _grace(context),
             context.clock,
