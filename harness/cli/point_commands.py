@@ -1,4 +1,4 @@
-"""The part of the command line that one run of several points at a time calls for each of them."""
+"""The part of the command line that a run calls for each of several points, here or on another host."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from harness.cli.what_runs import CaseOptions, run_options
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
     app.command(hidden=True)(expanded(point))
+    app.command(hidden=True)(hold)
 
 
 def point(
@@ -48,3 +49,10 @@ def point(
     )  # fmt: skip
     with signals.handled():
         return run_point(chosen, run_dir.parent, options, Console(), lambda _: {}, keep=False).exit_code
+
+
+def hold() -> int:
+    """A program that a host was asked to run, as standard input says, and that ends with it."""
+    from harness.hosts import held
+
+    return held.hold()

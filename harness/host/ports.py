@@ -1,4 +1,4 @@
-"""TCP ports on 127.0.0.1 for servers that bind them later.
+"""TCP ports of an address of this host for servers that bind them later.
 
 Not those that the operating system hands out for port 0: until the server binds its own, seconds later, any outgoing
 connection and any other program that asks for port 0 may be given the same one. It hands out its ephemeral range and
@@ -11,6 +11,7 @@ import random
 import socket
 from pathlib import Path
 
+LOOPBACK = "127.0.0.1"
 _LOWEST = 10_000  # below are the well-known ones, and what services use by default
 _HIGHEST = 65_535
 _LINUX_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
@@ -27,16 +28,21 @@ def ephemeral() -> tuple[int, int]:
 
 
 class Ports:
-    """Hands out ports, none twice."""
+    """Hands out ports, none twice.
 
-    def __init__(self) -> None:
+    Args:
+        address: Of this host, where they are to be free.
+    """
+
+    def __init__(self, address: str = LOOPBACK) -> None:
+        self._address = address
         low, high = ephemeral()
         outside = [*range(_LOWEST, low), *range(high + 1, _HIGHEST + 1)]
         self._candidates: list[int] = outside or list(range(_LOWEST, _HIGHEST + 1))
         self._given: set[int] = set()
 
     def take(self, width: int = 1) -> int:
-        """The first of ``width`` consecutive ports that are free on 127.0.0.1.
+        """The first of ``width`` consecutive ports that are free.
 
         Raises:
             OSError: There are none.
@@ -44,20 +50,20 @@ class Ports:
         # At random: two harnesses that start at the same moment must not try the same ones.
         for first in random.sample(self._candidates, len(self._candidates)):
             block = range(first, first + width)
-            if self._given.isdisjoint(block) and all(map(is_free, block)):
+            if self._given.isdisjoint(block) and all(is_free(port, self._address) for port in block):
                 self._given.update(block)
                 return first
-        raise OSError(f"no {width} free TCP ports in a row on 127.0.0.1")
+        raise OSError(f"no {width} free TCP ports in a row on {self._address}")
 
 
-def is_free(port: int) -> bool:
-    """Whether a server could bind the port on 127.0.0.1 now."""
+def is_free(port: int, address: str = LOOPBACK) -> bool:
+    """Whether a server could bind the port now."""
     if port > _HIGHEST:
         return False
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a connection in TIME_WAIT blocks nobody
         try:
-            probe.bind(("127.0.0.1", port))
+            probe.bind((address, port))
         except OSError:
             return False
     return True

@@ -224,7 +224,7 @@ def own_interpreter() -> str:
 
 @dataclass(frozen=True)
 class Child:
-    """Another harness that this one has started, for a part of its own work.
+    """Another harness that this one has started for a part of its own work, or a program that it runs like one.
 
     It learns of this process's end, however that comes about, by the end of its standard input
     (:func:`harness.host.signals.ended_with_parent`).
@@ -233,30 +233,56 @@ class Child:
     process: subprocess.Popen[bytes]
 
     @classmethod
-    def start(cls, arguments: Sequence[str], *, env: Mapping[str, str], log: Path, cores: Iterable[int] = ()) -> Child:
-        """Start one, in a process group of its own: a terminal's signals are this process's to pass on.
+    def start(
+        cls,
+        arguments: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        log: Path | None = None,
+        cores: Iterable[int] = (),
+    ) -> Child:
+        """Start a harness, in a process group of its own: a terminal's signals are this process's to pass on.
 
         Args:
             arguments: What follows the program's name.
             env: Variables on top of our own environment.
-            log: Its output is appended here.
+            log: Its output is appended here; None: it says nothing.
             cores: The only processors that it and its servers run on; all if none are named.
 
         Raises:
             OSError: The file cannot be written, or there may be no more processes.
         """
-        with log.open("ab") as output:
+        child = cls.program([own_interpreter(), "-m", "harness", *arguments], env={**os.environ, **env}, log=log)
+        if wanted := set(cores):
+            with suppress(OSError, AttributeError):  # for speed alone; it may have ended, or the system has no such
+                os.sched_setaffinity(child.process.pid, wanted)
+        return child
+
+    @classmethod
+    def program(
+        cls, argv: Sequence[str], *, env: Mapping[str, str], folder: Path | None = None, log: Path | None = None
+    ) -> Child:
+        """The same of any program.
+
+        Args:
+            argv: Program and arguments.
+            env: Its environment, whole.
+            folder: Where it runs; None: where this process does.
+            log: As of :meth:`start`.
+
+        Raises:
+            OSError: It does not exist or cannot be executed, or as of :meth:`start`.
+        """
+        with (log or Path(os.devnull)).open("ab") as output:
             process = subprocess.Popen(
-                [own_interpreter(), "-m", "harness", *arguments],
-                env={**os.environ, **env},
+                argv,
+                cwd=folder,
+                env=dict(env),
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 process_group=0,
             )
-            if wanted := set(cores):
-                with suppress(OSError, AttributeError):  # for speed alone; it may have ended, or the system has no such
-                    os.sched_setaffinity(process.pid, wanted)
         return cls(process)
 
     @property

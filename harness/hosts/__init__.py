@@ -1,0 +1,1 @@
+"""Other hosts: what can be done on one, and which there are."""

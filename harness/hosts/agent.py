@@ -1,0 +1,173 @@
+"""What can be done on a host: files put and fetched, programs started, watched and ended. It knows no Ray."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import signal
+import tarfile
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from harness.base.errors import UsageError
+from harness.host import files, processes
+from harness.host.ports import LOOPBACK, Ports
+from harness.host.processes import Child
+from harness.hosts.held import Order, signal_line
+
+_PREFIX = "inference-harness-host-"
+_GRACE = 10.0
+_OF_RAY = ("RAY_", "OMP_NUM_THREADS", "PYTHONBREAKPOINT")
+"""What Ray sets in its workers' environment and nobody else should hear of, by how the names begin."""
+
+
+class Agent:
+    """On one host. When its process ends, however that comes about, what it started is ended, too.
+
+    Args:
+        address: That other hosts know this one by.
+    """
+
+    def __init__(self, address: str = LOOPBACK) -> None:
+        self._address = address
+        self._ports = Ports(address)
+        self._home = tempfile.mkdtemp(prefix=_PREFIX)
+        self._started: dict[int, Child] = {}
+
+    def address(self) -> str:
+        """That other hosts know this one by."""
+        return self._address
+
+    def home(self) -> str:
+        """A folder of the agent's own, which is removed with :meth:`end`."""
+        return self._home
+
+    def free_ports(self, count: int) -> list[int]:
+        """So many ports in a row, free on the address; none is given twice.
+
+        Raises:
+            OSError: There are none.
+        """
+        first = self._ports.take(count)
+        return list(range(first, first + count))
+
+    def put(self, path: str, content: bytes) -> None:
+        """Write a file; its folder is made. Raises: OSError."""
+        place = Path(path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        files.write(place, content)
+
+    def get(self, path: str, offset: int = 0) -> bytes:
+        """Content of a file from a byte on, as of a log that grows; nothing if there is none. Raises: OSError."""
+        try:
+            with Path(path).open("rb") as file:
+                file.seek(offset)
+                return file.read()
+        except FileNotFoundError:
+            return b""
+
+    def put_folder(self, path: str, packed: bytes) -> None:
+        """Make a folder of what :func:`pack` made. Raises: UsageError, OSError."""
+        unpack(packed, Path(path))
+
+    def get_folder(self, path: str) -> bytes:
+        """A folder as :func:`pack` makes it; of one that is not there, an empty one. Raises: OSError."""
+        return pack(Path(path))
+
+    def start(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        folder: str,
+        log: str,
+        whole: bool = False,
+        grace: float = _GRACE,
+    ) -> int:
+        """Start a program in a process group of its own, and return a number that stands for it here.
+
+        Args:
+            argv: Program and arguments.
+            env: What its environment has on top of the allow-list that servers get.
+            folder: Where it runs.
+            log: Its output is appended here.
+            whole: Give it all of this process's environment instead of the allow-list, as to a harness.
+            grace: Seconds from SIGTERM to SIGKILL when it is ended.
+
+        Raises:
+            OSError: There may be no more processes. A program that does not exist ends with 127, and its log says why.
+        """
+        ours = {name: value for name, value in os.environ.items() if not name.startswith(_OF_RAY)}
+        given = ours | dict(env) if whole else processes.environment(env)
+        child = Child.start(["hold"], env={})
+        self._started[child.process.pid] = child
+        self._tell(child, Order(tuple(argv), given, folder, log, grace).line())
+        return child.process.pid
+
+    def poll(self, number: int) -> int | None:
+        """Exit status, negative for a signal; None while it runs."""
+        return self._started[number].status
+
+    def signal(self, number: int, which: int) -> None:
+        """Send a signal to the group of a program, unless it has ended."""
+        self._tell(self._started[number], signal_line(signal.Signals(which)))
+
+    def end(self) -> None:
+        """End all that was started, and remove the folder of the agent."""
+        for child in self._started.values():
+            child.close()
+        for child in self._started.values():
+            child.process.wait()
+        shutil.rmtree(self._home, ignore_errors=True)
+
+    @staticmethod
+    def _tell(child: Child, line: bytes) -> None:
+        with suppress(BrokenPipeError, ValueError):  # it has ended
+            assert child.process.stdin is not None
+            child.process.stdin.write(line)
+            child.process.stdin.flush()
+
+
+def pack(folder: Path) -> bytes:
+    """Plain files and folders below a folder, as a compressed tar archive. What goes away meanwhile is left out."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz", compresslevel=1) as archive:
+        for path in sorted(folder.rglob("*")) if folder.is_dir() else ():
+            if path.is_symlink() or not (path.is_file() or path.is_dir()):
+                continue
+            with suppress(FileNotFoundError):
+                content = path.read_bytes() if path.is_file() else b""  # a log may grow: its length is that of now
+                member = archive.gettarinfo(path, path.relative_to(folder).as_posix())
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+    return packed.getvalue()
+
+
+def unpack(packed: bytes, folder: Path) -> None:
+    """Write what :func:`pack` made below a folder, which is made; each file is whole or not there.
+
+    Raises:
+        UsageError: It is no such archive, or a member is no plain file or folder, or leads out of the folder.
+        OSError: The system refused a file.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with tarfile.open(fileobj=io.BytesIO(packed), mode="r:gz") as archive:
+            for member in archive:
+                if not (member.isreg() or member.isdir()):
+                    raise UsageError(f"{folder}: {member.name!r} is no plain file; nothing else is taken from a host")
+                place = Path(tarfile.data_filter(member, str(folder)).name)
+                if member.isdir():
+                    (folder / place).mkdir(parents=True, exist_ok=True)
+                    continue
+                (folder / place).parent.mkdir(parents=True, exist_ok=True)
+                content = archive.extractfile(member)
+                assert content is not None
+                files.write(folder / place, content.read())
+    except tarfile.FilterError as error:
+        raise UsageError(f"{folder}: {error.tarinfo.name!r} leads out of the folder; it is not taken") from None
+    except (tarfile.TarError, EOFError) as error:
+        raise UsageError(f"{folder}: no archive came from the host: {error}") from None

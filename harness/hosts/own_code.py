@@ -1,0 +1,28 @@
+"""The harness as it runs here, as a folder that another host can run it from."""
+
+from __future__ import annotations
+
+import shutil
+from importlib.metadata import distribution
+from pathlib import Path
+
+_PACKAGES = ("harness", "known_answer", "engine_mutants")
+_NAME = "inference-harness"
+
+
+def copied(into: Path) -> None:
+    """Copy packages and the metadata in which entry points are found into a folder; what builds images, if it is here.
+
+    Raises:
+        OSError: The system refused a file.
+    """
+    root = Path(__file__).resolve().parents[2]
+    for name in _PACKAGES:
+        shutil.copytree(root / name, into / name, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+    if (root / "docker" / "Dockerfile").is_file():
+        shutil.copytree(root / "docker", into / "docker")
+    found = distribution(_NAME)
+    place = into / f"{_NAME.replace('-', '_')}-{found.version}.dist-info"
+    place.mkdir()
+    for name in ("METADATA", "entry_points.txt"):
+        (place / name).write_text(found.read_text(name) or "")
