@@ -8,10 +8,14 @@ import shutil
 import signal
 import tarfile
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
+
+from harness.base.clock import SYSTEM_CLOCK
 from harness.base.errors import UsageError
 from harness.host import files, processes
 from harness.host.ports import LOOPBACK, Ports
@@ -20,6 +24,7 @@ from harness.hosts.held import Order, signal_line
 
 _PREFIX = "inference-harness-host-"
 _GRACE = 10.0
+_LISTEN_EVERY = 1.0
 _OF_RAY = ("RAY_", "OMP_NUM_THREADS", "PYTHONBREAKPOINT")
 """What Ray sets in its workers' environment and nobody else should hear of, by how the names begin."""
 
@@ -36,10 +41,20 @@ class Agent:
         self._ports = Ports(address)
         self._home = tempfile.mkdtemp(prefix=_PREFIX)
         self._started: dict[int, Child] = {}
+        self._heard = SYSTEM_CLOCK.monotonic()
 
     def address(self) -> str:
         """That other hosts know this one by."""
         return self._address
+
+    def interface(self) -> str:
+        """The network interface that has the address; empty if none has."""
+        found = psutil.net_if_addrs().items()
+        return next((name for name, has in found if any(each.address == self._address for each in has)), "")
+
+    def has(self, path: str) -> bool:
+        """Whether there is a file or folder."""
+        return Path(path).exists()
 
     def home(self) -> str:
         """A folder of the agent's own, which is removed with :meth:`end`."""
@@ -107,8 +122,22 @@ class Agent:
         self._tell(child, Order(tuple(argv), given, folder, log, grace).line())
         return child.process.pid
 
+    def end_unheard(self, seconds: float) -> None:
+        """From here on, end everything once :meth:`poll` was not called for so long.
+
+        Who asks may be cut off from this host, which Ray takes a minute or more to believe.
+        """
+        threading.Thread(target=self._end_unheard, args=(seconds,), daemon=True).start()
+
+    def _end_unheard(self, seconds: float) -> None:
+        self._heard = SYSTEM_CLOCK.monotonic()
+        while SYSTEM_CLOCK.monotonic() - self._heard < seconds:
+            SYSTEM_CLOCK.sleep(_LISTEN_EVERY)
+        self.end()
+
     def poll(self, number: int) -> int | None:
         """Exit status, negative for a signal; None while it runs."""
+        self._heard = SYSTEM_CLOCK.monotonic()
         return self._started[number].status
 
     def signal(self, number: int, which: int) -> None:

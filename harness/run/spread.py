@@ -32,6 +32,8 @@ from harness.run.rundir import RunDir
 from harness.run.stand_in import StandIn
 
 _NAME = "hosts"
+_OF_RAY = "RAY_"
+"""How variables begin that say how to join a cluster, with which token for example."""
 
 
 class OnHost(Document):
@@ -127,14 +129,15 @@ def _port(agent: RemoteAgent, width: int) -> int:
     return int(agent.free_ports(width)[0])
 
 
-def command(rundir: RunDir, server: Server) -> Sequence[str]:
-    """What is started here for a server: itself, or what stands for it."""
+def command(rundir: RunDir, server: Server) -> tuple[Sequence[str], Mapping[str, str]]:
+    """What is started here for a server, itself or what stands for it, and what of our environment that needs."""
     if not server.is_elsewhere:
-        return server.argv
+        return server.argv, {}
     spread = of(rundir)
     assert spread is not None, "a server is elsewhere only where hosts were chosen"
     rundir.write(_NAME, Spread, spread.model_copy(update={"servers": {**spread.servers, server.name: server}}))
-    return (processes.own_interpreter(), "-m", "harness", "stand-in", str(rundir.path), server.name)
+    argv = (processes.own_interpreter(), "-m", "harness", "stand-in", str(rundir.path), server.name)
+    return argv, {name: value for name, value in os.environ.items() if name.startswith(_OF_RAY)}
 
 
 def run_elsewhere(rundir: RunDir, name: str) -> int:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from harness.base.clock import Deadline
 from harness.base.domain import Server
 from harness.base.errors import CannotJudge, HarnessError
 from harness.host import signals
@@ -22,6 +23,8 @@ from harness.hosts.ray_cluster import RemoteAgent
 
 _LOOK_EVERY = 1.0
 _READ_EVERY = 0.5
+_UNHEARD = 30.0
+"""Seconds after which a server ends that nobody has asked after: a busy host may be silent for most of them."""
 _UNAVAILABLE = os.EX_UNAVAILABLE
 _LINKED = 'n=$1; shift; while [ "$n" -gt 0 ]; do ln -sfn "$1" "$2"; shift 2; n=$((n - 1)); done; exec "$@"'
 """Makes links in the folder that it runs in, and becomes the server."""
@@ -52,10 +55,11 @@ class StandIn:
         Args:
             env: What its environment has on top of what that host gives.
         """
-        link = Link(self.server.host, self.server.ports["http"])
+        link, next_look = Link(self.server.host, self.server.ports["http"]), Deadline(_LOOK_EVERY)
         threading.Thread(target=self._follow, args=(dict(env),), daemon=True).start()
         with signals.redirected(self._asked.set):
-            while not self._over.wait(_LOOK_EVERY):
+            while not self._over.wait(next_look.remaining):
+                next_look = Deadline(_LOOK_EVERY)
                 if link.look():
                     self._say(link.lost)
                     break
@@ -71,6 +75,7 @@ class StandIn:
             self._over.set()
 
     def _followed(self, env: dict[str, str]) -> int:
+        self.agent.end_unheard(_UNHEARD)
         folder = self.agent.home()
         log = f"{folder}/{self.server.name}.log"
         number = self.agent.start(self._argv(folder), env=env, folder=folder, log=log, grace=self.grace)

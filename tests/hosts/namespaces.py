@@ -21,6 +21,8 @@ from tests.helpers import wait_for
 
 INTERFACE = "fabric0"
 """The end of the pair in either namespace."""
+RAY_ENVIRONMENT = {**os.environ, "RAY_AUTH_MODE": "disabled"}
+"""Whatever token somebody has in their home."""
 _PORT = 26_379
 _RAY_START = 60.0
 _RAY_END = 20.0
@@ -121,7 +123,7 @@ def ray_nodes(hosts: tuple[Host, Host], folder: Path) -> Iterator[str]:
 def _node(argv: list[str], log: Path) -> Iterator[None]:
     """A Ray node, which ends its own processes when it is asked to end."""
     with log.open("wb") as output:
-        process = subprocess.Popen(argv, stdout=output, stderr=subprocess.STDOUT, process_group=0)
+        process = subprocess.Popen(argv, stdout=output, stderr=subprocess.STDOUT, process_group=0, env=RAY_ENVIRONMENT)
     try:
         wait_for(lambda: process.poll() is not None or _STARTED in log.read_text(), _RAY_START)
         assert process.poll() is None, log.read_text()

@@ -41,12 +41,13 @@ def run(context: Context) -> None:
     for server in servers:
         context.progress.tick(f"starting {server.name}", len(started), len(servers))
         folder = _working_folder(rundir.cwd, server)
+        argv, extra = spread.command(rundir, server)
         with signals.deferred():
             try:
                 process = processes.start(
                     server.name,
-                    spread.command(rundir, server),
-                    env={**server.env, **server_environment.values(server.pass_env)},
+                    argv,
+                    env={**extra, **server.env, **server_environment.values(server.pass_env)},
                     folder=folder,
                     log=rundir.log(server.name),
                     label=prepared.label(rundir.path),
