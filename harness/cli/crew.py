@@ -12,7 +12,9 @@ from harness.cli.options import given_options
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+    from harness.base.domain import Platform
     from harness.plan.points import Planned
+    from harness.run.places import Command
     from harness.run.prepare import Options
     from harness.run.side_by_side import Crew
 
@@ -56,6 +58,7 @@ def crew(
         UsageError: Several at a time make no sense here.
     """
     from harness.devices import accelerators
+    from harness.run.places import Here
     from harness.run.side_by_side import Crew
 
     most = at_a_time(given)
@@ -73,10 +76,17 @@ def crew(
         if min(there, there if devices is None else devices) < 2:
             return None
 
-    def command(each: Planned) -> Sequence[str]:
-        return ["point", each.point, "--platform", platform, *told]
+    return Crew(lambda note: Here(platform, command(platform, told), options, devices, note), most)
 
-    return Crew(platform, command, options, most, devices)
+
+def command(platform: Platform, told: Sequence[str]) -> Command:
+    """What the harness of a point is told.
+
+    Args:
+        platform: Of all points.
+        told: Options that all have.
+    """
+    return lambda each: ["point", each.point, "--platform", platform, *told]
 
 
 def arguments(*groups: DataclassInstance, **single: object) -> list[str]:

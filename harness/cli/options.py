@@ -56,6 +56,10 @@ Jobs = Annotated[
         "several accelerators; a number is for accelerators to allow; 1: one after the other.",
     ),
 ]
+Ray = Annotated[
+    str | None,
+    typer.Option("--ray", metavar="HOST:PORT", help="Run the points on the hosts of this Ray cluster, side by side."),
+]
 Checkpoints = Annotated[
     str,
     typer.Option("--checkpoints", help="Run with the checkpoint set of this name instead of the cases' models: tiny."),
@@ -199,21 +203,12 @@ class RunOptions(RuntimeOptions):
         ),
     ] = 0.0
 
-    ray: Annotated[
-        str,
-        typer.Option(
-            "--ray",
-            metavar="ADDRESS",
-            help="Ray cluster whose hosts take the servers of a case that is spread over hosts.",
-        ),
-    ] = ""
-
     def options(self, build: Build) -> Options:
         """What the options say about a run."""
         found = super().options(build)
         if self.engine_python:
             require_program("--engine-python", self.engine_python)
-        return replace(found, wait_for_devices=self.wait_for_devices, cluster=self.ray)
+        return replace(found, wait_for_devices=self.wait_for_devices)
 
 
 def own_models(given: list[str] | None) -> tuple[tuple[str, str], ...]:

@@ -32,6 +32,9 @@ def point(
     which: CaseOptions,
     reuse: Reuse = None,
     reference: ReferenceRuns = None,
+    host_fact: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="What is on record of the host, besides.")
+    ] = None,
     alarm_share: Annotated[float, typer.Option(help="What of the stated false-alarm rates it may use.")] = 1.0,
 ) -> int:
     """One point of a `harness run` that has several at a time, which is told of that run's end by standard input."""
@@ -41,12 +44,13 @@ def point(
 
     signals.ended_with_parent()
     options = replace(
-        run_options(where, how, attached), reuse=tuple(reuse or ()), reference=reference, alarm_share=alarm_share
+        run_options(where, how, attached),
+        reuse=tuple(reuse or ()),
+        reference=reference,
+        alarm_share=alarm_share,
+        host_facts=tuple((name, value) for name, _, value in (each.partition("=") for each in host_fact or ())),
     )
-    (chosen,) = which.points(
-        [case], platform,
-        measured=attached.measure_only, attached=options.attachment is not None, hosts=bool(where.ray),
-    )  # fmt: skip
+    (chosen,) = which.points([case], platform, measured=attached.measure_only, attached=options.attachment is not None)
     with signals.handled():
         return run_point(chosen, run_dir.parent, options, Console(), lambda _: {}, keep=False).exit_code
 

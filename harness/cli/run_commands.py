@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,6 +25,7 @@ from harness.cli.options import (
     Jobs,
     NewRuns,
     PlatformHere,
+    Ray,
     RunDirectory,
     RunOptions,
     Suite,
@@ -62,6 +64,7 @@ def run(
     runs: NewRuns = None,
     devices: Devices = None,
     jobs: Jobs = None,
+    ray: Ray = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the servers running.")] = False,
     reference: ReferenceRuns = None,
     family_wise: FamilyWise = FAMILY_WISE,
@@ -69,6 +72,7 @@ def run(
 ) -> int:
     """Run cases from start to verdict: serve, health-wait, eval, assert, stop."""
     from harness.cli.crew import arguments, crew
+    from harness.cli.several_hosts import crew_on_ray
     from harness.host import signals
     from harness.plan.detectable import together
     from harness.run import reference_runs, reuse
@@ -89,15 +93,21 @@ def run(
         raise UsageError(f"--{name}: not with servers that run already: they are only asked")
     chosen = which.points(
         names, platform, suite=suite, at_most=devices,
-        measured=attached.measure_only, attached=options.attachment is not None, hosts=bool(where.ray),
+        measured=attached.measure_only, attached=options.attachment is not None, hosts=ray is not None,
     )  # fmt: skip
     require_engine(chosen, options)
     if reference is not None:
         reference_runs.require(chosen, reference)
     alarms = together(chosen, family_wise, paired=reference is not None)
-    options = replace(options, alarm_share=alarms.share, reference=reference)
-    told = arguments(where, how, attached, which, reuse=earlier.reuse, reference=reference, alarm_share=alarms.share)
-    several = crew(jobs, chosen, options, devices=devices, keep=keep, told=told)
+    options = replace(options, alarm_share=alarms.share, reference=reference, cluster=ray or "")
+    told = partial(arguments, attached, alarm_share=alarms.share)
+    if ray is None:
+        several = crew(
+            jobs, chosen, options,
+            devices=devices, keep=keep, told=told(where, how, which, reuse=earlier.reuse, reference=reference),
+        )  # fmt: skip
+    else:
+        several = crew_on_ray(ray, jobs, chosen, options, where, how, which, devices=devices, keep=keep, told=told)
     console = Console()
     with (
         signals.handled(),
@@ -131,7 +141,7 @@ def serve(
     options = run_options(where, how, attached)
     chosen = which.one_point(
         case, platform, "a run directory holds one",
-        measured=attached.measure_only, attached=options.attachment is not None, hosts=bool(where.ray),
+        measured=attached.measure_only, attached=options.attachment is not None,
     )  # fmt: skip
     prepare.require_engine([chosen], options)
     with signals.handled():

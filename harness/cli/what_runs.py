@@ -65,14 +65,7 @@ class CaseOptions:
         return with_own(found, own)
 
     def one_point(
-        self,
-        wanted: str,
-        platform: str | None,
-        why: str,
-        *,
-        measured: bool = False,
-        attached: bool = False,
-        hosts: bool = False,
+        self, wanted: str, platform: str | None, why: str, *, measured: bool = False, attached: bool = False
     ) -> Planned:
         """The only point that runs of those that are meant.
 
@@ -81,12 +74,12 @@ class CaseOptions:
             platform: As of :meth:`points`.
             why: Why there may be no others, in words.
             measured: As of :meth:`points`.
-            attached, hosts: The same.
+            attached: The same.
 
         Raises:
             UsageError: There are others.
         """
-        found = self.points([wanted], platform, measured=measured, attached=attached, hosts=hosts)
+        found = self.points([wanted], platform, measured=measured, attached=attached)
         running = [each for each in found if not each.skip]
         if len(running) > 1:
             names = ", ".join(each.id for each in running[:_NAMED])

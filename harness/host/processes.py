@@ -234,12 +234,7 @@ class Child:
 
     @classmethod
     def start(
-        cls,
-        arguments: Sequence[str],
-        *,
-        env: Mapping[str, str],
-        log: Path | None = None,
-        cores: Iterable[int] = (),
+        cls, arguments: Sequence[str], *, env: Mapping[str, str], log: Path | None = None, cores: Iterable[int] = ()
     ) -> Child:
         """Start a harness, in a process group of its own: a terminal's signals are this process's to pass on.
 
@@ -262,13 +257,7 @@ class Child:
     def program(
         cls, argv: Sequence[str], *, env: Mapping[str, str], folder: Path | None = None, log: Path | None = None
     ) -> Child:
-        """The same of any program.
-
-        Args:
-            argv: Program and arguments.
-            env: Its environment, whole.
-            folder: Where it runs; None: where this process does.
-            log: As of :meth:`start`.
+        """The same of any program, with ``env`` as its whole environment and ``folder`` as the one it runs in.
 
         Raises:
             OSError: It does not exist or cannot be executed, or as of :meth:`start`.
@@ -293,6 +282,11 @@ class Child:
     def send(self, number: signal.Signals) -> None:
         """Send a signal, unless it has ended."""
         self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """End it at once, and wait until it has."""
+        self.send(signal.SIGKILL)
+        self.process.wait()
 
     def close(self) -> None:
         """Give back what its end leaves here."""

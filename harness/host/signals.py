@@ -105,6 +105,23 @@ def _dropped(lost: sys.UnraisableHookArgs, otherwise: Callable[[sys.UnraisableHo
 
 
 @contextmanager
+def kept() -> Iterator[None]:
+    """Leave handlers as they are in the end, where a library sets one of its own that exits.
+
+    Raises:
+        Interrupted: That one was called.
+    """
+    ours = {number: signal.getsignal(number) for number in _SIGNALS}
+    try:
+        yield
+    except SystemExit:
+        raise Interrupted(signal.SIGTERM.name) from None
+    finally:
+        for number, handler in ours.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
 def deferred() -> Iterator[None]:
     """Hold a signal back until the end of this block: for starting and recording, and for clean-up."""
     _state.deferrals += 1

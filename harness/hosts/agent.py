@@ -11,15 +11,19 @@ import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 from harness.base.clock import SYSTEM_CLOCK
+from harness.base.domain import Device, Platform
 from harness.base.errors import UsageError
-from harness.host import files, processes
+from harness.devices import accelerators
+from harness.host import files, machine, processes
 from harness.host.ports import LOOPBACK, Ports
 from harness.host.processes import Child
+from harness.hosts import own_code
 from harness.hosts.held import Order, signal_line
 
 _PREFIX = "inference-harness-host-"
@@ -27,6 +31,23 @@ _GRACE = 10.0
 _LISTEN_EVERY = 1.0
 _OF_RAY = ("RAY_", "OMP_NUM_THREADS", "PYTHONBREAKPOINT")
 """What Ray sets in its workers' environment and nobody else should hear of, by how the names begin."""
+
+
+@dataclass(frozen=True)
+class About:
+    """A host as the harness finds it there.
+
+    Attributes:
+        lacking: What the harness depends on and the host lacks.
+        devices: The accelerators that may be used.
+        problem: Why there are none, or not all; empty if that is as it should be.
+        memory: Bytes.
+    """
+
+    lacking: tuple[str, ...]
+    devices: tuple[Device, ...]
+    problem: str
+    memory: int
 
 
 class Agent:
@@ -55,6 +76,11 @@ class Agent:
     def has(self, path: str) -> bool:
         """Whether there is a file or folder."""
         return Path(path).exists()
+
+    def about(self, platform: Platform) -> About:
+        """What there is on the host for points of a platform, and what the harness lacks there."""
+        seen = accelerators.look(platform)
+        return About(tuple(own_code.lacking()), tuple(seen.devices), seen.problem, machine.memory()[1])
 
     def home(self) -> str:
         """A folder of the agent's own, which is removed with :meth:`end`."""
@@ -99,7 +125,6 @@ class Agent:
         env: Mapping[str, str],
         folder: str,
         log: str,
-        whole: bool = False,
         grace: float = _GRACE,
     ) -> int:
         """Start a program in a process group of its own, and return a number that stands for it here.
@@ -109,17 +134,34 @@ class Agent:
             env: What its environment has on top of the allow-list that servers get.
             folder: Where it runs.
             log: Its output is appended here.
-            whole: Give it all of this process's environment instead of the allow-list, as to a harness.
             grace: Seconds from SIGTERM to SIGKILL when it is ended.
 
         Raises:
             OSError: There may be no more processes. A program that does not exist ends with 127, and its log says why.
         """
+        return self._hold(Order(tuple(argv), processes.environment(env), folder, log, grace))
+
+    def start_harness(
+        self, arguments: Sequence[str], *, env: Mapping[str, str], folder: str, log: str, grace: float
+    ) -> int:
+        """The same for this harness itself, with all of this process's environment.
+
+        Args:
+            arguments: What follows the program's name.
+            env: Variables on top.
+            folder: As of :meth:`start`, like what follows.
+            log: The same.
+            grace: The same.
+        """
         ours = {name: value for name, value in os.environ.items() if not name.startswith(_OF_RAY)}
-        given = ours | dict(env) if whole else processes.environment(env)
-        child = Child.start(["hold"], env={})
+        packages = os.pathsep.join(filter(None, (str(own_code.root()), ours.get("PYTHONPATH"))))
+        argv = (processes.own_interpreter(), "-m", "harness", *arguments)
+        return self._hold(Order(argv, ours | {"PYTHONPATH": packages} | dict(env), folder, log, grace))
+
+    def _hold(self, order: Order) -> int:
+        child = Child.start(["hold"], env={"PYTHONPATH": str(own_code.root())})
         self._started[child.process.pid] = child
-        self._tell(child, Order(tuple(argv), given, folder, log, grace).line())
+        self._tell(child, order.line())
         return child.process.pid
 
     def end_unheard(self, seconds: float) -> None:

@@ -17,35 +17,25 @@ from pathlib import Path
 from typing import Any, cast
 
 from harness.base.errors import CannotJudge, UsageError
+from harness.host import signals
 from harness.hosts.agent import Agent
+from harness.hosts.node import Node, NodeLost
 from harness.hosts.own_code import copied
 
 _REACHED = 5.0
 _ANSWER = 60.0
 """Seconds in which a node answers; one that does not is lost."""
 _QUIET = {"logging_level": "ERROR", "log_to_driver": False}
-
-
-class NodeLost(CannotJudge):
-    """A node of the cluster, or the agent on it, is gone."""
-
-    def __init__(self, node: Node, cause: str) -> None:
-        super().__init__(f"node lost: {node.address}", cause=cause, fault="host")
-
-
-@dataclass(frozen=True)
-class Node:
-    """A node that lives.
-
-    Attributes:
-        id: As Ray numbers it.
-        address: That the others know it by.
-        resources: What Ray was told that there is: ``CPU``, ``GPU``, ``memory`` in bytes, and what its owner named.
-    """
-
-    id: str
-    address: str
-    resources: Mapping[str, float]
+_ALL_DEVICES = {
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1",
+    "RAY_EXPERIMENTAL_NOSET_HIP_VISIBLE_DEVICES": "1",
+    "RAY_EXPERIMENTAL_NOSET_ROCR_VISIBLE_DEVICES": "1",
+}
+"""Ray would hide from an agent the accelerators that it did not ask for. How many a point takes is reserved, and which
+of them, says the lease of its own harness."""
+_THIS_NODE = 0.001
+"""Of the resource ``node:ADDRESS``, of which every node has 1: what pins a reservation to it."""
 
 
 class RemoteAgent:
@@ -77,6 +67,17 @@ class RemoteAgent:
             self._ray.kill(self._actor)
 
 
+@dataclass(frozen=True)
+class Reservation:
+    """Resources of a node."""
+
+    _remove: Callable[[], None]
+
+    def release(self) -> None:
+        """Let others have them."""
+        self._remove()
+
+
 class Cluster:
     """A Ray cluster, connected to."""
 
@@ -100,6 +101,24 @@ class Cluster:
         actor = self.ray.remote(Agent).options(num_cpus=0, max_restarts=0, scheduling_strategy=there)
         return RemoteAgent(node, actor.remote(node.address), self.ray)
 
+    def reserve(self, node: Node, amounts: Mapping[str, float], seconds: float) -> Reservation | None:
+        """What a point uses of a node, taken from what others on the cluster may; None if it is not free in time.
+
+        It ends with :meth:`Reservation.release`, and with this process.
+        """
+        groups = importlib.import_module("ray.util.placement_group")
+        bundle = {name: amount for name, amount in amounts.items() if amount} | {f"node:{node.address}": _THIS_NODE}
+        group = groups.placement_group([bundle], strategy="STRICT_PACK")
+        found = Reservation(partial(groups.remove_placement_group, group))
+        try:
+            free = group.wait(timeout_seconds=seconds)
+        except BaseException:
+            found.release()
+            raise
+        if not free:
+            found.release()
+        return found if free else None
+
     def close(self) -> None:
         """Leave the cluster: Ray ends what this process has there."""
         self.ray.shutdown()
@@ -112,27 +131,22 @@ def connect(address: str) -> Cluster:
         UsageError: Ray is not installed, or the address is none.
         CannotJudge: The cluster does not answer, or has another version of Ray or Python.
     """
-    try:
-        ray = cast("Any", importlib.import_module("ray"))
-    except ImportError:
-        raise UsageError("--ray: Ray is not installed; pip install 'inference-harness[ray]'") from None
-    _require(address)
-    with tempfile.TemporaryDirectory() as folder:
+    host, colon, port = address.rpartition(":")
+    if not (host and colon and port.isdecimal()):
+        raise UsageError(f"--ray {address}: must be like HOST:PORT, as `ray start --head` says it")
+    with signals.kept(), tempfile.TemporaryDirectory() as folder:
+        try:
+            ray = cast("Any", importlib.import_module("ray"))
+        except ImportError:
+            raise UsageError("--ray: Ray is not installed; pip install 'inference-harness[ray]'") from None
+        try:  # Ray itself tries for minutes
+            socket.create_connection((host, int(port)), timeout=_REACHED).close()
+        except (OSError, OverflowError) as error:
+            raise CannotJudge(f"--ray {address}: nobody answers there", cause=str(error), fault="host") from None
         copied(Path(folder))
         try:
-            ray.init(address=address, runtime_env={"working_dir": folder}, **_QUIET)
+            ray.init(address=address, runtime_env={"working_dir": folder, "env_vars": _ALL_DEVICES}, **_QUIET)
         except Exception as error:  # Ray's own kinds, RuntimeError, ConnectionError, ValueError
             cause = " ".join(str(error).split())
             raise CannotJudge(f"--ray {address}: no cluster could be joined", cause=cause, fault="host") from error
     return Cluster(ray)
-
-
-def _require(address: str) -> None:
-    """Raise unless somebody listens there: Ray itself tries for minutes."""
-    host, colon, port = address.rpartition(":")
-    if not (host and colon and port.isdecimal()):
-        raise UsageError(f"--ray {address}: must be like HOST:PORT, as `ray start --head` says it")
-    try:
-        socket.create_connection((host, int(port)), timeout=_REACHED).close()
-    except (OSError, OverflowError) as error:
-        raise CannotJudge(f"--ray {address}: nobody answers there", cause=str(error), fault="host") from None

@@ -23,7 +23,7 @@ NO_SET = "has no checkpoint set"
 ATTACHED_ONLY = "nothing starts its servers: name one that runs already with --url or --attach"
 """Why a point does not run of itself."""
 
-NEEDS_HOSTS = "needs two hosts: name a Ray cluster that has them with --ray ADDRESS"
+NEEDS_HOSTS = "needs two hosts to itself: run it alone with --ray ADDRESS"
 """Why a point whose servers are spread over hosts does not run on this one."""
 
 

@@ -59,9 +59,9 @@ class Board:
 
 
 def _row(process: PointProcess, placed: Placed) -> tuple[str, str, str, str]:
-    """The point, its devices, its stage with the seconds that it is in it, and what that is at."""
-    at = process.latest
+    """The point, its devices or its host, its stage with the seconds that it is in it, and what that is at."""
+    at, where = process.latest, ",".join(placed.devices) or placed.host
     if at is None:
-        return process.each.id, ",".join(placed.devices), "begins", ""
+        return process.each.id, where, "begins", ""
     counted = f"{at.done}/{at.total} " if at.total else ""
-    return process.each.id, ",".join(placed.devices), f"{at.stage} {at.elapsed:.0f} s", f"{counted}{at.text}"
+    return process.each.id, where, f"{at.stage} {at.elapsed:.0f} s", f"{counted}{at.text}"

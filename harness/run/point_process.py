@@ -6,9 +6,11 @@ import signal
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from harness.base.domain import Stage
 from harness.base.errors import EXIT_FAILED, CannotJudge, Interrupted, UsageError
+from harness.cases.model import Case
 from harness.engines.diagnosis import tail
 from harness.host.processes import Child
 from harness.plan import limits
@@ -29,13 +31,35 @@ _VERDICTS = (EXIT_FAILED, UsageError.exit_code, CannotJudge.exit_code, Interrupt
 _LINES = 40
 
 
+def ending(case: Case) -> float:
+    """Seconds after which the harness of a point has ended, once it was asked to."""
+    return limits.stage(case, Stage.STOP) + _ENDING
+
+
+class Running(Protocol):
+    """The harness of a point: a child of this process, or one on another host."""
+
+    @property
+    def status(self) -> int | None:
+        """Exit status, negative for a signal; None while it runs."""
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal, unless it has ended."""
+
+    def kill(self) -> None:
+        """End it at once, and wait until it has."""
+
+    def close(self) -> None:
+        """Have here what it wrote, once it has ended."""
+
+
 @dataclass(frozen=True)
 class PointProcess:
     """One point, its run directory, and the harness that runs it."""
 
     each: Planned
     path: Path
-    child: Child
+    child: Running
 
     @classmethod
     def start(
@@ -78,14 +102,15 @@ class PointProcess:
 
     @property
     def ending(self) -> float:
-        """Seconds after which it has ended, once it was asked to."""
-        return limits.stage(self.each.case, Stage.STOP) + _ENDING
+        """As of :func:`ending`."""
+        return ending(self.each.case)
 
     def verdict(self, console: Console) -> Result:
         """Its verdict, now that it has ended. One that died in the middle is an error, and what it started is stopped.
 
         Raises:
             Interrupted: It was asked to end before there was anything to judge.
+            NodeLost: It ran on another host, and that is gone.
         """
         status = self.child.status
         assert status is not None, "it still runs"
@@ -103,7 +128,8 @@ class PointProcess:
 
     def _died(self, status: int) -> CannotJudge:
         how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"exited with status {status}"
-        said = (self.path / LOG).read_text(errors="replace").strip()
+        log = self.path / LOG
+        said = log.read_text(errors="replace").strip() if log.is_file() else ""
         by_whom = "the system does that where memory runs out" if status == -signal.SIGKILL else ""
         cause = by_whom or next(reversed(said.splitlines()), "") or f"{LOG} is empty"
         return CannotJudge(

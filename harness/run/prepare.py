@@ -59,6 +59,7 @@ class Options:
         reuse: Folders of runs whose greens stand for identical work.
         reference: A stored run of the point, or a folder of such, with which it is compared.
         cluster: Address of a Ray cluster, whose hosts take the servers of a case that is spread over hosts.
+        host_facts: What whoever placed the point says of its host, by name.
         alarm_share: What of the false-alarm rates that baselines state each check may use.
     """
 
@@ -73,6 +74,7 @@ class Options:
     cluster: str = ""
     alarm_share: float = 1.0
     reference: Path | None = None
+    host_facts: tuple[tuple[str, str], ...] = ()
 
 
 def require_engine(planned: Iterable[Planned], options: Options) -> None:
@@ -119,7 +121,7 @@ def create(planned: Planned, path: Path, options: Options = _USUAL) -> RunDir:
             created=utc_now().isoformat(),
             owner=Owner.me(),
             alarm_share=options.alarm_share,
-            host=host() | ({} if attached_to else accelerators.hardware(planned.platform)),
+            host=host() | ({} if attached_to else accelerators.hardware(planned.platform)) | dict(options.host_facts),
         )
     )
     return rundir

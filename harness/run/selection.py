@@ -143,7 +143,7 @@ def select(
             and decides then which of them exist.
         measured: Nothing is judged, so no case needs a baseline.
         attached: Somebody else runs the servers, with their models on their devices.
-        hosts: There are other hosts to spread servers over.
+        hosts: There are other hosts to spread servers over, for points that all do.
 
     Raises:
         UsageError: A case file is wrong, or what it expects has no meaning; or the platform is not clear.
@@ -164,7 +164,7 @@ def select(
     found = [each for each in found if each.platform == here]
     if attached:
         found = [replace(each, skip="") if each.skip == not_started(each.case) else each for each in found]
-    if hosts:
+    if hosts and all(each.case.topology.spread for each in found if each.skip in ("", NEEDS_HOSTS)):
         found = [replace(each, skip="") if each.skip == NEEDS_HOSTS else each for each in found]
     if at_most is not None:
         found = within(found, at_most)

@@ -1,4 +1,4 @@
-"""Points side by side on this host: each in a harness of its own, on devices that no other point of the run has."""
+"""Points side by side: each in a harness of its own, on devices that no other point of the run has."""
 
 from __future__ import annotations
 
@@ -6,37 +6,34 @@ import signal
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 
 from harness.base.clock import SYSTEM_CLOCK, Clock, Deadline
-from harness.base.domain import Device, Platform
 from harness.base.errors import HarnessError, Interrupted
-from harness.containers.lifecycle import ContainerFailed
-from harness.devices import accelerators
-from harness.devices.leases import Unusable
 from harness.fleet import needs
-from harness.fleet.jobs import Host, Job, Placed
+from harness.fleet.jobs import Job, Placed
 from harness.fleet.learned import Observed
 from harness.fleet.schedule import decide
-from harness.host import files, machine, signals
+from harness.host import files, signals
+from harness.hosts.node import NodeLost
 from harness.plan.points import Planned
 from harness.reports.result import Result
-from harness.run import abandoned, learned_times, occupancy
+from harness.run import learned_times
 from harness.run.board import Board
 from harness.run.console import Console
+from harness.run.places import Places
 from harness.run.point_process import PointProcess
-from harness.run.prepare import Options
 from harness.run.supervise import Perform, Report, broken, leave_out
 
 _POLL = 0.1
 _LOOK_AGAIN = 5.0
-"""Seconds after which devices are looked at again: others may have left some."""
+"""Seconds after which hosts are looked at again: others may have left some of their devices."""
 _OF_A_HARNESS = 256 << 20
 """Bytes of the host's memory that the harness of a point takes itself: about 120 MiB, more with many samples."""
-
-Command = Callable[[Planned], Sequence[str]]
-"""The harness's arguments that run a point, but for its run directory."""
+_MOST_LOSSES = 3
+"""Hosts that a point may lose: beyond that it is likely what brings them down."""
+_LOST = "lost-{}"
+"""Folder for what is here of the run directories of points whose host was lost once, twice, ..."""
 
 
 @dataclass(frozen=True)
@@ -44,18 +41,12 @@ class Crew:
     """How points are run side by side.
 
     Attributes:
-        platform: Of all of them.
-        command: What the harness of a point is told.
-        options: How they are run.
+        places: Makes the hosts where they run; it is told whom to say what it finds.
         most: Points at a time, as far as there are accelerators; None: as many as there is room for.
-        devices: Accelerators that may be used at a time; None: all that this process may use.
     """
 
-    platform: Platform
-    command: Command
-    options: Options
+    places: Callable[[Callable[[str], None]], Places]
     most: int | None = None
-    devices: int | None = None
     clock: Clock = SYSTEM_CLOCK
 
 
@@ -67,8 +58,11 @@ def side_by_side(crew: Crew, runs: Path, console: Console) -> Perform:
             if each.skip:
                 yield index, leave_out(each, each.skip, console)
         todo = {each.id: index for index, each in points.items() if not each.skip}
+        if not todo:
+            return
         board = Board(console, runs, len(todo), crew.clock)
-        matrix = _Matrix(crew, runs, console, board, [each for each in points.values() if not each.skip])
+        places = crew.places(console.line)
+        matrix = _Matrix(crew, places, runs, console, board, [each for each in points.values() if not each.skip])
         try:
             for each, result in matrix.results():
                 with suppress(OSError):  # at the end it is written once more, and said
@@ -78,6 +72,7 @@ def side_by_side(crew: Crew, runs: Path, console: Console) -> Perform:
         finally:
             with signals.deferred():
                 matrix.end()
+                places.close()
             console.clear()
 
     return perform
@@ -90,40 +85,35 @@ class _Matrix:
     Attributes:
         waiting: By id, what is to run.
         running: By id, what runs, and where.
-        ready: Engines of which one point has had made what all points of it need.
+        ready: Engines, and hosts, of which one point has had made what all points of that engine need there.
+        lost: By id, why a point did not come to its end where it was before.
     """
 
     crew: Crew
+    places: Places
     runs: Path
     console: Console
     board: Board
     points: Sequence[Planned]
     waiting: dict[str, Job] = field(init=False)
     running: dict[str, tuple[PointProcess, Placed]] = field(default_factory=dict)
-    ready: set[str] = field(default_factory=set)
+    ready: set[tuple[str, str]] = field(default_factory=set)
+    lost: dict[str, list[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._pool = accelerators.visible(self.crew.platform)
-        self._cores = machine.cores()
-        self._cores_of: dict[str, list[int]] = {}
-        self._memory = machine.memory()[1]
-        known, kind = learned_times.known(), learned_times.kind_here(self.crew.platform)
+        known, kind = learned_times.known(), self.places.kind
         self._by_id = {each.id: each for each in known.applied(self.points, kind)}
-        self.waiting = {name: self._job(each, known.of(each, kind)) for name, each in self._by_id.items()}
+        self.jobs = {name: self._job(each, known.of(each, kind)) for name, each in self._by_id.items()}
+        self.waiting = dict(self.jobs)
 
     def _job(self, each: Planned, seen: Observed | None) -> Job:
         """A point as the scheduler sees it. Who says how many run at a time has counted processors and memory."""
         job = needs.job(
             each,
             memory=seen.memory_bytes + _OF_A_HARNESS if seen and seen.memory_bytes else 0,
-            suited=self._suited(each),
+            suited=self.places.suited(each),
         )
         return job if self.crew.most is None else replace(job, cores=0, memory=0)
-
-    def _suited(self, each: Planned) -> list[str] | None:
-        """Names of the devices that will do for a point; None where too few do, which the point's own harness says."""
-        found = [device.name for device in occupancy.suitable(each.case, self._pool)]
-        return found if len(found) >= each.devices else None
 
     def results(self) -> Iterator[tuple[Planned, Result]]:
         """Run everything. Yields each point with its verdict, as they come.
@@ -135,11 +125,12 @@ class _Matrix:
         while self.waiting or self.running:
             ended = [name for name, (process, _) in self.running.items() if process.ended]
             for name in ended:
-                process, _ = self.running[name]
-                result = process.verdict(self.console)
-                del self.running[name], self._cores_of[name]
-                yield process.each, result
-            ready = {process.each.case.engine.name for process, _ in self.running.values() if process.is_ready}
+                yield from self._ended(name)
+            ready = {
+                (process.each.case.engine.name, placed.host)
+                for process, placed in self.running.values()
+                if process.is_ready
+            }
             if self.waiting and (ended or ready - self.ready or look_again.passed):
                 self.ready |= ready
                 yield from self._start()
@@ -147,64 +138,72 @@ class _Matrix:
             self.board.show([(process, placed) for process, placed in self.running.values()], waiting=len(self.waiting))
             self.crew.clock.sleep(_POLL)
 
+    def _ended(self, name: str) -> Iterator[tuple[Planned, Result]]:
+        """The verdict on a point that has ended; none where its host is gone, and it runs again elsewhere."""
+        process, _ = self.running[name]
+        result: Result | None
+        try:
+            result = process.verdict(self.console)
+        except NodeLost as error:
+            result = self._lost(process, error)
+        self.places.ended(name)
+        del self.running[name]
+        if result:
+            yield process.each, result
+
+    def _lost(self, process: PointProcess, error: NodeLost) -> Result | None:
+        """Let a point run again, which has no verdict: with its host it lost all that was to be judged."""
+        name = process.each.id
+        said = self.lost.setdefault(name, [])
+        said.append(f"infrastructure: {error}")
+        self.console.line(f"{name}: {said[-1]}")
+        if len(said) >= _MOST_LOSSES:
+            return broken(process.each, process.path, error)
+        if process.path.is_dir():
+            beside = self.runs / _LOST.format(len(said))
+            beside.mkdir(exist_ok=True)
+            process.path.rename(beside / process.path.name)
+        self.waiting[name] = self.jobs[name]
+        return None
+
     def _start(self) -> Iterator[tuple[Planned, Result]]:
         """Start what there is room for; yields what could not be started."""
-        host, now = self._host(), self.crew.clock.monotonic()
-        decision = decide(self.waiting.values(), [placed for _, placed in self.running.values()], [host], now)
-        starts = decision.starts
+        busy, now = [placed for _, placed in self.running.values()], self.crew.clock.monotonic()
+        starts = decide(self.waiting.values(), busy, self.places.hosts(busy), now).starts
         if not starts and not self.running:
-            # None of ours is in its way: it waits for others, or says what is missing, as it would alone.
+            # None of ours is in its way.
             first = min(self.waiting.values(), key=lambda job: job.rank)
-            starts = (Placed(first, host.name, (), now + first.seconds),)
+            try:
+                alone = self.places.alone(first)
+            except HarnessError as error:
+                del self.waiting[first.name]
+                yield self._by_id[first.name], broken(self._by_id[first.name], None, error)
+                return
+            starts = () if alone is None else (Placed(first, alone, (), now + first.seconds),)
         for placed in starts:
             if self.crew.most is not None and len(self.running) >= self.crew.most:
                 return
-            if self._may_begin(self._by_id[placed.job.name].case.engine.name):
+            if self._may_begin(self._by_id[placed.job.name].case.engine.name, placed.host):
                 yield from self._begin(placed)
 
-    def _may_begin(self, engine: str) -> bool:
-        """Whether nobody is making what a point of the engine needs too: then it is done once, and found done."""
-        return engine in self.ready or all(
-            process.each.case.engine.name != engine for process, _ in self.running.values()
+    def _may_begin(self, engine: str, host: str) -> bool:
+        """Whether nobody is making there what a point of the engine needs too: then it is done once, and found done."""
+        return (engine, host) in self.ready or all(
+            (process.each.case.engine.name, placed.host) != (engine, host) for process, placed in self.running.values()
         )
-
-    def _host(self) -> Host:
-        """What there is for us now: what our points have, and what is free of the rest."""
-        ours = {name for _, placed in self.running.values() for name in placed.devices}
-        others = [device for device in self._pool if device.name not in ours]
-        free = self._free(others)
-        if self.crew.devices is not None:
-            free = free[: max(0, self.crew.devices - len(ours))]
-        names = ours | {device.name for device in free}
-        there = tuple(device.name for device in self._pool if device.name in names)
-        return Host("here", there, len(self._cores), self._memory)
-
-    def _free(self, devices: Sequence[Device]) -> list[Device]:
-        """Of devices that no point of ours has; none where that cannot be told: a point that tries to says why."""
-        options = self.crew.options
-        left = partial(abandoned.removed, note=self.console.line) if options.wait_for_devices else abandoned.of_run
-        try:
-            return occupancy.free(self.crew.platform, devices, left, assume_free=options.assume_free)
-        except (Unusable, ContainerFailed):
-            return []
 
     def _begin(self, placed: Placed) -> Iterator[tuple[Planned, Result]]:
         """Start the harness of a point; yields the point where that is refused."""
         name, each = placed.job.name, self._by_id[placed.job.name]
-        del self.waiting[name]
-        env = accelerators.environment(self.crew.platform, placed.devices) if placed.devices else {}
-        cores = self._take_cores(placed.job) if self.crew.platform == "cpu" else []
         try:
             with signals.deferred():  # what was started is known
-                process = PointProcess.start(each, self.runs, self.crew.command(each), env, cores)
-                self.running[name], self._cores_of[name] = (process, placed), cores
+                process = self.places.begin(each, placed, self.runs, self.lost.get(name, ()))
+                if process:
+                    del self.waiting[name]
+                    self.running[name] = process, placed
         except (HarnessError, OSError) as error:
+            self.waiting.pop(name, None)
             yield each, broken(each, None, error)
-
-    def _take_cores(self, job: Job) -> list[int]:
-        """Processors for a point without accelerators: engines that share some wait for each other's threads."""
-        taken = {core for cores in self._cores_of.values() for core in cores}
-        return [core for core in self._cores if core not in taken][: job.cores]
 
     def end(self) -> None:
         """End what runs: each stops its servers and writes its verdict. Who does not in time is killed and stopped."""
@@ -216,7 +215,6 @@ class _Matrix:
             self.crew.clock.sleep(_POLL)
         for process in there:
             if not process.ended:
-                process.child.send(signal.SIGKILL)
-                process.child.process.wait()
-            with suppress(Interrupted):  # nothing had begun
+                process.child.kill()
+            with suppress(Interrupted, NodeLost):  # nothing had begun, or nothing came back
                 self.board.ended(process.each, process.verdict(self.console))

@@ -40,6 +40,7 @@ APART = {
 ROOMS = sorted(each.parent.name for each in (REPOSITORY / "harness").glob("*/__init__.py"))
 REACH_THE_MACHINE = {
     "host",
+    "hosts",
     "devices",
     "containers",
     "images",

@@ -1,0 +1,193 @@
+"""Points on the nodes of a Ray cluster: where they run, what comes back, and what becomes of them when one dies."""
+
+from __future__ import annotations
+
+import json
+import signal
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.base.domain import Outcome
+from harness.host.ports import Ports
+from harness.reports.result import Result
+from tests.fake.conftest import ONE_POINT, QUICK, SMALL
+from tests.fake.hosts import Nvidia
+from tests.fake_engine.install import install
+from tests.helpers import begin, edited, end, harness, left_in, patched, run, validated, wait_for
+from tests.hosts.conftest import PATIENCE, Ray
+
+ONE, OTHER = "127.0.0.2", "127.0.0.3"
+
+
+@pytest.fixture
+def homes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where nodes keep what is sent to them; nothing may run on in it."""
+    there = tmp_path / "nodes"
+    there.mkdir()
+    monkeypatch.setenv("TMPDIR", str(there))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    yield there
+    assert left_in(tmp_path) == []
+
+
+def told(folder: Path, ray: Ray, points: dict[str, Any], changes: dict[str, Any], server: dict[str, Any]) -> list[Any]:
+    cases = edited(folder / "cases", ONE_POINT, SMALL[ONE_POINT] | QUICK | {"matrix/point": points} | changes)
+    return ["--ray", ray.address, "--cases", cases, "--engine-python", install(folder / "engine", {"server": server})]
+
+
+def folder_of(runs: Path, point: str) -> Path:
+    return runs / f"{ONE_POINT.replace('/', '.')}.point={point}"
+
+
+def result_of(runs: Path, point: str) -> Result:
+    return Result.model_validate_json((folder_of(runs, point) / "result.json").read_bytes())
+
+
+def verdicts(runs: Path) -> dict[str, str]:
+    """Each point of the one JUnit file, which must have it once."""
+    suites = list(validated(runs / "junit.xml").iter("testsuite"))
+    assert max(Counter(each.get("name") for each in suites).values()) == 1
+    found = {}
+    for suite in suites:
+        kinds = {child.tag for case in suite.iter("testcase") for child in case}
+        point = suite.get("name").partition("point=")[2].rstrip("]")
+        found[point] = next((kind for kind in ("error", "failure", "skipped") if kind in kinds), "pass")
+    return found
+
+
+def hosts(runs: Path, points: str) -> list[str]:
+    return [result_of(runs, point).provenance["host.address"] for point in points]
+
+
+def test_points_go_to_the_nodes_that_have_their_devices(tmp_path: Path, ray: Ray, homes: Path) -> None:
+    """Of a run that begins from files that no node has, each point comes back with its run directory."""
+    for address, gpus in ((ONE, 1), (OTHER, 2)):
+        env = Nvidia(tmp_path / address, gpus).env
+        ray.add(address, json.dumps({"cuda": gpus}), env, cpus=8)
+    points = {
+        "a": {},
+        "wide": {"serve": {"tensor_parallel_size": 2}},
+        "none": {"serve": {"tensor_parallel_size": 4}},
+    }
+    done = run(tmp_path, *told(tmp_path, ray, points, {"platforms": ["cuda"]}, {}))
+    assert done.code == 4, done.output
+    assert verdicts(done.runs) == {"a": "pass", "wide": "pass", "none": "error"}
+    assert hosts(done.runs, ["a", "wide"]) == [ONE, OTHER]
+    assert "needs 4 cuda devices on one, and the node with the most has 2" in done.output
+    for point in ("a", "wide"):
+        judged = harness("assert", folder_of(done.runs, point))
+        assert judged.returncode == 0, judged.stdout + judged.stderr
+    assert list(homes.glob("inference-harness-*")) == []
+
+
+def test_a_node_and_then_the_driver_are_killed_and_each_point_has_one_verdict(
+    tmp_path: Path, ray: Ray, homes: Path
+) -> None:
+    ray.add(ONE)
+    ray.add(OTHER)
+    slow = {"timeouts/start": 400.0}
+    process = begin(tmp_path, *told(tmp_path, ray, {"a": {}, "b": {}, "c": {}}, slow, {"start_after": 300.0}))
+    runs = tmp_path / "runs"
+    try:
+        wait_for(lambda: len(list(runs.glob("*/case.json"))) == 2, PATIENCE)
+        (lost,) = [path.parent for path in runs.glob("*/case.json") if _host(path) == ONE]
+        ray.kill(ONE)
+        wait_for((runs / "lost-1" / lost.name).is_dir, PATIENCE)
+        install(tmp_path / "engine", {"server": {"start_after": 6.0}})
+    finally:
+        said = end(process, signal.SIGKILL, tmp_path).output
+    assert f"infrastructure: node lost: {ONE}" in said
+    wait_for(lambda: left_in(tmp_path) == [], 30)
+    ray.add(ONE)
+    done = harness("run", "--resume", runs)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "3 of 3 points to run; verdicts of before: 0" in done.stdout
+    assert verdicts(runs) == {"a": "pass", "b": "pass", "c": "pass"}
+
+
+def _host(case: Path) -> str:
+    return str(json.loads(case.read_text())["host"]["address"])
+
+
+def test_a_point_whose_node_is_lost_runs_elsewhere_and_its_verdict_says_so(
+    tmp_path: Path, ray: Ray, homes: Path
+) -> None:
+    ray.add(ONE)
+    process = begin(tmp_path, *told(tmp_path, ray, {"a": {}}, {"timeouts/start": 400.0}, {"start_after": 300.0}))
+    runs = tmp_path / "runs"
+    wait_for((folder_of(runs, "a") / "case.json").exists, PATIENCE)
+    install(tmp_path / "engine", {})
+    ray.kill(ONE)
+    ray.add(OTHER)
+    done = end(process, None, tmp_path, PATIENCE)
+    assert done.code == 0, done.output
+    result = result_of(runs, "a")
+    assert result.outcome is Outcome.PASS
+    assert result.provenance["host.address"] == OTHER
+    assert result.provenance["host.before.1"].startswith(f"infrastructure: node lost: {ONE}")
+    assert verdicts(runs) == {"a": "pass"}
+
+
+def test_a_signal_ends_every_point_on_every_node(tmp_path: Path, ray: Ray, homes: Path) -> None:
+    ray.add(ONE)
+    ray.add(OTHER)
+    slow = {"timeouts/start": 400.0}
+    process = begin(tmp_path, *told(tmp_path, ray, {"a": {}, "b": {}, "c": {}}, slow, {"start_after": 300.0}))
+    runs = tmp_path / "runs"
+    wait_for(lambda: len(list(homes.glob("*/runs/*/servers.json"))) == 2, PATIENCE)
+    began = time.monotonic()
+    done = end(process, signal.SIGTERM, tmp_path)
+    assert time.monotonic() - began < 30
+    assert done.code == 130, done.output
+    assert left_in(tmp_path) == []
+    assert set(verdicts(runs)) == {"a", "b", "c"}
+    interrupted = [json.loads(path.read_text())["exit_code"] for path in runs.glob("*/result.json")]
+    assert interrupted == [130, 130]
+
+
+BLOCKED = """
+import sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "ray":
+            raise ImportError("ray is imported")
+
+sys.meta_path.insert(0, Blocked())
+from harness.__main__ import main
+main()
+"""
+
+
+def test_without_ray_nothing_of_it_is_imported(tmp_path: Path) -> None:
+    cases = edited(tmp_path / "cases", ONE_POINT, SMALL[ONE_POINT] | QUICK)
+    usual = ["run", "--runs", tmp_path / "runs", "--cases", cases, "--engine-python", install(tmp_path / "engine", {})]
+    done = patched(BLOCKED, *usual)
+    assert done.returncode == 0, done.stdout + done.stderr
+    done = patched(BLOCKED, "run", "--runs", tmp_path / "none", *usual[3:], "--ray", "127.0.0.1:6379")
+    assert done.returncode == 2
+    assert done.stderr == "harness: --ray: Ray is not installed; pip install 'inference-harness[ray]'\n"
+    assert not (tmp_path / "none").exists()
+
+
+def test_addresses_where_no_cluster_is(tmp_path: Path) -> None:
+    cases = edited(tmp_path / "cases", ONE_POINT, SMALL[ONE_POINT] | QUICK)
+    usual = ["run", "--runs", tmp_path / "runs", "--cases", cases, "--engine-python", install(tmp_path / "engine", {})]
+    done = harness(*usual, "--ray", "here")
+    assert done.returncode == 2
+    assert done.stderr == "harness: --ray here: must be like HOST:PORT, as `ray start --head` says it\n"
+    nobody = f"127.0.0.1:{Ports().take()}"
+    done = harness(*usual, "--ray", nobody)
+    assert done.returncode == 4
+    assert done.stderr.startswith(f"harness: --ray {nobody}: nobody answers there: ")
+    assert done.stderr.count("\n") == 1
+    for more, said in ((["--keep"], "--keep: not with --ray"), (["--reuse", tmp_path], "--reuse: not with --ray")):
+        done = harness(*usual, "--ray", nobody, *more)
+        assert done.returncode == 2
+        assert said in done.stderr
