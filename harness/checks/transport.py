@@ -3,7 +3,8 @@
 UCX says it, if ``UCX_PROTO_INFO=y`` is in ``[serve.env]``: once two sides are connected and it has chosen how to move
 memory of a kind between them, it writes a table of what it does with messages of which size (seen with UCX 1.23 of
 nixl 1.5.1; `src/ucp/proto/proto_debug.c` of UCX). Read here are those of reading or writing remote memory of another
-process, and of these what goes for the largest messages, as blocks of a KV cache are.
+process, and of these what goes for the largest messages, as blocks of a KV cache are. UCX writes to standard output,
+whose buffer is lost with a process that is killed, as vLLM's engine process is; ``UCX_LOG_FILE=stderr`` has none.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from harness.checks import check
 from harness.checks.check import Check
 
 _NAME = "transport"
+_SAYS = "UCX_PROTO_INFO=y and UCX_LOG_FILE=stderr"
 Operation = Literal["read", "write"]
 _LINE = re.compile(r"\[(\d+\.\d+)\] \[([^\]]+)\]\s+\|(.*)\|\s*$", re.MULTILINE)
 _PEER = re.compile(r"\b(self|intra-node|inter-node) cfg#\d+")
@@ -109,7 +111,7 @@ def judge(settings: TransportSettings, evidence: Evidence) -> list[CheckResult]:
     ]
     if not found:
         how = "read" if settings.operation == "read" else "written"
-        why = f"no server's log says how memory of another one is {how}; set UCX_PROTO_INFO=y in serve.env"
+        why = f"no server's log says how memory of another one is {how}; set {_SAYS} in serve.env"
         return [check.unmeasured(_NAME, why)]
     wrong = [f"{server}: {each.words()}" for server, each in found if not _allowed(each, settings.over)]
     return [

@@ -20,7 +20,7 @@ import pytest
 
 from harness.host.ports import Ports
 from tests.cpu.conftest import engine_python as engine_python  # noqa: PLC0414 # a fixture
-from tests.helpers import environment, wait_for
+from tests.helpers import environment, left_in, living_in, wait_for
 from tests.hosts.namespaces import Host, needs_namespaces, ray_nodes, two_hosts
 
 _STARTED = "Ray runtime started"
@@ -109,3 +109,13 @@ def cluster(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
     pytest.importorskip("ray")
     with ray_nodes(pair, tmp_path_factory.mktemp("ray")) as address:
         yield address
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder for runs, of which nothing may be left: what runs on either host is a process of this machine."""
+    yield tmp_path
+    for each in living_in(tmp_path):  # of a test that failed half-way: its harness ends what it started
+        if "run" in each.cmdline():
+            each.terminate()
+    wait_for(lambda: not left_in(tmp_path), 60)

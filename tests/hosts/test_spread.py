@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,16 +44,6 @@ SMALL: dict[str, Any] = {
 
 _PATIENCE = 120.0
 """Seconds: two Ray drivers, two agents and three servers start on two busy cores."""
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder for runs, of which nothing may be left: what runs on either host is a process of this machine."""
-    yield tmp_path
-    for each in living_in(tmp_path):  # of a test that failed half-way: its harness ends what it started
-        if "run" in each.cmdline():
-            each.terminate()
-    wait_for(lambda: not left_in(tmp_path), 60)
 
 
 def begin_on(host: Host, folder: Path, *arguments: str | Path) -> subprocess.Popen[str]:
