@@ -33,7 +33,7 @@ def test_the_kv_cache_crosses_the_network(
     cluster: str,
     folder: Path,
     python: Path,
-    record_property: Callable[[str, object], None],
+    record_testsuite_property: Callable[[str, object], None],
 ) -> None:
     before = [host.counters() for host in pair]
     result = end(begin_on(pair[0], folder, CASE, "--engine-python", python, "--ray", cluster), None, folder, _START)
@@ -45,7 +45,7 @@ def test_the_kv_cache_crosses_the_network(
     moved = found.kv.bytes
     assert moved
     sent, received = (after[0]["sent"] - before[0]["sent"], after[1]["received"] - before[1]["received"])
-    record_property("bytes", {"ledger": moved, "prefill sent": sent, "decode received": received})
+    record_testsuite_property("bytes", {"ledger": moved, "prefill sent": sent, "decode received": received})
     assert sent >= moved
     assert received >= moved
     transport = next(check for check in result.result.checks if check.name == "transport")
@@ -61,7 +61,7 @@ def test_a_link_that_is_cut_is_named(
     cluster: str,
     folder: Path,
     python: Path,
-    record_property: Callable[[str, object], None],
+    record_testsuite_property: Callable[[str, object], None],
 ) -> None:
     running = begin_on(pair[0], folder, CASE, "--engine-python", python, "--ray", cluster)
     wait_for(lambda: recorded(folder, "main: ") or running.poll() is not None, _START)
@@ -77,5 +77,5 @@ def test_a_link_that_is_cut_is_named(
     assert {each.fault for each in RunDir(result.directory).stages() if each.stage == "eval"} == {"network"}
     events = [each for each in RunDir(result.directory).events() if (each.stage, each.kind) == ("eval", "end")]
     said = datetime.fromisoformat(events[-1].time).timestamp()
-    record_property("seconds", {"until the error": said - began, "until all was over": over - began})
+    record_testsuite_property("seconds", {"until the error": said - began, "until all was over": over - began})
     assert said - began < 10
