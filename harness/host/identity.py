@@ -198,6 +198,15 @@ def _environment(pid: int) -> bytes | None:
     return b""
 
 
+def any_works_in(folder: Path) -> bool:
+    """Whether a process that we may look at has its working directory in this folder."""
+    for each in _PROC.glob("[0-9]*/cwd"):
+        with suppress(OSError):  # it has ended, or is another user's
+            if each.readlink().is_relative_to(folder):
+                return True
+    return False
+
+
 def _read(path: Path) -> bytes | None:
     try:
         return path.read_bytes()

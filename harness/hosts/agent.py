@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
 import signal
 import tarfile
@@ -20,13 +21,15 @@ from harness.base.clock import SYSTEM_CLOCK
 from harness.base.domain import Device, Platform
 from harness.base.errors import UsageError
 from harness.devices import accelerators
-from harness.host import files, machine, processes
+from harness.host import files, identity, machine, processes
+from harness.host.identity import Identity
 from harness.host.ports import LOOPBACK, Ports
 from harness.host.processes import Child
 from harness.hosts import own_code
 from harness.hosts.held import Order, signal_line
 
 _PREFIX = "inference-harness-host-"
+_HOME = re.compile(rf"{_PREFIX}{identity.NAME}-\w+")
 _GRACE = 10.0
 _LISTEN_EVERY = 1.0
 _OF_RAY = ("RAY_", "OMP_NUM_THREADS", "PYTHONBREAKPOINT")
@@ -60,7 +63,8 @@ class Agent:
     def __init__(self, address: str = LOOPBACK) -> None:
         self._address = address
         self._ports = Ports(address)
-        self._home = tempfile.mkdtemp(prefix=_PREFIX)
+        _clear_left()
+        self._home = tempfile.mkdtemp(prefix=f"{_PREFIX}{Identity.me().as_name}-")
         self._started: dict[int, Child] = {}
         self._heard = SYSTEM_CLOCK.monotonic()
 
@@ -200,6 +204,19 @@ class Agent:
             assert child.process.stdin is not None
             child.process.stdin.write(line)
             child.process.stdin.flush()
+
+
+def _clear_left() -> None:
+    """Remove the folders of agents that were killed, once nothing runs in them any more."""
+    here = identity.here()
+    for path in Path(tempfile.gettempdir()).iterdir():
+        found = _HOME.fullmatch(path.name)
+        if not found:
+            continue
+        agent = identity.from_name(found)
+        elsewhere = agent.boot == here.boot and agent.namespace != here.namespace
+        if not (elsewhere or agent.lives or identity.any_works_in(path)):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def pack(folder: Path) -> bytes:

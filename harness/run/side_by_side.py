@@ -146,6 +146,8 @@ class _Matrix:
             result = process.verdict(self.console)
         except NodeLost as error:
             result = self._lost(process, error)
+        except (HarnessError, OSError) as error:
+            result = broken(process.each, process.path, error)
         self.places.ended(name)
         del self.running[name]
         if result:

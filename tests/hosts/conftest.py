@@ -45,7 +45,7 @@ class Ray:
         assert found, said
         self.address = f"{found[1]}:{port}"
 
-    def add(self, address: str, resources: str = "{}", env: Mapping[str, str] | None = None, cpus: int = 2) -> None:
+    def add(self, address: str, resources: str = "{}", env: Mapping[str, str] | None = None, cpus: int = 1) -> None:
         """Start a node that is known by an address of the loopback network, and wait until it has joined."""
         more = ["--address", self.address, "--node-ip-address", address, "--resources", resources]
         self._start(address, more, env or {}, cpus)
@@ -53,7 +53,7 @@ class Ray:
     def _start(self, name: str, more: list[str], env: Mapping[str, str], cpus: int = 0) -> str:
         log = self._folder / f"{name}.log"
         argv = [
-            Path(sys.executable).with_name("ray"), "start", "--block", "--disable-usage-stats",
+            str(Path(sys.executable).with_name("ray")), "start", "--block", "--disable-usage-stats",
             "--num-cpus", str(cpus), "--num-gpus", "0", "--object-store-memory", str(80 << 20),
             "--min-worker-port", "0", "--max-worker-port", "0", *more,
         ]  # fmt: skip

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from harness.base.domain import Outcome
 from harness.host.ports import Ports
 from harness.reports.result import Result
 from tests.fake.conftest import ONE_POINT, QUICK, SMALL
@@ -22,7 +21,7 @@ from tests.fake_engine.install import install
 from tests.helpers import begin, edited, end, harness, left_in, patched, run, validated, wait_for
 from tests.hosts.conftest import PATIENCE, Ray
 
-ONE, OTHER = "127.0.0.2", "127.0.0.3"
+ONE, OTHER, THIRD = "127.0.0.2", "127.0.0.3", "127.0.0.4"
 
 
 @pytest.fixture
@@ -36,7 +35,9 @@ def homes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     assert left_in(tmp_path) == []
 
 
-def told(folder: Path, ray: Ray, points: dict[str, Any], changes: dict[str, Any], server: dict[str, Any]) -> list[Any]:
+def told(
+    folder: Path, ray: Ray, points: dict[str, Any], changes: dict[str, Any], server: dict[str, Any]
+) -> list[str | Path]:
     cases = edited(folder / "cases", ONE_POINT, SMALL[ONE_POINT] | QUICK | {"matrix/point": points} | changes)
     return ["--ray", ray.address, "--cases", cases, "--engine-python", install(folder / "engine", {"server": server})]
 
@@ -61,7 +62,7 @@ def verdicts(runs: Path) -> dict[str, str]:
     return found
 
 
-def hosts(runs: Path, points: str) -> list[str]:
+def hosts(runs: Path, points: list[str]) -> list[str]:
     return [result_of(runs, point).provenance["host.address"] for point in points]
 
 
@@ -69,7 +70,7 @@ def test_points_go_to_the_nodes_that_have_their_devices(tmp_path: Path, ray: Ray
     """Of a run that begins from files that no node has, each point comes back with its run directory."""
     for address, gpus in ((ONE, 1), (OTHER, 2)):
         env = Nvidia(tmp_path / address, gpus).env
-        ray.add(address, json.dumps({"cuda": gpus}), env, cpus=8)
+        ray.add(address, json.dumps({"cuda": gpus}), env, cpus=gpus)
     points = {
         "a": {},
         "wide": {"serve": {"tensor_parallel_size": 2}},
@@ -89,49 +90,36 @@ def test_points_go_to_the_nodes_that_have_their_devices(tmp_path: Path, ray: Ray
 def test_a_node_and_then_the_driver_are_killed_and_each_point_has_one_verdict(
     tmp_path: Path, ray: Ray, homes: Path
 ) -> None:
+    """A point whose node is lost runs elsewhere, and its verdict says so; the others run when somebody resumes."""
     ray.add(ONE)
     ray.add(OTHER)
     slow = {"timeouts/start": 400.0}
     process = begin(tmp_path, *told(tmp_path, ray, {"a": {}, "b": {}, "c": {}}, slow, {"start_after": 300.0}))
     runs = tmp_path / "runs"
-    try:
-        wait_for(lambda: len(list(runs.glob("*/case.json"))) == 2, PATIENCE)
-        (lost,) = [path.parent for path in runs.glob("*/case.json") if _host(path) == ONE]
-        ray.kill(ONE)
-        wait_for((runs / "lost-1" / lost.name).is_dir, PATIENCE)
-        install(tmp_path / "engine", {"server": {"start_after": 6.0}})
-    finally:
-        said = end(process, signal.SIGKILL, tmp_path).output
+    wait_for(lambda: len(list(runs.glob("*/case.json"))) == 2, PATIENCE)
+    (lost,) = [path.parent for path in runs.glob("*/case.json") if _host(path) == ONE]
+    point = lost.name.partition("point=")[2]
+    ray.kill(ONE)
+    wait_for((runs / "lost-1" / lost.name).is_dir, PATIENCE)
+    install(tmp_path / "engine", {})
+    ray.add(THIRD)
+    wait_for((lost / "result.json").is_file, PATIENCE)
+    install(tmp_path / "engine", {"server": {"start_after": 300.0}})
+    said = end(process, signal.SIGKILL, tmp_path).output
     assert f"infrastructure: node lost: {ONE}" in said
     wait_for(lambda: left_in(tmp_path) == [], 30)
-    ray.add(ONE)
+    install(tmp_path / "engine", {})
     done = harness("run", "--resume", runs)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "3 of 3 points to run; verdicts of before: 0" in done.stdout
+    assert "2 of 3 points to run; verdicts of before: 1" in done.stdout
     assert verdicts(runs) == {"a": "pass", "b": "pass", "c": "pass"}
+    facts = result_of(runs, point).provenance
+    assert facts["host.address"] == THIRD
+    assert facts["host.before.1"].startswith(f"infrastructure: node lost: {ONE}")
 
 
 def _host(case: Path) -> str:
     return str(json.loads(case.read_text())["host"]["address"])
-
-
-def test_a_point_whose_node_is_lost_runs_elsewhere_and_its_verdict_says_so(
-    tmp_path: Path, ray: Ray, homes: Path
-) -> None:
-    ray.add(ONE)
-    process = begin(tmp_path, *told(tmp_path, ray, {"a": {}}, {"timeouts/start": 400.0}, {"start_after": 300.0}))
-    runs = tmp_path / "runs"
-    wait_for((folder_of(runs, "a") / "case.json").exists, PATIENCE)
-    install(tmp_path / "engine", {})
-    ray.kill(ONE)
-    ray.add(OTHER)
-    done = end(process, None, tmp_path, PATIENCE)
-    assert done.code == 0, done.output
-    result = result_of(runs, "a")
-    assert result.outcome is Outcome.PASS
-    assert result.provenance["host.address"] == OTHER
-    assert result.provenance["host.before.1"].startswith(f"infrastructure: node lost: {ONE}")
-    assert verdicts(runs) == {"a": "pass"}
 
 
 def test_a_signal_ends_every_point_on_every_node(tmp_path: Path, ray: Ray, homes: Path) -> None:
@@ -165,9 +153,13 @@ main()
 """
 
 
+def usually(folder: Path) -> list[str | Path]:
+    cases = edited(folder / "cases", ONE_POINT, SMALL[ONE_POINT] | QUICK)
+    return ["run", "--runs", folder / "runs", "--cases", cases, "--engine-python", install(folder / "engine", {})]
+
+
 def test_without_ray_nothing_of_it_is_imported(tmp_path: Path) -> None:
-    cases = edited(tmp_path / "cases", ONE_POINT, SMALL[ONE_POINT] | QUICK)
-    usual = ["run", "--runs", tmp_path / "runs", "--cases", cases, "--engine-python", install(tmp_path / "engine", {})]
+    usual = usually(tmp_path)
     done = patched(BLOCKED, *usual)
     assert done.returncode == 0, done.stdout + done.stderr
     done = patched(BLOCKED, "run", "--runs", tmp_path / "none", *usual[3:], "--ray", "127.0.0.1:6379")
@@ -177,8 +169,7 @@ def test_without_ray_nothing_of_it_is_imported(tmp_path: Path) -> None:
 
 
 def test_addresses_where_no_cluster_is(tmp_path: Path) -> None:
-    cases = edited(tmp_path / "cases", ONE_POINT, SMALL[ONE_POINT] | QUICK)
-    usual = ["run", "--runs", tmp_path / "runs", "--cases", cases, "--engine-python", install(tmp_path / "engine", {})]
+    usual = usually(tmp_path)
     done = harness(*usual, "--ray", "here")
     assert done.returncode == 2
     assert done.stderr == "harness: --ray here: must be like HOST:PORT, as `ray start --head` says it\n"
@@ -187,7 +178,7 @@ def test_addresses_where_no_cluster_is(tmp_path: Path) -> None:
     assert done.returncode == 4
     assert done.stderr.startswith(f"harness: --ray {nobody}: nobody answers there: ")
     assert done.stderr.count("\n") == 1
-    for more, said in ((["--keep"], "--keep: not with --ray"), (["--reuse", tmp_path], "--reuse: not with --ray")):
-        done = harness(*usual, "--ray", nobody, *more)
+    for more in ("--keep", f"--reuse={tmp_path}"):
+        done = harness(*usual, "--ray", nobody, more)
         assert done.returncode == 2
-        assert said in done.stderr
+        assert f"{more.partition('=')[0]}: not with --ray" in done.stderr

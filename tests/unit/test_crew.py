@@ -16,6 +16,7 @@ from harness.devices import accelerators
 from harness.devices.accelerators import Seen
 from harness.plan.points import Planned
 from harness.run.attachment import Attachment
+from harness.run.places import Here
 from harness.run.prepare import Options
 from harness.run.selection import matching
 from harness.run.side_by_side import Crew
@@ -46,18 +47,24 @@ def crew(
     return commands.crew(given, chosen, options or Options(), devices=devices, keep=keep, told=["--cases", "x"])
 
 
+def here(together: Crew) -> Here:
+    places = together.places(lambda _: None)
+    assert isinstance(places, Here)
+    return places
+
+
 @pytest.mark.usefixtures("four")
 def test_several_accelerators_are_used_unless_somebody_says_so(chosen: list[Planned]) -> None:
     together = crew(None, chosen)
     assert together is not None
-    assert (together.most, together.devices) == (None, None)
+    assert (together.most, here(together).devices) == (None, None)
     assert crew("1", chosen) is None
     assert crew(None, chosen, devices=1) is None
     assert crew(None, chosen[:1]) is None
     assert crew(None, chosen, keep=True) is None
     limited = crew("3", chosen, devices=2)
     assert limited is not None
-    assert (limited.most, limited.devices) == (3, 2)
+    assert (limited.most, here(limited).devices) == (3, 2)
 
 
 def test_without_accelerators_somebody_has_to_say_so(chosen: list[Planned], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,7 +96,7 @@ def test_the_harness_of_a_point_is_told_what_the_run_was_told(chosen: list[Plann
     words = commands.arguments(where, how, attached, cases=Path("my cases"), checkpoints="", model=["a=/x", "b=/y"])
     together = crew("auto", chosen)
     assert together is not None
-    command, *rest = together.command(chosen[0])
+    command, *rest = here(together).command(chosen[0])
     assert rest == [chosen[0].point, "--platform", "cuda", "--cases", "x"]
     found = get_command(app).commands[command].make_context("point", [*rest[:-2], *words, "--run-dir", "r"])  # type: ignore[attr-defined]
     given = {**vars(where), **vars(how), "measure_only": True, "cases": Path("my cases"), "model": ["a=/x", "b=/y"]}
