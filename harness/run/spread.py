@@ -79,7 +79,7 @@ def choose(context: Context, cluster: str) -> None:
     """Take a host of a cluster for each role, and write down which.
 
     Raises:
-        CannotJudge: The cluster has too few hosts, or the case needs accelerators.
+        CannotJudge: The cluster has too few hosts, or a wrong address of one, or the case needs accelerators.
     """
     case = context.case
     if points.devices(case, context.prepared.platform):
@@ -94,9 +94,18 @@ def choose(context: Context, cluster: str) -> None:
             role: OnHost(node=node.id, address=node.address, interface=ray.agent(node).interface())
             for role, node in zip(roles, nodes, strict=False)
         }
+    if unheld := [host.address for host in hosts.values() if not host.interface]:
+        raise CannotJudge(
+            f"Ray knows a host as {unheld[0]}, and no interface of it has that address",
+            cause="start Ray there with --node-ip-address",
+            fault="host",
+        )
     context.rundir.write(_NAME, Spread, Spread(cluster=cluster, hosts=hosts))
-    for role, host in hosts.items():
-        context.progress.note(f"{role} on {host.address} ({host.interface})")
+    facts = {role: f"{host.address} ({host.interface})" for role, host in hosts.items()}
+    prepared = context.prepared
+    context.rundir.save(prepared.model_copy(update={"host": {**prepared.host, **facts}}))
+    for role, where in facts.items():
+        context.progress.note(f"{role} on {where}")
 
 
 @contextmanager

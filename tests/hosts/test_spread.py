@@ -27,7 +27,7 @@ from tests.helpers import (
     wait_for,
 )
 from tests.hosts.conftest import Pair
-from tests.hosts.namespaces import RAY_ENVIRONMENT, Host
+from tests.hosts.namespaces import INTERFACE, RAY_ENVIRONMENT, Host
 
 CASE = "disagg/known_answer_hosts"
 SMALL: dict[str, Any] = {
@@ -81,6 +81,7 @@ def test_servers_are_on_their_hosts(pair: Pair, cluster: str, folder: Path) -> N
     at = {each.server.name: each.server.host for each in servers.servers}
     assert at == {"prefill": pair[0].address, "decode": pair[1].address, "router": "127.0.0.1"}
     assert at["decode"] in (result.directory / "commands.sh").read_text()
+    assert result.result.provenance["host.decode"] == f"{at['decode']} ({INTERFACE})"
     at_rest = next(check for check in result.result.checks if check.name == "at_rest")
     assert at_rest.outcome is Outcome.PASS
     assert "the servers do not run here" in at_rest.message
@@ -107,14 +108,14 @@ def test_a_link_that_is_cut_is_named(pair: Pair, cluster: str, folder: Path) -> 
 def test_a_signal_ends_the_servers_on_both_hosts(
     pair: Pair, cluster: str, folder: Path, number: signal.Signals
 ) -> None:
-    running = begin_asking(pair[0], folder, cluster, 8.0)
+    running = begin_asking(pair[0], folder, cluster, 4.0)
     result = end(running, number, folder, _PATIENCE)
     assert result.code == 130, result.output
     assert left_in(folder) == []
 
 
 def test_what_a_killed_harness_left_is_reaped_on_both_hosts(pair: Pair, cluster: str, folder: Path) -> None:
-    running = begin_asking(pair[0], folder, cluster, 8.0)
+    running = begin_asking(pair[0], folder, cluster, 4.0)
     end(running, signal.SIGKILL, folder)
     assert left_in(folder)
     assert harness("reap", folder / "runs").returncode == 0
@@ -122,7 +123,7 @@ def test_what_a_killed_harness_left_is_reaped_on_both_hosts(pair: Pair, cluster:
 
 
 def test_a_server_ends_with_what_stands_for_it(pair: Pair, cluster: str, folder: Path) -> None:
-    running = begin_asking(pair[0], folder, cluster, 8.0)
+    running = begin_asking(pair[0], folder, cluster, 4.0)
     (stand_in,) = [each for each in living_in(folder) if {"stand-in", "decode"} <= {*each.cmdline()}]
     stand_in.kill()
     result: Run = end(running, None, folder, _PATIENCE)
