@@ -23,7 +23,6 @@ from harness.cli import (
     power_commands,
     report_commands,
     run_commands,
-    spread_commands,
     upkeep_commands,
 )
 from harness.cli.assembling import help_without_command
@@ -53,7 +52,6 @@ app = typer.Typer(
 
 for room in (
     run_commands,
-    spread_commands,
     point_commands,
     calibration_commands,
     comparison_commands,
