@@ -179,3 +179,13 @@ def test_what_somebody_asks_after_goes_on(agent: Agent) -> None:
     agent.end_unheard(2.0)
     wait_for(lambda: agent.poll(number) is not None)
     assert agent.poll(number) == 0
+
+
+def test_what_a_host_lacks_is_said(tmp_path: Path) -> None:
+    copied(tmp_path)
+    (metadata,) = tmp_path.glob("*.dist-info/METADATA")
+    more = "Requires-Dist: no-such-thing>=2\nRequires-Dist: psutil<1\nRequires-Dist: also-none; extra == 'x'\n"
+    metadata.write_text(metadata.read_text().replace("Requires-Dist:", f"{more}Requires-Dist:", 1))
+    argv = [sys.executable, "-c", "from harness.hosts.own_code import lacking; print(*lacking(), sep='\\n')"]
+    said = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert said == ["no-such-thing>=2", f"psutil<1, and there is {psutil.__version__}"]
