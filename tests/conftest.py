@@ -31,8 +31,15 @@ _ANSWERS = ("canary", "capabilities")
 """Folders of the cache that hold the answers of engines, and only the latest of them."""
 
 _TESTS = Path(__file__).parent
-_ALONE = ("cpu/test_disagg.py", "cpu/test_published.py", "gpu/", "storm/")
-"""Tests that keep a whole machine busy: two engines that exchange caches, accelerators, and storms."""
+_ALONE = (
+    "cpu/test_disagg.py",
+    "cpu/test_published.py",
+    "gpu/",
+    "hosts/test_spread.py",
+    "hosts/test_two_hosts.py",
+    "storm/",
+)
+"""Tests that keep a whole machine busy: two engines that exchange caches, two hosts, accelerators, and storms."""
 
 _PATIENCE = 60.0
 """Seconds for what tests have started to end, after a signal."""

@@ -16,6 +16,9 @@ Platform = Literal["cpu", "cuda", "rocm"]
 
 PLATFORMS: tuple[Platform, ...] = get_args(Platform)
 
+LOOPBACK = "127.0.0.1"
+"""Where servers on this host listen."""
+
 
 class Outcome(StrEnum):
     """How a check, a stage or a case ended."""
@@ -104,9 +107,10 @@ class Probe:
     Attributes:
         kind: ``http``: GET answers 200. ``zmtp``: a ZeroMQ socket on the port sends its greeting.
         path: Path of the GET; empty for ``zmtp``.
-        port: TCP port on 127.0.0.1.
+        port: TCP port of ``host``.
         what: Whose answer that is, for people: ``/health``, ``KV side channel``.
         at: Base URL of a server that somebody else runs; empty for ours.
+        host: Address on which a server of ours listens.
     """
 
     kind: Literal["http", "zmtp"]
@@ -114,10 +118,11 @@ class Probe:
     what: str
     path: str = ""
     at: str = ""
+    host: str = LOOPBACK
 
     @property
     def url(self) -> str:
-        return f"{self.at or f'http://127.0.0.1:{self.port}'}{self.path}"
+        return f"{self.at or f'http://{self.host}:{self.port}'}{self.path}"
 
 
 @dataclass(frozen=True)
@@ -135,6 +140,7 @@ class Server:
         probes: What must answer before it counts as up.
         has_metrics: Whether ``/metrics`` on its HTTP port holds engine counters.
         at: Base URL of a server that somebody else runs, with neither command nor port of ours; empty for ours.
+        host: Address on which a server of ours listens: on this host the loopback, on another one that host's.
     """
 
     name: str
@@ -147,10 +153,16 @@ class Server:
     pass_env: tuple[str, ...] = ()
     has_metrics: bool = False
     at: str = ""
+    host: str = LOOPBACK
 
     @property
     def url(self) -> str:
-        return self.at or f"http://127.0.0.1:{self.ports['http']}"
+        return self.at or f"http://{self.host}:{self.ports['http']}"
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether it runs on another host, so that nothing of its processes can be seen from here."""
+        return bool(self.at) or self.host != LOOPBACK
 
 
 @dataclass(frozen=True)

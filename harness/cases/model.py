@@ -66,6 +66,11 @@ class Topology(Strict):
     kind: Literal["single", "disagg"] = Field(description="One server, or prefill and decode behind a router.")
     prefill: int = Field(ge=1, le=64, description="Prefill servers, where the kind is disagg.")
     decode: int = Field(ge=1, le=64, description="Decode servers, where the kind is disagg.")
+    spread: Literal["", "hosts"] = Field(
+        "",
+        description="hosts: prefill servers on one host, decode servers on another, so that KV caches cross a network; "
+        "the router is where the harness is. Empty: all on one host.",
+    )
 
     @property
     def roles(self) -> dict[Role, int]:
@@ -166,6 +171,8 @@ class Case(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if self.topology.spread and self.topology.kind == "single":
+            raise ValueError("topology.spread: a single topology has one server; needs topology.kind = 'disagg'")
         unknown = set(self.roles) - set(self.topology.roles)
         if unknown:
             raise ValueError(f"roles: {min(unknown)!r} is no role of a {self.topology.kind} topology")

@@ -3,7 +3,8 @@
 UCX says it, if ``UCX_PROTO_INFO=y`` is in ``[serve.env]``: once two sides are connected and it has chosen how to move
 memory of a kind between them, it writes a table of what it does with messages of which size (seen with UCX 1.23 of
 nixl 1.5.1; `src/ucp/proto/proto_debug.c` of UCX). Read here are those of reading or writing remote memory of another
-process, and of these what goes for the largest messages, as blocks of a KV cache are.
+process, and of these what goes for the largest messages, as blocks of a KV cache are. UCX writes to standard output,
+whose buffer is lost with a process that is killed, as vLLM's engine process is; ``UCX_LOG_FILE=stderr`` has none.
 """
 
 from __future__ import annotations
@@ -23,12 +24,13 @@ from harness.checks import check
 from harness.checks.check import Check
 
 _NAME = "transport"
+_SAYS = "UCX_PROTO_INFO=y and UCX_LOG_FILE=stderr"
 Operation = Literal["read", "write"]
-_LINE = re.compile(r"\[(\d+\.\d+)\] \[(\S+)\]\s+\|(.*)\|\s*$", re.MULTILINE)
+_LINE = re.compile(r"\[(\d+\.\d+)\] \[([^\]]+)\]\s+\|(.*)\|\s*$", re.MULTILINE)
 _PEER = re.compile(r"\b(self|intra-node|inter-node) cfg#\d+")
 _MOVES = re.compile(r"remote memory (read|write) by ucp_(?:get|put)")
 _LARGEST = re.compile(r"\d+\.\.inf")
-_TRANSPORT = re.compile(r"\b([a-z][a-z0-9_]*)/")
+_WAY = re.compile(r"\b[a-z][a-z0-9_]*/[^\s|]*")
 
 
 class TransportSettings(Strict):
@@ -53,17 +55,22 @@ class Chosen:
         operation: Whether it reads or writes memory of the other process.
         between: As UCX says it: ``intra-node`` or ``inter-node``, and the kinds of memory.
         how: ``zero-copy``, or ``software emulation`` where the transport can do no such thing.
-        transports: Names, without their devices; several where it uses several at once.
+        ways: Transports with their devices, as ``tcp/eth0``; several where it uses several at once.
     """
 
     operation: Operation
     between: str
     how: str
-    transports: tuple[str, ...]
+    ways: tuple[str, ...]
+
+    @property
+    def transports(self) -> tuple[str, ...]:
+        """Names, without their devices."""
+        return tuple(dict.fromkeys(each.partition("/")[0] for each in self.ways))
 
     def words(self) -> str:
         """In a few."""
-        return f"{', '.join(self.transports) or 'nothing known'} ({self.how}, {self.between})"
+        return f"{', '.join(self.ways) or 'nothing known'} ({self.how}, {self.between})"
 
 
 def chosen(log: str) -> Iterator[Chosen]:
@@ -91,7 +98,7 @@ def _read(lines: Sequence[str]) -> Iterator[Chosen]:
             moves = moves or cells[0].partition(" from ")[2]
         elif operation and peer not in ("", "self") and len(cells) == 3 and _LARGEST.search(cells[0]):
             kind: Operation = "read" if operation == "read" else "write"
-            yield Chosen(kind, f"{peer}, {moves}", cells[1], tuple(dict.fromkeys(_TRANSPORT.findall(cells[2]))))
+            yield Chosen(kind, f"{peer}, {moves}", cells[1], tuple(dict.fromkeys(_WAY.findall(cells[2]))))
 
 
 def judge(settings: TransportSettings, evidence: Evidence) -> list[CheckResult]:
@@ -104,7 +111,7 @@ def judge(settings: TransportSettings, evidence: Evidence) -> list[CheckResult]:
     ]
     if not found:
         how = "read" if settings.operation == "read" else "written"
-        why = f"no server's log says how memory of another one is {how}; set UCX_PROTO_INFO=y in serve.env"
+        why = f"no server's log says how memory of another one is {how}; set {_SAYS} in serve.env"
         return [check.unmeasured(_NAME, why)]
     wrong = [f"{server}: {each.words()}" for server, each in found if not _allowed(each, settings.over)]
     return [

@@ -1,4 +1,4 @@
-"""The part of the command line that a run calls for each of several points, here or on another host."""
+"""The part of the command line that a run calls: for each of several points, and for what is on another host."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 from harness.cli.again import Reuse
 from harness.cli.assembling import expanded
-from harness.cli.options import AttachOptions, BuildOptions, CaseArgument, PlatformHere, RunOptions
+from harness.cli.options import AttachOptions, BuildOptions, CaseArgument, PlatformHere, RunDirectory, RunOptions
 from harness.cli.statistics_options import ReferenceRuns
 from harness.cli.what_runs import CaseOptions, run_options
 
@@ -19,6 +19,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
     app.command(hidden=True)(expanded(point))
     app.command(hidden=True)(hold)
+    app.command("stand-in", hidden=True)(stand_in)
 
 
 def point(
@@ -60,3 +61,11 @@ def hold() -> int:
     from harness.hosts import held
 
     return held.hold()
+
+
+def stand_in(run_directory: RunDirectory, name: str) -> int:
+    """Run a server on another host, and stand for it here until it has ended."""
+    from harness.run.rundir import RunDir
+    from harness.run.spread import run_elsewhere
+
+    return run_elsewhere(RunDir.existing(run_directory), name)

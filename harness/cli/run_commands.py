@@ -97,13 +97,13 @@ def run(
         raise UsageError(f"--{name}: not with servers that run already: they are only asked")
     chosen = which.points(
         names, platform, narrowed=only.narrowing(), at_most=devices,
-        measured=attached.measure_only, attached=options.attachment is not None,
+        measured=attached.measure_only, attached=options.attachment is not None, hosts=ray is not None,
     )  # fmt: skip
     require_engine(chosen, options)
     if reference is not None:
         reference_runs.require(chosen, reference)
     alarms = together(chosen, family_wise, paired=reference is not None)
-    options = replace(options, alarm_share=alarms.share, reference=reference)
+    options = replace(options, alarm_share=alarms.share, reference=reference, cluster=ray or "")
     told = partial(arguments, attached, alarm_share=alarms.share)
     if ray is None:
         several = crew(

@@ -37,8 +37,8 @@ def crew_on_ray(
     devices: int | None,
     keep: bool,
     told: Callable[..., list[str]],
-) -> Crew:
-    """Who runs the points on the hosts of a Ray cluster.
+) -> Crew | None:
+    """Who runs the points on the hosts of a Ray cluster; None where each has its servers on several of them.
 
     Args:
         address: Of the cluster.
@@ -67,6 +67,8 @@ def crew_on_ray(
         raise UsageError("--url and --attach: not with --ray: their servers run already; leave it out")
     if options.reuse:
         raise UsageError("--reuse: not with --ray: earlier runs are not sent there; leave it out")
+    if any(each.case.topology.spread for each in chosen if not each.skip):
+        return None
     most = at_a_time(jobs)
     todo = [each for each in chosen if not each.skip]
     platform = todo[0].platform

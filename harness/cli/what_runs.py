@@ -66,6 +66,7 @@ class CaseOptions:
         at_most: int | None = None,
         measured: bool = False,
         attached: bool = False,
+        hosts: bool = False,
     ) -> list[Planned]:
         """What is to run, as of :func:`harness.run.selection.select`, with the caller's models."""
         from harness.images.pinned_versions import version
@@ -83,6 +84,7 @@ class CaseOptions:
             versions=version,
             measured=measured,
             attached=attached,
+            hosts=hosts,
         )
         return with_own(found, own)
 

@@ -67,7 +67,8 @@ def judge(
         arguments: Further ones of ``harness run`` that the caller gave.
     """
     menu = (each for each in planned if each.on_menu)
-    points = [each for each in menu if not each.case_file.matrix(each.platform).excluded(each.variant)]
+    here = (each for each in menu if not each.case.topology.spread)  # sessions are of one host
+    points = [each for each in here if not each.case_file.matrix(each.platform).excluded(each.variant)]
     by_name = sorted(points, key=lambda each: each.session)
     groups = groupby(by_name, key=lambda each: each.session)
     return [_session(list(group), facts, runtime, list(arguments)) for _, group in groups]

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from types import MappingProxyType
 
 from harness.base.domain import Probe, Server
 from harness.base.evidence import Acceptance, KvLedger, KvTransfers, Offer, Unmeasured, Verifications
@@ -16,27 +17,8 @@ from harness.cases.serve_settings import Serve
 from harness.engines.capabilities import Rename
 from harness.engines.inside import Inside
 from harness.engines.metrics import Counters, Metric
+from harness.engines.place import Place as Place  # noqa: PLC0414 # part of what engine modules are written in
 from harness.engines.sights import Asked, Sight, flattened
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where servers will run.
-
-    Attributes:
-        python: Interpreter of the environment that holds the engine.
-        checkpoints: Directory of each checkpoint, by name.
-        port: Returns the first of that many consecutive free ports, others on every call.
-        devices: Sets apart that many accelerators, others on every call, and returns the environment that says so.
-        command: The command that users of the engine type to start a server, as this build has it; empty where the
-            build lacks it, and its server is run as a module.
-    """
-
-    python: str
-    checkpoints: Mapping[str, str]
-    port: Callable[[int], int]
-    devices: Callable[[int], Mapping[str, str]]
-    command: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -175,13 +157,19 @@ class EngineSpec:
         configuration: frozenset[Offer] = frozenset({"configuration"} if self.info else ())
         return self.counts | self.events.keys() | configuration
 
-    def servers(self, case: Case, place: Place) -> list[Server]:
-        """All servers of a case, in the order in which they are started, the router last; none of somebody else's."""
+    def servers(self, case: Case, place: Place, others: Mapping[Role, Place] = MappingProxyType({})) -> list[Server]:
+        """All servers of a case, in the order in which they are started, the router last; none of somebody else's.
+
+        Args:
+            case: The case.
+            place: Where they run.
+            others: Where those of these roles run instead.
+        """
         start = self.server
         if start is None:
             return []
         started = [
-            start(case, place, role, name)
+            start(case, others.get(role, place), role, name)
             for role, count in case.topology.roles.items()
             for name in numbered(role, count)
         ]
@@ -280,8 +268,9 @@ def flag_arguments(flags: Mapping[str, FlagValue]) -> list[str]:
 
 def router(place: Place, module: str, arguments: list[str], ports: Mapping[str, int], ready: str) -> Server:
     """What stands before the servers of a disaggregated topology, run as a module; ``ready`` is asked on port http."""
-    argv, probe = (place.python, "-m", module, *arguments), Probe("http", ports["http"], ready, path=ready)
-    return Server(name="router", role="router", argv=argv, ports=dict(ports), probes=(probe,))
+    argv = (place.python, "-m", module, *arguments)
+    probe = Probe("http", ports["http"], ready, path=ready, host=place.host)
+    return Server(name="router", role="router", argv=argv, ports=dict(ports), probes=(probe,), host=place.host)
 
 
 def shell_line(server: Server) -> str:

@@ -23,7 +23,6 @@ _ROUTER_MODULE = "sglang_router.launch_router"
 _ENVIRONMENT = {
     # /health would ask for a token each time, and be late under load; readiness asks for one end to end anyway.
     "SGLANG_ENABLE_HEALTH_ENDPOINT_GENERATION": "0",
-    "SGLANG_HOST_IP": "127.0.0.1",  # where the KV side channels listen
 }
 
 # A counter with labels is not there before its first event, so a failure that never happened has no series. Tokens and
@@ -82,12 +81,13 @@ def _server(case: Case, place: Place, role: Role, name: str) -> Server:
     serve = case.serve_of(role)
     # Without a port of its own for torch.distributed, a server takes one that its neighbour may take too.
     ports = {"http": place.port(1), "nccl": place.port(1)}
-    probes = [Probe("http", ports["http"], "/health", path="/health")]
+    probes = [Probe("http", ports["http"], "/health", path="/health", host=place.host)]
+    own = {**_ENVIRONMENT, "SGLANG_HOST_IP": place.host}  # where the KV side channels listen
     links = {serve.served_as: place.checkpoints[serve.model.name]}
     flags: dict[str, FlagValue] = {
         "model-path": serve.served_as,
         "served-model-name": serve.served_as,
-        "host": "127.0.0.1",
+        "host": place.host,
         "port": ports["http"],
         "nccl-port": ports["nccl"],
         **_settings(serve, role),
@@ -96,7 +96,7 @@ def _server(case: Case, place: Place, role: Role, name: str) -> Server:
         links[_DRAFTER] = place.checkpoints[serve.speculation.model.name]
     if role == "prefill":
         ports["bootstrap"] = place.port(1)
-        probes.append(Probe("http", ports["bootstrap"], "KV bootstrap", path="/health"))
+        probes.append(Probe("http", ports["bootstrap"], "KV bootstrap", path="/health", host=place.host))
         flags["disaggregation-bootstrap-port"] = ports["bootstrap"]
     return Server(
         name=name,
@@ -104,10 +104,11 @@ def _server(case: Case, place: Place, role: Role, name: str) -> Server:
         argv=(*(place.command or (place.python, "-m", _MODULE)), *flag_arguments(flags | serve.flags)),
         ports=ports,
         probes=tuple(probes),
-        env={**_ENVIRONMENT, **serve.env, **place.devices(devices(serve))},
+        env={**own, **serve.env, **place.devices(devices(serve))},
         pass_env=tuple(serve.pass_env),
         links=links,
         has_metrics=True,
+        host=place.host,
     )
 
 
@@ -151,7 +152,7 @@ def _router(place: Place, behind: list[Server]) -> Server:
     flags: dict[str, FlagValue] = {
         "pd-disaggregation": True,
         "mini-lb": True,
-        "host": "127.0.0.1",
+        "host": place.host,
         "port": ports["http"],
     }
     arguments = flag_arguments(flags)

@@ -48,12 +48,14 @@ def devices(serve: Serve) -> int:
 def _server(case: Case, place: Place, role: Role, name: str) -> Server:
     serve = case.serve_of(role)
     ports = {"http": place.port(1)}
-    probes = [Probe("http", ports["http"], "/health", path="/health")]
+    probes = [Probe("http", ports["http"], "/health", path="/health", host=place.host)]
     # The model is named by a relative link, the same on all sides: NIXL's handshake compares the string.
     links = {serve.served_as: place.checkpoints[serve.model.name]}
-    own = {"VLLM_HOST_IP": "127.0.0.1", "VLLM_NO_USAGE_STATS": "1"}
+    own = {"VLLM_HOST_IP": place.host, "VLLM_NO_USAGE_STATS": "1"}
     env = {**own, **serve.env, **place.devices(devices(serve))}
-    flags: dict[str, FlagValue] = {"host": "127.0.0.1", "port": ports["http"], **_settings(serve, role)}
+    if env.get("UCX_NET_DEVICES") == "lo":  # which is that of the loopback's address
+        env["UCX_NET_DEVICES"] = place.interface
+    flags: dict[str, FlagValue] = {"host": place.host, "port": ports["http"], **_settings(serve, role)}
     if serve.speculation and serve.speculation.model:
         links[_DRAFTER] = place.checkpoints[serve.speculation.model.name]
     if serve.kv_transfer and serve.kv_transfer.connector != "none":
@@ -61,9 +63,10 @@ def _server(case: Case, place: Place, role: Role, name: str) -> Server:
         first = place.port(devices(serve))
         for rank in range(serve.data_parallel_size):
             ports["side_channel" + (f"_{rank}" if rank else "")] = first + rank
-            probes.append(Probe("zmtp", first + rank, "KV side channel" + (f" of rank {rank}" if rank else "")))
+            what = "KV side channel" + (f" of rank {rank}" if rank else "")
+            probes.append(Probe("zmtp", first + rank, what, host=place.host))
         env |= {
-            "VLLM_NIXL_SIDE_CHANNEL_HOST": "127.0.0.1",
+            "VLLM_NIXL_SIDE_CHANNEL_HOST": place.host,
             "VLLM_NIXL_SIDE_CHANNEL_PORT": str(first),
         }
     return Server(
@@ -76,6 +79,7 @@ def _server(case: Case, place: Place, role: Role, name: str) -> Server:
         pass_env=tuple(serve.pass_env),
         links=links,
         has_metrics=True,
+        host=place.host,
     )
 
 
@@ -137,7 +141,7 @@ def _router(place: Place, behind: list[Server]) -> Server:
     flags: dict[str, FlagValue] = {
         "vllm-pd-disaggregation": True,
         "policy": "round_robin",
-        "host": "127.0.0.1",
+        "host": place.host,
         "port": ports["http"],
         "prometheus-port": ports["prometheus"],
         "worker-startup-check-interval": 1,

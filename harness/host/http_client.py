@@ -234,7 +234,7 @@ async def _zmtp(probe: Probe, seconds: float) -> str:
     """A ZeroMQ peer sends its greeting, which begins with 0xFF, as soon as it accepts (ZMTP 3.1, section 3.1)."""
     try:
         async with asyncio.timeout(seconds):
-            reader, writer = await asyncio.open_connection("127.0.0.1", probe.port)
+            reader, writer = await asyncio.open_connection(probe.host, probe.port)
             try:
                 greeting = await reader.read(1)
             finally:

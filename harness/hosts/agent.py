@@ -9,11 +9,15 @@ import shutil
 import signal
 import tarfile
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
+from harness.base.clock import SYSTEM_CLOCK
 from harness.base.domain import Device, Platform
 from harness.base.errors import UsageError
 from harness.devices import accelerators
@@ -27,6 +31,7 @@ from harness.hosts.held import Order, signal_line
 _PREFIX = "inference-harness-host-"
 _HOME = re.compile(rf"{_PREFIX}{identity.NAME}-\w+")
 _GRACE = 10.0
+_LISTEN_EVERY = 1.0
 _OF_RAY = ("RAY_", "OMP_NUM_THREADS", "PYTHONBREAKPOINT")
 """What Ray sets in its workers' environment and nobody else should hear of, by how the names begin."""
 
@@ -61,10 +66,20 @@ class Agent:
         _clear_left()
         self._home = tempfile.mkdtemp(prefix=f"{_PREFIX}{Identity.me().as_name}-")
         self._started: dict[int, Child] = {}
+        self._heard = SYSTEM_CLOCK.monotonic()
 
     def address(self) -> str:
         """That other hosts know this one by."""
         return self._address
+
+    def interface(self) -> str:
+        """The network interface that has the address; empty if none has."""
+        found = psutil.net_if_addrs().items()
+        return next((name for name, has in found if any(each.address == self._address for each in has)), "")
+
+    def has(self, path: str) -> bool:
+        """Whether there is a file or folder."""
+        return Path(path).exists()
 
     def about(self, platform: Platform) -> About:
         """What there is on the host for points of a platform, and what the harness lacks there."""
@@ -153,8 +168,22 @@ class Agent:
         self._tell(child, order.line())
         return child.process.pid
 
+    def end_unheard(self, seconds: float) -> None:
+        """From here on, end everything once :meth:`poll` was not called for so long.
+
+        Who asks may be cut off from this host, which Ray takes a minute or more to believe.
+        """
+        threading.Thread(target=self._end_unheard, args=(seconds,), daemon=True).start()
+
+    def _end_unheard(self, seconds: float) -> None:
+        self._heard = SYSTEM_CLOCK.monotonic()
+        while SYSTEM_CLOCK.monotonic() - self._heard < seconds:
+            SYSTEM_CLOCK.sleep(_LISTEN_EVERY)
+        self.end()
+
     def poll(self, number: int) -> int | None:
         """Exit status, negative for a signal; None while it runs."""
+        self._heard = SYSTEM_CLOCK.monotonic()
         return self._started[number].status
 
     def signal(self, number: int, which: int) -> None:

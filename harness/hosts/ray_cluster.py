@@ -121,7 +121,8 @@ class Cluster:
 
     def close(self) -> None:
         """Leave the cluster: Ray ends what this process has there."""
-        self.ray.shutdown()
+        with signals.kept():  # its end takes handlers away, too
+            self.ray.shutdown()
 
 
 def connect(address: str) -> Cluster:

@@ -23,6 +23,9 @@ NO_SET = "has no checkpoint set"
 ATTACHED_ONLY = "nothing starts its servers: name one that runs already with --url or --attach"
 """Why a point does not run of itself."""
 
+NEEDS_HOSTS = "needs two hosts to itself: run it alone with --ray ADDRESS"
+"""Why a point whose servers are spread over hosts does not run on this one."""
+
 
 Versions = Callable[[str, Platform], str | None]
 """The version of an engine on a platform; None where nobody knows it."""
@@ -225,7 +228,7 @@ def with_own(planned: Sequence[Planned], own: own_models.Own) -> list[Planned]:
 
 def not_started(case: Case) -> str:
     """Why the servers of a case cannot be started; empty if they can. What runs already needs nothing of it."""
-    return ATTACHED_ONLY if attached_only(case) else ""
+    return ATTACHED_ONLY if attached_only(case) else NEEDS_HOSTS if case.topology.spread else ""
 
 
 def within(planned: Iterable[Planned], devices: int) -> list[Planned]:

@@ -19,6 +19,8 @@ from harness.plan.points import Planned, attached_only
 from harness.plan.request_bodies import chat_prompt, request
 
 _FIRST_PORT = 8000
+_HOSTS = ("192.0.2.1", "192.0.2.2")
+"""Of servers that are spread over hosts, by role: addresses for examples (RFC 5737)."""
 _URL = "http://127.0.0.1:8000"
 """Of a server that somebody else runs."""
 _FOLDER = "$CHECKPOINTS"
@@ -43,7 +45,8 @@ def servers(case: Case, variable: str) -> list[Server]:
     checkpoints = {model.name: model.path or f"{_FOLDER}/{model.name}" for model in case.models()}
     engine = ENGINES[case.engine.name]
     place = Place("python", checkpoints, _counter(_FIRST_PORT), _named_devices(variable), engine.command)
-    return engine.servers(case, place)
+    spread = zip(case.topology.roles, _HOSTS, strict=False) if case.topology.spread else ()
+    return engine.servers(case, place, {role: replace(place, host=host, interface="eth0") for role, host in spread})
 
 
 def _counter(first: int) -> Callable[[int], int]:
@@ -82,7 +85,8 @@ def show(planned: Planned, variable: str) -> str:
         lines.append(f"# does not run: {_folded(planned.skip)}")
     lines += ["", "CHECKPOINTS=$PWD/checkpoints", *_models(case)] if started else []
     for server in started:
-        lines += ["", f"# {server.name}", *_server(server)]
+        where = f" on another host, {server.host}" if server.is_elsewhere else ""
+        lines += ["", f"# {server.name}{where}", *_server(server)]
     lines += ["", *_evaluation(case, started), "", *_checks(case)]
     return "\n".join(lines) + "\n"
 

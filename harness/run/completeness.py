@@ -171,7 +171,7 @@ def _of_rest(rundir: RunDir, prepared: Prepared, servers: list[RunningServer]) -
     for path in [rundir.metrics_file("rest", each.server.name) for each in engines if each.server.has_metrics]:
         if not path.is_file():
             yield f"{path.relative_to(rundir.path)}: missing"
-    ours = {each.server.name for each in engines if each.process}
+    ours = {each.server.name for each in engines if each.is_seen}
     if document is None:
         yield f"{name}: missing"
     elif {*document.servers} != ours or {*document.logs} != ours:

@@ -10,7 +10,7 @@ from harness.base.errors import CannotJudge, UsageError
 from harness.cases.model import Case
 from harness.engines import ENGINES
 from harness.engines.engine import EngineSpec
-from harness.host import concurrent_requests, processes
+from harness.host import concurrent_requests, link, processes
 from harness.host.ownership import Label
 from harness.logs.root_cause import root_cause, tail
 from harness.run import api_key, server_environment
@@ -104,6 +104,10 @@ class Context:
         if self.prepared.attached:
             return CannotJudge(f"{server} {what}", cause="its log is not here: somebody else runs it")
         log = self.rundir.log_text(server)
+        if self.case.topology.spread and (between := link.lost_in(log)):
+            return CannotJudge(
+                f"{server} cannot be reached any more", cause=f"the link is lost {between}", fault="network"
+            )
         try:
             ready = self.rundir.read("ready", Ready)
         except UsageError:

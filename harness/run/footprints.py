@@ -18,7 +18,7 @@ _PARTS = 4
 
 
 class Footprints(Document):
-    """``footprints.json``, by server; somebody else's are not in it."""
+    """``footprints.json``, by server; somebody else's are not in it, nor those on other hosts."""
 
     servers: dict[str, tuple[Footprint, ...]]
     logs: dict[str, int]
@@ -30,7 +30,7 @@ class Watched:
 
     def __init__(self, context: Context, servers: Sequence[RunningServer]) -> None:
         self._context = context
-        self._servers = [each for each in servers if each.process and each.server.role != "router"]
+        self._servers = [each for each in servers if each.is_seen and each.server.role != "router"]
         self._found: dict[str, list[Footprint]] = {each.server.name: [] for each in self._servers}
         self._looked = -1
         self._logs = {name: context.rundir.log_text(name).count("\n") for name in self._found}

@@ -37,6 +37,7 @@ from harness.run import (
     reuse,
     runtimes,
     server_environment,
+    spread,
 )
 from harness.run.attachment import Attachment
 from harness.run.context import Context
@@ -57,6 +58,7 @@ class Options:
         attachment: Servers that run already, instead of all that; None: start some.
         reuse: Folders of runs whose greens stand for identical work.
         reference: A stored run of the point, or a folder of such, with which it is compared.
+        cluster: Address of a Ray cluster, whose hosts take the servers of a case that is spread over hosts.
         host_facts: What whoever placed the point says of its host, by name.
         alarm_share: What of the false-alarm rates that baselines state each check may use.
     """
@@ -69,6 +71,7 @@ class Options:
     assume_free: bool = False
     attachment: Attachment | None = None
     reuse: tuple[Path, ...] = ()
+    cluster: str = ""
     alarm_share: float = 1.0
     reference: Path | None = None
     host_facts: tuple[tuple[str, str], ...] = ()
@@ -143,11 +146,14 @@ def run(context: Context, options: Options, planned: Planned | None = None) -> s
             data_sources.have(context, options.reference)
             attached.record(context, options.attachment)
             return ""
+        spread.require(context.case, options.cluster, options.runtime)
         kind, why = _place(context, options)
         context.progress.note(f"runtime {kind}: {why}")
         server_environment.require(context.case)
         if points.devices(context.case, context.prepared.platform):
             occupancy.visible(context)  # said before anything is made
+        if context.case.topology.spread:
+            spread.choose(context, options.cluster)
         runtime, image = (_local if kind == "local" else _docker)(context, options, why)
         # Before models are fetched: a build may lack what the case is about.
         with _reachable(context, runtime, image, []):
@@ -183,6 +189,8 @@ def run(context: Context, options: Options, planned: Planned | None = None) -> s
 
 def _place(context: Context, options: Options) -> tuple[Literal["local", "docker"], str]:
     """Where the engine runs, and why there."""
+    if context.case.topology.spread:
+        return "local", "servers on several hosts are in no container"
     if options.engine_python and options.runtime == "auto":
         return runtimes.choose("local")
     kind, why = runtimes.choose(options.runtime)

@@ -25,6 +25,11 @@ class RunningServer(Document):
     lacks: dict[Literal["metrics", "configuration"], str] = Field(default_factory=dict)
     """What somebody else's server does not say, and why."""
 
+    @property
+    def is_seen(self) -> bool:
+        """Whether its processes run here, where they can be looked at."""
+        return self.process is not None and not self.server.is_elsewhere
+
 
 class Servers(Document):
     """``servers.json``: what was started and how stopping it went.

@@ -16,7 +16,7 @@ from harness.base.settings import cut
 from harness.cases.load import load
 from harness.devices import accelerators
 from harness.plan.narrowing import Narrowing
-from harness.plan.points import Planned, Versions, everything, not_started, within
+from harness.plan.points import NEEDS_HOSTS, Planned, Versions, everything, not_started, within
 from harness.plan.soundness import of_point
 
 _SWITCHES = {"true", "false", "yes", "no", "on", "off"}
@@ -139,6 +139,7 @@ def select(
     versions: Versions | None = None,
     measured: bool = False,
     attached: bool = False,
+    hosts: bool = False,
 ) -> list[Planned]:
     """What of :func:`matching` is on one platform; at least one point runs.
 
@@ -153,6 +154,7 @@ def select(
             and decides then which of them exist.
         measured: Nothing is judged, so no case needs a baseline.
         attached: Somebody else runs the servers, with their models on their devices.
+        hosts: There are other hosts to spread servers over, for points that all do.
 
     Raises:
         UsageError: A case file is wrong, or what it expects has no meaning; or the platform is not clear.
@@ -173,6 +175,8 @@ def select(
     found = [each for each in found if each.platform == here]
     if attached:
         found = [replace(each, skip="") if each.skip == not_started(each.case) else each for each in found]
+    if hosts and all(each.case.topology.spread for each in found if each.skip in ("", NEEDS_HOSTS)):
+        found = [replace(each, skip="") if each.skip == NEEDS_HOSTS else each for each in found]
     if at_most is not None:
         found = within(found, at_most)
     if all(each.skip for each in found):

@@ -23,6 +23,7 @@ from harness.run.rundir import RunningServer
 _Found = TypeVar("_Found")
 
 _HEALTH_TIMEOUT = 5.0
+_HEALTH_TIMEOUT_ELSEWHERE = 2.0  # of another host that cannot be reached any more nobody answers "late"
 _HEALTH_STRIKES = 2
 # What was killed with memory of a device takes seconds to be gone. Its port is closed at once.
 _DEATH_WAIT = 5.0
@@ -58,6 +59,8 @@ class Watch:
         self._clock = context.clock
         self._limit = context.case.timeouts.request
         self._every = min(_READ_EVERY, max(_READ_AT_LEAST, self._limit / 10))
+        spread = any(running.process and running.server.is_elsewhere for running in servers)
+        self._health_timeout = min(_HEALTH_TIMEOUT_ELSEWHERE if spread else _HEALTH_TIMEOUT, max(2.0, self._limit))
         self._strikes = dict.fromkeys((running.server.name for running in servers), 0)
         self._moved = self._clock.monotonic()
         self._read = -self._every
@@ -102,7 +105,7 @@ class Watch:
         problems, pages = http_client.look(
             [running.server.probes[0] for running in asked],
             [f"{running.server.url}/metrics" for running in reading],
-            self._deadline.cut(min(_HEALTH_TIMEOUT, max(2.0, self._limit))),
+            self._deadline.cut(self._health_timeout),
         )
         if due:
             self._read = began
@@ -204,7 +207,7 @@ def keep(context: Context, servers: Sequence[RunningServer]) -> str:
     written, reasons = [], []
     for running in servers:
         name = running.server.name
-        grouped = Ours([running.process] if running.process else [], context.label).look().grouped
+        grouped = Ours([running.process] if running.process and running.is_seen else [], context.label).look().grouped
         found = sorted(grouped, key=lambda each: each.pid)[:_MOST]
         if not found:
             continue

@@ -1,4 +1,7 @@
-"""Ray clusters on this machine: every node is a `ray start` of its own, in a process group of its own."""
+"""Ray clusters on this machine: every node is a `ray start` of its own, in a process group of its own.
+
+Or two network namespaces for hosts, with a node in each, for the whole of a session.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,9 @@ from pathlib import Path
 import pytest
 
 from harness.host.ports import Ports
-from tests.helpers import environment, wait_for
+from tests.cpu.conftest import engine_python as engine_python  # noqa: PLC0414 # a fixture
+from tests.helpers import environment, left_in, living_in, wait_for
+from tests.hosts.namespaces import Host, needs_namespaces, ray_nodes, two_hosts
 
 _STARTED = "Ray runtime started"
 PATIENCE = 90.0
@@ -85,3 +90,32 @@ def ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ray]:
     finally:
         cluster.close()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+Pair = tuple[Host, Host]
+
+
+@pytest.fixture(scope="package")
+def pair() -> Iterator[Pair]:
+    """Two hosts that reach one another."""
+    needs_namespaces()
+    with two_hosts() as hosts:
+        yield hosts
+
+
+@pytest.fixture(scope="package")
+def cluster(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a Ray cluster of the two."""
+    pytest.importorskip("ray")
+    with ray_nodes(pair, tmp_path_factory.mktemp("ray")) as address:
+        yield address
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder for runs, of which nothing may be left: what runs on either host is a process of this machine."""
+    yield tmp_path
+    for each in living_in(tmp_path):  # of a test that failed half-way: its harness ends what it started
+        if "run" in each.cmdline():
+            each.terminate()
+    wait_for(lambda: not left_in(tmp_path), 60)

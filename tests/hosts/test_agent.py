@@ -167,6 +167,20 @@ def test_the_harness_runs_from_the_copy_that_is_sent(tmp_path: Path) -> None:
     assert "'vllm'" in said[1]
 
 
+def test_what_nobody_asks_after_is_ended(agent: Agent) -> None:
+    _, log = started(agent, GROUP)
+    found = pids(Path(log))
+    agent.end_unheard(2.0)
+    wait_for(lambda: are_gone(found))
+
+
+def test_what_somebody_asks_after_goes_on(agent: Agent) -> None:
+    number, _ = started(agent, "sleep 4")
+    agent.end_unheard(2.0)
+    wait_for(lambda: agent.poll(number) is not None)
+    assert agent.poll(number) == 0
+
+
 def test_what_a_host_lacks_is_said(tmp_path: Path) -> None:
     copied(tmp_path)
     (metadata,) = tmp_path.glob("*.dist-info/METADATA")

@@ -23,14 +23,18 @@ def judged(*over: str, operation: str = "read", **logs: str) -> CheckResult:
 def test_a_transport_that_is_allowed_passes() -> None:
     result = judged("cuda_ipc", "cma", prefill=OWN + MESSAGES + WRITTEN, decode=OWN + MESSAGES + READ)
     assert (result.outcome, result.measured, result.n) == (Outcome.PASS, 1, 1)
-    assert result.details == "decode: cma (zero-copy, intra-node, host memory from host)"
+    assert result.details == "decode: cma/memory (zero-copy, intra-node, host memory from host)"
 
 
 def test_a_fall_back_to_tcp_is_red_and_says_where() -> None:
     result = judged("cuda_ipc", "rc_*", decode=EMULATED, other=READ)
     assert (result.outcome, result.measured, result.n) == (Outcome.FAIL, 0, 2)
-    assert "decode: tcp (software emulation, intra-node, host memory from host)" in result.message
+    assert "decode: tcp/lo (software emulation, intra-node, host memory from host)" in result.message
     assert result.message.endswith("; allowed are cuda_ipc, rc_*")
+
+
+def test_a_short_process_id_is_filled_up_with_blanks() -> None:
+    assert judged("cma", decode=READ.replace("[vm:27302:0]", "[vm:2118 :0]")).outcome is Outcome.PASS
 
 
 def test_one_that_fell_back_is_enough() -> None:

@@ -12,7 +12,7 @@ from harness.containers import passthrough
 from harness.devices import accelerators
 from harness.engines.engine import Place, shell_line
 from harness.host import files, ports, processes, signals
-from harness.run import ask_flags, server_environment
+from harness.run import ask_flags, server_environment, spread
 from harness.run.context import Context
 from harness.run.rundir import RunningServer, Runtime, Servers
 
@@ -31,7 +31,8 @@ def run(context: Context) -> None:
     apart = _Apart(prepared.platform, _names(context.runtime))
     known = ask_flags.known(context)
     place = Place(python, checkpoints, ports.Ports().take, apart, known.command if known else ())
-    servers = context.engine.servers(prepared.case, place)
+    with spread.places(rundir, place) as others:
+        servers = context.engine.servers(prepared.case, place, others)
     if known:
         servers = ask_flags.fitted(context, known, servers)
     files.write(rundir.path / "commands.sh", _commands(servers, rundir.cwd))
@@ -40,12 +41,13 @@ def run(context: Context) -> None:
     for server in servers:
         context.progress.tick(f"starting {server.name}", len(started), len(servers))
         folder = _working_folder(rundir.cwd, server)
+        argv, extra = spread.command(rundir, server)
         with signals.deferred():
             try:
                 process = processes.start(
                     server.name,
-                    server.argv,
-                    env={**server.env, **server_environment.values(server.pass_env)},
+                    argv,
+                    env={**extra, **server.env, **server_environment.values(server.pass_env)},
                     folder=folder,
                     log=rundir.log(server.name),
                     label=prepared.label(rundir.path),
@@ -88,5 +90,6 @@ def _commands(servers: list[Server], cwd: Path) -> str:
     """One shell line a server, to paste."""
     lines = ["# One line a server; each runs in the foreground."]
     for server in servers:
-        lines += [f"# {server.name}", f"cd {shlex.quote(str(cwd / server.name))} && {shell_line(server)}"]
+        where = f", on {server.host}" if server.is_elsewhere else ""
+        lines += [f"# {server.name}{where}", f"cd {shlex.quote(str(cwd / server.name))} && {shell_line(server)}"]
     return "\n".join(lines) + "\n"

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from harness.base.domain import CheckResult, Outcome
 from harness.base.errors import CannotJudge, UsageError
-from harness.host import signals, stopping
+from harness.host import link, signals, stopping
 from harness.host.stopping import Stopped
 from harness.run import server_environment
 from harness.run.context import Context
@@ -38,7 +38,7 @@ def run(context: Context) -> None:
     with signals.deferred():
         stopped = stopping.stop(
             started,
-            [port for running in document.servers for port in running.server.ports.values()],
+            [port for each in document.servers if each.is_seen for port in each.server.ports.values()],
             context.label,
             _grace(context),
             context.clock,
@@ -74,11 +74,16 @@ def teardown(rundir: RunDir) -> list[CheckResult]:
         wrong.append(f"left its server's process group and had to be killed: {_some(stopped.leaked)}")
     if stopped.busy_ports:
         wrong.append(f"ports still in use: {', '.join(map(str, stopped.busy_ports))}")
+    elsewhere = [running.server for running in document.servers if running.process and not running.is_seen]
+    cut_off = [f"{each.name} on {each.host}" for each in elsewhere if link.lost_in(rundir.log_text(each.name))]
+    if cut_off:
+        wrong.append(f"not seen to end, because its host cannot be reached: {_some(cut_off)}")
     occupancy = rundir.read("devices", Occupancy)
     devices = occupancy.left if occupancy else []
     wrong += devices
     note = f"needed SIGKILL: {', '.join(stopped.killed)}" if stopped.killed else ""
-    left = len(stopped.alive) + len(stopped.unproven) + len(stopped.leaked) + len(stopped.busy_ports) + len(devices)
+    left = len(stopped.alive) + len(stopped.unproven) + len(stopped.leaked) + len(stopped.busy_ports)
+    left += len(cut_off) + len(devices)
     note = "; ".join(filter(None, (note, _not_told(occupancy))))
     return [
         CheckResult(

@@ -478,7 +478,7 @@ def handler(get: dict[str, Any], post: dict[str, Any], script: Script) -> type[B
 
 
 def side_channel(port: int) -> None:
-    listener = socket.create_server(("127.0.0.1", port))
+    listener = socket.create_server((os.environ["VLLM_NIXL_SIDE_CHANNEL_HOST"], port))
     while True:
         connection, _ = listener.accept()
         connection.sendall(GREETING)
