@@ -60,8 +60,8 @@ class Board:
 
 def _row(process: PointProcess, placed: Placed) -> tuple[str, str, str, str]:
     """The point, its devices, its stage with the seconds that it is in it, and what that is at."""
-    at = process.latest
+    at, devices = process.latest, ",".join(dict.fromkeys(placed.devices))
     if at is None:
-        return process.each.id, ",".join(placed.devices), "begins", ""
+        return process.each.id, devices, "begins", ""
     counted = f"{at.done}/{at.total} " if at.total else ""
-    return process.each.id, ",".join(placed.devices), f"{at.stage} {at.elapsed:.0f} s", f"{counted}{at.text}"
+    return process.each.id, devices, f"{at.stage} {at.elapsed:.0f} s", f"{counted}{at.text}"

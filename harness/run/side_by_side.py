@@ -13,7 +13,7 @@ from harness.base.clock import SYSTEM_CLOCK, Clock, Deadline
 from harness.base.domain import Device, Platform
 from harness.base.errors import HarnessError, Interrupted
 from harness.containers.lifecycle import ContainerFailed
-from harness.devices import accelerators
+from harness.devices import accelerators, leases, shares
 from harness.devices.leases import Unusable
 from harness.fleet import needs
 from harness.fleet.jobs import Host, Job, Placed
@@ -103,6 +103,7 @@ class _Matrix:
     ready: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
+        self._own = self.runs.resolve()
         self._pool = accelerators.visible(self.crew.platform)
         self._cores = machine.cores()
         self._cores_of: dict[str, list[int]] = {}
@@ -117,13 +118,14 @@ class _Matrix:
             each,
             memory=seen.memory_bytes + _OF_A_HARNESS if seen and seen.memory_bytes else 0,
             suited=self._suited(each),
+            share=occupancy.share_of(each.case, self.crew.platform, self._pool),
         )
         return job if self.crew.most is None else replace(job, cores=0, memory=0)
 
     def _suited(self, each: Planned) -> list[str] | None:
         """Names of the devices that will do for a point; None where too few do, which the point's own harness says."""
         found = [device.name for device in occupancy.suitable(each.case, self._pool)]
-        return found if len(found) >= each.devices else None
+        return found if len(found) >= each.least_devices else None
 
     def results(self) -> Iterator[tuple[Planned, Result]]:
         """Run everything. Yields each point with its verdict, as they come.
@@ -173,18 +175,32 @@ class _Matrix:
         ours = {name for _, placed in self.running.values() for name in placed.devices}
         others = [device for device in self._pool if device.name not in ours]
         free = self._free(others)
+        sharing = self._free(self._pool, share=1) if any(job.share for job in self.waiting.values()) else []
+        free += [device for device in sharing if device not in free and device in others]
         if self.crew.devices is not None:
             free = free[: max(0, self.crew.devices - len(ours))]
         names = ours | {device.name for device in free}
-        there = tuple(device.name for device in self._pool if device.name in names)
-        return Host("here", there, len(self._cores), self._memory)
+        theirs = {device.name: self._theirs(device) for device in sharing}
+        return Host(
+            "here",
+            tuple(device.name for device in self._pool if device.name in names),
+            len(self._cores),
+            self._memory,
+            {device.name: shares.capacity(device) - theirs[device.name] for device in sharing},
+            frozenset(name for name, taken in theirs.items() if taken),
+        )
 
-    def _free(self, devices: Sequence[Device]) -> list[Device]:
-        """Of devices that no point of ours has; none where that cannot be told: a point that tries to says why."""
+    def _theirs(self, device: Device) -> int:
+        """Bytes of a device that others have a share of; of ours, some may not have come to that yet."""
+        there = leases.shared(device)
+        return sum(each.memory_bytes for each in there if Path(each.party.folder).parent != self._own)
+
+    def _free(self, devices: Sequence[Device], share: int = 0) -> list[Device]:
+        """Those that can be had, or a share of them; none where that cannot be told: a point that tries to says why."""
         options = self.crew.options
         left = partial(abandoned.removed, note=self.console.line) if options.wait_for_devices else abandoned.of_run
         try:
-            return occupancy.free(self.crew.platform, devices, left, assume_free=options.assume_free)
+            return occupancy.free(self.crew.platform, devices, left, assume_free=options.assume_free, share=share)
         except (Unusable, ContainerFailed):
             return []
 
@@ -192,7 +208,8 @@ class _Matrix:
         """Start the harness of a point; yields the point where that is refused."""
         name, each = placed.job.name, self._by_id[placed.job.name]
         del self.waiting[name]
-        env = accelerators.environment(self.crew.platform, placed.devices) if placed.devices else {}
+        devices = list(dict.fromkeys(placed.devices))
+        env = accelerators.environment(self.crew.platform, devices) if devices else {}
         cores = self._take_cores(placed.job) if self.crew.platform == "cpu" else []
         try:
             with signals.deferred():  # what was started is known
