@@ -245,11 +245,16 @@ def _left(
     shared = bool(points.share_bytes(context.case, context.prepared.platform))
     beside = [each for each in leases.shared(device) if each.party.folder != mine] if shared else []
     new = [tenant for tenant in last.tenants or () if tenant.pid not in known]
-    strangers = [_named(each) for each in new if not (shared and _is_of_another(each, mine, beside))]
+    others = [each for each in new if shared and _is_of_another(each, mine, beside)]
+    strangers = [_named(each) for each in new if each not in others]
     more = (
         0 if None in (first.memory_bytes, last.memory_bytes) else (last.memory_bytes or 0) - (first.memory_bytes or 0)
     )
-    if not strangers and more > IDLE_BYTES + _allowed(beside):
+    seen = {ownership.run_of(each.pid) for each in others if each.pid and each.memory_bytes}
+    theirs = sum(each.memory_bytes for each in others) + _allowed(
+        each for each in beside if each.party.folder not in seen
+    )
+    if not strangers and more > IDLE_BYTES + theirs:
         strangers = [f"{_mib(more)} of a process that cannot be seen from here"]
     return [f"device {device.name} is still in use by {', '.join(strangers)}"] if strangers else []
 

@@ -488,7 +488,7 @@ def side_channel(port: int) -> None:
 def make_arg_parser(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     sizes = (
         "--max-model-len", "--block-size", "--tensor-parallel-size", "--data-parallel-size", "--max-num-batched-tokens",
-        "--max-num-seqs",
+        "--max-num-seqs", "--gpu-memory-utilization", "--kv-cache-memory-bytes",
     )  # fmt: skip
     for name in ("--model", "--host", "--dtype", "--chat-template", *sizes, *build().options):
         parser.add_argument(name)
