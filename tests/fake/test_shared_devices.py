@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -139,3 +140,18 @@ def test_one_that_is_killed_harms_no_other_on_its_accelerator(tmp_path: Path, ho
     done = end(third, None, whole, PATIENCE)
     assert done.code == 0, done.output
     assert "left by a run that was killed, removed: " in done.output
+
+
+def test_what_stays_of_one_that_shares_is_found_by_its_process(tmp_path: Path, host: Nvidia) -> None:
+    """A process that nobody knows came while it ran, and its memory is less than its neighbours may have."""
+    process = begin(tmp_path, *arguments(tmp_path, ONE_POINT, {"start_after": 5.0}), env=host.env)
+    (server,) = servers_in(tmp_path)
+    with subprocess.Popen(["sleep", "300"]) as stranger:
+        host.gpus[0] |= {"processes": [[stranger.pid, GIB // 4]], "used": GIB // 4}
+        host.write()
+        done = end(process, None, tmp_path, PATIENCE)
+        stranger.kill()
+    assert done.code == 4, done.output
+    assert done.errors["teardown"].startswith(f"device 0 is still in use by sleep 300 (pid {stranger.pid}, ")
+    assert server.process
+    assert not server.process.lives
