@@ -14,9 +14,9 @@ from pathlib import Path
 
 from harness.base.clock import SYSTEM_CLOCK, Clock, Deadline
 from harness.base.domain import Device
-from harness.devices import lock_files, shares, tickets
+from harness.devices import device_shares, lock_files, tickets
+from harness.devices.device_shares import Share
 from harness.devices.lock_files import FOLDER, Party, Unusable
-from harness.devices.shares import Share
 from harness.devices.tickets import Ticket
 
 __all__ = [
@@ -128,7 +128,7 @@ def shared(device: Device) -> list[Share]:
     Raises:
         Unusable: The folder of the locks cannot be used.
     """
-    return shares.held(lock_files.folder(), device)
+    return device_shares.held(lock_files.folder(), device)
 
 
 def refused(device: Device, foreign: Foreign, share: int = 0) -> str:
@@ -145,8 +145,8 @@ def refused(device: Device, foreign: Foreign, share: int = 0) -> str:
     folder = lock_files.folder()
     if found := next(_locked(device), None):
         return f"leased by {_says(found)}"
-    there = shares.held(folder, device)
-    full = shares.full_with(device, there, share) if share else _all_shared(there)
+    there = device_shares.held(folder, device)
+    full = device_shares.full_with(device, there, share) if share else _all_shared(there)
     return full or _kept(device, tickets.waiting(folder)) or foreign(device, _last(folder, device), there)
 
 
@@ -196,7 +196,9 @@ class _Look:
         """The same for shares of so many bytes: each of another device, if there is room, else several of one."""
         found, refused = list[Device](), dict[str, str]()
         for _ in range(count):
-            for device in sorted(devices, key=lambda each: (found.count(each), not shares.held(self.folder, each))):
+            for device in sorted(
+                devices, key=lambda each: (found.count(each), not device_shares.held(self.folder, each))
+            ):
                 if reason := _kept(device, self.ahead) or self._take_share(device, amount):
                     refused[device.name] = reason
                 else:
@@ -215,12 +217,12 @@ class _Look:
             path = lock_files.path(folder, device.uuid)
             file = lock_files.lock(path, fcntl.LOCK_EX, mine)
             if file is None:
-                return _all_shared(shares.held(folder, device)) or f"leased by {_holder(folder, device.uuid)}"
+                return _all_shared(device_shares.held(folder, device)) or f"leased by {_holder(folder, device.uuid)}"
             if used := self.foreign(device, _last(folder, device), ()):
                 return used
             self.undo.callback(lock_files.say, file, lock_files.said(path) or {})
             lock_files.say(file, self.me.document())
-            shares.forget_left(folder, device)
+            device_shares.forget_left(folder, device)
             self.held.enter_context(mine.pop_all())
             return ""
 
@@ -231,9 +233,11 @@ class _Look:
             for uuid in filter(None, (device.whole, device.uuid)):
                 if lock_files.lock(lock_files.path(folder, uuid), fcntl.LOCK_SH, mine) is None:
                     return f"leased by {_holder(folder, uuid)}"
-            there = shares.held(folder, device)
-            reason = shares.full_with(device, there, amount) or self.foreign(device, _last(folder, device), there)
-            if reason := reason or shares.claim(folder, device, Share(self.me, amount), mine, self.undo):
+            there = device_shares.held(folder, device)
+            reason = device_shares.full_with(device, there, amount) or self.foreign(
+                device, _last(folder, device), there
+            )
+            if reason := reason or device_shares.claim(folder, device, Share(self.me, amount), mine, self.undo):
                 return reason
             self.held.enter_context(mine.pop_all())
             return ""
@@ -256,7 +260,7 @@ def _said(refused: Mapping[str, str]) -> str:
 def _last(folder: Path, device: Device) -> list[str]:
     """Run directories of those who had a device, or a share of it, and have not any more."""
     party = Party.parse(lock_files.said(lock_files.path(folder, device.uuid)))
-    return list(dict.fromkeys([*([party.folder] if party else []), *shares.left(folder, device)]))
+    return list(dict.fromkeys([*([party.folder] if party else []), *device_shares.left(folder, device)]))
 
 
 def _all_shared(there: Sequence[Share]) -> str:

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from harness.base.domain import Device, Platform
 from harness.devices import accelerators, leases, lock_files, tickets
+from harness.devices.device_shares import Share, capacity
 from harness.devices.lock_files import Party
-from harness.devices.shares import Share, capacity
 from harness.devices.tickets import Ticket, wanted
 from harness.run import occupancy
 

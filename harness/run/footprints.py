@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from harness.base.resting import Footprint
-from harness.devices import accelerators, shares
+from harness.devices import accelerators, device_shares
 from harness.host import holdings
 from harness.host.ownership import Ours
 from harness.plan import points
@@ -69,7 +69,7 @@ class Watched:
     def _device_bytes(self, pids: Collection[int]) -> int | None:
         """Memory in use on the devices of the run, which are leased to it alone; where it shares them, by these."""
         runtime, platform = self._context.prepared.runtime, self._context.prepared.platform
-        devices = shares.distinct(runtime.devices) if runtime else []
+        devices = device_shares.distinct(runtime.devices) if runtime else []
         usages = [accelerators.usage(platform, each) for each in devices]
         if points.share_bytes(self._context.case, platform):
             held = [each.memory_bytes for usage in usages if usage for each in usage.tenants or () if each.pid in pids]

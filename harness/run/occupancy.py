@@ -13,8 +13,8 @@ from harness.base.device_architectures import suits
 from harness.base.domain import Device, Platform, Tenant, Usage
 from harness.base.errors import CannotJudge
 from harness.cases.model import Case
-from harness.devices import accelerators, leases, shares
-from harness.devices.shares import Share
+from harness.devices import accelerators, device_shares, leases
+from harness.devices.device_shares import Share
 from harness.host import ownership
 from harness.plan import points
 from harness.run.context import Context
@@ -89,7 +89,7 @@ def share_of(case: Case, platform: Platform, devices: Iterable[Device]) -> int:
 
     Nobody shares devices of which nobody knows how much memory they have.
     """
-    return points.share_bytes(case, platform) if all(shares.capacity(each) for each in devices) else 0
+    return points.share_bytes(case, platform) if all(device_shares.capacity(each) for each in devices) else 0
 
 
 def free(
@@ -161,7 +161,7 @@ def visible(context: Context) -> list[Device]:
         other = next(each for each in large if each not in fitting)
         told = f"device {other.name} is {other.architecture}{f' ({other.product})' if other.product else ''}"
         raise CannotJudge(f"{told}, the case needs {' or '.join(case.device_architectures)}")
-    if share and shares.fit(fitting, share) < needed:
+    if share and device_shares.fit(fitting, share) < needed:
         most = max(fitting, key=lambda each: each.memory_bytes)
         raise CannotJudge(
             f"device {most.name} has {most.memory_bytes / 2**30:.0f} GiB, which is too little for "
@@ -181,7 +181,9 @@ def after(context: Context) -> None:
     while True:
         now = _usage(platform, runtime.devices)
         left = [
-            line for device in shares.distinct(runtime.devices) for line in _left(context, device, found.before, now)
+            line
+            for device in device_shares.distinct(runtime.devices)
+            for line in _left(context, device, found.before, now)
         ]
         if not left or deadline.passed:
             break

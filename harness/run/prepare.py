@@ -18,7 +18,7 @@ from harness.base.clock import utc_now
 from harness.base.domain import Stage
 from harness.base.errors import CannotJudge, UsageError
 from harness.containers import lifecycle
-from harness.devices import accelerators, shares
+from harness.devices import accelerators, device_shares
 from harness.engines.diagnosis import tail
 from harness.host import environments, signals
 from harness.host.ownership import Owner
@@ -269,7 +269,7 @@ def _docker(context: Context, options: Options, why: str) -> tuple[Runtime, str]
 def _start_container(context: Context, runtime: Runtime, image: str, folders: list[Path]) -> None:
     """Start the container of the case, with its devices."""
     case = context.case
-    given = runtimes.plan_devices(case, context.prepared.platform, shares.distinct(runtime.devices))
+    given = runtimes.plan_devices(case, context.prepared.platform, device_shares.distinct(runtime.devices))
     if given.how:
         context.progress.note(f"devices by {given.how}")
     for what, reason in case.container.reasons.items():

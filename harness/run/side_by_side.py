@@ -13,7 +13,7 @@ from harness.base.clock import SYSTEM_CLOCK, Clock, Deadline
 from harness.base.domain import Device, Platform
 from harness.base.errors import HarnessError, Interrupted
 from harness.containers.lifecycle import ContainerFailed
-from harness.devices import accelerators, leases, shares
+from harness.devices import accelerators, device_shares, leases
 from harness.devices.leases import Unusable
 from harness.fleet import needs
 from harness.fleet.jobs import Host, Job, Placed
@@ -186,7 +186,7 @@ class _Matrix:
             tuple(device.name for device in self._pool if device.name in names),
             len(self._cores),
             self._memory,
-            {device.name: shares.capacity(device) - theirs[device.name] for device in sharing},
+            {device.name: device_shares.capacity(device) - theirs[device.name] for device in sharing},
             frozenset(name for name, taken in theirs.items() if taken),
         )
 

@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.base.domain import Device, Tenant, Usage
-from harness.devices import accelerators, leases, lock_files, shares, tickets
+from harness.devices import accelerators, device_shares, leases, lock_files, tickets
+from harness.devices.device_shares import Share
 from harness.devices.leases import Refused
 from harness.devices.lock_files import Party
-from harness.devices.shares import Share
 from harness.host import ownership
 from harness.run import device_list, occupancy
 from tests.unit.test_waiting import FakeClock
@@ -118,7 +118,7 @@ def test_there_is_never_more_given_than_there_is(folder: Path, steps: list[Step]
             elif what == "take":
                 whole = {name for names, amount, _ in there if not amount for name in names}
                 used = {each.name: sum(a for names, a, _ in there for n in names if n == each.name) for each in DEVICES}
-                room = {each.name: shares.capacity(each) // GIB - used[each.name] for each in DEVICES}
+                room = {each.name: device_shares.capacity(each) // GIB - used[each.name] for each in DEVICES}
                 possible = sum(room[name] // gib if gib else not used[name] for name in room if name not in whole)
                 try:
                     names, held = take(number, gib)

@@ -9,7 +9,7 @@ from pathlib import Path
 from harness.base.domain import Platform, Server
 from harness.base.errors import CannotJudge
 from harness.containers import passthrough
-from harness.devices import accelerators, shares
+from harness.devices import accelerators, device_shares
 from harness.engines.engine import Place, shell_line
 from harness.host import files, ports, processes, signals
 from harness.run import ask_flags, occupancy, server_environment
@@ -65,7 +65,7 @@ def run(context: Context) -> None:
 
 def _names(runtime: Runtime) -> list[str]:
     """What the devices of the run are called where the servers run, server by server."""
-    own = shares.distinct(runtime.devices)
+    own = device_shares.distinct(runtime.devices)
     names = dict(zip(own, passthrough.names_inside(own), strict=True)) if runtime.container else {}
     return [names.get(each, each.name) for each in runtime.devices]
 
