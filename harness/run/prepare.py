@@ -30,6 +30,7 @@ from harness.run import (
     ask_flags,
     attached,
     canary,
+    canary_imports,
     data_sources,
     model_sources,
     occupancy,
@@ -149,7 +150,7 @@ def run(context: Context, options: Options, planned: Planned | None = None) -> s
         runtime, image = (_local if kind == "local" else _docker)(context, options, why)
         # Before models are fetched: a build may lack what the case is about.
         with _reachable(context, runtime, image, []):
-            ask_flags.ask(context)
+            ask_flags.ask(context, canary_imports.beside)
         if planned is not None and planned.conditional and (reason := _settled(context, planned)):
             return reason
         made, bare = {}, model_sources.without_tokenizer(context.case)
