@@ -148,7 +148,7 @@ def test_servers_of_one_device_can_share_it_and_wider_ones_cannot(tmp_path: Path
     assert (small.devices, small.least_devices, small.share) == (2, 1, 6 << 30)
     assert (on_cpu.devices, on_cpu.least_devices, on_cpu.share) == (0, 0, 0)
     assert within([small], 1)[0].skip == ""
-    assert "# 2 devices, or room for 2 x 6 GiB on fewer, about" in show(small, "CUDA_VISIBLE_DEVICES")
+    assert "# 2 devices or fewer, shared: 6 GiB for each server, about" in show(small, "CUDA_VISIBLE_DEVICES")
     _, wide = points(tmp_path / "wide", shared | {"roles/decode/tensor_parallel_size": 2}, DISAGG)
     assert (wide.devices, wide.least_devices, wide.share) == (3, 3, 0)
     assert within([wide], 2)[0].skip == "needs 3 devices, there are 2"
