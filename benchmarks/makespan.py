@@ -12,6 +12,7 @@ import hashlib
 import random
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from harness.fleet import needs
@@ -23,6 +24,10 @@ from harness.run import learned_times
 from harness.run.selection import matching
 
 DEVICES = 8
+ROOM = 139 << 30
+"""Bytes of an accelerator that points may share: of an H200."""
+CORES = 16
+"""Processors of a host for each of its accelerators."""
 HOSTS = (1, 2, 4)
 HEAD = """\
 # Whole matrices on hosts of 8 accelerators
@@ -37,10 +42,22 @@ and the scheduler does not know.
 | --- | --- | --- | --- | --- | --- | --- | --- |"""
 
 
+TINY = """
+## Points that share an accelerator
+
+Those of the matrix `cuda` that say what memory their servers are content with, on one host with 16 processors for each
+accelerator: each server beside others, or with an accelerator to itself. A point that is alone on a host with too few
+accelerators does not run there.
+
+| accelerators | points | shared (min) | run alone | alone (min) |
+| --- | --- | --- | --- | --- |"""
+
+
 def recorded(times: Learned) -> list[Job]:
     """Every point that a session for CUDA runs."""
     found = matching(Path("baselines"), wanted=[], suite=None, platform="cuda", versions=version)
-    return [needs.job(each) for each in times.applied(each for each in found if not each.skip and each.on_menu)]
+    running = times.applied(each for each in found if not each.skip and each.on_menu)
+    return [needs.job(each, share=each.share) for each in running]
 
 
 def synthetic(name: str, points: int, widths: list[int], seconds: list[float]) -> list[Job]:
@@ -70,9 +87,27 @@ def off(job: Job) -> float:
 
 def over(jobs: list[Job], hosts: list[Host], takes: Callable[[Job], float]) -> tuple[float, float, float]:
     """Bound and makespan in seconds, and one over the other."""
-    real = [Job(job.name, takes(job), job.devices, job.cores, job.memory) for job in jobs]
+    real = [replace(job, seconds=takes(job)) for job in jobs]
     bound, makespan = lower_bound(real, hosts), simulate(jobs, hosts, takes).makespan
     return bound, makespan, makespan / bound
+
+
+def host(name: str, devices: int) -> Host:
+    """A host with so many accelerators."""
+    names = tuple(map(str, range(devices)))
+    return Host(name, names, devices * CORES, 1 << 40, dict.fromkeys(names, ROOM))
+
+
+def tiny(times: Learned) -> None:
+    """Print what sharing saves."""
+    shared = [job for job in recorded(times) if job.share]
+    alone = [replace(job, share=0, cores=job.devices) for job in shared]
+    print(TINY)
+    for devices in (1, 2, 4, 8):
+        hosts = [host("host", devices)]
+        together, apart = simulate(shared, hosts), simulate(alone, hosts)
+        found = [f"{len(each.ran)} | {each.makespan / 60:.0f}" for each in (together, apart)]
+        print(f"| {devices} | {' | '.join(found)} |")
 
 
 def main() -> None:
@@ -81,13 +116,14 @@ def main() -> None:
     print(HEAD)
     for name, jobs in matrices(times):
         for count in HOSTS:
-            hosts = [Host(f"host {n}", tuple(map(str, range(DEVICES))), 128, 1 << 40) for n in range(count)]
+            hosts = [host(f"host {n}", DEVICES) for n in range(count)]
             bound, makespan, ratio = over(jobs, hosts, lambda job: job.seconds)
             alone = sum(job.seconds for job in jobs) / count
             print(
                 f"| {name} | {len(jobs)} | {count} | {bound / 60:.0f} | {makespan / 60:.0f} | {ratio:.3f} | "
                 f"{over(jobs, hosts, off)[2]:.3f} | {alone / 60:.0f} |"
             )
+    tiny(times)
 
 
 if __name__ == "__main__":

@@ -43,7 +43,8 @@ class Footprint:
         resident_bytes: Memory that they have in all; what they share counts for each of them.
         threads: Of all of them.
         descriptors: Open files and sockets of all of them.
-        device_bytes: Memory in use on the devices of the run, by whomever; None where nobody says.
+        device_bytes: Memory in use on the devices of the run, by whomever, or, where others share them, by this server;
+            None where nobody says.
     """
 
     done: int

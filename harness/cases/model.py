@@ -121,6 +121,14 @@ class Case(Strict):
     device_memory_gib: int = Field(
         0, ge=0, le=65536, description="Memory that each accelerator must have, in GiB; 0: whatever there is."
     )
+    device_share_gib: int = Field(
+        0,
+        ge=0,
+        le=65536,
+        description="Memory of its accelerator that a server is content with, in GiB, weights, KV cache and the rest "
+        "together: servers of one accelerator share one with others then, also with those of their own case. 0: a "
+        "server has its accelerators to itself.",
+    )
     device_architectures: list[Annotated[str, Like(WANTED, "9.0, >=10.0 or gfx942")]] = Field(
         [],
         description="What each accelerator must be, any of these: a compute capability, one from which on all will do "

@@ -73,7 +73,8 @@ def crew(
     platform = todo[0].platform
     if given is None:
         there = len(accelerators.look(platform).devices)
-        if min(there, there if devices is None else devices) < 2:
+        sharing = sum(1 for each in todo if each.share)
+        if min(there, there if devices is None else devices) < (1 if sharing > 1 else 2):
             return None
 
     return Crew(lambda note: Here(platform, command(platform, told), options, devices, note), most)

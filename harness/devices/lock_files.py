@@ -10,6 +10,7 @@ import fcntl
 import getpass
 import json
 import os
+import re
 import tempfile
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, fields
@@ -93,6 +94,11 @@ def folder() -> Path:
     except OSError as error:
         raise unusable(path, error) from error
     return path
+
+
+def path(folder: Path, uuid: str, part: str = "") -> Path:
+    """The lock of a device, or of a part of it, in the folder of the locks, whatever the device is called."""
+    return folder / f"{re.sub(r'[^A-Za-z0-9.-]', '_', uuid)}{part}.lock"
 
 
 def unusable(path: Path, error: OSError) -> Unusable:

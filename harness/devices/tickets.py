@@ -34,6 +34,7 @@ class Ticket:
         number: The lower, the earlier.
         party: Who waits.
         count: How many devices it wants.
+        share: Bytes of a device's memory that each is content with; 0: it wants whole devices.
         among: UUID of each device that would do, and of the accelerator that it is a slice of, or nothing.
     """
 
@@ -41,6 +42,7 @@ class Ticket:
     party: Party
     count: int
     among: tuple[tuple[str, str], ...]
+    share: int = 0
 
     def wants(self, device: Device) -> bool:
         """Whether it may get this device, or a slice of it, or all that this is a slice of."""
@@ -49,7 +51,7 @@ class Ticket:
         )
 
     def __str__(self) -> str:
-        return f"{self.party}, which waits for {self.count}"
+        return f"{self.party}, which waits for {wanted(self.count, self.share, '')}"
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,13 @@ class Place:
         return [each for each in waiting(self.folder) if each.number < self.number]
 
 
+def wanted(count: int, share: int, devices: str = " devices") -> str:
+    """What somebody waits for, in words."""
+    return f"{count} x {share / 2**30:.0f} GiB" if share else f"{count}{devices}"
+
+
 @contextmanager
-def taken(folder: Path, devices: Sequence[Device], count: int, party: Party) -> Iterator[Place]:
+def taken(folder: Path, devices: Sequence[Device], count: int, party: Party, share: int = 0) -> Iterator[Place]:
     """Stand in the queue as long as the block lasts.
 
     Args:
@@ -73,6 +80,7 @@ def taken(folder: Path, devices: Sequence[Device], count: int, party: Party) -> 
         devices: Any of which would do.
         count: How many of them.
         party: Who waits.
+        share: Bytes of a device's memory, if shares of so much will do; 0: whole devices.
 
     Raises:
         Unusable: No ticket can be made there.
@@ -80,7 +88,7 @@ def taken(folder: Path, devices: Sequence[Device], count: int, party: Party) -> 
     among = [(each.uuid, each.whole) for each in devices]
     with ExitStack() as held:
         try:
-            path = _numbered(folder, {**party.document(), "count": count, "among": among}, held)
+            path = _numbered(folder, {**party.document(), "count": count, "share": share, "among": among}, held)
         except OSError as error:
             raise lock_files.unusable(folder, error) from error
         yield Place(folder, _number(path))
@@ -147,6 +155,6 @@ def _read(path: Path) -> Ticket | None:
         return None
     try:
         among = tuple((str(uuid), str(whole)) for uuid, whole in document["among"])
-        return Ticket(_number(path), party, int(document["count"]), among)
+        return Ticket(_number(path), party, int(document["count"]), among, int(document.get("share", 0)))
     except (KeyError, TypeError, ValueError):
         return None

@@ -12,7 +12,7 @@ from harness.doctor.facts import Accelerators, DataFile, Facts, Source
 from harness.doctor.obstacle import GIB, RUN_BYTES, Obstacle, gib, space
 from harness.engines import ENGINES
 from harness.plan.data_needs import datasets
-from harness.plan.points import NO_SET, Planned, devices
+from harness.plan.points import NO_SET, Planned
 
 Way = Literal["docker", "local"]
 
@@ -41,7 +41,7 @@ def of(each: Planned, facts: Facts, way: Way) -> Obstacle | None:
 
 
 def _devices(each: Planned, facts: Facts) -> Obstacle | None:
-    needed, platform = devices(each.case, each.platform), each.platform
+    needed, platform = each.least_devices, each.platform
     if not needed:
         return None
     found = facts.accelerators.get(platform, Accelerators())
@@ -169,7 +169,7 @@ def _environment(each: Planned, facts: Facts) -> Obstacle | None:
         )
         if missing:
             return missing
-    many = sum(each.case.topology.roles.values()) > 1 or devices(each.case, each.platform) > 1
+    many = sum(each.case.topology.roles.values()) > 1 or each.devices > 1
     needed = int(each.case.container.shm_gib * GIB)  # what the case has in a container, it needs here too
     if many and (facts.shm_bytes or 0) < needed:
         return Obstacle(

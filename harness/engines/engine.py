@@ -14,7 +14,10 @@ from harness.base.evidence import Acceptance, KvLedger, KvTransfers, Offer, Unme
 from harness.base.settings import FlagValue
 from harness.cases.model import Case, Role
 from harness.cases.serve_settings import Serve
+from harness.engines import case_keys, device_sharing
 from harness.engines.capabilities import Rename
+from harness.engines.case_keys import Keys
+from harness.engines.device_sharing import Sharing
 from harness.engines.inside import Inside
 from harness.engines.metrics import Counters, Metric
 from harness.engines.place import Place as Place  # noqa: PLC0414 # part of what engine modules are written in
@@ -22,13 +25,6 @@ from harness.engines.sights import Asked, Sight, flattened
 
 
 @dataclass(frozen=True)
-class Keys:
-    """What a table of a case file may say, besides the key that chooses between its forms."""
-
-    needed: tuple[str, ...]
-    optional: tuple[str, ...] = ()
-
-
 @dataclass(frozen=True)
 class Library:
     """A Python module that a setting needs, and that an engine does not always bring.
@@ -109,6 +105,7 @@ class EngineSpec:
         sights: Where a server shows what is in force of a setting.
         unseen: Settings of our cases that nothing shows, and why not; ``*`` stands for anything.
         libraries: What settings need besides the engine.
+        sharing: How a server is content with a part of its accelerator's memory; None: it never is.
         no_multicast: Environment of servers on a host whose symmetric memory is not to use NVLink multicast, as far as
             the build knows it and the case does not say otherwise.
     """
@@ -149,6 +146,7 @@ class EngineSpec:
     sights: tuple[Sight, ...] = ()
     unseen: Mapping[str, str] = field(default_factory=dict)
     libraries: tuple[Library, ...] = ()
+    sharing: Sharing | None = None
     no_multicast: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -214,37 +212,8 @@ class EngineSpec:
         if self.plain and case.evaluation.TEMPLATE:
             protocol = case.evaluation.protocol
             return f"evaluation.protocol: {protocol} tells the chat template what OpenAI's own API has no word for"
-        for role in case.topology.roles:
-            serve = case.serve_of(role)
-            for table, chosen_by, forms in (
-                ("speculation", "method", self.speculation),
-                ("kv_transfer", "connector", self.kv_connectors),
-            ):
-                given = getattr(serve, table)
-                if given is None:
-                    continue
-                keys = given.model_dump(exclude_defaults=True)
-                if found := _wrong_key(keys, keys.pop(chosen_by), forms, self.name):
-                    return f"{_where(case, role, table)}.{found.format(key=chosen_by)}"
-        return ""
-
-
-def _wrong_key(keys: Mapping[str, object], form: str, forms: Mapping[str, Keys], engine: str) -> str:
-    """The first key that is missing or too much, with ``{key}`` for the name of the key that chooses the form."""
-    if form not in forms:
-        return f"{{key}}: {engine} has no {form!r}; it has {', '.join(forms)}"
-    known = (*forms[form].needed, *forms[form].optional)
-    for name in keys:
-        if name not in known:
-            return f"{name}: {form} on {engine} does not know it; known: {', '.join(known) or 'none'}"
-    for name in forms[form].needed:
-        if name not in keys:
-            return f"{name}: {form} on {engine} needs it; add it to the case file"
-    return ""
-
-
-def _where(case: Case, role: Role, table: str) -> str:
-    return f"roles.{role}.{table}" if table in case.roles.get(role, {}) else f"serve.{table}"
+        tables = {"speculation": ("method", self.speculation), "kv_transfer": ("connector", self.kv_connectors)}
+        return case_keys.problem(case, self.name, tables) or device_sharing.problem(case, self.name, self.sharing)
 
 
 def flag_arguments(flags: Mapping[str, FlagValue]) -> list[str]:

@@ -21,6 +21,7 @@ class Place:
             build lacks it, and its server is run as a module.
         host: Address on which they listen.
         interface: The network interface that has it.
+        share: Part of the memory of its accelerator that a server may use; 0: it has its accelerators to itself.
     """
 
     python: str
@@ -30,3 +31,4 @@ class Place:
     command: tuple[str, ...] = ()
     host: str = LOOPBACK
     interface: str = "lo"
+    share: float = 0.0

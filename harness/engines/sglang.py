@@ -9,7 +9,9 @@ from harness.cases.model import Case, Role
 from harness.cases.serve_settings import Serve
 from harness.engines import counting
 from harness.engines.capabilities import Rename
-from harness.engines.engine import EngineSpec, Keys, Library, Place, flag_arguments, router
+from harness.engines.case_keys import Keys
+from harness.engines.device_sharing import Sharing
+from harness.engines.engine import EngineSpec, Library, Place, flag_arguments, router
 from harness.engines.inside import Inside
 from harness.engines.metrics import Metric
 from harness.engines.probes import common, sglang_probe
@@ -91,6 +93,7 @@ def _server(case: Case, place: Place, role: Role, name: str) -> Server:
         "port": ports["http"],
         "nccl-port": ports["nccl"],
         **_settings(serve, role),
+        **(_budget(place.share) if place.share else {}),
     }
     if serve.speculation and serve.speculation.model:
         links[_DRAFTER] = place.checkpoints[serve.speculation.model.name]
@@ -110,6 +113,11 @@ def _server(case: Case, place: Place, role: Role, name: str) -> Server:
         has_metrics=True,
         host=place.host,
     )
+
+
+def _budget(share: float) -> dict[str, FlagValue]:
+    """Half of it for weights and KV cache, of what is free at its start; the rest is for CUDA itself and for steps."""
+    return {"mem-fraction-static": round(share / 2, 4)}
 
 
 def _settings(serve: Serve, role: Role) -> dict[str, FlagValue]:
@@ -238,4 +246,5 @@ ENGINE = EngineSpec(
     sights=SIGHTS,
     unseen=UNSEEN,
     libraries=_LIBRARIES,
+    sharing=Sharing(_budget),
 )

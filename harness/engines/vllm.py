@@ -12,7 +12,9 @@ from harness.cases.model import Case, Role
 from harness.cases.serve_settings import KvTransfer, Serve
 from harness.engines import counting
 from harness.engines.capabilities import Rename
-from harness.engines.engine import EngineSpec, Keys, Library, Place, flag_arguments, router
+from harness.engines.case_keys import Keys
+from harness.engines.device_sharing import Sharing
+from harness.engines.engine import EngineSpec, Library, Place, flag_arguments, router
 from harness.engines.inside import Inside
 from harness.engines.probes import common, vllm_probe
 from harness.engines.sights import Asked, flattened
@@ -56,6 +58,7 @@ def _server(case: Case, place: Place, role: Role, name: str) -> Server:
     if env.get("UCX_NET_DEVICES") == "lo":  # which is that of the loopback's address
         env["UCX_NET_DEVICES"] = place.interface
     flags: dict[str, FlagValue] = {"host": place.host, "port": ports["http"], **_settings(serve, role)}
+    flags |= _budget(place.share) if place.share else {}
     if serve.speculation and serve.speculation.model:
         links[_DRAFTER] = place.checkpoints[serve.speculation.model.name]
     if serve.kv_transfer and serve.kv_transfer.connector != "none":
@@ -81,6 +84,11 @@ def _server(case: Case, place: Place, role: Role, name: str) -> Server:
         has_metrics=True,
         host=place.host,
     )
+
+
+def _budget(share: float) -> dict[str, FlagValue]:
+    """At its start the engine wants so much of the accelerator to be free, which is nine tenths if nobody says."""
+    return {"gpu-memory-utilization": round(share, 4)}
 
 
 def _settings(serve: Serve, role: Role) -> dict[str, FlagValue]:
@@ -274,6 +282,9 @@ ENGINE = EngineSpec(
     sights=SIGHTS,
     unseen=UNSEEN,
     libraries=_LIBRARIES,
+    # vllm/v1/worker/gpu_worker.py, `determine_available_memory`: what others take meanwhile is counted as its own, and
+    # it gives up if they leave some, unless it is told how large the KV cache is.
+    sharing=Sharing(_budget, ("kv-cache-memory-bytes", "what is free changes while others use the device; add it")),
     # Left to choose, 0.26 takes the backend that multicasts, whatever the host's environment says, and FlashInfer
     # writes through the null pointer that PyTorch gives it (vllm-project/vllm 48071). With 49043 it falls back to this.
     no_multicast={"VLLM_FLASHINFER_ALLREDUCE_BACKEND": "trtllm"},

@@ -17,16 +17,18 @@ _CORES = 2
 without sleeping."""
 
 
-def job(each: Planned, *, memory: int = 0, suited: Iterable[str] | None = None) -> Job:
+def job(each: Planned, *, memory: int = 0, suited: Iterable[str] | None = None, share: int = 0) -> Job:
     """A point as a scheduler sees it.
 
     Args:
         each: The point.
         memory: Bytes of the host's memory that its servers were seen to hold; 0: nobody has looked.
         suited: Names of the accelerators that will do; None: all.
+        share: Bytes of an accelerator's memory that each of its servers is content with; 0: it has its own to itself.
     """
     servers = sum(each.case.topology.roles.values())
-    cores = each.devices or _CORES * servers
+    # Where many servers fit on an accelerator, what they start with is what there is too little of.
+    cores = _CORES * servers if share else each.devices or _CORES * servers
     guess = max(each.devices * _OF_A_DEVICE, servers * _OF_A_SERVER)
     names = None if suited is None else frozenset(suited)
-    return Job(each.id, each.seconds, each.devices, cores, memory or guess, names)
+    return Job(each.id, each.seconds, each.devices, cores, memory or guess, names, share)

@@ -77,7 +77,7 @@ def _place(
 
 
 def _taken(host: Host, busy: Iterable[Placed]) -> int:
-    return sum(len(each.devices) for each in busy if each.host == host.name)
+    return len({device for each in busy if each.host == host.name for device in each.devices} | host.shared)
 
 
 def _delays(placed: Placed, host: Host, busy: Iterable[Placed], reserved: Reserved) -> bool:

@@ -64,12 +64,19 @@ def simulate(
 def lower_bound(jobs: Sequence[Job], hosts: Sequence[Host]) -> float:
     """Seconds that no schedule can do without, for hosts that are all alike: the largest of
 
-    - all device-seconds over all devices,
+    - all device-seconds over all devices, those of a share as the part of the device that it is,
     - the longest job,
     - what needs more than half of a host's devices, over the hosts: no two of these run on one host at a time.
     """
     width = max((len(host.devices) for host in hosts), default=0)
     devices = sum(len(host.devices) for host in hosts)
-    area = sum(job.seconds * job.devices for job in jobs) / devices if devices else 0.0
-    alone = sum(job.seconds for job in jobs if 2 * job.devices > width) / len(hosts) if hosts else 0.0
+    most = max((room for host in hosts for room in host.room.values()), default=0)
+    area = sum(job.seconds * job.devices * _part(job, most) for job in jobs) / devices if devices else 0.0
+    whole = [job for job in jobs if not job.share]
+    alone = sum(job.seconds for job in whole if 2 * job.devices > width) / len(hosts) if hosts else 0.0
     return max(area, alone, max((job.seconds for job in jobs), default=0.0))
+
+
+def _part(job: Job, most: int) -> float:
+    """Of a device that a job has, or has a share of."""
+    return job.share / most if job.share and most else 1.0

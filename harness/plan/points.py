@@ -131,6 +131,16 @@ class Planned:
         return devices(self.case, self.platform)
 
     @property
+    def share(self) -> int:
+        """Bytes of an accelerator's memory that each of its servers is content with; 0: it has its own to itself."""
+        return share_bytes(self.case, self.platform)
+
+    @property
+    def least_devices(self) -> int:
+        """Accelerators without which it cannot run: where servers share, one will do."""
+        return least_devices(self.case, self.platform)
+
+    @property
     def seconds(self) -> float:
         """How long it is expected to take: as it was learned, else as its case says."""
         return self.case.expected_seconds if self.learned is None else self.learned
@@ -152,11 +162,21 @@ def attached_only(case: Case) -> bool:
 
 
 def devices(case: Case, platform: Platform) -> int:
-    """Accelerators that a case needs at the same time: no two servers share one."""
+    """Accelerators that a case needs at the same time, if no two servers share one."""
     if platform == "cpu":
         return 0
     of_one = ENGINES[case.engine.name].devices
     return sum(count * of_one(case.serve_of(role)) for role, count in case.topology.roles.items())
+
+
+def share_bytes(case: Case, platform: Platform) -> int:
+    """As of :attr:`Planned.share`. A server of several accelerators shares none."""
+    return case.device_share_gib << 30 if devices(case, platform) == sum(case.topology.roles.values()) else 0
+
+
+def least_devices(case: Case, platform: Platform) -> int:
+    """As of :attr:`Planned.least_devices`."""
+    return 1 if share_bytes(case, platform) else devices(case, platform)
 
 
 def everything(
@@ -234,8 +254,8 @@ def not_started(case: Case) -> str:
 def within(planned: Iterable[Planned], devices: int) -> list[Planned]:
     """The same, without what needs more than ``devices`` accelerators: indices are never wrapped around."""
     return [
-        replace(each, skip=f"needs {each.devices} devices, there are {devices}")
-        if not each.skip and each.devices > devices
+        replace(each, skip=f"needs {each.least_devices} devices, there are {devices}")
+        if not each.skip and each.least_devices > devices
         else each
         for each in planned
     ]

@@ -124,6 +124,8 @@ def _server(server: Server) -> list[str]:
 def _devices(planned: Planned) -> str:
     number, memory = planned.devices, planned.case.device_memory_gib
     counted = {0: "no device", 1: "1 device"}.get(number, f"{number} devices")
+    if planned.share:
+        counted += f"{' or fewer' if number > 1 else ''}, shared: {planned.case.device_share_gib} GiB for each server"
     kinds = f" ({' or '.join(planned.case.device_architectures)})" if planned.case.device_architectures else ""
     return f"{counted}{f' of at least {memory} GiB' if memory else ''}{kinds}" if number else counted
 

@@ -31,7 +31,9 @@ from harness.host import answer_cache, files, machine
 from harness.host.data_files import cache_folder
 from harness.logs.root_cause import root_cause
 from harness.plan import limits
+from harness.run import ask_together
 from harness.run.ask_engine import Ask, Build, asker, environment
+from harness.run.ask_together import Beside
 from harness.run.context import Context
 
 _CAPABILITIES = TypeAdapter(Capabilities)
@@ -55,8 +57,12 @@ class _Answer:
 _ANSWER = TypeAdapter(_Answer)
 
 
-def ask(context: Context) -> None:
+def ask(context: Context, beside: Callable[[Context, Build], Beside | None] = lambda *_: None) -> None:
     """Ask once per build: write the versions into ``case.json`` and what the build knows into ``capabilities.json``.
+
+    Args:
+        context: Of the run.
+        beside: What else is to be asked of the build, where it is asked at all.
 
     Raises:
         CannotJudge: The engine is not there, or its interpreter does not run.
@@ -74,7 +80,9 @@ def ask(context: Context) -> None:
     def one_way() -> Ask:
         return asker(context, every.cut(limits.one_way(context.case)))
 
-    known = capabilities(engine, build, where, runtime.engine_python, one_way, context.progress.note)
+    known = capabilities(
+        engine, build, where, runtime.engine_python, one_way, context.progress.note, beside(context, build)
+    )
     context.rundir.write("capabilities", Capabilities, known)
     if engine.command and not known.command:
         lacks = "" if build.starts.command else ": the build has no such command"
@@ -92,6 +100,7 @@ def capabilities(
     python: str,
     one_way: Callable[[], Ask],
     note: Callable[[str], None],
+    beside: Beside | None = None,
 ) -> Capabilities:
     """What a build knows, asked or kept from an earlier run; kept is also that it did not say.
 
@@ -102,11 +111,12 @@ def capabilities(
         python: The engine's interpreter, as it is called.
         one_way: Gives what runs a command, within a limit of its own for each way of asking.
         note: Called before what takes seconds.
+        beside: Asked in the same process, if anything is asked.
     """
     if there := kept(engine, build, where):
         return there
     note(f"asking {engine.name} for its flags, which takes seconds; the next run knows")
-    found = _asked(engine, build, python, one_way)
+    found = _asked(engine, build, python, one_way, beside)
     with suppress(OSError):  # the canary says that the cache cannot be written to
         answer_cache.keep(_answer(engine, build, where), _CAPABILITIES, found)
     return found
@@ -129,14 +139,18 @@ def _old(asked: str) -> bool:
         return True
 
 
-def _asked(engine: EngineSpec, build: Build, python: str, one_way: Callable[[], Ask]) -> Capabilities:
+def _asked(
+    engine: EngineSpec, build: Build, python: str, one_way: Callable[[], Ask], beside: Beside | None
+) -> Capabilities:
+    parsed, start = (python, "-c", engine.probe), build.starts.command
+    alone = ask_together.asker(python, [parsed, *([(*start, engine.helps[0])] if start else [])], beside, one_way)
     refused: dict[str, str] = {}
     silent: set[str] = set()
 
     def tried(way: str, argv: Sequence[str]) -> str | None:
         """What the command printed, if it ended well."""
         try:
-            status, output = one_way()(argv)
+            status, output = alone(argv)
         except CannotJudge as error:
             refused[way] = _reason(str(error))
             silent.add(way)
@@ -147,7 +161,7 @@ def _asked(engine: EngineSpec, build: Build, python: str, one_way: Callable[[], 
             return None
         return output
 
-    parser = _parsed(tried("its argument parser", [python, "-c", engine.probe]))
+    parser = _parsed(tried("its argument parser", parsed))
     if parser is None:
         refused.setdefault("its argument parser", "no answer in its output")
         parser = _Answer()

@@ -60,7 +60,7 @@ class Board:
 
 def _row(process: PointProcess, placed: Placed) -> tuple[str, str, str, str]:
     """The point, its devices or its host, its stage with the seconds that it is in it, and what that is at."""
-    at, where = process.latest, ",".join(placed.devices) or placed.host
+    at, where = process.latest, ",".join(dict.fromkeys(placed.devices)) or placed.host
     if at is None:
         return process.each.id, where, "begins", ""
     counted = f"{at.done}/{at.total} " if at.total else ""

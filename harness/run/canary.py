@@ -24,12 +24,11 @@ from harness.devices import accelerators
 from harness.devices.platform import DriverSilent
 from harness.engines import ENGINES
 from harness.engines.capabilities import Capabilities
-from harness.host import answer_cache, files
-from harness.host.data_files import DATA_FOLDER, cache_folder, fetch
+from harness.host.data_files import DATA_FOLDER, fetch
 from harness.images import engine_image
 from harness.logs.root_cause import root_cause, tail
 from harness.protocols import datasets
-from harness.run import ask_engine, ask_flags, canary_checks
+from harness.run import ask_engine, ask_flags, canary_checks, canary_imports
 from harness.run.canary_checks import Finding, Imports, Live, Needs
 from harness.run.context import Context
 from harness.run.probes import imports as imports_probe
@@ -113,7 +112,7 @@ def by_hand(
         needs = Needs(
             engine=name,
             platform=on,
-            modules=canary_checks.modules(ENGINES[name], known, router=True),
+            modules=canary_checks.modules(ENGINES[name], command=bool(known and known.command), router=True),
             flags=canary_checks.flags(known),
             transports=canary_checks.ALL_TRANSPORTS[name],
             data=_data_at_hand(),
@@ -154,10 +153,11 @@ def _of_case(
     env: dict[str, str] = {}
     for role in case.topology.roles:
         env |= case.serve_of(role).env
+    command, router = bool(known and known.command), case.topology.kind == "disagg"
     return Needs(
         engine=case.engine.name,
         platform=platform,
-        modules=canary_checks.modules(ENGINES[case.engine.name], known, router=case.topology.kind == "disagg"),
+        modules=canary_checks.modules(ENGINES[case.engine.name], command=command, router=router),
         flags=canary_checks.flags(known),
         transports=canary_checks.transports(case),
         libraries=ENGINES[case.engine.name].needed(case),
@@ -212,19 +212,22 @@ def look(
     spec = ENGINES[needs.engine]
     build = ask_engine.environment(spec, python, asked)
     accelerator = accelerators.of(needs.platform)
-    torch = canary_checks.torch_versions() if accelerator.has_devices else []
-    question: dict[str, object] = {"modules": needs.modules, "transports": needs.transports, "torch": torch}
-    question["libraries"] = sorted(set(needs.libraries.values()))
-    key = files.digest_text(_IMPORTS_PROGRAM, json.dumps(question), where, build.state)
-    answer = cache_folder("canary") / f"{key}.json"
-    imports = answer_cache.read(answer, _IMPORTS)
+    wanted = canary_imports.question(
+        python,
+        needs.platform,
+        where,
+        build,
+        modules=needs.modules,
+        transports=needs.transports,
+        libraries=list(needs.libraries.values()),
+    )
+    imports = wanted.kept
     if imports is None:
         note(f"canary: importing {needs.engine}, which takes seconds; the next run knows")
-        imports = _answer(asked, python, _IMPORTS_PROGRAM, question, Imports, spec.echoes)
-        # A failure is asked again: what it lacks may be no part of what the key is made from.
-        if not any((*imports.modules.values(), *imports.transports.values(), *imports.absent)):
-            with suppress(OSError):  # the check of the caches says so
-                answer_cache.keep(answer, _IMPORTS, imports)
+        status, output = asked(wanted.argv)
+        imports = wanted.keep(output) if status == 0 else None
+        if imports is None:
+            raise _silent(status, output, spec.echoes)
     live_question = {
         "engine": needs.engine,
         # No more of the environment than is looked at: what a program is given, everybody on the host can read.
@@ -264,7 +267,11 @@ def _answer(
     if status == 0 and lines:
         with suppress(ValidationError):
             return TypeAdapter(kind).validate_json(lines[-1])
-    raise CannotJudge(
+    raise _silent(status, output, echoes)
+
+
+def _silent(status: int, output: str, echoes: tuple[str, ...]) -> CannotJudge:
+    return CannotJudge(
         f"canary: the engine's interpreter ended with status {status}",
         cause=root_cause(output, echoes) or "no error in its output",
         details=tail(output, 40),

@@ -90,9 +90,9 @@ class Finding:
     text: str
 
 
-def modules(engine: EngineSpec, known: Capabilities | None, *, router: bool) -> tuple[str, ...]:
+def modules(engine: EngineSpec, *, command: bool, router: bool) -> tuple[str, ...]:
     """What is imported: what the command that starts a server does, or the module that it is run as, and the router."""
-    server = engine.serves if known and known.command else engine.module
+    server = engine.serves if command else engine.module
     return tuple(filter(None, (server, engine.router_module if router else "")))
 
 

@@ -9,11 +9,12 @@ from typing import Any, Literal
 
 from harness.base.domain import Device, Platform
 from harness.devices import accelerators, leases, lock_files, tickets
+from harness.devices.device_shares import Share, capacity
 from harness.devices.lock_files import Party
-from harness.devices.tickets import Ticket
+from harness.devices.tickets import Ticket, wanted
 from harness.run import occupancy
 
-State = Literal["free", "leased", "in use", "unknown"]
+State = Literal["free", "leased", "shared", "in use", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -21,10 +22,12 @@ class Listed:
     """A device.
 
     Attributes:
-        state: ``leased`` by a run; ``in use`` by somebody without a lease; ``unknown`` where nobody can tell.
+        state: ``leased`` by a run; ``shared`` by runs that have a part of its memory each; ``in use`` by somebody
+            without a lease; ``unknown`` where nobody can tell.
         party: Who leased it, if that says so.
         why: Who uses it, or why that is not known.
         kept_for: The first in the queue who may get it.
+        shares: Those of a shared device.
     """
 
     platform: Platform
@@ -33,6 +36,7 @@ class Listed:
     party: Party | None
     why: str
     kept_for: Ticket | None
+    shares: Sequence[Share] = ()
 
     @property
     def title(self) -> str:
@@ -78,9 +82,10 @@ def _listed(platform: Platform, device: Device, queue: Sequence[Ticket]) -> List
     kept_for = tickets.first_for(device, queue)
     if leases.is_leased(device):
         return Listed(platform, device, "leased", leases.holder(device), "", kept_for)
-    found = occupancy.foreign(platform, device)
-    state: State = "in use" if found.user else "unknown" if found.unknown else "free"
-    return Listed(platform, device, state, None, found.user or found.unknown, kept_for)
+    there = leases.shared(device)
+    found = occupancy.foreign(platform, device, there)
+    state: State = "in use" if found.user else "shared" if there else "unknown" if found.unknown else "free"
+    return Listed(platform, device, state, None, found.user or found.unknown, kept_for, there)
 
 
 def lines(host: Host) -> list[str]:
@@ -88,12 +93,17 @@ def lines(host: Host) -> list[str]:
     found = list(host.problems)
     for each in host.devices:
         by = f" by {each.party or 'somebody who does not say'}" if each.state == "leased" else ""
+        if each.state == "shared":
+            taken, all_of_it = sum(one.memory_bytes for one in each.shares), capacity(each.device)
+            by = f", {taken / 2**30:.0f} of {all_of_it / 2**30:.0f} GiB: {'; '.join(map(str, each.shares))}"
         kept = f"; kept for {each.kept_for}" if each.kept_for else ""
         why = each.why if each.state in ("in use", "unknown") else f"{each.state}{by}"
         found.append(f"{each.title}: {why}{kept}")
     for place, ticket in enumerate(host.queue, 1):
-        wanted = ", ".join(_name(uuid, host) for uuid, _ in ticket.among)
-        found.append(f"{place}. in the queue: {ticket.party} waits for {ticket.count} of {wanted}")
+        among = ", ".join(_name(uuid, host) for uuid, _ in ticket.among)
+        found.append(
+            f"{place}. in the queue: {ticket.party} waits for {wanted(ticket.count, ticket.share, '')} of {among}"
+        )
     return found if host.queue else [*found, "nobody waits"]
 
 
@@ -112,6 +122,7 @@ def document(host: Host) -> str:
             "memory_bytes": each.device.memory_bytes,
             "state": each.state,
             "holder": each.party.document() if each.party else None,
+            "shares": [share.document() for share in each.shares],
             "why": each.why,
             "kept_for": each.kept_for.number if each.kept_for else None,
         }
@@ -123,4 +134,10 @@ def document(host: Host) -> str:
 
 def _ticket(ticket: Ticket) -> dict[str, Any]:
     among = [uuid for uuid, _ in ticket.among]
-    return {"number": ticket.number, **ticket.party.document(), "count": ticket.count, "among": among}
+    return {
+        "number": ticket.number,
+        **ticket.party.document(),
+        "count": ticket.count,
+        "share": ticket.share,
+        "among": among,
+    }

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from harness.base.resting import Footprint
-from harness.devices import accelerators
+from harness.devices import accelerators, device_shares
 from harness.host import holdings
 from harness.host.ownership import Ours
+from harness.plan import points
 from harness.run.context import Context
 from harness.run.documents import Document
 from harness.run.rundir import RunningServer
@@ -49,10 +50,10 @@ class Watched:
         self._context.rundir.write(NAME, Footprints, Footprints(servers=found, logs=self._logs))
 
     def _look(self, done: int, planned: int) -> None:
-        device_bytes = self._device_bytes()
         for each in self._servers:
             assert each.process is not None
-            there = holdings.of(Ours([each.process], self._context.label).look().grouped)
+            processes = Ours([each.process], self._context.label).look().grouped
+            there = holdings.of(processes)
             self._found[each.server.name].append(
                 Footprint(
                     done=done,
@@ -61,15 +62,17 @@ class Watched:
                     resident_bytes=there.resident_bytes,
                     threads=there.threads,
                     descriptors=there.descriptors,
-                    device_bytes=device_bytes,
+                    device_bytes=self._device_bytes({process.pid for process in processes}),
                 )
             )
 
-    def _device_bytes(self) -> int | None:
-        """Memory in use on the devices of the run, which are leased to it alone."""
-        runtime = self._context.prepared.runtime
-        usages = [
-            accelerators.usage(self._context.prepared.platform, each) for each in (runtime.devices if runtime else [])
-        ]
+    def _device_bytes(self, pids: Collection[int]) -> int | None:
+        """Memory in use on the devices of the run, which are leased to it alone; where it shares them, by these."""
+        runtime, platform = self._context.prepared.runtime, self._context.prepared.platform
+        devices = device_shares.distinct(runtime.devices) if runtime else []
+        usages = [accelerators.usage(platform, each) for each in devices]
+        if points.share_bytes(self._context.case, platform):
+            held = [each.memory_bytes for usage in usages if usage for each in usage.tenants or () if each.pid in pids]
+            return sum(held) or None  # drivers do not say everywhere, and in a container they count pids otherwise
         known = [usage.memory_bytes for usage in usages if usage and usage.memory_bytes is not None]
         return sum(known) if known and len(known) == len(usages) else None

@@ -14,6 +14,7 @@ from harness.base.evidence import Evidence
 from harness.base.settings import Expectation
 from harness.checks.check import unmeasured
 from harness.checks.measuring import measured_only, unjudged_too
+from harness.devices import device_shares
 from harness.run.rundir import Prepared
 
 
@@ -38,7 +39,7 @@ def build(prepared: Prepared) -> str:
 
 def device(prepared: Prepared) -> str:
     """Kind of device, of a CPU the machine and its cores."""
-    devices = prepared.runtime.devices if prepared.runtime else []
+    devices = device_shares.distinct(prepared.runtime.devices) if prepared.runtime else []
     if products := sorted({each.product or each.architecture for each in devices} - {""}):
         return f"{len(devices)} x {', '.join(products)}"
     return f"{prepared.platform}, {prepared.host.get('machine', 'unknown')}, {prepared.host.get('cpus', '?')} cores"

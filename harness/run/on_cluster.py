@@ -165,6 +165,9 @@ class OnCluster:
         found = [device.name for device in occupancy.suitable(each.case, pool)]
         return None if len(found) == len(pool) else found  # all will do: those of nodes that join later, too
 
+    def share_of(self, each: Planned) -> int:  # noqa: ARG002 # a placement group has whole devices
+        return 0
+
     def alone(self, job: Job) -> None:
         if self._workers:
             self._without = None

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from harness.base.domain import Device, Platform
 from harness.containers.lifecycle import ContainerFailed
-from harness.devices import accelerators
+from harness.devices import accelerators, device_shares, leases
 from harness.devices.leases import Unusable
 from harness.fleet.jobs import Host, Job, Placed
 from harness.host import machine
@@ -38,6 +38,9 @@ class Places(Protocol):
 
     def suited(self, each: Planned) -> list[str] | None:
         """Names of the devices that will do for a point; None: it is for the point itself to say what is missing."""
+
+    def share_of(self, each: Planned) -> int:
+        """Bytes of an accelerator that each server of a point is content with; 0: it has its accelerators to itself."""
 
     def alone(self, job: Job) -> str | None:
         """Name of the host that a job goes to for which there is no room, though nothing of ours runs; None: not yet.
@@ -90,36 +93,62 @@ class Here:
         self._pool = accelerators.visible(self.platform)
         self._cores = machine.cores()
         self._memory = machine.memory()[1]
+        self._any_share = False  # until there is a point that is content with one
+        self._runs: set[Path] = set()
         self.kind: str | None = learned_times.kind_here(self.platform)
 
     def hosts(self, running: Sequence[Placed]) -> list[Host]:
         ours = {name for placed in running for name in placed.devices}
-        free = self._free([device for device in self._pool if device.name not in ours])
+        others = [device for device in self._pool if device.name not in ours]
+        free = self._free(others)
+        sharing = self._free(self._pool, share=1) if self._any_share else []
+        free += [device for device in sharing if device not in free and device in others]
         if self.devices is not None:
             free = free[: max(0, self.devices - len(ours))]
         names = ours | {device.name for device in free}
-        there = tuple(device.name for device in self._pool if device.name in names)
-        return [Host(_HERE, there, len(self._cores), self._memory)]
+        theirs = {device.name: self._theirs(device) for device in sharing}
+        return [
+            Host(
+                _HERE,
+                tuple(device.name for device in self._pool if device.name in names),
+                len(self._cores),
+                self._memory,
+                {device.name: device_shares.capacity(device) - theirs[device.name] for device in sharing},
+                frozenset(name for name, taken in theirs.items() if taken),
+            )
+        ]
 
-    def _free(self, devices: Sequence[Device]) -> list[Device]:
-        """Of devices that no point of ours has; none where that cannot be told: a point that tries to says why."""
+    def _theirs(self, device: Device) -> int:
+        """Bytes of a device that others have a share of; of ours, some may not have come to that yet."""
+        there = leases.shared(device)
+        return sum(each.memory_bytes for each in there if Path(each.party.folder).parent not in self._runs)
+
+    def _free(self, devices: Sequence[Device], share: int = 0) -> list[Device]:
+        """Those that can be had, or a share of them; none where that cannot be told: a point that tries to says why."""
         options = self.options
         left = partial(abandoned.removed, note=self.note) if options.wait_for_devices else abandoned.of_run
         try:
-            return occupancy.free(self.platform, devices, left, assume_free=options.assume_free)
+            return occupancy.free(self.platform, devices, left, assume_free=options.assume_free, share=share)
         except (Unusable, ContainerFailed):
             return []
 
+    def share_of(self, each: Planned) -> int:
+        share = occupancy.share_of(each.case, self.platform, self._pool)
+        self._any_share = self._any_share or share > 0
+        return share
+
     def suited(self, each: Planned) -> list[str] | None:
         found = [device.name for device in occupancy.suitable(each.case, self._pool)]
-        return found if len(found) >= each.devices else None
+        return found if len(found) >= each.least_devices else None
 
     def alone(self, job: Job) -> str:  # noqa: ARG002 # there is one host, whatever the job
         return _HERE  # it waits for others, or says what is missing, as it would alone
 
     def begin(self, each: Planned, placed: Placed, runs: Path, earlier: Sequence[str]) -> PointProcess:
         assert not earlier, "this host is the only one"
-        env: Mapping[str, str] = accelerators.environment(self.platform, placed.devices) if placed.devices else {}
+        self._runs.add(runs.resolve())
+        devices = list(dict.fromkeys(placed.devices))
+        env: Mapping[str, str] = accelerators.environment(self.platform, devices) if devices else {}
         cores = self._take_cores(placed.job) if self.platform == "cpu" else []
         process = PointProcess.start(each, runs, self.command(each), env, cores)
         self._cores_of[each.id] = cores

@@ -18,7 +18,7 @@ from harness.base.clock import utc_now
 from harness.base.domain import Stage
 from harness.base.errors import CannotJudge, UsageError
 from harness.containers import lifecycle
-from harness.devices import accelerators
+from harness.devices import accelerators, device_shares
 from harness.host import environments, signals
 from harness.host.ownership import Owner
 from harness.images import base_images, engine_image
@@ -30,6 +30,7 @@ from harness.run import (
     ask_flags,
     attached,
     canary,
+    canary_imports,
     data_sources,
     model_sources,
     occupancy,
@@ -157,7 +158,7 @@ def run(context: Context, options: Options, planned: Planned | None = None) -> s
         runtime, image = (_local if kind == "local" else _docker)(context, options, why)
         # Before models are fetched: a build may lack what the case is about.
         with _reachable(context, runtime, image, []):
-            ask_flags.ask(context)
+            ask_flags.ask(context, canary_imports.beside)
         if planned is not None and planned.conditional and (reason := _settled(context, planned)):
             return reason
         made, bare = {}, model_sources.without_tokenizer(context.case)
@@ -279,7 +280,7 @@ def _docker(context: Context, options: Options, why: str) -> tuple[Runtime, str]
 def _start_container(context: Context, runtime: Runtime, image: str, folders: list[Path]) -> None:
     """Start the container of the case, with its devices."""
     case = context.case
-    given = runtimes.plan_devices(case, context.prepared.platform, runtime.devices)
+    given = runtimes.plan_devices(case, context.prepared.platform, device_shares.distinct(runtime.devices))
     if given.how:
         context.progress.note(f"devices by {given.how}")
     for what, reason in case.container.reasons.items():

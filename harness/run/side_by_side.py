@@ -112,6 +112,7 @@ class _Matrix:
             each,
             memory=seen.memory_bytes + _OF_A_HARNESS if seen and seen.memory_bytes else 0,
             suited=self.places.suited(each),
+            share=self.places.share_of(each),
         )
         return job if self.crew.most is None else replace(job, cores=0, memory=0)
 

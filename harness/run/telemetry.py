@@ -18,7 +18,7 @@ from harness.base.activity import Incident, Reading, incidents, summarised
 from harness.base.domain import CheckResult, Outcome, StageRecord
 from harness.base.errors import Fault, UsageError
 from harness.checks.check import unmeasured
-from harness.devices import accelerators
+from harness.devices import accelerators, device_shares
 from harness.host import ownership
 from harness.host.identity import Identity
 from harness.run import documents
@@ -55,7 +55,7 @@ def _record(context: Context, over: threading.Event) -> None:
     with suppress(Exception):  # whatever a driver or a disk does, the run goes on
         runtime, platform = context.runtime, context.prepared.platform
         servers = _Servers(str(context.rundir.path), context.clock.monotonic)
-        with accelerators.of(platform).sampler(runtime.devices) as devices:
+        with accelerators.of(platform).sampler(device_shares.distinct(runtime.devices)) as devices:
             began, is_last = context.clock.monotonic(), False
             for number in count():
                 found = [*devices(), *(servers.read() if is_last or number % _SELDOM == 0 else ())]

@@ -87,12 +87,12 @@ def test_the_canary_says_what_is_in_the_image(folder: Path, image_options: list[
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_an_interrupt_while_the_canary_asks_removes_its_container(
+def test_an_interrupt_while_the_engine_is_asked_removes_its_container(
     folder: Path, image_options: list[str], number: signal.Signals
 ) -> None:
     env = {**WITH_DOCKER, "XDG_CACHE_HOME": str(folder / "cache")}
     process = begin(folder, DISAGG, "--runtime", "docker", *image_options, env=env)
-    wait_for(lambda: recorded(folder, "canary: importing"), 300)
+    wait_for(lambda: recorded(folder, "asking vllm for its flags"), 300)
     assert len(ours_in(folder)) == 1
     result = end(process, number, folder)
     assert result.code == 130, result.output

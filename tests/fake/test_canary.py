@@ -15,7 +15,7 @@ from tests.fake.conftest import DISAGG, ONE_POINT, QUICK, SINGLE, SMALL, Judge
 from tests.fake.engine_api import EngineApi, serving
 from tests.fake.hosts import Nvidia
 from tests.fake_engine.install import install
-from tests.helpers import begin, edited, end, harness, left_in, recorded, run, validated, wait_for
+from tests.helpers import begin, edited, end, harness, left_in, run, validated, wait_for
 
 
 @pytest.fixture(autouse=True)
@@ -74,6 +74,21 @@ def test_what_the_case_does_not_need_is_not_demanded(judge: Judge) -> None:
     result = judge(SINGLE, {"nixl": {"hidden": True}})
     assert result.code == 0, result.output
     assert "nixl UCX" not in findings(result.directory)
+
+
+def test_the_engine_of_a_new_build_is_imported_once_and_then_by_its_servers_alone(tmp_path: Path) -> None:
+    """Flags, the command's help and the canary are asked in one process."""
+    python, before = install(tmp_path / "engine", {}), 0
+    for asking in (1, 0):
+        folder = tmp_path / str(asking)
+        done = run(
+            folder, "--cases", edited(folder / "cases", ONE_POINT, SMALL[ONE_POINT] | QUICK), "--engine-python", python
+        )
+        assert done.code == 0, done.output
+        assert "canary: importing" not in done.output
+        imports = (tmp_path / "engine" / "imports.txt").read_text().splitlines()
+        assert len(imports) == len(set(imports)) == before + asking + 1
+        before = len(imports)
 
 
 def test_a_failure_is_asked_again_and_a_success_is_kept(tmp_path: Path) -> None:
@@ -149,7 +164,7 @@ def test_killed_half_way(tmp_path: Path, number: signal.Signals) -> None:
     cases = edited(tmp_path / "cases", DISAGG, SMALL[DISAGG] | QUICK)
     python = install(tmp_path / "engine", {"nixl": {"slow": 60.0}})
     process = begin(tmp_path, "--cases", cases, "--engine-python", python, env=env)
-    wait_for(lambda: recorded(tmp_path, "canary: importing") and left_in(tmp_path))
+    wait_for(lambda: (tmp_path / "engine" / "imports.txt").exists() and left_in(tmp_path))
     result = end(process, number, tmp_path)
     if number is signal.SIGKILL:
         assert "removed: " in harness("reap", "--runs", tmp_path / "runs").stdout

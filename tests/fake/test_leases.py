@@ -320,6 +320,22 @@ def test_a_waiting_run_removes_what_a_killed_one_left_on_its_device(
     assert left_in(tmp_path / "first") == []
 
 
+def test_a_device_is_asked_for_when_everything_else_is_ready(
+    tmp_path: Path, running: tuple[Nvidia, subprocess.Popen[str]]
+) -> None:
+    """What waits for a device has its answers, its canary and its models, so that no device ever waits for these."""
+    only = running[0].env | {"CUDA_VISIBLE_DEVICES": "0"}
+    second = begin(tmp_path, *arguments(tmp_path), "--wait-for-devices", "60", env=only)
+    wait_for(lambda: recorded(tmp_path, "0: leased by mtp/known_answer_k1"))
+    folder = next(tmp_path.glob("runs/*/case.json")).parent
+    case = json.loads((folder / "case.json").read_text())
+    assert (folder / "capabilities.json").exists()
+    assert all(each["ok"] for each in json.loads((folder / "canary.json").read_text()))
+    assert [Path(each["path"]).is_dir() for each in case["checkpoints"].values()] == [True]
+    assert case["runtime"]["devices"] == []
+    assert end(second, signal.SIGTERM, tmp_path).code == 130
+
+
 @pytest.fixture
 def take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv(leases.FOLDER, str(tmp_path / "leases"))

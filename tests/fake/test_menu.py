@@ -71,7 +71,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(lifecycle, "is_running", lambda _: False)
     monkeypatch.setattr(lifecycle, "remove", lambda *_: None)
     monkeypatch.setattr("harness.run.data_sources.have", lambda *_: {})
-    monkeypatch.setattr("harness.run.ask_flags.ask", lambda _: None)
+    monkeypatch.setattr("harness.run.ask_flags.ask", lambda *_: None)
     monkeypatch.setattr("harness.run.prepare._settled", lambda *_: "")
     monkeypatch.setattr("harness.run.canary.check", lambda _: [])
 

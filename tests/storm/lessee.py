@@ -1,7 +1,8 @@
 """A run that does nothing but lease: what a harness does with devices, without an engine, in a process of its own.
 
-Arguments: the folder for everything, the name of the lessee, and the points: how many devices each needs, by comma.
-For each it appends a line to ``NAME.jsonl``; points that are there already are not done again.
+Arguments: the folder for everything, the name of the lessee, and the points: how many devices each needs, by comma;
+``-2`` is two shares, of which a device has room for two. For each it appends a line to ``NAME.jsonl``; points that are
+there already are not done again.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ from pathlib import Path
 from harness.base.domain import Device
 from harness.devices import leases, tickets
 
-DEVICES = [Device(str(number), f"GPU-{number}") for number in range(4)]
+_SHARE = 6 << 30
+_SHARES = 2
+"""That a device has room for."""
+DEVICES = [Device(str(number), f"GPU-{number}", memory_bytes=13 << 30) for number in range(4)]
 _WAIT = 600.0
 
 
@@ -32,14 +36,21 @@ def started(pid: int) -> str:
 
 
 @contextmanager
-def used(folder: Path, device: Device) -> Iterator[None]:
-    """The device is ours, and nobody else's, as long as the block lasts: seen without a lock."""
-    mark = folder / f"{device.uuid}.used"
-    with suppress(FileNotFoundError):
-        other = json.loads(mark.read_text())
-        if started(other["pid"]) == other["started"]:
-            raise AssertionError(f"{device.uuid} is used by {other['pid']} already")
-    mark.write_text(json.dumps({"pid": os.getpid(), "started": started(os.getpid())}))
+def used(folder: Path, device: Device, number: int, *, shared: bool) -> Iterator[None]:
+    """The device is ours, or shared by no more than it has room for, as long as the block lasts: seen without a lock.
+
+    ``number`` tells our own shares apart.
+    """
+    mark = folder / f"{device.uuid}.{os.getpid()}-{number}.used"
+    mark.write_text(json.dumps({"started": started(os.getpid()), "shared": shared}))
+    there = []
+    for each in folder.glob(f"{device.uuid}.*.used"):
+        with suppress(FileNotFoundError, ValueError):  # it goes, or comes and will look itself
+            said = json.loads(each.read_text())
+            if started(int(each.name.split(".")[1].split("-")[0])) == said["started"]:
+                there.append(said["shared"])
+    if len(there) > (_SHARES if all(there) else 1):
+        raise AssertionError(f"{device.uuid} is used by others already: {there}")
     yield
     mark.unlink()
 
@@ -60,12 +71,19 @@ def main() -> None:
     for number, count in list(enumerate(points))[done:]:
         before = time.monotonic()
         found, held = leases.acquire(
-            DEVICES, count, f"{name}/{number}", folder, foreign=lambda *_: "", wait=_WAIT, on_tick=lambda _: None
+            DEVICES,
+            abs(count),
+            f"{name}/{number}",
+            folder / name,
+            foreign=lambda *_: "",
+            wait=_WAIT,
+            on_tick=lambda _: None,
+            share=_SHARE if count < 0 else 0,
         )
         got = time.monotonic()
         with held:
-            for device in found:
-                held.enter_context(used(folder, device))
+            for which, device in enumerate(found):
+                held.enter_context(used(folder, device, which, shared=count < 0))
             time.sleep(random.uniform(0.0, 0.02))
             line = {"number": number, "count": count, "before": before, "came": came[0], "got": got}
             with record.open("a") as file:

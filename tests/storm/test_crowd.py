@@ -31,6 +31,8 @@ from tests.fake_engine.install import install
 from tests.helpers import REPOSITORY, command, edited, environment, left_in, validated, wait_for
 
 WIDTHS = (1, 2, 4)
+SHARES = (-1, -2)
+"""Points that have so many parts of devices."""
 WIDEST = max(WIDTHS)
 _EVERY = 20.0
 
@@ -58,7 +60,7 @@ def overtaken(wide: Mapping[str, Any], others: list[dict[str, Any]]) -> int:
 
 def test_every_point_gets_its_devices_in_its_turn_whoever_is_killed(folder: Path) -> None:
     chance = random.Random(0)
-    points = {name: [chance.choice(WIDTHS) for _ in range(30)] for name in ("one", "two", "killed")}
+    points = {name: [chance.choice((*WIDTHS, *SHARES)) for _ in range(30)] for name in ("one", "two", "killed")}
     with ExitStack() as held:
         runs = {name: held.enter_context(lessee(folder, name, each)) for name, each in points.items()}
         for kills in range(1, 7):

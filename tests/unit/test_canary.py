@@ -10,7 +10,6 @@ import pytest
 from harness.base.domain import Platform
 from harness.cases.load import load
 from harness.engines import ENGINES
-from harness.engines.capabilities import Capabilities
 from harness.plan.points import everything
 from harness.run import canary_checks
 from harness.run.canary_checks import Imports, Live, Needs
@@ -157,10 +156,9 @@ def test_no_case_is_asked_for_what_it_does_not_need() -> None:
     cases = {each.id: each.case for each in everything(load(BASELINES)) if each.platform == "cpu"}
     assert canary_checks.transports(cases["eagle3/known_answer"]) == ()
     assert canary_checks.transports(cases["disagg/known_answer_eagle3"]) == (("nixl", "UCX"),)
-    assert canary_checks.modules(ENGINES["vllm"], None, router=False) == (SERVER,)
-    assert canary_checks.modules(ENGINES["vllm"], None, router=True) == (SERVER, "vllm_router.launch_router")
-    typed = Capabilities((), (), command=("vllm", "serve"))
-    assert canary_checks.modules(ENGINES["vllm"], typed, router=False) == ("vllm.entrypoints.cli.serve",)
+    assert canary_checks.modules(ENGINES["vllm"], command=False, router=False) == (SERVER,)
+    assert canary_checks.modules(ENGINES["vllm"], command=False, router=True) == (SERVER, "vllm_router.launch_router")
+    assert canary_checks.modules(ENGINES["vllm"], command=True, router=False) == ("vllm.entrypoints.cli.serve",)
 
 
 def test_a_module_that_moved_says_nothing_against_a_command_that_works() -> None:

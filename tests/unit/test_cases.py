@@ -102,6 +102,15 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
     ({"container/memlock_unlimited": True}, "container.memlock_unlimited: Input should be a valid string"),
     ({"container/seccomp_unconfined": "because"}, "container.seccomp_unconfined: String should have at least 20"),
     ({"container/shm_gib": 0.0}, "container.shm_gib: Input should be greater than 0"),
+    (
+        {"device_share_gib": 6},
+        "serve.flags.kv-cache-memory-bytes: missing beside device_share_gib: what is free changes",
+    ),
+    (
+        {"device_share_gib": 6, "serve/flags/gpu-memory-utilization": 0.5},
+        "serve.flags.gpu-memory-utilization: device_share_gib sets it; leave one of them out",
+    ),
+    ({"device_share_gib": -1}, "device_share_gib: Input should be greater than or equal to 0"),
 ]
 
 

@@ -59,7 +59,9 @@ def test_several_accelerators_are_used_unless_somebody_says_so(chosen: list[Plan
     assert together is not None
     assert (together.most, here(together).devices) == (None, None)
     assert crew("1", chosen) is None
-    assert crew(None, chosen, devices=1) is None
+    alone = matching(BASELINES, wanted=["mtp/gemma4_e4b"], platform="cuda")
+    assert crew(None, alone * 2, devices=1) is None
+    assert crew(None, chosen, devices=1) is not None  # they share it
     assert crew(None, chosen[:1]) is None
     assert crew(None, chosen, keep=True) is None
     limited = crew("3", chosen, devices=2)

@@ -174,3 +174,26 @@ def test_a_typed_value_becomes_arguments(value: Any, expected: list[str]) -> Non
 def test_names_are_numbered_only_where_needed() -> None:
     assert numbered("decode", 1) == ["decode"]
     assert numbered("decode", 2) == ["decode-0", "decode-1"]
+
+
+@pytest.mark.parametrize(
+    ("case", "budget"),
+    [
+        ("mtp/known_answer_k1", {"gpu-memory-utilization": "0.0427", "kv-cache-memory-bytes": "1073741824"}),
+        ("sglang_eagle3/known_answer", {"mem-fraction-static": "0.0214", "max-total-tokens": "32768"}),
+    ],
+)
+def test_a_server_that_shares_its_accelerator_is_told_its_part(case: str, budget: dict[str, str]) -> None:
+    found = next(each for each in load(BASELINES) if each.id == case).resolve("cuda")
+    engine = ENGINES[found.engine.name]
+    checkpoints = {model.name: f"/models/{model.name}" for model in found.models()}
+
+    def started(share: float) -> dict[str, str]:
+        place = Place("python", checkpoints, lambda _: 8000, lambda _: {}, ("serve",), share=share)
+        return flags(engine.servers(found, place)[0])
+
+    shared, alone = started(6 / 140.4), started(0.0)
+    assert shared | budget == shared
+    assert not {"gpu-memory-utilization", "mem-fraction-static"} & alone.keys()
+    assert engine.sharing is not None
+    assert shared.keys() - alone.keys() == engine.sharing.flags(0.5).keys()

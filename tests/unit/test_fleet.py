@@ -1,4 +1,4 @@
-"""The scheduler: every job runs once, nobody shares a device, and who has a reservation starts no later than that."""
+"""The scheduler: every job runs once, devices are shared by those alone that say so, and reservations are kept."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DEVICES = tuple("01234567")
 
 
 def host(name: str = "a", *, devices: int = 8, cores: int = 64, memory: int = 256) -> Host:
-    return Host(name, DEVICES[:devices], cores, memory * GIB)
+    return Host(name, DEVICES[:devices], cores, memory * GIB, dict.fromkeys(DEVICES[:devices], 20 * GIB))
 
 
 @st.composite
@@ -32,6 +32,7 @@ def job_lists(draw: st.DrawFn) -> list[Job]:
             draw(st.integers(0, 70)),
             draw(st.sampled_from([0, 1, 40, 300])) * GIB,
             draw(st.sampled_from([None, None, frozenset("01"), frozenset("4567")])),
+            draw(st.sampled_from([0, 0, 6 * GIB, 9 * GIB])),
         )
         for number in range(draw(st.integers(0, 25)))
     ]
@@ -53,7 +54,9 @@ def _at_once(found: Simulated, at: float) -> list[Placed]:
 
 
 @given(job_lists(), HOSTS, FACTORS)
-def test_every_job_runs_once_and_nobody_shares(jobs: list[Job], hosts: list[Host], factors: list[float]) -> None:
+def test_every_job_runs_once_and_nobody_has_what_is_anothers(
+    jobs: list[Job], hosts: list[Host], factors: list[float]
+) -> None:
     found = simulate(jobs, hosts, _unlike(factors))
     possible = [job.name for job in jobs if any(room(job, each, ()) is not None for each in hosts)]
     assert Counter(each.placed.job.name for each in found.ran) == Counter(possible)
@@ -61,9 +64,13 @@ def test_every_job_runs_once_and_nobody_shares(jobs: list[Job], hosts: list[Host
         together = _at_once(found, began)
         for each in hosts:
             here = [placed for placed in together if placed.host == each.name]
-            used = [device for placed in here for device in placed.devices]
-            assert len(used) == len(set(used))
-            assert set(used) <= set(each.devices)
+            whole = [device for placed in here if not placed.job.share for device in placed.devices]
+            shares = [(device, placed.job.share) for placed in here if placed.job.share for device in placed.devices]
+            assert len(whole) == len(set(whole))
+            assert {device for device, _ in shares}.isdisjoint(whole)
+            assert {*whole, *(device for device, _ in shares)} <= set(each.devices)
+            for device in each.devices:
+                assert sum(amount for name, amount in shares if name == device) <= each.room[device]
             assert sum(min(placed.job.cores, each.cores) for placed in here) <= each.cores
             assert sum(min(placed.job.memory, each.memory) for placed in here) <= each.memory
         for placed in together:
@@ -151,3 +158,37 @@ def test_a_matrix_of_many_shapes_is_near_the_bound() -> None:
     for count in (1, 2, 4):
         hosts = [host(str(number)) for number in range(count)]
         assert simulate(jobs, hosts).makespan <= 1.1 * lower_bound(jobs, hosts)
+
+
+def test_a_pair_has_two_devices_where_there_are_two_and_one_where_there_is_one() -> None:
+    pair = Job("pair", 10.0, 2, share=6 * GIB)
+    assert [each.devices for each in decide([pair], [], [host(devices=2)], now=0.0).starts] == [("0", "1")]
+    assert [each.devices for each in decide([pair], [], [host(devices=1)], now=0.0).starts] == [("0", "0")]
+
+
+def test_those_that_share_leave_whole_devices_to_others() -> None:
+    small = [Job(f"small {number}", 10.0, 1, share=6 * GIB) for number in range(4)]
+    starts = decide([*small, Job("large", 5.0, 1)], [], [host(devices=3)], now=0.0).starts
+    assert [(each.job.name, each.devices) for each in starts] == [
+        ("small 0", ("0",)),
+        ("small 1", ("0",)),
+        ("small 2", ("0",)),
+        ("small 3", ("1",)),
+        ("large", ("2",)),
+    ]
+
+
+def test_what_others_share_is_nobodys_alone_and_has_less_room() -> None:
+    there = Host("a", ("0",), 64, 256 * GIB, {"0": 7 * GIB}, frozenset("0"))
+    small = [Job(f"small {number}", 10.0, 1, share=6 * GIB) for number in range(2)]
+    starts = decide([*small, Job("large", 50.0, 1)], [], [there], now=0.0).starts
+    assert [each.job.name for each in starts] == ["small 0"]
+
+
+def test_a_job_that_wants_a_whole_device_is_not_starved_by_those_that_share_it() -> None:
+    running = [Placed(Job("first", 9.0, 1, share=6 * GIB), "a", ("0",), ends=9.0)]
+    small = [Job(f"small {number}", 20.0, 1, share=6 * GIB) for number in range(9)]
+    decision = decide([Job("large", 30.0, 1), *small], running, [host(devices=1)], now=0.0)
+    assert decision.starts == ()
+    assert decision.reserved is not None
+    assert decision.reserved.at == 9.0

@@ -142,6 +142,18 @@ def test_too_few_devices_are_said_with_the_numbers_and_indices_never_wrap(tmp_pa
     assert within([each], 5)[0].skip == "needs 6 devices, there are 5"
 
 
+def test_servers_of_one_device_can_share_it_and_wider_ones_cannot(tmp_path: Path) -> None:
+    shared = {"platforms": ["cuda", "cpu"], "device_share_gib": 6, "serve/flags/kv-cache-memory-bytes": 1 << 30}
+    on_cpu, small = points(tmp_path / "small", shared, DISAGG)
+    assert (small.devices, small.least_devices, small.share) == (2, 1, 6 << 30)
+    assert (on_cpu.devices, on_cpu.least_devices, on_cpu.share) == (0, 0, 0)
+    assert within([small], 1)[0].skip == ""
+    assert "# 2 devices or fewer, shared: 6 GiB for each server, about" in show(small, "CUDA_VISIBLE_DEVICES")
+    _, wide = points(tmp_path / "wide", shared | {"roles/decode/tensor_parallel_size": 2}, DISAGG)
+    assert (wide.devices, wide.least_devices, wide.share) == (3, 3, 0)
+    assert within([wide], 2)[0].skip == "needs 3 devices, there are 2"
+
+
 def test_changed_files_select_suites(tmp_path: Path) -> None:
     found = ours()
     mixin = "vllm/v1/worker/kv_connector_model_runner_mixin.py"

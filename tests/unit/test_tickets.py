@@ -96,13 +96,15 @@ class Queue(RuleBasedStateMachine):
             if len(expected) < run.count and not any(exclude(each, other) for other in expected):
                 expected.append(each)
         held = ExitStack()
-        with ExitStack() as look:
-            found, refused = leases._look(
-                run.devices, run.count, party(str(run.number)), self.folder, ahead, lambda *_: "", look
+        with ExitStack() as look, ExitStack() as undo:
+            me = party(str(run.number))
+            found, refused = leases._Look(self.folder, me, ahead, lambda *_: "", look, undo).for_whole(
+                run.devices, run.count
             )
             assert found == expected
             assert len(found) == run.count or len(found) + len(refused) == len(run.devices)
             if len(found) == run.count:
+                undo.pop_all()
                 run.has, held = found, look.pop_all()
         if run.has:
             run.held = held

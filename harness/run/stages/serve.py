@@ -9,12 +9,12 @@ from pathlib import Path
 from harness.base.domain import Platform, Server
 from harness.base.errors import CannotJudge
 from harness.containers import passthrough
-from harness.devices import accelerators
+from harness.devices import accelerators, device_shares
 from harness.engines.engine import Place, shell_line
 from harness.host import files, ports, processes, signals
-from harness.run import ask_flags, server_environment, spread
+from harness.run import ask_flags, occupancy, server_environment, spread
 from harness.run.context import Context
-from harness.run.rundir import RunningServer, Runtime, Servers
+from harness.run.rundir import Prepared, RunningServer, Runtime, Servers
 
 
 def run(context: Context) -> None:
@@ -30,7 +30,14 @@ def run(context: Context) -> None:
     checkpoints = {name: checkpoint.path for name, checkpoint in prepared.checkpoints.items()}
     apart = _Apart(prepared.platform, _names(context.runtime))
     known = ask_flags.known(context)
-    place = Place(python, checkpoints, ports.Ports().take, apart, known.command if known else ())
+    place = Place(
+        python,
+        checkpoints,
+        ports.Ports().take,
+        apart,
+        known.command if known else (),
+        share=_share(prepared, context.runtime),
+    )
     with spread.places(rundir, place) as others:
         servers = context.engine.servers(prepared.case, place, others)
     if known:
@@ -59,8 +66,16 @@ def run(context: Context) -> None:
 
 
 def _names(runtime: Runtime) -> list[str]:
-    """What the devices of the run are called where the servers run."""
-    return passthrough.names_inside(runtime.devices) if runtime.container else [each.name for each in runtime.devices]
+    """What the devices of the run are called where the servers run, server by server."""
+    own = device_shares.distinct(runtime.devices)
+    names = dict(zip(own, passthrough.names_inside(own), strict=True)) if runtime.container else {}
+    return [names.get(each, each.name) for each in runtime.devices]
+
+
+def _share(prepared: Prepared, runtime: Runtime) -> float:
+    """Part of the memory of its device that a server may use: of the smallest one, so that all servers get the same."""
+    share = occupancy.share_of(prepared.case, prepared.platform, runtime.devices)
+    return share / min(each.memory_bytes for each in runtime.devices) if share else 0.0
 
 
 class _Apart:

@@ -27,6 +27,12 @@ from known_answer import vocabulary as v
 from known_answer.simulate import Request, simulate
 from known_answer.table import TABLE
 
+with (
+    contextlib.suppress(OSError, KeyError),  # where it cannot be written, nobody counts
+    Path(os.environ["FAKE_ENGINE_SCRIPT"]).with_name("imports.txt").open("a") as imports,
+):
+    imports.write(f"{os.getpid()}\n")
+
 GREETING = b"\xff\x00\x00\x00\x00\x00\x00\x00\x01\x7f"
 GARBAGE = "garbage \x00\x08\x1b[31m \ufffe ]]> <tag> & \udce4"
 BLOCK, KV_BYTES = 32, 18432
@@ -488,7 +494,7 @@ def side_channel(port: int) -> None:
 def make_arg_parser(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     sizes = (
         "--max-model-len", "--block-size", "--tensor-parallel-size", "--data-parallel-size", "--max-num-batched-tokens",
-        "--max-num-seqs",
+        "--max-num-seqs", "--gpu-memory-utilization", "--kv-cache-memory-bytes",
     )  # fmt: skip
     for name in ("--model", "--host", "--dtype", "--chat-template", *sizes, *build().options):
         parser.add_argument(name)
