@@ -257,8 +257,8 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check", ".")
     session.run("mypy")
     session.run("lint-imports", "--no-cache")
-    for what in (["fmt", "--check"], ["lint"]):
-        session.run("taplo", *what, env={"RUST_LOG": "warn"})
+    session.run("taplo", "fmt", "--check", env={"RUST_LOG": "warn"})
+    session.run("taplo", "lint", env={"RUST_LOG": "warn"})
     session.run("shellcheck", "nox", ".ci/run", *map(str, sorted(Path("docker").glob("*.sh"))), *listed("scripts"))
     session.run("hadolint", "docker/Dockerfile")
     session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *listed(".github/workflows"))

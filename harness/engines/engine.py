@@ -25,7 +25,6 @@ from harness.engines.sights import Asked, Sight, flattened
 
 
 @dataclass(frozen=True)
-@dataclass(frozen=True)
 class Library:
     """A Python module that a setting needs, and that an engine does not always bring.
 

@@ -44,6 +44,16 @@ def memory() -> tuple[int, int]:
     return total, min(total, found.available)
 
 
+def facts() -> dict[str, str]:
+    """What a run directory says of this machine, in words."""
+    return {
+        "cpus": str(cpus()),
+        "memory_gib": f"{memory()[0] / 2**30:.0f}",
+        "machine": platform.machine(),
+        "kernel": platform.release(),
+    }
+
+
 def shared_memory() -> int | None:
     """Free bytes of /dev/shm, None without one."""
     try:

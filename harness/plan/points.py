@@ -267,12 +267,7 @@ def sources(each: Planned) -> tuple[str, ...]:
 
 
 def touched(planned: Iterable[Planned], changed_files: Iterable[str]) -> list[Planned]:
-    """The same, without what is about none of ``changed_files``.
-
-    Args:
-        planned: What would run.
-        changed_files: Paths relative to the root of the engine's repository.
-    """
+    """The same, without what is about none of ``changed_files``: paths from the root of the engine's repository."""
     changed = list(changed_files)
     return [
         each

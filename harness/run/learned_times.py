@@ -11,10 +11,10 @@ from harness.base.domain import Platform
 from harness.base.errors import HarnessError, NothingSelected, UsageError
 from harness.devices import accelerators
 from harness.fleet.learned import Learned, from_results, kind_of
-from harness.host import files
+from harness.host import files, machine
 from harness.host.data_files import cache_folder
 from harness.reports.result import Result
-from harness.run import documents, footprints, prepare
+from harness.run import documents, footprints
 from harness.run.rundir import RunDir
 
 NEXT = "`harness learn RUNS --to FILE` writes one"
@@ -88,7 +88,7 @@ def note_ended(run: Path) -> None:
 
 def kind_here(platform: Platform) -> str:
     """What runs points here, in the words in which runs on it are learned from."""
-    facts = prepare.host() | accelerators.hardware(platform)
+    facts = machine.facts() | accelerators.hardware(platform)
     return kind_of(platform, {f"host.{name}": value for name, value in facts.items()})
 
 

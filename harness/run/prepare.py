@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import platform as platform_module
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -12,14 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-import psutil
-
 from harness.base.clock import utc_now
 from harness.base.domain import Stage
 from harness.base.errors import CannotJudge, UsageError
 from harness.containers import lifecycle
 from harness.devices import accelerators, device_shares
-from harness.host import environments, signals
+from harness.host import environments, machine, signals
 from harness.host.ownership import Owner
 from harness.images import base_images, engine_image
 from harness.logs.root_cause import tail
@@ -122,7 +118,9 @@ def create(planned: Planned, path: Path, options: Options = _USUAL) -> RunDir:
             created=utc_now().isoformat(),
             owner=Owner.me(),
             alarm_share=options.alarm_share,
-            host=host() | ({} if attached_to else accelerators.hardware(planned.platform)) | dict(options.host_facts),
+            host=machine.facts()
+            | ({} if attached_to else accelerators.hardware(planned.platform))
+            | dict(options.host_facts),
         )
     )
     return rundir
@@ -289,13 +287,3 @@ def _start_container(context: Context, runtime: Runtime, image: str, folders: li
         container = runtimes.start_container(context.rundir, image, folders, given)
         started = runtime.model_copy(update={"passthrough": given.how, "container": container})
         context.rundir.save(context.prepared.model_copy(update={"runtime": started}))
-
-
-def host() -> dict[str, str]:
-    """What a run directory says of this machine."""
-    return {
-        "cpus": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
-        "memory_gib": f"{psutil.virtual_memory().total / 2**30:.0f}",
-        "machine": platform_module.machine(),
-        "kernel": platform_module.release(),
-    }

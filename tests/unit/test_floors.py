@@ -39,7 +39,7 @@ def test_run_refuses_what_check_refuses_of_the_cases_that_run_and_of_no_others(t
     folder = edited(
         tmp_path, SINGLE, {"checks/accuracy/absolute_tolerance": 0.8, "checks/parity/absolute_tolerance": 1.0}
     )
-    wanted: dict[str, Any] = {"wanted": [], "suite": None, "platform": "cpu"}
+    wanted: dict[str, Any] = {"wanted": [], "platform": "cpu"}
     found = [each for one in everything(load(folder)) for each in of_point(one)]
     assert len(found) == 2
     assert set(found) <= set(problems(everything(load(folder)), WORKFLOWS, None))

@@ -10,6 +10,7 @@ import pytest
 from harness.base.errors import NothingSelected, UsageError
 from harness.cases.load import load
 from harness.cli.upkeep_commands import upstream
+from harness.cli.what_runs import OnlyOptions
 from harness.engines import ENGINES
 from harness.plan.points import everything, sources
 from harness.upkeep.upstream_report import reports
@@ -67,7 +68,14 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def call(capsys: pytest.CaptureFixture[str], checkout: Path, **options: object) -> tuple[int, str]:
-    given = {"wanted": ["mtp/gemma4_e4b"], "suite": None, "form": "text", "same": False, "told": "", "cases": BASELINES}
+    given = {
+        "wanted": ["mtp/gemma4_e4b"],
+        "only": OnlyOptions(),
+        "form": "text",
+        "same": False,
+        "told": "",
+        "cases": BASELINES,
+    }
     code = upstream(checkout, **{**given, **options})  # type: ignore[arg-type]
     return code, capsys.readouterr().out
 
