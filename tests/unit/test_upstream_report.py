@@ -68,15 +68,8 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def call(capsys: pytest.CaptureFixture[str], checkout: Path, **options: object) -> tuple[int, str]:
-    given = {
-        "wanted": ["mtp/gemma4_e4b"],
-        "only": OnlyOptions(),
-        "form": "text",
-        "same": False,
-        "told": "",
-        "cases": BASELINES,
-    }
-    code = upstream(checkout, **{**given, **options})  # type: ignore[arg-type]
+    given = {"wanted": ["mtp/gemma4_e4b"], "form": "text", "same": False, "told": "", "cases": BASELINES}
+    code = upstream(OnlyOptions(), checkout, **{**given, **options})  # type: ignore[arg-type]
     return code, capsys.readouterr().out
 
 
