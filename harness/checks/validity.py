@@ -58,14 +58,18 @@ def judge(evidence: Evidence) -> list[CheckResult]:
     if speculation and not isinstance(speculation, Unmeasured) and speculation.drafts == 0:
         false.append("speculation is configured and the engine drafted nothing")
     outcome = Outcome.ERROR if broken else Outcome.FAIL if false else Outcome.PASS
+    observed = _observed(main)
+    none = {name: 0 for name in observed if name != "answered"}
+    if (broken or false) and observed == {"answered": main.planned} | none:  # they are in none of these numbers
+        observed["problems"], none["problems"] = len(broken) + len(false), 0
     return [
         CheckResult(
             name="validity",
             outcome=outcome,
-            measured=_observed(main),
+            measured=observed,
             expected={"answered": main.planned},
             low={"answered": main.planned},
-            high={name: 0 for name in _observed(main) if name != "answered"},
+            high=none,
             n=main.planned,
             unit="requests",
             direction="at-least",

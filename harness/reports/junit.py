@@ -90,9 +90,16 @@ def _values(check: CheckResult) -> dict[str, str]:
     return shown(check) | unit | said | {f"measured.{name}": show(value) for name, value in named.items()}
 
 
+def _class(result: Result) -> str:
+    """Of a testcase. Some readers keep what stands behind the last dot alone, so that this says all by itself."""
+    by_itself = f"{result.case_id} on {result.platform}".replace(".", "_")
+    return f"{result.suite}.{result.platform}.{by_itself}"
+
+
 def _case(result: Result, name: str, outcome: Outcome, why: str, details: str, kind: str) -> junitparser.TestCase:
-    case = junitparser.TestCase(name, result.classname, time=0.0)
-    body = clean(details)[-_MAX_DETAILS:]
+    case = junitparser.TestCase(name, _class(result), time=0.0)
+    # Some readers drop the message of an element that has a text.
+    body = "\n".join(filter(None, (_one_line(why), clean(details)[-_MAX_DETAILS:])))
     if outcome is Outcome.FAIL:
         case.result = [_filled(junitparser.Failure(_one_line(why), kind), body)]
     elif outcome in (Outcome.ERROR, Outcome.INCONCLUSIVE):

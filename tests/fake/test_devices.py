@@ -113,7 +113,7 @@ def test_points_that_need_more_than_allowed_are_skipped_and_reported(tmp_path: P
     document = validated(done.runs / "junit.xml")
     skipped = {case.get("classname"): case.find("skipped") for case in document.iter("testcase")}
     reasons = {name: found.get("message") for name, found in skipped.items() if found is not None}
-    assert reasons == {"disagg.cuda.known_answer_eagle3[tp=4]": "needs 8 devices, there are 2"}
+    assert reasons == {"disagg.cuda.disagg/known_answer_eagle3[tp=4] on cuda": "needs 8 devices, there are 2"}
     assert [path.parent.name for path in done.runs.glob("*/case.json")] == ["disagg.known_answer_eagle3.tp=1"]
 
 

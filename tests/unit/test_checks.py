@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -525,3 +526,13 @@ def test_a_failure_says_in_numbers_what_failed() -> None:
         "with_another_length": 0,
     }
     assert (result.expected, result.low) == ({"answered": 10}, {"answered": 10})
+
+
+def test_what_is_in_none_of_its_numbers_is_counted_all_the_same() -> None:
+    sound, restarted = measured(), measured(restarted={"server": "5 before, 3 now"})
+    numbers = only(validity.judge(sound)).measured
+    assert isinstance(numbers, Mapping)
+    result = only(validity.judge(restarted))
+    assert (result.outcome, result.measured) == (Outcome.ERROR, numbers | {"problems": 1})
+    assert isinstance(result.high, Mapping)
+    assert result.high["problems"] == 0

@@ -83,15 +83,15 @@ def test_the_file_is_valid_and_says_what_happened() -> None:
     assert (first.get("tests"), first.get("failures"), first.get("errors")) == ("5", "1", "2")
     assert (first.get("timestamp"), first.get("time")) == ("2026-11-20T21:12:11", "60.0")
     cases = {case.get("name"): case for case in first.iter("testcase")}
-    assert {case.get("classname") for case in cases.values()} == {"suite.cpu.case"}
+    assert {case.get("classname") for case in cases.values()} == {"suite.cpu.suite/case on cpu"}
     failure = cases["acceptance_length"].find("failure")
     assert failure is not None
     assert (failure.get("message"), failure.get("type")) == ("too short", "CheckFailed")
-    assert failure.text == "measured=3\nexpected=3.3\nbound=3.1 .. 3.4\nn=360\nmore\nlines"
+    assert failure.text == "too short\nmeasured=3\nexpected=3.3\nbound=3.1 .. 3.4\nn=360\nmore\nlines"
     assert cases["accuracy"].findtext("system-out") == "measured=0.75\nexpected=0.75\nbound=exactly 0.75\nn=100"
     error = cases["health-wait"].find("error")
     assert error is not None
-    assert error.text == "log\nlines"
+    assert error.text == "server exited with status 1: ValueError: x\nlog\nlines"
     properties = {each.get("name"): each.get("value") for each in first.iter("property")}
     assert properties["provenance.engine"] == "vllm"
     assert properties["acceptance_length.measured"] == "3"
