@@ -533,6 +533,6 @@ def test_what_is_in_none_of_its_numbers_is_counted_all_the_same() -> None:
     numbers = only(validity.judge(sound)).measured
     assert isinstance(numbers, Mapping)
     result = only(validity.judge(restarted))
-    assert (result.outcome, result.measured) == (Outcome.ERROR, numbers | {"problems": 1})
+    assert (result.outcome, result.measured) == (Outcome.ERROR, {**numbers, "problems": 1})
     assert isinstance(result.high, Mapping)
     assert result.high["problems"] == 0
