@@ -240,6 +240,12 @@ def busy_ports(folder: Path) -> list[int]:
     return [port for port in used if not ports.is_free(port)]
 
 
+def serves(rundir: Path) -> bool:
+    """Whether a run has started a server: its record is there before, and empty."""
+    record = rundir / "servers.json"
+    return record.exists() and bool(Servers.model_validate_json(record.read_bytes()).servers)
+
+
 def wait_for(what: Any, seconds: float = 30.0) -> Any:
     """Call ``what`` until it returns something true, and return that."""
     deadline = time.monotonic() + seconds

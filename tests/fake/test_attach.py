@@ -232,7 +232,7 @@ def test_by_hand_in_stages(tmp_path: Path, served: Served) -> None:
 def test_killed_half_way_it_leaves_the_servers_and_a_run_that_can_be_read(
     tmp_path: Path, served: Served, number: signal.Signals
 ) -> None:
-    urls = served(SINGLE, {"server": {"latency": 1.5}})
+    urls = served(SINGLE, {"server": {"latency": 4.0}})
     theirs = processes(tmp_path)
     ours = begin(tmp_path, "--cases", tmp_path / "cases", "--platform", "cpu", "--url", urls["server"])
     wait_for(lambda: recorded(tmp_path, '"stage":"eval","kind":"progress"'))

@@ -19,7 +19,7 @@ from harness.run.rundir import Servers
 from tests.fake.conftest import ONE_POINT, QUICK, SMALL
 from tests.fake.hosts import Nvidia
 from tests.fake_engine.install import install
-from tests.helpers import Run, begin, edited, end, harness, left_in, recorded, run, wait_for
+from tests.helpers import Run, begin, edited, end, harness, left_in, recorded, run, serves, wait_for
 
 GPU: dict[str, Any] = SMALL[ONE_POINT] | QUICK | {"platforms": ["cuda"]}
 
@@ -53,7 +53,7 @@ def running(tmp_path: Path) -> Iterator[tuple[Nvidia, subprocess.Popen[str]]]:
     host = Nvidia(tmp_path / "host", 2)
     slow = {"server": {"start_after": 300}}
     process = begin(tmp_path / "first", *arguments(tmp_path / "first", slow, **{"timeouts/start": 300.0}), env=host.env)
-    wait_for(lambda: list((tmp_path / "first").glob("runs/*/servers.json")))
+    wait_for(lambda: any(map(serves, (tmp_path / "first").glob("runs/*"))))
     yield host, process
     if process.poll() is None:
         end(process, signal.SIGTERM, tmp_path / "first")
@@ -241,7 +241,7 @@ def test_a_process_that_stays_on_a_device_is_an_error_with_its_pid(
 ) -> None:
     host = Nvidia(tmp_path / "host", 1)
     process = begin(tmp_path, *arguments(tmp_path, {"server": {"start_after": 1}}), env=host.env)
-    wait_for(lambda: list(tmp_path.glob("runs/*/servers.json")))
+    wait_for(lambda: any(map(serves, tmp_path.glob("runs/*"))))
     host.gpus[0] |= {"used": 2 << 30, "processes": [[stranger.pid, 2 << 30]]}
     host.write()
     done = end(process, None, tmp_path)

@@ -12,7 +12,7 @@ import pytest
 
 from tests.fake.conftest import ONE_POINT, QUICK, SMALL
 from tests.fake_engine.install import install
-from tests.helpers import begin, edited, end, harness, left_in, validated, wait_for
+from tests.helpers import begin, edited, end, harness, left_in, serves, validated, wait_for
 
 POINTS = [f"mtp.cpu.known_answer_k1[stop={seconds}]" for seconds in (4, 5, 6)]
 FOLDERS = [f"mtp.known_answer_k1.stop={seconds}" for seconds in (4, 5, 6)]
@@ -49,7 +49,7 @@ def test_a_killed_run_is_taken_up_again_and_each_point_has_one_verdict(tmp_path:
     python = install(tmp_path / "engine", {"server": {"start_after": 3}})
     process = begin(tmp_path, "--cases", cases, "--engine-python", python)
     runs = tmp_path / "runs"
-    wait_for((runs / FOLDERS[1] / "servers.json").is_file, 90)
+    wait_for(lambda: serves(runs / FOLDERS[1]), 90)
     end(process, signal.SIGKILL, tmp_path)
     # Whoever reads the file now sees that two have no verdict, and whoever reads the summary too.
     assert reported(runs) == dict(zip(POINTS, ("pass", "error", "error"), strict=True))
@@ -83,7 +83,7 @@ def test_a_run_that_goes_on_is_left_alone_and_one_that_was_interrupted_is_taken_
     cases, runs = cases_of(tmp_path), tmp_path / "runs"
     python = install(tmp_path / "engine", {"server": {"start_after": 300}})
     process = begin(tmp_path, "--cases", cases, "--engine-python", python, f"{ONE_POINT}[stop=4]")
-    wait_for((runs / FOLDERS[0] / "servers.json").is_file, 90)
+    wait_for(lambda: serves(runs / FOLDERS[0]), 90)
     refused = harness("run", "--resume", runs)
     assert refused.returncode == 2
     assert f"{runs}: another run has it; `harness reap --end-running` ends it" in refused.stderr

@@ -22,7 +22,7 @@ from harness.run.rundir import RunDir, Servers
 from tests.fake.conftest import ONE_POINT, QUICK, SMALL
 from tests.fake.hosts import Nvidia
 from tests.fake_engine.install import install
-from tests.helpers import begin, edited, end, harness, left_in, living_in, run, validated, wait_for
+from tests.helpers import begin, edited, end, harness, left_in, living_in, run, serves, validated, wait_for
 
 PATIENCE = 120.0
 SLOW = {"start_after": 300.0}
@@ -84,7 +84,7 @@ def test_one_that_is_killed_is_an_error_of_its_own(tmp_path: Path, nothing_left:
     host = Nvidia(tmp_path / "host", 4)
     points = {"a": {}, "b": {"serve": {"tensor_parallel_size": 2}}, "c": {}}
     process = begin(tmp_path, *arguments(tmp_path, points, {"start_after": 8.0}), env=host.env)
-    wait_for((folder_of(tmp_path, "b") / "servers.json").exists, PATIENCE)
+    wait_for(lambda: serves(folder_of(tmp_path, "b")), PATIENCE)
     psutil.Process(owner_of(tmp_path, "b").pid).kill()
     done = end(process, None, tmp_path, PATIENCE)
     assert done.code == 4, done.output
@@ -134,7 +134,7 @@ def matrix(tmp_path: Path) -> Iterator[Matrix]:
     process = begin(tmp_path, *told, env=Nvidia(tmp_path / "host", 2).env)
 
     def served() -> list[str]:
-        return [point for point in "abc" if (folder_of(tmp_path, point) / "servers.json").exists()]
+        return [point for point in "abc" if serves(folder_of(tmp_path, point))]
 
     wait_for(lambda: len(served()) == 2, PATIENCE)
     (waiting,) = set("abc") - set(served())

@@ -20,7 +20,7 @@ from harness.reports.result import Result
 from tests.fake.conftest import ONE_POINT, QUICK, SMALL
 from tests.fake.hosts import Nvidia
 from tests.fake_engine.install import install
-from tests.helpers import begin, edited, end, harness, left_in, patched, run, validated, wait_for
+from tests.helpers import begin, edited, end, harness, left_in, patched, run, serves, validated, wait_for
 from tests.hosts.conftest import PATIENCE, Ray
 
 WAITING = {"timeouts/start": 400.0}
@@ -148,7 +148,7 @@ def test_a_signal_ends_every_point_on_every_node_and_another_run_waits_until_the
     ray.add(OTHER)
     process = begin(tmp_path, *told(tmp_path, ray, {"a": {}, "b": {}, "c": {}}, {"start_after": 300.0}))
     runs = tmp_path / "runs"
-    wait_for(lambda: len(list(homes.glob("*/runs/*/servers.json"))) == 2, PATIENCE)
+    wait_for(lambda: sum(map(serves, homes.glob("*/runs/*"))) == 2, PATIENCE)
     other = tmp_path / "other"
     second = begin(other, *told(other, ray, {"a": {}}, {}))
     wait_for(lambda: len(list(homes.glob("*/baselines"))) == 4, PATIENCE)  # it has an agent on both
