@@ -102,6 +102,7 @@ def test_a_link_that_is_cut_is_named(pair: Pair, cluster: str, folder: Path) -> 
     assert record.fault == "network"
 
 
+@pytest.mark.long
 def test_a_signal_ends_the_servers_on_both_hosts(pair: Pair, cluster: str, folder: Path) -> None:
     running = begin_asking(pair[0], folder, cluster, 4.0)
     result = end(running, signal.SIGTERM, folder, _PATIENCE)
@@ -117,6 +118,7 @@ def test_what_a_killed_harness_left_is_reaped_on_both_hosts(pair: Pair, cluster:
     wait_for(lambda: not left_in(folder), 30)
 
 
+@pytest.mark.long
 def test_a_server_ends_with_what_stands_for_it(pair: Pair, cluster: str, folder: Path) -> None:
     running = begin_asking(pair[0], folder, cluster, 4.0)
     (stand_in,) = [each for each in living_in(folder) if {"stand-in", "decode"} <= {*each.cmdline()}]
