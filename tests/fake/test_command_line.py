@@ -133,11 +133,11 @@ def test_bash_completes(words: list[str], expected: set[str]) -> None:
         (["build", "--registry", "https://mirror.test"], 2, "must be like HOST[:PORT][/PREFIX], without https://"),
         (["pins", "--pins", "nowhere.toml"], 2, "nowhere.toml: cannot be read: No such file or directory"),
         (["run", DISAGG, "--runtime", "docker", "--engine-python", "/x"], 2, "not with --runtime docker"),
-        (["run", "disagg/known_answer_eagle"], 3, "did you mean 'disagg/known_answer_eagle3'?"),
+        (["run", "disagg/known_answer_eagle"], 3, "did you mean 'disagg/known_answer_eagle3'"),
         (
             ["run", "--suite", "disag"],
             3,
-            "nothing matches suite disag; suites are: any_server, api, dflash, disagg, draft_model, eagle3",
+            "nothing matches suite disag; suites are: any_server, api, dflash, disagg, draft_model, dspark",
         ),
         (
             ["run", "--suite", "mtp", "--platform", "rocm", "--runtime", "local"],
@@ -154,7 +154,7 @@ def test_bash_completes(words: list[str], expected: set[str]) -> None:
         (["assert", "/nonexistent"], 2, "no run directory"),
         (["plan", "--shard", "5/4"], 2, "--shard 5/4: must be like 2/4"),
         (["plan", "--changed-files", "/nonexistent"], 2, "--changed-files /nonexistent: cannot be read"),
-        (["plan", "eagle3/knwn_answer"], 3, "did you mean 'eagle3/known_answer'?"),
+        (["plan", "eagle3/knwn_answer"], 3, "did you mean 'eagle3/known_answer'"),
         (["show", "--platform", "tpu", SINGLE], 2, "--platform tpu: must be one of"),
         (["check", "--engine-checkout", "/nonexistent"], 2, "--engine-checkout /nonexistent: no such folder"),
         (["upstream", "/nonexistent"], 2, "/nonexistent: no such folder; name a checkout of vLLM or SGLang"),

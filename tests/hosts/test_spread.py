@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from harness.base.domain import Outcome
 from harness.run.rundir import RunDir, Servers
 from tests.fake_engine.install import install
