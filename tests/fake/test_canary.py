@@ -79,6 +79,7 @@ def test_what_the_case_does_not_need_is_not_demanded(judge: Judge) -> None:
 def test_the_engine_of_a_new_build_is_imported_once_and_then_by_its_servers_alone(tmp_path: Path) -> None:
     """Flags, the command's help and the canary are asked in one process."""
     python, before = install(tmp_path / "engine", {}), 0
+    (tmp_path / "engine" / "imports.txt").touch()
     for asking in (1, 0):
         folder = tmp_path / str(asking)
         done = run(
@@ -162,9 +163,10 @@ def test_wrong_input(tmp_path: Path, arguments: list[str], words: str) -> None:
 def test_killed_half_way(tmp_path: Path, number: signal.Signals) -> None:
     env = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
     cases = edited(tmp_path / "cases", DISAGG, SMALL[DISAGG] | QUICK)
-    python = install(tmp_path / "engine", {"nixl": {"slow": 60.0}})
+    python, imports = install(tmp_path / "engine", {"nixl": {"slow": 60.0}}), tmp_path / "engine" / "imports.txt"
+    imports.touch()
     process = begin(tmp_path, "--cases", cases, "--engine-python", python, env=env)
-    wait_for(lambda: (tmp_path / "engine" / "imports.txt").exists() and left_in(tmp_path))
+    wait_for(lambda: imports.read_text() and left_in(tmp_path))
     result = end(process, number, tmp_path)
     if number is signal.SIGKILL:
         assert "removed: " in harness("reap", "--runs", tmp_path / "runs").stdout

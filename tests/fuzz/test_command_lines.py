@@ -40,6 +40,7 @@ SPOILT: dict[tuple[str, ...], list[str]] = {
     ("canary",): ["--engine-python", "/nonexistent"],
     ("generate",): ["--check"],
     ("checkpoints", "make"): ["/dev/null/x"],
+    ("hold",): ["--no-such-option"],
 }
 """What keeps a command from starting something, asking somebody or writing: it comes last, and the last one counts."""
 

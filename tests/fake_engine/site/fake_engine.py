@@ -28,9 +28,10 @@ from known_answer.simulate import Request, simulate
 from known_answer.table import TABLE
 
 with (
-    contextlib.suppress(OSError, KeyError),  # where it cannot be written, nobody counts
-    Path(os.environ["FAKE_ENGINE_SCRIPT"]).with_name("imports.txt").open("a") as imports,
+    contextlib.suppress(OSError, KeyError),  # where there is none, nobody counts
+    Path(os.environ["FAKE_ENGINE_SCRIPT"]).with_name("imports.txt").open("r+") as imports,
 ):
+    imports.seek(0, os.SEEK_END)
     imports.write(f"{os.getpid()}\n")
 
 GREETING = b"\xff\x00\x00\x00\x00\x00\x00\x00\x01\x7f"
