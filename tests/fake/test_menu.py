@@ -83,13 +83,16 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(points: list[Planned], folder: Path, build: Build) -> tuple[int, dict[str, tuple[str, str]]]:
-    """As `harness run` does it: the exit code, and of each error of the JUnit file its class and message."""
+    """As `harness run` does it: the exit code, and of each point with an error its class and message."""
     options = Options(runtime="docker", build=build)
     require_engine(points, options)
     folder.mkdir()
     code = supervise.run_all(points, folder, options, Console())
     errors = validated(folder / "junit.xml").iter("error")
-    return code, {error.getparent().get("classname"): (error.get("type"), error.get("message")) for error in errors}
+    return code, {
+        next(error.iterancestors("testsuite")).get("name"): (error.get("type"), error.get("message"))
+        for error in errors
+    }
 
 
 @pytest.mark.parametrize("session", SESSIONS)
