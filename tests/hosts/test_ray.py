@@ -141,6 +141,7 @@ def _host(case: Path) -> str:
     return str(json.loads(case.read_text())["host"]["address"])
 
 
+@pytest.mark.long  # a killed driver stands for it
 def test_a_signal_ends_every_point_on_every_node_and_another_run_waits_until_then(
     tmp_path: Path, ray: Ray, homes: Path
 ) -> None:

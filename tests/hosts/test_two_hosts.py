@@ -27,6 +27,7 @@ def python(request: pytest.FixtureRequest) -> Path:
     return Path(given) if given else Path(request.getfixturevalue("engine_python"))
 
 
+@pytest.mark.long  # on scripted engines: test_spread.py
 @pytest.mark.timeout(900)
 def test_the_kv_cache_crosses_the_network(
     pair: Pair,
