@@ -104,10 +104,11 @@ def pair() -> Iterator[Pair]:
 
 
 @pytest.fixture(scope="package")
-def cluster(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def cluster(pair: Pair) -> Iterator[str]:
     """Address of a Ray cluster of the two."""
     pytest.importorskip("ray")
-    with ray_nodes(pair, tmp_path_factory.mktemp("ray")) as address:
+    # Ray's sockets are in this folder, and the path of a socket has 107 bytes at most.
+    with tempfile.TemporaryDirectory(prefix="ray") as folder, ray_nodes(pair, Path(folder)) as address:
         yield address
 
 
