@@ -77,7 +77,7 @@ def crew(
         if min(there, there if devices is None else devices) < (1 if sharing > 1 else 2):
             return None
 
-    return Crew(lambda note: Here(platform, command(platform, told), options, devices, note), most)
+    return Crew(lambda runs, note: Here(platform, command(platform, told), options, runs, devices, note), most)
 
 
 def command(platform: Platform, told: Sequence[str]) -> Command:

@@ -83,7 +83,8 @@ def crew_on_ray(
         folders[_REFERENCE] = pack(options.reference)
     sent = Sent(folders, _data(todo))
     cluster = connect(address)
-    return Crew(lambda note: OnCluster(cluster, platform, command(platform, words), sent, devices, note), most)
+    told_there = command(platform, words)
+    return Crew(lambda runs, note: OnCluster(cluster, platform, told_there, sent, runs, devices, note), most)
 
 
 def _absolute(group: Group) -> Group:

@@ -72,6 +72,7 @@ class OnCluster:
         platform: Of all points.
         command: What the harness of a point is told there.
         sent: What points need.
+        runs: Folder of the run directories.
         devices: Accelerators that may be used at a time; None: all that there are.
         note: Called with what becomes of nodes.
     """
@@ -80,6 +81,7 @@ class OnCluster:
     platform: Platform
     command: Command
     sent: Sent
+    runs: Path
     devices: int | None
     note: Callable[[str], None]
     clock: Clock = SYSTEM_CLOCK
@@ -139,7 +141,7 @@ class OnCluster:
     def _why_none(self) -> str:
         return "; ".join(self._refused.values()) or "there is none with processors (`ray start --num-cpus`)"
 
-    def hosts(self, running: Sequence[Placed]) -> list[Host]:
+    def hosts(self, running: Sequence[Placed], *, sharing: bool) -> list[Host]:  # noqa: ARG002 # nobody shares there
         if self._look_again is None or self._look_again.passed:
             self._join()
         ours = {placed.host for placed in running}
@@ -189,21 +191,19 @@ class OnCluster:
     def _holds(job: Job, host: Host) -> bool:
         return sum(job.suited is None or name in job.suited for name in host.devices) >= job.devices
 
-    def begin(self, each: Planned, placed: Placed, runs: Path, earlier: Sequence[str]) -> PointProcess | None:
+    def begin(self, each: Planned, placed: Placed, earlier: Sequence[str]) -> PointProcess | None:
         worker = next((found for found in self._workers.values() if found.host.name == placed.host), None)
         if worker is None:
             return None
         try:
-            return self._begin(worker, each, placed, runs, earlier)
+            return self._begin(worker, each, placed, earlier)
         except NodeLost as error:
             self._look_again = None
             self._workers.pop(worker.agent.node.id, None)
             self.note(str(error))
             return None
 
-    def _begin(
-        self, worker: _Worker, each: Planned, placed: Placed, runs: Path, earlier: Sequence[str]
-    ) -> PointProcess | None:
+    def _begin(self, worker: _Worker, each: Planned, placed: Placed, earlier: Sequence[str]) -> PointProcess | None:
         node, job = worker.agent.node, placed.job
         amounts = {
             worker.counted: job.devices,
@@ -214,7 +214,7 @@ class OnCluster:
         if reserved is None:
             self._full[node.address] = Deadline(_TRY_AGAIN, self.clock)
             return None
-        path = directly_below(runs, each.folder)
+        path = directly_below(self.runs, each.folder)
         there = f"{worker.home}/runs/{each.folder}"
         facts = {"address": node.address} | {f"before.{number}": why for number, why in enumerate(earlier, 1)}
         told = [word for name, fact in facts.items() for word in ("--host-fact", f"{name}={fact}")]

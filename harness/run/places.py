@@ -33,8 +33,13 @@ class Places(Protocol):
     def kind(self) -> str | None:
         """Of the devices there, in the words in which runs on them are learned from; None: of several kinds."""
 
-    def hosts(self, running: Sequence[Placed]) -> list[Host]:
-        """What there is for us now: what our points have, and what is free of the rest."""
+    def hosts(self, running: Sequence[Placed], *, sharing: bool) -> list[Host]:
+        """What there is for us now: what our points have, and what is free of the rest.
+
+        Args:
+            running: Our points.
+            sharing: Whether shares of accelerators count, for a point that waits for some.
+        """
 
     def suited(self, each: Planned) -> list[str] | None:
         """Names of the devices that will do for a point; None: it is for the point itself to say what is missing."""
@@ -49,13 +54,12 @@ class Places(Protocol):
             CannotJudge: Nowhere.
         """
 
-    def begin(self, each: Planned, placed: Placed, runs: Path, earlier: Sequence[str]) -> PointProcess | None:
+    def begin(self, each: Planned, placed: Placed, earlier: Sequence[str]) -> PointProcess | None:
         """Start the harness of a point; None where there is no room for it after all.
 
         Args:
             each: The point.
             placed: Where, and on which devices.
-            runs: Folder of the run directories.
             earlier: Why it did not come to its end where it was before.
 
         Raises:
@@ -78,6 +82,7 @@ class Here:
         platform: Of all points.
         command: What the harness of a point is told.
         options: How points are run.
+        runs: Folder of the run directories.
         devices: Accelerators that may be used at a time; None: all that this process may use.
         note: Called with what was removed to make room.
     """
@@ -85,6 +90,7 @@ class Here:
     platform: Platform
     command: Command
     options: Options
+    runs: Path
     devices: int | None
     note: Callable[[str], None]
     _cores_of: dict[str, list[int]] = field(default_factory=dict)
@@ -93,35 +99,33 @@ class Here:
         self._pool = accelerators.visible(self.platform)
         self._cores = machine.cores()
         self._memory = machine.memory()[1]
-        self._any_share = False  # until there is a point that is content with one
-        self._runs: set[Path] = set()
         self.kind: str | None = learned_times.kind_here(self.platform)
 
-    def hosts(self, running: Sequence[Placed]) -> list[Host]:
+    def hosts(self, running: Sequence[Placed], *, sharing: bool) -> list[Host]:
         ours = {name for placed in running for name in placed.devices}
         others = [device for device in self._pool if device.name not in ours]
         free = self._free(others)
-        sharing = self._free(self._pool, share=1) if self._any_share else []
-        free += [device for device in sharing if device not in free and device in others]
+        shared = self._free(self._pool, share=1) if sharing else []
+        free += [device for device in shared if device not in free and device in others]
         if self.devices is not None:
             free = free[: max(0, self.devices - len(ours))]
         names = ours | {device.name for device in free}
-        theirs = {device.name: self._theirs(device) for device in sharing}
+        theirs = {device.name: self._theirs(device) for device in shared}
         return [
             Host(
                 _HERE,
                 tuple(device.name for device in self._pool if device.name in names),
                 len(self._cores),
                 self._memory,
-                {device.name: device_shares.capacity(device) - theirs[device.name] for device in sharing},
+                {device.name: device_shares.capacity(device) - theirs[device.name] for device in shared},
                 frozenset(name for name, taken in theirs.items() if taken),
             )
         ]
 
     def _theirs(self, device: Device) -> int:
         """Bytes of a device that others have a share of; of ours, some may not have come to that yet."""
-        there = leases.shared(device)
-        return sum(each.memory_bytes for each in there if Path(each.party.folder).parent not in self._runs)
+        own = self.runs.resolve()
+        return sum(each.memory_bytes for each in leases.shared(device) if Path(each.party.folder).parent != own)
 
     def _free(self, devices: Sequence[Device], share: int = 0) -> list[Device]:
         """Those that can be had, or a share of them; none where that cannot be told: a point that tries to says why."""
@@ -133,9 +137,7 @@ class Here:
             return []
 
     def share_of(self, each: Planned) -> int:
-        share = occupancy.share_of(each.case, self.platform, self._pool)
-        self._any_share = self._any_share or share > 0
-        return share
+        return occupancy.share_of(each.case, self.platform, self._pool)
 
     def suited(self, each: Planned) -> list[str] | None:
         found = [device.name for device in occupancy.suitable(each.case, self._pool)]
@@ -144,13 +146,12 @@ class Here:
     def alone(self, job: Job) -> str:  # noqa: ARG002 # there is one host, whatever the job
         return _HERE  # it waits for others, or says what is missing, as it would alone
 
-    def begin(self, each: Planned, placed: Placed, runs: Path, earlier: Sequence[str]) -> PointProcess:
+    def begin(self, each: Planned, placed: Placed, earlier: Sequence[str]) -> PointProcess:
         assert not earlier, "this host is the only one"
-        self._runs.add(runs.resolve())
         devices = list(dict.fromkeys(placed.devices))
         env: Mapping[str, str] = accelerators.environment(self.platform, devices) if devices else {}
         cores = self._take_cores(placed.job) if self.platform == "cpu" else []
-        process = PointProcess.start(each, runs, self.command(each), env, cores)
+        process = PointProcess.start(each, self.runs, self.command(each), env, cores)
         self._cores_of[each.id] = cores
         return process
 

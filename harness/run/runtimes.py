@@ -50,11 +50,11 @@ def choose(wanted: Choice) -> tuple[Literal["local", "docker"], str]:
     """
     if wanted == "local":
         return "local", "asked for"
-    if error := missing(wanted):
-        raise error
-    reason = lifecycle.unavailable()
     if wanted == "docker":
+        if error := missing(wanted):
+            raise error
         return "docker", "asked for"
+    reason = lifecycle.unavailable()
     return ("local", f"no container engine answers ({reason})") if reason else ("docker", "a container engine answers")
 
 

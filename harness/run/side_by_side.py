@@ -41,11 +41,11 @@ class Crew:
     """How points are run side by side.
 
     Attributes:
-        places: Makes the hosts where they run; it is told whom to say what it finds.
+        places: Makes the hosts where they run, from the folder of the run directories and whom to say what is found.
         most: Points at a time, as far as there are accelerators; None: as many as there is room for.
     """
 
-    places: Callable[[Callable[[str], None]], Places]
+    places: Callable[[Path, Callable[[str], None]], Places]
     most: int | None = None
     clock: Clock = SYSTEM_CLOCK
 
@@ -61,7 +61,7 @@ def side_by_side(crew: Crew, runs: Path, console: Console) -> Perform:
         if not todo:
             return
         board = Board(console, runs, len(todo), crew.clock)
-        places = crew.places(console.line)
+        places = crew.places(runs, console.line)
         matrix = _Matrix(crew, places, runs, console, board, [each for each in points.values() if not each.skip])
         try:
             for each, result in matrix.results():
@@ -172,7 +172,8 @@ class _Matrix:
     def _start(self) -> Iterator[tuple[Planned, Result]]:
         """Start what there is room for; yields what could not be started."""
         busy, now = [placed for _, placed in self.running.values()], self.crew.clock.monotonic()
-        starts = decide(self.waiting.values(), busy, self.places.hosts(busy), now).starts
+        hosts = self.places.hosts(busy, sharing=any(job.share for job in self.waiting.values()))
+        starts = decide(self.waiting.values(), busy, hosts, now).starts
         if not starts and not self.running:
             # None of ours is in its way.
             first = min(self.waiting.values(), key=lambda job: job.rank)
@@ -200,7 +201,7 @@ class _Matrix:
         name, each = placed.job.name, self._by_id[placed.job.name]
         try:
             with signals.deferred():  # what was started is known
-                process = self.places.begin(each, placed, self.runs, self.lost.get(name, ()))
+                process = self.places.begin(each, placed, self.lost.get(name, ()))
                 if process:
                     del self.waiting[name]
                     self.running[name] = process, placed

@@ -48,7 +48,7 @@ def crew(
 
 
 def here(together: Crew) -> Here:
-    places = together.places(lambda _: None)
+    places = together.places(Path(), lambda _: None)
     assert isinstance(places, Here)
     return places
 
