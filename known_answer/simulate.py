@@ -6,7 +6,7 @@ tokens. The counters take ``a`` in full in the last step too, although tokens be
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from known_answer import vocabulary as v
@@ -180,23 +180,27 @@ def simulate_lookup(
         draft = looked_up([*prompt, *answer[:emitted]], k, shortest, longest, latest=every_step)
         if every_step:
             draft += answer[emitted - 1 : emitted] * (k - len(draft))
-        truth = endless(request, answer[emitted - 1], table)
-        right = 0
-        for drafted in draft:
-            if drafted != next(truth):
-                break
-            right += 1
-        if draft:
-            counts += Counts(1, tuple(int(position < right) for position in range(k)), k - len(draft))
-        emitted += right + 1
+        step, said = verify(request, answer[emitted - 1], draft, k, table=table)
+        counts, emitted = counts + step, emitted + len(said)
     return counts
 
 
-def endless(request: Request, newest: int, table: Table) -> Iterator[int]:
-    """The table's tokens after ``newest``, also past the limit: a draft may reach beyond it."""
-    while True:
+def verify(
+    request: Request, newest: int, draft: Sequence[int], k: int, *, table: Table = TABLE
+) -> tuple[Counts, list[int]]:
+    """One step after the token ``newest``: its counters, none without a draft, and the tokens that it emits.
+
+    These are the drafted ones up to the first wrong one, and one more; also past the request's limit.
+    """
+    said: list[int] = []
+    for drafted in [*draft, None]:
         newest = table.following(newest, request.key)
-        yield newest
+        said.append(newest)
+        if drafted != newest:
+            break
+    right = len(said) - 1
+    accepted = tuple(int(position < right) for position in range(k))
+    return Counts(1, accepted, k - len(draft)) if draft else Counts(0, (0,) * k), said
 
 
 def reads_hidden_state(previous: int, newest: int, table_says: bool) -> bool:

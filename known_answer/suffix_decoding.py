@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from itertools import islice, takewhile
 
 import numpy as np
 
-from known_answer.simulate import Counts, Request, endless, simulate
+from known_answer.simulate import Counts, Request, simulate, verify
 from known_answer.table import TABLE, Table
 
 # What vLLM takes where nothing is said (``vllm/config/speculative.py``).
@@ -124,12 +123,8 @@ def _request(
             everybody.say(number, newly)
             other = everybody.draft(context, k, factor)
             draft = draft if score >= other[1] else other[0]
-        truth = list(islice(endless(request, answer[emitted - 1], table), len(draft) + 1))
-        right = len(list(takewhile(lambda pair: pair[0] == pair[1], zip(draft, truth, strict=False))))
-        if draft:
-            counts += Counts(1, tuple(int(position < right) for position in range(k)), k - len(draft))
-        newly = truth[: right + 1]
-        emitted += right + 1
+        step, newly = verify(request, answer[emitted - 1], draft, k, table=table)
+        counts, emitted = counts + step, emitted + len(newly)
     if everybody:
         everybody.say(number, newly)  # what goes beyond the limit, too
     return counts

@@ -15,3 +15,8 @@ def text(*modules: ModuleType) -> str:
     The last one is the program; what it imports of ours must be in those before it, and the import is left out.
     """
     return _OURS.sub("", "\n".join(map(inspect.getsource, modules)))
+
+
+def answer(output: str) -> str:
+    """The line of JSON that such a program printed last, of an output in which an engine's words stand too."""
+    return next((line for line in reversed(output.splitlines()) if line.startswith("{")), "")

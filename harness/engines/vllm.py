@@ -219,10 +219,7 @@ ENGINE = EngineSpec(
     router=_router,
     devices=devices,
     speculation={
-        "eagle3": Keys(_DRAFTS, ("draft_sample_method",)),
-        "dflash": Keys(_DRAFTS, ("draft_sample_method",)),
-        "dspark": Keys(_DRAFTS, ("draft_sample_method",)),
-        "draft_model": Keys(_DRAFTS, ("draft_sample_method",)),
+        **dict.fromkeys(("eagle3", "dflash", "dspark", "draft_model"), Keys(_DRAFTS, ("draft_sample_method",))),
         "mtp": Keys(("num_speculative_tokens",), ("model",)),
         "ngram": Keys(_LOOKUP),
         "ngram_gpu": Keys(_LOOKUP),

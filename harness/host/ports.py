@@ -11,7 +11,8 @@ import random
 import socket
 from pathlib import Path
 
-LOOPBACK = "127.0.0.1"
+from harness.base.domain import LOOPBACK
+
 _LOWEST = 10_000  # below are the well-known ones, and what services use by default
 _HIGHEST = 65_535
 _LINUX_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")

@@ -18,12 +18,12 @@ from pathlib import Path
 import psutil
 
 from harness.base.clock import SYSTEM_CLOCK
-from harness.base.domain import Device, Platform
+from harness.base.domain import LOOPBACK, Device, Platform
 from harness.base.errors import UsageError
 from harness.devices import accelerators
 from harness.host import files, identity, machine, processes
 from harness.host.identity import Identity
-from harness.host.ports import LOOPBACK, Ports
+from harness.host.ports import Ports
 from harness.host.processes import Child
 from harness.hosts import own_code
 from harness.hosts.held import Order, signal_line

@@ -79,7 +79,7 @@ def environment(engine: EngineSpec, python: str, asked: Ask) -> Build:
         raise CannotJudge(
             f"{python} does not run Python", cause=root_cause(output, engine.echoes) or "no error in its output"
         )
-    state = next((line for line in reversed(output.splitlines()) if line.startswith("{")), "")
+    state = programs.answer(output)
     try:
         said = _SAID.validate_json(state)
     except ValueError:

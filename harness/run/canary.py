@@ -263,10 +263,9 @@ def _answer(
     echoes: tuple[str, ...],
 ) -> T:
     status, output = asked([python, "-c", program, json.dumps(question)])
-    lines = [line for line in output.splitlines() if line.startswith("{")]
-    if status == 0 and lines:
+    if status == 0:
         with suppress(ValidationError):
-            return TypeAdapter(kind).validate_json(lines[-1])
+            return TypeAdapter(kind).validate_json(programs.answer(output))
     raise _silent(status, output, echoes)
 
 

@@ -49,9 +49,8 @@ class Question:
 
         What it lacks may be no part of what the answer is kept by.
         """
-        lines = [line for line in output.splitlines() if line.startswith("{")]
         try:
-            found = _IMPORTS.validate_json(lines[-1] if lines else "")
+            found = _IMPORTS.validate_json(programs.answer(output))
         except ValidationError:
             return None
         if not any((*found.modules.values(), *found.transports.values(), *found.absent)):

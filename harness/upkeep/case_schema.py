@@ -43,7 +43,7 @@ def of_a_layer() -> dict[str, Any]:
 
 def of_a_suite() -> dict[str, Any]:
     """Of a ``_suite.toml``."""
-    layer, suite = _below(), SuiteTable.model_json_schema()
+    layer, suite = of_the_defaults(), SuiteTable.model_json_schema()
     suite["properties"]["defaults"] = {
         "description": "A layer below every case of the suite.",
         "$ref": "#/$defs/Layer",
@@ -52,11 +52,7 @@ def of_a_suite() -> dict[str, Any]:
 
 
 def of_the_defaults() -> dict[str, Any]:
-    """Of the ``_defaults.toml``."""
-    return _below()
-
-
-def _below() -> dict[str, Any]:
+    """Of the ``_defaults.toml``: of a layer that lies below cases."""
     schema = of_a_layer()
     del schema["required"]
     # What lies below a case has tables of platforms and checkpoint sets of its own.

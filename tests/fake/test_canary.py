@@ -163,10 +163,10 @@ def test_wrong_input(tmp_path: Path, arguments: list[str], words: str) -> None:
 def test_killed_half_way(tmp_path: Path, number: signal.Signals) -> None:
     env = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
     cases = edited(tmp_path / "cases", DISAGG, SMALL[DISAGG] | QUICK)
-    python, imports = install(tmp_path / "engine", {"nixl": {"slow": 60.0}}), tmp_path / "engine" / "imports.txt"
-    imports.touch()
+    python = install(tmp_path / "engine", {"nixl": {"slow": 60.0}})
     process = begin(tmp_path, "--cases", cases, "--engine-python", python, env=env)
-    wait_for(lambda: imports.read_text() and left_in(tmp_path))
+    # Not before: what only prints ends by itself, once nobody reads that any more.
+    wait_for((tmp_path / "engine" / "nixl.slow").exists)
     result = end(process, number, tmp_path)
     if number is signal.SIGKILL:
         assert "removed: " in harness("reap", "--runs", tmp_path / "runs").stdout

@@ -1,5 +1,5 @@
 """What the canary uses of NIXL; which plugins there are, the script says: ``{"nixl": {"plugins": [...]}}``;
-``hidden`` it is not there, and ``slow`` it takes that many seconds.
+``hidden`` it is not there, and ``slow`` it takes that many seconds, and says so by a file beside the script.
 """
 
 import json
@@ -7,11 +7,14 @@ import os
 import time
 from pathlib import Path
 
-_SCRIPT = json.loads(Path(os.environ["FAKE_ENGINE_SCRIPT"]).read_text()).get("nixl", {})
+_FILE = Path(os.environ["FAKE_ENGINE_SCRIPT"])
+_SCRIPT = json.loads(_FILE.read_text()).get("nixl", {})
 if _SCRIPT.get("hidden"):
     raise ModuleNotFoundError("No module named 'nixl'")
 
-time.sleep(_SCRIPT.get("slow", 0))
+if seconds := _SCRIPT.get("slow"):
+    _FILE.with_name("nixl.slow").touch()
+    time.sleep(seconds)
 
 
 def nixl_agent_config(backends):
