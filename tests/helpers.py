@@ -172,10 +172,15 @@ def run(folder: Path, *arguments: str | Path, env: Mapping[str, str] | None = No
     return Run(done.returncode, done.stdout + done.stderr, runs)
 
 
-def begin(folder: Path, *arguments: str | Path, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
-    """Start ``harness run`` and return while it runs."""
+def begin(
+    folder: Path,
+    *arguments: str | Path,
+    env: Mapping[str, str] | None = None,
+    by: Callable[..., list[str]] = lambda *argv: list(argv),
+) -> subprocess.Popen[str]:
+    """Start ``harness run`` and return while it runs; ``by`` makes the command of another place of it."""
     return subprocess.Popen(
-        command("run", "--runs", folder / "runs", *arguments),
+        by(*command("run", "--runs", folder / "runs", *arguments)),
         env=environment(env),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -238,6 +243,19 @@ def busy_ports(folder: Path) -> list[int]:
     documents = [Servers.model_validate_json(path.read_bytes()) for path in folder.glob("**/servers.json")]
     used = [port for each in documents for running in each.servers for port in running.server.ports.values()]
     return [port for port in used if not ports.is_free(port)]
+
+
+class FakeClock:
+    """A clock that only sleeping moves."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
 
 
 def serves(rundir: Path) -> bool:

@@ -92,9 +92,6 @@ def _read(folder: Path) -> tuple[RedPoint | None, Result | None]:
 def _standing(folders: Iterable[Path]) -> list[Path]:
     """Without those that a later attempt at the same point stands for."""
     found = list(folders)
-    superseded: set[Path] = set()
-    for root in {root for folder in found if (root := attempts.root_of(folder))}:
-        for tried in attempts.history(root).values():
-            counts = attempts.verdict(tried) or tried[-1]
-            superseded |= {each.folder for each in tried} - {counts.folder}
+    roots = {root for folder in found if (root := attempts.root_of(folder))}
+    superseded = attempts.superseded(tried for root in roots for tried in attempts.history(root).values())
     return [folder for folder in found if folder not in superseded]

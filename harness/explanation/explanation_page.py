@@ -55,7 +55,7 @@ def _seen(rundir: RunDir, point: RedPoint, result: Result | None) -> Iterator[st
         others = "; ".join(f"{each.log.name}:{each.line}: {shortened(each.text, 100)}" for each in found[1:])
         yield from _field("also told", others)
     yield from _wrong(wrong_answers(rundir))
-    fine = list(sound(rundir, result))
+    fine = list(sound(rundir, result, found))
     if fine:
         yield ""
         yield from _field("it is not", "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
@@ -75,8 +75,8 @@ def _place(rundir: RunDir, log: Path, echoes: tuple[str, ...]) -> Place | None:
     return Place(log, cause.line, source, cause.text, tuple((each.number, each.text) for each in around))
 
 
-def sound(rundir: RunDir, result: Result | None) -> Iterator[str]:
-    """What was looked at and found in order, a line each."""
+def sound(rundir: RunDir, result: Result | None, found: Iterable[Place]) -> Iterator[str]:
+    """What was looked at and found in order, a line each; ``found`` is what :func:`places` says of the logs."""
     stages = [each for each in (result.stages if result else ()) if each.outcome is Outcome.PASS]
     if stages:
         yield "stages: " + ", ".join(f"{each.stage} ({each.seconds:.0f} s)" for each in stages)
@@ -88,12 +88,17 @@ def sound(rundir: RunDir, result: Result | None) -> Iterator[str]:
     if passed:
         yield "checks: " + ", ".join(passed)
     with suppress(UsageError):
+        rundir.prepared()  # without which no log was searched
         servers = rundir.read("servers", Servers)
         names = [each.server.name for each in servers.servers] if servers else []
-        echoes = ENGINES[rundir.prepared().case.engine.name].echoes
-        quiet = [name for name in names if (text := rundir.log_text(name)) and find(text, echoes) is None]
+        loud = {each.log for each in found}
+        quiet = [name for name in names if rundir.log(name) not in loud and _says_anything(rundir.log(name))]
         if quiet:
             yield "logs without an error: " + ", ".join(quiet)
+
+
+def _says_anything(log: Path) -> bool:
+    return log.is_file() and log.stat().st_size > 0
 
 
 def wrong_answers(rundir: RunDir) -> list[Wrong]:

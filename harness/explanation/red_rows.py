@@ -7,15 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import junitparser
-
 from harness.base.domain import Outcome
 from harness.base.errors import UsageError
 from harness.explanation.fault_classes import FaultClass, classify
+from harness.reports import junit
 from harness.reports.numbers import message
-from harness.reports.result import Result
-
-RED = (Outcome.FAIL, Outcome.ERROR, Outcome.INCONCLUSIVE)
+from harness.reports.result import NOT_GREEN, Result
 
 _DEPTH = (
     *("prepare", "serve", "health-wait", "eval", "evidence", "flags", "in_force", "server_config", "transport"),
@@ -111,11 +108,8 @@ def without_verdict(folder: Path, case_id: str, platform: str, rows: Iterable[Ro
 
 
 def _point(case_id: str, platform: str, rows: Sequence[Row], folder: Path | None) -> RedPoint | None:
-    red = sorted((each for each in rows if each.outcome in RED), key=lambda row: row.depth)
+    red = sorted((each for each in rows if each.outcome in NOT_GREEN), key=lambda row: row.depth)
     return RedPoint(case_id, platform, tuple(red), folder) if red else None
-
-
-_KINDS = {"CheckFailed": Outcome.FAIL, "Inconclusive": Outcome.INCONCLUSIVE}
 
 
 def of_junit(path: Path, content: bytes) -> tuple[list[RedPoint], int]:
@@ -125,23 +119,15 @@ def of_junit(path: Path, content: bytes) -> tuple[list[RedPoint], int]:
         UsageError: It is no such file.
     """
     try:
-        suites = list(junitparser.JUnitXml.fromstring(content))
-        points = [_of_suite(suite) for suite in suites]
-    except (junitparser.JUnitXmlError, SyntaxError, ValueError, TypeError, AttributeError, LookupError) as error:
-        said = " ".join(str(error).split())[:200]
-        raise UsageError(f"{path}: not a JUnit file of ours: {said}; give one that `harness run` wrote") from None
+        told = junit.red_in(content)
+    except ValueError as error:
+        raise UsageError(f"{path}: {error}; give one that `harness run` wrote") from None
+    points = [_point(f"{suite}/{name}", platform, [*map(_row, red)], None) for (suite, platform, name), red in told]
     return [each for each in points if each], len(points)
 
 
-def _of_suite(suite: junitparser.TestSuite) -> RedPoint | None:
-    folder, platform, name = suite.name.split(".", 2)
-    rows = [
-        Row(case.name, _KINDS.get(each.type, Outcome.ERROR), each.message or "", each.text or "", each.type or "")
-        for case in suite
-        for each in case.result
-        if isinstance(each, junitparser.Failure | junitparser.Error)
-    ]
-    return _point(f"{folder}/{name}", platform, rows, None)
+def _row(told: junit.Red) -> Row:
+    return Row(told.name, told.outcome, told.message, told.details, told.kind)
 
 
 def one_causes(points: Iterable[RedPoint]) -> list[OneCause]:

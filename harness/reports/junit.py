@@ -7,17 +7,23 @@ values as suite properties and as ``key=value`` lines in ``system-out``; no char
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
 
 import junitparser
 
-from harness.base.domain import CheckResult, Outcome, StageRecord
+from harness.base.domain import CheckResult, Outcome, Platform, StageRecord
 from harness.base.texts import plain, shortened, without_sequences
 from harness.reports.numbers import message, show, shown
 from harness.reports.result import REPORTED_STAGES, Result, skipped
 
+T = TypeVar("T")
+
 # XML 1.0, section 2.2: everything else must not appear, not even escaped.
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_KINDS = {Outcome.FAIL: "CheckFailed", Outcome.INCONCLUSIVE: "Inconclusive"}
+"""The type of a failure or error by the outcome of its check; of others it is whose fault that is."""
 _MAX_MESSAGE = 500
 _MAX_DETAILS = 20_000
 
@@ -45,19 +51,70 @@ def skipped_in(document: bytes) -> list[Result]:
     Raises:
         ValueError: It is no such file.
     """
-    try:
-        suites = list(junitparser.JUnitXml.fromstring(document))
-        return [found for suite in suites for found in _skipped(suite)]
-    except (junitparser.JUnitXmlError, SyntaxError, ValueError, TypeError, AttributeError, LookupError) as error:
-        raise ValueError(f"not a JUnit file of ours: {' '.join(str(error).split())[:200]}") from None
+    return [found for each in _read(document, _skipped) for found in each]
 
 
 def _skipped(suite: junitparser.TestSuite) -> list[Result]:
     reasons = [result.message for case in suite for result in case.result if isinstance(result, junitparser.Skipped)]
-    folder, platform, name = suite.name.split(".", 2)
+    folder, platform, name = _point(suite)
     if len(reasons) != 1 or len(list(suite)) != 1:
         return []
     return [skipped(suite=folder, name=name, platform=platform, started=suite.timestamp, reason=reasons[0])]
+
+
+@dataclass(frozen=True)
+class Red:
+    """A testcase of ours that is not green.
+
+    Attributes:
+        name: Of the stage or check.
+        outcome: How it ended.
+        message: Why, in one line.
+        details: More lines.
+        kind: Whose fault it is, where somebody says so.
+    """
+
+    name: str
+    outcome: Outcome
+    message: str
+    details: str
+    kind: str
+
+
+def red_in(document: bytes) -> list[tuple[tuple[str, Platform, str], list[Red]]]:
+    """Suite, platform and name of each point in a file of ours, with its testcases that are not green.
+
+    Raises:
+        ValueError: It is no such file.
+    """
+    return _read(document, lambda suite: (_point(suite), list(_red(suite))))
+
+
+def _red(suite: junitparser.TestSuite) -> Iterator[Red]:
+    outcomes = {kind: outcome for outcome, kind in _KINDS.items()}
+    for case in suite:
+        for each in case.result:
+            if isinstance(each, junitparser.Failure | junitparser.Error):
+                why, kind = each.message or "", each.type or ""
+                details = (each.text or "").removeprefix(why).lstrip("\n")
+                yield Red(case.name, outcomes.get(kind, Outcome.ERROR), why, details, kind)
+
+
+def _read(document: bytes, of: Callable[[junitparser.TestSuite], T]) -> list[T]:
+    """What each suite of a file of ours says.
+
+    Raises:
+        ValueError: It is no such file.
+    """
+    try:
+        return [of(suite) for suite in junitparser.JUnitXml.fromstring(document)]
+    except (junitparser.JUnitXmlError, SyntaxError, ValueError, TypeError, AttributeError, LookupError) as error:
+        raise ValueError(f"not a JUnit file of ours: {' '.join(str(error).split())[:200]}") from None
+
+
+def _point(suite: junitparser.TestSuite) -> tuple[str, Platform, str]:
+    folder, platform, name = suite.name.split(".", 2)
+    return folder, platform, name
 
 
 def _suite(result: Result) -> junitparser.TestSuite:
@@ -122,8 +179,7 @@ def _stage_case(result: Result, record: StageRecord) -> junitparser.TestCase:
 
 def _check_case(result: Result, check: CheckResult) -> junitparser.TestCase:
     numbers = "\n".join(f"{key}={value}" for key, value in _values(check).items())
-    kinds = {Outcome.FAIL: "CheckFailed", Outcome.INCONCLUSIVE: "Inconclusive"}
-    kind = kinds.get(check.outcome, check.fault or "CannotJudge")
+    kind = _KINDS.get(check.outcome, check.fault or "CannotJudge")
     details = "\n".join(part for part in (numbers, check.details) if part)
     case = _case(result, check.name, check.outcome, message(check), details, kind)
     case.system_out = clean(numbers)

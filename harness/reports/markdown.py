@@ -10,7 +10,7 @@ from harness.base.domain import CheckResult, Outcome, StageRecord
 from harness.base.texts import shortened
 from harness.reports.junit import clean
 from harness.reports.numbers import message, shown
-from harness.reports.result import Result
+from harness.reports.result import NEW_WARNINGS, NOT_GREEN, Result
 
 _MAX_CELL = 500
 _NUMBERS = ("measured", "interval", "expected", "bound", "n", "detects")
@@ -44,9 +44,9 @@ def render(results: Sequence[Result], unjudged: Mapping[str, str] | None = None)
         if "unpinned" in each.provenance
     ]
     lines += [
-        f"\nNew warnings in {escape(each.case_id)}: {escape(each.provenance['new_warnings'])}"
+        f"\nNew warnings in {escape(each.case_id)}: {escape(each.provenance[NEW_WARNINGS])}"
         for each in results
-        if "new_warnings" in each.provenance
+        if NEW_WARNINGS in each.provenance
     ]
     lines += [f"\n{escape(line)}" for each in results if (line := _attempts(each))]
     for result in results:
@@ -77,7 +77,7 @@ def _not_green(result: Result) -> Iterable[str]:
             [(each.name, str(each.outcome), each.message) for each in _unmeasured(result)],
         )
     as_it_is = result.outcome in (Outcome.SKIPPED, Outcome.MEASURED)
-    wanted = (result.outcome,) if as_it_is else (Outcome.FAIL, Outcome.ERROR, Outcome.INCONCLUSIVE)
+    wanted = (result.outcome,) if as_it_is else NOT_GREEN
     stages = [each for each in result.stages if each.outcome in wanted]
     checks = [each for each in result.checks if each.outcome in wanted]
     if not stages and not checks:

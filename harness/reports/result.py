@@ -191,5 +191,11 @@ def exit_code(results: Iterable[Result], *, allow_inconclusive: bool = False) ->
     return max(codes, default=CannotJudge.exit_code)
 
 
+NOT_GREEN = (Outcome.FAIL, Outcome.ERROR, Outcome.INCONCLUSIVE)
+"""How a stage or a check ends that keeps a run from being green."""
+
+NEW_WARNINGS = "new_warnings"
+"""Of a provenance: what servers warned of that nobody has called benign."""
+
 REPORTED_STAGES = (Stage.PREPARE, Stage.SERVE, Stage.HEALTH_WAIT, Stage.EVAL)
 """Stages that are testcases of their own; stopping is judged by the ``teardown`` check."""

@@ -123,6 +123,16 @@ def verdict(tried: Sequence[Tried]) -> Tried | None:
     return next((each for each in reversed(tried) if each.is_verdict), None)
 
 
+def standing(tried: Sequence[Tried]) -> Tried:
+    """The one that stands for its point: that which counts, else the latest."""
+    return verdict(tried) or tried[-1]
+
+
+def superseded(points: Iterable[Sequence[Tried]]) -> set[Path]:
+    """Run directories that another attempt at the same point stands for."""
+    return {each.folder for tried in points for each in tried if each is not standing(tried)}
+
+
 def root_of(path: Path) -> Path | None:
     """The folder of whose attempts one holds ``path``, a run directory or a record; None if it belongs to none."""
     place = path.parent

@@ -22,7 +22,7 @@ from harness.base.secrets import mask
 from harness.base.texts import one_line, plain, say
 from harness.checks.measuring import MEASURED_ONLY
 from harness.reports.numbers import message, shown
-from harness.reports.result import Result
+from harness.reports.result import NOT_GREEN, Result
 from harness.run.rundir import Event
 
 _PLAIN_EVERY = 5.0
@@ -253,9 +253,8 @@ def _background(result: Result) -> list[str]:
 
 def problems(result: Result) -> list[tuple[str, str]]:
     """Stages that broke and checks that are not green, each with the reason."""
-    wrong = (Outcome.FAIL, Outcome.ERROR, Outcome.INCONCLUSIVE)
-    broken = [(str(record.stage), record.message) for record in result.stages if record.outcome in wrong]
-    return broken + [(check.name, message(check)) for check in result.checks if check.outcome in wrong]
+    broken = [(str(record.stage), record.message) for record in result.stages if record.outcome in NOT_GREEN]
+    return broken + [(check.name, message(check)) for check in result.checks if check.outcome in NOT_GREEN]
 
 
 class BriefConsole(Console):

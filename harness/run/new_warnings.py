@@ -6,10 +6,8 @@ from collections import Counter
 
 from harness.base.texts import shortened
 from harness.logs import log_warnings
+from harness.reports.result import NEW_WARNINGS
 from harness.run.rundir import RunDir, Servers
-
-KEY = "new_warnings"
-"""Of a provenance."""
 
 _SHOWN = 3
 _LONGEST = 120
@@ -40,4 +38,4 @@ def provenance(rundir: RunDir) -> dict[str, str]:
         return {}
     first = "; ".join(shortened(text, _LONGEST) for text, _ in found.most_common(_SHOWN))
     more = " …" if len(found) > _SHOWN else ""
-    return {KEY: f"{len(found)}: {first}{more}"}
+    return {NEW_WARNINGS: f"{len(found)}: {first}{more}"}

@@ -27,8 +27,8 @@ def summary(runs: Path) -> tuple[str, list[str]]:
     unjudged: dict[str, str] = {}
     broken: list[str] = []
     tried = _attempts(runs, broken)
-    standing = {(attempts.verdict(each) or each[-1]).folder: each for each in tried}
-    superseded = {each.folder for several in tried for each in several} - standing.keys()
+    standing = {attempts.standing(each).folder: each for each in tried}
+    superseded = attempts.superseded(tried)
     for folder in folders:
         if folder in superseded:
             continue

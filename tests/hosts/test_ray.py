@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import subprocess
 import tempfile
 import time
 from collections import Counter
@@ -106,14 +107,18 @@ def scripted(folder: Path, server: dict[str, Any]) -> None:
     files.write(folder / "engine" / "faults.json", json.dumps({"server": server}))
 
 
+def begin_three(folder: Path, ray: Ray) -> subprocess.Popen[str]:
+    """Three points on two nodes, of which two begin at once; their servers will not be ready."""
+    ray.add(ONE)
+    ray.add(OTHER)
+    return begin(folder, *told(folder, ray, {"a": {}, "b": {}, "c": {}}, {"start_after": 300.0}))
+
+
 def test_a_node_and_then_the_driver_are_killed_and_each_point_has_one_verdict(
     tmp_path: Path, ray: Ray, homes: Path
 ) -> None:
     """A point whose node is lost runs elsewhere, and its verdict says so; the others run when somebody resumes."""
-    ray.add(ONE)
-    ray.add(OTHER)
-    process = begin(tmp_path, *told(tmp_path, ray, {"a": {}, "b": {}, "c": {}}, {"start_after": 300.0}))
-    runs = tmp_path / "runs"
+    process, runs = begin_three(tmp_path, ray), tmp_path / "runs"
     wait_for(lambda: len(list(runs.glob("*/case.json"))) == 2, PATIENCE)
     (lost,) = [path.parent for path in runs.glob("*/case.json") if _host(path) == ONE]
     point = lost.name.partition("point=")[2]
@@ -145,10 +150,7 @@ def _host(case: Path) -> str:
 def test_a_signal_ends_every_point_on_every_node_and_another_run_waits_until_then(
     tmp_path: Path, ray: Ray, homes: Path
 ) -> None:
-    ray.add(ONE)
-    ray.add(OTHER)
-    process = begin(tmp_path, *told(tmp_path, ray, {"a": {}, "b": {}, "c": {}}, {"start_after": 300.0}))
-    runs = tmp_path / "runs"
+    process, runs = begin_three(tmp_path, ray), tmp_path / "runs"
     wait_for(lambda: sum(map(serves, homes.glob("*/runs/*"))) == 2, PATIENCE)
     other = tmp_path / "other"
     second = begin(other, *told(other, ray, {"a": {}}, {}))

@@ -14,12 +14,10 @@ from harness.base.domain import Outcome
 from harness.run.rundir import RunDir, Servers
 from tests.fake_engine.install import install
 from tests.helpers import (
-    REPOSITORY,
     Run,
-    command,
+    begin,
     edited,
     end,
-    environment,
     harness,
     left_in,
     living_in,
@@ -48,15 +46,7 @@ _PATIENCE = 120.0
 
 def begin_on(host: Host, folder: Path, *arguments: str | Path) -> subprocess.Popen[str]:
     """``harness run`` on a host; returns while it runs."""
-    return subprocess.Popen(
-        host.command(*command("run", "--runs", folder / "runs", *arguments)),
-        env=environment(RAY_ENVIRONMENT),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        cwd=REPOSITORY,
-        process_group=0,
-    )
+    return begin(folder, *arguments, env=RAY_ENVIRONMENT, by=host.command)
 
 
 def scripted(folder: Path, cluster: str, faults: dict[str, Any] | None = None) -> list[str | Path]:

@@ -7,14 +7,13 @@ import io
 import pytest
 import rich.console
 
-from harness.base.clock import Clock
 from harness.base.domain import CheckResult, Outcome, Stage, StageRecord
 from harness.cases.load import load
 from harness.plan.points import everything
 from harness.reports.result import Result, Timing, conclude, skipped
 from harness.run.console import Console
 from harness.run.course import Course, minutes, tell_end
-from tests.helpers import BASELINES
+from tests.helpers import BASELINES, FakeClock
 
 CAUSE = "the server ended with status 1: not enough memory for the KV cache of 32768 tokens on this device"
 
@@ -56,20 +55,9 @@ def test_the_table_at_the_end_has_what_is_wrong_first_and_breaks_no_word() -> No
     assert out.getvalue() == said, "of one point its own table says all"
 
 
-class Still(Clock):
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-
-
 def test_each_point_is_counted_with_the_time_that_is_left() -> None:
     points = [each for each in everything(load(BASELINES)) if each.suite == "mtp" and each.platform == "cuda"][:2]
-    out, clock = io.StringIO(), Still()
+    out, clock = io.StringIO(), FakeClock()
     course = Course(Console(rich.console.Console(file=out, width=80)), points, clock)
     left = sum(each.seconds for each in points)
     for each in points:

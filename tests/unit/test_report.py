@@ -97,6 +97,15 @@ def test_the_file_is_valid_and_says_what_happened() -> None:
     assert properties["acceptance_length.measured"] == "3"
 
 
+def test_what_is_not_green_is_read_back_as_it_was() -> None:
+    ((point, red),) = junit.red_in(junit.render([result(PASSED, FAILED, BROKEN, stages=(SERVED, DIED))]))
+    assert point == ("suite", "cpu", "case")
+    told = {each.name: (each.outcome, each.message, each.details) for each in red}
+    assert told["health-wait"] == (Outcome.ERROR, DIED.message, DIED.details), "the cause is not said twice"
+    assert told["acceptance_length"][:2] == (Outcome.FAIL, "too short")
+    assert told.keys() == {"health-wait", "acceptance_length", "kv_transfer"}
+
+
 def test_an_independent_parser_reads_the_same(tmp_path: Path) -> None:
     path = tmp_path / "junit.xml"
     path.write_bytes(junit.render([result(PASSED, FAILED, BROKEN)]))

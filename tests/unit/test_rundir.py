@@ -16,8 +16,7 @@ from harness.run.checkpoint_files import cached, make
 from harness.run.documents import Prepared
 from harness.run.progress import Progress
 from harness.run.rundir import Event, RunDir, Servers
-from tests.helpers import BASELINES
-from tests.unit.test_waiting import FakeClock
+from tests.helpers import BASELINES, FakeClock
 
 
 def rundir(path: Path) -> RunDir:

@@ -19,7 +19,7 @@ from harness.devices.leases import Refused
 from harness.devices.lock_files import Party
 from harness.host import ownership
 from harness.run import device_list, occupancy
-from tests.unit.test_waiting import FakeClock
+from tests.helpers import FakeClock
 
 GIB = 1 << 30
 DEVICES = [Device(str(number), f"GPU-{number}", memory_bytes=(13 + 7 * number) * GIB) for number in range(2)]

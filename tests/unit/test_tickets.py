@@ -19,7 +19,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 from harness.base.domain import Device
 from harness.devices import leases, tickets
 from harness.devices.lock_files import Party
-from tests.unit.test_waiting import FakeClock
+from tests.helpers import FakeClock
 
 WHOLE = [Device(str(number), f"GPU-{number}") for number in range(3)]
 SLICES = [Device(f"MIG-{number}", f"MIG-{number}", whole="GPU-2") for number in range(2)]

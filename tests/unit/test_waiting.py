@@ -9,17 +9,7 @@ import pytest
 
 from harness.base.clock import Deadline
 from harness.host import environments, waiting
-
-
-class FakeClock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
+from tests.helpers import FakeClock
 
 
 def nobody_died() -> None:

@@ -15,8 +15,8 @@ from harness.base.domain import Outcome
 from harness.explanation.warning_census import census
 from harness.logs.log_warnings import LONGEST, benign, new, warnings, without_what_varies
 from harness.reports import markdown
+from harness.reports.result import NEW_WARNINGS
 from harness.run.judge import judge
-from harness.run.new_warnings import KEY
 from harness.run.rundir import RunDir
 from tests.finished import SINGLE, finished
 from tests.fuzz.program import harness
@@ -81,8 +81,8 @@ def test_a_green_verdict_names_new_warnings_and_stays_green(run: RunDir, log: st
     result = judge(run)
     assert result.outcome is Outcome.PASS
     assert [each.name for each in result.checks] == [each["name"] for each in before["checks"]]
-    assert (FALLING in result.provenance.get(KEY, "")) is said
-    assert (KEY in (run.path / "junit.xml").read_text()) is said
+    assert (FALLING in result.provenance.get(NEW_WARNINGS, "")) is said
+    assert (NEW_WARNINGS in (run.path / "junit.xml").read_text()) is said
     assert ("New warnings in" in markdown.render([result])) is said
 
 
@@ -91,7 +91,7 @@ def test_a_red_verdict_is_about_something_else(run: RunDir) -> None:
     (run.path / "ready.json").unlink()
     result = judge(run)
     assert result.outcome is Outcome.ERROR
-    assert KEY not in result.provenance
+    assert NEW_WARNINGS not in result.provenance
 
 
 def test_what_is_accepted_is_new_no_more(run: RunDir, tmp_path: Path) -> None:
